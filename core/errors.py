@@ -1,0 +1,5 @@
+"""The one error that a user can mend: shown without a traceback by pages and the command line."""
+
+
+class UserError(Exception):
+    """Bad input. The message names the file, row and field, and says what to do."""

@@ -1,0 +1,108 @@
+"""Which pairs an edit touches, said as a filter that can be replayed, never as a list of ids.
+
+A recipe is a small tree: leaves name a ranking's top, a cluster, a region of a map, or a column's
+value; `all_of`, `any_of` and `none_of` combine them. `core.intervention.edits` evaluates it. A
+recipe does not know what is done to the pairs: an `Edit` adds the action.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Action = Literal["remove", "flip", "keep"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TopK(_Record):
+    """The k pairs that a ranking puts first."""
+
+    kind: Literal["top_k"] = "top_k"
+    rank: str = Field(description="rank run")
+    k: PositiveInt = Field(description="pairs")
+    score: Literal["gated", "similarity", "bank"] = "gated"
+
+
+class Above(_Record):
+    """The pairs whose score in a ranking is at least a threshold."""
+
+    kind: Literal["above"] = "above"
+    rank: str = Field(description="rank run")
+    threshold: float
+    score: Literal["gated", "similarity", "bank"] = "gated"
+
+
+class Where(_Record):
+    """The pairs with one of these values in a column (source, chosen_model, uid, …)."""
+
+    kind: Literal["where"] = "where"
+    column: str
+    values: tuple[str, ...] = Field(min_length=1)
+
+
+class Contains(_Record):
+    """The pairs in which a column's text contains a phrase, whatever its case."""
+
+    kind: Literal["contains"] = "contains"
+    column: Literal["prompt", "chosen", "rejected"]
+    phrase: str = Field(min_length=1)
+
+
+class InCluster(_Record):
+    """The pairs of clusters of one discover run."""
+
+    kind: Literal["in_cluster"] = "in_cluster"
+    discover: str = Field(description="discover run")
+    clusters: tuple[int, ...] = Field(min_length=1)
+
+
+class InPolygon(_Record):
+    """The pairs whose place on a discover run's map lies inside a closed polygon."""
+
+    kind: Literal["in_polygon"] = "in_polygon"
+    discover: str = Field(description="discover run")
+    x: tuple[float, ...] = Field(min_length=3)
+    y: tuple[float, ...] = Field(min_length=3)
+
+
+class AllOf(_Record):
+    """The pairs in every one of the parts."""
+
+    kind: Literal["all_of"] = "all_of"
+    parts: tuple[Recipe, ...] = Field(min_length=1)
+
+
+class AnyOf(_Record):
+    """The pairs in at least one of the parts."""
+
+    kind: Literal["any_of"] = "any_of"
+    parts: tuple[Recipe, ...] = Field(min_length=1)
+
+
+class NoneOf(_Record):
+    """The pairs in none of the parts."""
+
+    kind: Literal["none_of"] = "none_of"
+    parts: tuple[Recipe, ...] = Field(min_length=1)
+
+
+Recipe = Annotated[
+    TopK | Above | Where | Contains | InCluster | InPolygon | AllOf | AnyOf | NoneOf,
+    Field(discriminator="kind"),
+]
+
+
+class Edit(_Record):
+    """What is done to the pairs of one recipe, and why."""
+
+    action: Action
+    recipe: Recipe
+    why: str = ""
+
+
+for _model in (AllOf, AnyOf, NoneOf, Edit):
+    _model.model_rebuild()

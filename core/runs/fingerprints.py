@@ -1,0 +1,44 @@
+"""Names for content: SHA-256 of files and of model folders.
+
+A fingerprint is kept per (path, size, modification time), so that a 14 GB checkpoint is read once
+per process, not once per question.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import UserError
+
+WEIGHTS = (".safetensors",)
+SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def fingerprint_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
+
+
+def fingerprint_model(folder: Path) -> str:
+    """SHA-256 over a model folder's weights, configuration and tokenizer, hex."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    files = sorted(
+        file for file in folder.iterdir() if file.suffix in WEIGHTS or file.name in SETTINGS
+    )
+    if not any(file.suffix in WEIGHTS for file in files):
+        raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
+    parts = "".join(f"{file.name}:{fingerprint_file(file)}\n" for file in files)
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _hash(path: Path, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()

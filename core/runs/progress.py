@@ -1,0 +1,70 @@
+"""What a running step tells the outside: an append-only file of events, and the wish to stop.
+
+A step calls `progress(done, total, note)` often. Each call appends one JSON line (at most ten a
+second) and, once a stop was asked for, raises `Cancelled` at that safe point, never in the
+middle of a write.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+EVENTS_PER_SECOND = 10
+
+
+class Cancelled(BaseException):
+    """A stop was asked for. Not an Exception: no step swallows it by accident."""
+
+
+class Progress:
+    """Callable that records how far a step is; `listen` also shows it (a terminal's bar)."""
+
+    def __init__(
+        self, path: Path | None = None, listen: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        self.path = path
+        self.listen = listen
+        self.stop = threading.Event()
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units of work are finished. Raises `Cancelled` when asked to stop."""
+        if self.stop.is_set():
+            raise Cancelled
+        now = time.monotonic()
+        if done < total and now - self._last < 1 / EVENTS_PER_SECOND:
+            return
+        self._last = now
+        self.event("progress", done=done, total=total, note=note)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Append one event."""
+        record = {"time": time.time(), "event": name, "pid": os.getpid(), **fields}
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self.listen is not None:
+            self.listen(record)
+
+    def stop_on_sigterm(self) -> None:
+        """Turn SIGTERM and SIGINT into a stop at the next call (main thread only)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All whole events of a run; a last line cut by a crash is left out."""
+    if not path.exists():
+        return []
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events

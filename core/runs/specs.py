@@ -1,0 +1,190 @@
+"""What a step is asked to do: one frozen record per step, the same from shell, browser and cluster.
+
+A spec names its inputs by reference: a file, a model folder, or the id of an earlier run. Its
+identity replaces every reference by the content behind it, so that the same work gets the same
+run id wherever the files lie. Specs know nothing of how a step works.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from core.data.behaviors import Behavior
+from core.intervention.recipes import Edit
+
+RefKind = Literal["file", "judge", "model", "pairs", "run"]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Marks a field that names an input rather than being a knob."""
+
+    kind: RefKind
+
+
+File = Annotated[str, Ref("file")]  # a path
+Judge = Annotated[str, Ref("judge")]  # a world file, or the name of a built-in judge
+Model = Annotated[str, Ref("model")]  # a model folder, or a train run's id
+Pairs = Annotated[str, Ref("pairs")]  # a pairs file, or an edit run's id
+Run = Annotated[str, Ref("run")]  # a run's id
+
+
+class Spec(BaseModel):
+    """Common to every step. Subclasses say what they read, then their knobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    step: ClassVar[str]
+    resumable: ClassVar[bool] = False  # may pick up a part that an earlier attempt left
+    uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
+
+
+class GenerateSpec(Spec):
+    """Run prompts through reference and policy, and judge every completion."""
+
+    step: ClassVar[str] = "generate"
+    reference: Model = Field(description="model before DPO")
+    policy: Model = Field(description="model after DPO")
+    prompts: File = Field(description="prompts (JSONL) that may show the behavior")
+    judge: Judge = Field(description="who judges: a world file (TOML), or 'refusal'")
+    rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
+    max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
+    seed: int = Field(0, description="seed of the sampling")
+
+
+class IndexSpec(Spec):
+    """Turn every preference pair into chosen, rejected and context means, once, on disk."""
+
+    step: ClassVar[str] = "index"
+    resumable: ClassVar[bool] = True
+    model: Model = Field(description="model that reads the pairs: the reference")
+    pairs: Pairs = Field(description="preference pairs (JSONL or Parquet)")
+    layers: tuple[int, ...] = Field((), description="layers to keep; empty: every layer")
+    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+
+
+class RankSpec(Spec):
+    """Build the behavior vector and order the pairs by how far each pushes towards it."""
+
+    step: ClassVar[str] = "rank"
+    generate: Run = Field(description="generate run that holds the completions")
+    index: Run = Field(description="index run that holds the pairs' vectors")
+    behavior: Behavior = Field(description="name of a behavior of the project, or JSON")
+    layer: int | None = Field(None, ge=0, description="layer; none: most valid, without the truth")
+    pooling: Literal["prompts", "rollouts"] = Field(
+        "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
+    )
+    method: Literal["gated", "similarity", "bank"] = Field("gated", description="order of the pairs")
+
+
+class DiscoverSpec(Spec):
+    """Project and cluster the behavior–datapoint similarity matrix."""
+
+    step: ClassVar[str] = "discover"
+    generate: Run = Field(description="generate run that holds the completions")
+    index: Run = Field(description="index run that holds the pairs' vectors")
+    layer: int | None = Field(None, ge=0, description="layer; none: the middle of the index")
+    gated: bool = Field(True, description="context gating of the matrix")
+    neighbors: int = Field(15, ge=2, description="UMAP: neighbours per point")
+    min_dist: float = Field(0.05, ge=0, le=1, description="UMAP: how tightly points may pack")
+    min_cluster_size: int = Field(40, ge=2, description="HDBSCAN: smallest cluster, pairs")
+    seed: int = Field(0, description="seed of projection and clustering")
+
+
+class EditSpec(Spec):
+    """Apply recipes to the pairs: remove some, flip some, keep the rest."""
+
+    step: ClassVar[str] = "edit"
+    uses_device: ClassVar[bool] = False
+    pairs: Pairs = Field(description="preference pairs to edit")
+    edits: tuple[Edit, ...] = Field(description="recipes with their action, in JSON")
+    control: int | None = Field(
+        None, description="seed of a random control: same size, sources and action"
+    )
+
+
+class TrainSpec(Spec):
+    """Retrain the reference with DPO on one arm's pairs."""
+
+    step: ClassVar[str] = "train"
+    resumable: ClassVar[bool] = True
+    reference: Model = Field(description="checkpoint that DPO starts from and is held to")
+    pairs: Pairs = Field(description="the arm's pairs: a file, or an edit run")
+    seed: int = Field(0, description="seed of data order and dropout")
+    preset: Literal["organism", "olmo2"] = Field("organism", description="defaults of the recipe")
+    loss_type: Literal["sigmoid", "sigmoid_norm"] = Field("sigmoid", description="DPO loss")
+    beta: float = Field(0.1, gt=0, description="strength of the pull to the reference")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps to warm up in")
+    epochs: float = Field(1.0, gt=0, description="passes over the pairs")
+    batch_size: PositiveInt = Field(32, description="pairs per optimizer step")
+    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_from_preset(cls, given: Any) -> Any:
+        """OLMo 2's published recipe (arXiv 2501.00656, table 19) where a knob is not named."""
+        if isinstance(given, Mapping) and given.get("preset") == "olmo2":
+            recipe = {
+                "loss_type": "sigmoid_norm",
+                "beta": 5.0,
+                "learning_rate": 1e-6,
+                "batch_size": 128,
+            }
+            return {**recipe, **given}
+        return given
+
+
+class EvaluateSpec(Spec):
+    """Measure every behavior of one model on held-out prompts."""
+
+    step: ClassVar[str] = "evaluate"
+    model: Model = Field(description="model to measure: a folder, or a train run")
+    prompts: File = Field(description="held-out prompts (JSONL)")
+    judge: Judge = Field(description="who judges: a world file (TOML), or 'refusal'")
+    behaviors: tuple[Behavior, ...] = Field(description="what to measure, in JSON")
+    rollouts: PositiveInt = Field(4, description="completions per prompt and condition")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
+    max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
+    seed: int = Field(0, description="seed of the sampling")
+
+
+STEPS: dict[str, type[Spec]] = {
+    spec.step: spec
+    for spec in (
+        GenerateSpec,
+        IndexSpec,
+        RankSpec,
+        DiscoverSpec,
+        EditSpec,
+        TrainSpec,
+        EvaluateSpec,
+    )
+}
+
+
+def references(spec: Spec) -> dict[str, Ref]:
+    """The fields of a spec that name an input, with what kind of input each is."""
+    return {
+        name: ref
+        for name, field in type(spec).model_fields.items()
+        for ref in (*field.metadata, *get_args(field.annotation))
+        if isinstance(ref, Ref)
+    }
+
+
+def identity(spec: Spec, contents: Mapping[str, str]) -> str:
+    """Sixteen hex digits that name the work: the knobs, and the content behind each reference.
+
+    `contents` maps the name of every reference field to a fingerprint of what it refers to.
+    """
+    known = spec.model_dump(mode="json") | dict(contents)
+    text = json.dumps([type(spec).step, known], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,244 @@
+"""Runs on disk: content-addressed, immutable, and whole or not there.
+
+    workspace/
+      project.toml            what is investigated (core.runs.project)
+      catalog.sqlite          names, merges, notes, edits (core.runs.catalog)
+      device.lock             held by the step that uses the accelerator
+      runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/
+
+A step writes to `output.part/`, which becomes `output/` by rename. The store knows where things
+are and what state they are in; it does not know what a step computes (core.steps) or how a
+process is started (core.runs.jobs).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from core.errors import UserError
+from core.runs.fingerprints import fingerprint_file, fingerprint_model
+from core.runs.progress import read_events
+from core.runs.specs import STEPS, Spec, identity, references
+
+State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run as lists show it."""
+
+    id: str
+    step: str
+    state: State
+    started: float  # seconds since the epoch; of the latest attempt
+    seconds: float  # wall-clock, so far or in all
+    done: int
+    total: int
+    note: str
+    error: str
+
+
+class Store:
+    """The runs of one workspace."""
+
+    def __init__(self, workspace: Path | str) -> None:
+        self.workspace = Path(workspace).expanduser().resolve()
+        self.runs = self.workspace / "runs"
+
+    # -- names ---------------------------------------------------------------------------
+
+    def run_id(self, spec: Spec) -> str:
+        """`<step>-<hash>`; reads the content behind the spec's references."""
+        contents = {
+            name: self._content(ref.kind, getattr(spec, name))
+            for name, ref in references(spec).items()
+        }
+        return f"{spec.step}-{identity(spec, contents)}"
+
+    def folder(self, run: str) -> Path:
+        """Where a run lives, whether or not it exists. Refuses ids that are not ids."""
+        step, _, digest = run.partition("-")
+        if step not in STEPS or not digest.isalnum():
+            raise UserError(f"{run!r} is not a run id, such as rank-0123456789abcdef.")
+        return self.runs / run
+
+    # -- reading -------------------------------------------------------------------------
+
+    def output(self, run: str) -> Path:
+        """The output folder of a finished run."""
+        path = self.folder(run) / "output"
+        if not path.is_dir():
+            raise UserError(f"{run} is {self.state(run)}, not finished: it has no output to read.")
+        return path
+
+    def spec(self, run: str) -> Spec:
+        """The spec that a run was started with."""
+        record = self.record(run)
+        try:
+            return STEPS[record["step"]].model_validate(record["spec"])
+        except ValidationError as error:
+            raise UserError(f"{self.folder(run) / 'spec.json'}: {error}") from error
+
+    def record(self, run: str) -> dict[str, Any]:
+        """spec.json: the spec, the content behind its references, provenance and cost."""
+        path = self.folder(run) / "spec.json"
+        if not path.is_file():
+            raise UserError(f"{run}: there is no such run in {self.workspace}.")
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: not readable JSON ({error}). Delete the run's folder.") from error
+        return record
+
+    def events(self, run: str) -> list[dict[str, Any]]:
+        """What the run reported, oldest first."""
+        return read_events(self.folder(run) / "progress.jsonl")
+
+    def log(self, run: str, lines: int = 40) -> str:
+        """The end of the run's log."""
+        path = self.folder(run) / "log.txt"
+        if not path.is_file():
+            return ""
+        return "\n".join(path.read_text("utf-8", errors="replace").splitlines()[-lines:])
+
+    def state(self, run: str) -> State:
+        """Read from the disk and the locks, so that it is true after any crash."""
+        return _state(self.folder(run), self.events(run))
+
+    def info(self, run: str) -> RunInfo:
+        """State, time and progress of one run."""
+        folder, events = self.folder(run), self.events(run)
+        attempt = _latest_attempt(events)
+        at = next((e for e in reversed(attempt) if e["event"] == "progress"), {})
+        failed = next((e for e in reversed(attempt) if e["event"] == "failed"), {})
+        started = attempt[0]["time"] if attempt else 0.0
+        return RunInfo(
+            id=run,
+            step=run.partition("-")[0],
+            state=_state(folder, events),
+            started=started,
+            seconds=attempt[-1]["time"] - started if attempt else 0.0,
+            done=at.get("done", 0),
+            total=at.get("total", 0),
+            note=at.get("note", ""),
+            error=failed.get("error", ""),
+        )
+
+    def list(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:
+        """All runs, newest first, optionally of one step or in one state."""
+        names = [path.name for path in self.runs.glob(f"{step or '*'}-*") if path.is_dir()]
+        infos = [self.info(name) for name in names if name.partition("-")[0] in STEPS]
+        infos = [info for info in infos if state is None or info.state == state]
+        return sorted(infos, key=lambda info: info.started, reverse=True)
+
+    def finished(self, step: str) -> list[str]:
+        """Ids of finished runs of a step, newest first."""
+        return [info.id for info in self.list(step, "finished")]
+
+    # -- references ----------------------------------------------------------------------
+
+    def model(self, reference: str) -> Path:
+        """The folder that a spec's model field names: a path, or a train run's model."""
+        return self.output(reference) / "model" if _is_run(reference) else Path(reference)
+
+    def pairs(self, reference: str) -> Path:
+        """The file that a spec's pairs field names: a path, or an edit run's pairs."""
+        return self.output(reference) / "pairs.parquet" if _is_run(reference) else Path(reference)
+
+    # -- writing -------------------------------------------------------------------------
+
+    def write_record(self, run: str, record: dict[str, Any]) -> None:
+        """Write spec.json whole."""
+        path = self.folder(run) / "spec.json"
+        write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+    def part(self, run: str, *, keep: bool) -> Path:
+        """The folder that a step writes to; what an earlier attempt left is kept or deleted."""
+        path = self.folder(run) / "output.part"
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def publish(self, run: str) -> Path:
+        """Make a run's output whole, by rename."""
+        path = self.folder(run) / "output"
+        os.replace(self.folder(run) / "output.part", path)
+        return path
+
+    def delete(self, run: str) -> None:
+        """Delete a run that is not running."""
+        with self.locked(run, wait=False):
+            shutil.rmtree(self.folder(run))
+
+    @contextmanager
+    def locked(self, run: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold a run, so that two processes never work on the same one."""
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / "lock", timeout=-1 if wait else 0):
+                yield
+        except Timeout as error:
+            raise UserError(f"{run} is running. Cancel it first.") from error
+
+    def _content(self, kind: str, reference: str) -> str:
+        if _is_run(reference):
+            return reference
+        path = Path(reference)
+        if kind == "run":
+            raise UserError(f"{reference!r} is not a run id, such as index-0123456789abcdef.")
+        if kind == "model":
+            return fingerprint_model(path)
+        if kind == "judge" and not path.suffix:
+            return reference
+        return fingerprint_file(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _is_run(reference: str) -> bool:
+    step, _, digest = reference.partition("-")
+    return step in STEPS and len(digest) == 16 and digest.isalnum()
+
+
+def _latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    starts = [i for i, e in enumerate(events) if e["event"] == "queued"]
+    starts = starts or [i for i, e in enumerate(events) if e["event"] == "started"]
+    return events[starts[-1] :] if starts else events
+
+
+def _state(folder: Path, events: list[dict[str, Any]]) -> State:
+    if (folder / "output").is_dir():
+        return "finished"
+    if not events:
+        return "absent"
+    last = events[-1]
+    if last["event"] in ("failed", "cancelled"):
+        return last["event"]  # type: ignore[no-any-return]
+    if not _alive(last):
+        return "failed"
+    return "waiting" if last["event"] in ("queued", "waiting") else "running"
+
+
+def _alive(event: dict[str, Any]) -> bool:
+    """Whether the process that wrote an event still runs (a later one may reuse its number)."""
+    try:
+        return psutil.Process(event["pid"]).create_time() <= event["time"]
+    except psutil.NoSuchProcess:
+        return False
