@@ -1,1 +1,1 @@
-"""PairTrace's engine. Importing it imports nothing heavy: torch is loaded only by the modules that use it."""
+"""PairTrace's engine. Importing it imports nothing heavy: only the modules that use torch do."""

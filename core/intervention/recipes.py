@@ -17,6 +17,12 @@ Action = Literal["remove", "flip", "keep"]
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def runs(self) -> list[str]:
+        """Ids of the runs that this record, and whatever it contains, reads."""
+        own = [getattr(self, name) for name in ("rank", "discover") if hasattr(self, name)]
+        parts: list[_Record] = list(getattr(self, "parts", ()))
+        return own + [run for part in parts for run in part.runs()]
+
 
 class TopK(_Record):
     """The k pairs that a ranking puts first."""

@@ -10,7 +10,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,19 @@ class Progress:
         if self.listen is not None:
             self.listen(record)
 
-    def stop_on_sigterm(self) -> None:
-        """Turn SIGTERM and SIGINT into a stop at the next call (main thread only)."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stop.set())
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Turn SIGTERM and SIGINT into a stop at the next call; a no-op off the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, lambda *_: self.stop.set()) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

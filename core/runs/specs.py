@@ -81,7 +81,9 @@ class RankSpec(Spec):
     pooling: Literal["prompts", "rollouts"] = Field(
         "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
     )
-    method: Literal["gated", "similarity", "bank"] = Field("gated", description="order of the pairs")
+    method: Literal["gated", "similarity", "bank"] = Field(
+        "gated", description="order of the pairs"
+    )
 
 
 class DiscoverSpec(Spec):
@@ -170,11 +172,12 @@ STEPS: dict[str, type[Spec]] = {
 }
 
 
-def references(spec: Spec) -> dict[str, Ref]:
+def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
     """The fields of a spec that name an input, with what kind of input each is."""
+    kind = spec if isinstance(spec, type) else type(spec)
     return {
         name: ref
-        for name, field in type(spec).model_fields.items()
+        for name, field in kind.model_fields.items()
         for ref in (*field.metadata, *get_args(field.annotation))
         if isinstance(ref, Ref)
     }

@@ -58,16 +58,24 @@ class Store:
 
     def run_id(self, spec: Spec) -> str:
         """`<step>-<hash>`; reads the content behind the spec's references."""
-        contents = {
+        return f"{spec.step}-{identity(spec, self.contents(spec))}"
+
+    def contents(self, spec: Spec) -> dict[str, str]:
+        """A fingerprint of what each reference field of a spec refers to."""
+        return {
             name: self._content(ref.kind, getattr(spec, name))
             for name, ref in references(spec).items()
         }
-        return f"{spec.step}-{identity(spec, contents)}"
+
+    @staticmethod
+    def is_run(reference: str) -> bool:
+        """Whether a reference is a run id rather than a path."""
+        step, _, digest = reference.partition("-")
+        return step in STEPS and len(digest) == 16 and digest.isalnum()
 
     def folder(self, run: str) -> Path:
         """Where a run lives, whether or not it exists. Refuses ids that are not ids."""
-        step, _, digest = run.partition("-")
-        if step not in STEPS or not digest.isalnum():
+        if not self.is_run(run):
             raise UserError(f"{run!r} is not a run id, such as rank-0123456789abcdef.")
         return self.runs / run
 
@@ -96,7 +104,9 @@ class Store:
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}: not readable JSON ({error}). Delete the run's folder.") from error
+            raise UserError(
+                f"{path}: not readable JSON ({error}). Delete the run's folder."
+            ) from error
         return record
 
     def events(self, run: str) -> list[dict[str, Any]]:
@@ -118,8 +128,8 @@ class Store:
         """State, time and progress of one run."""
         folder, events = self.folder(run), self.events(run)
         attempt = _latest_attempt(events)
-        at = next((e for e in reversed(attempt) if e["event"] == "progress"), {})
-        failed = next((e for e in reversed(attempt) if e["event"] == "failed"), {})
+        at: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "progress"), {})
+        failed: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "failed"), {})
         started = attempt[0]["time"] if attempt else 0.0
         return RunInfo(
             id=run,
@@ -133,26 +143,28 @@ class Store:
             error=failed.get("error", ""),
         )
 
-    def list(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:
+    def infos(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:
         """All runs, newest first, optionally of one step or in one state."""
         names = [path.name for path in self.runs.glob(f"{step or '*'}-*") if path.is_dir()]
-        infos = [self.info(name) for name in names if name.partition("-")[0] in STEPS]
+        infos = [self.info(name) for name in names if self.is_run(name)]
         infos = [info for info in infos if state is None or info.state == state]
         return sorted(infos, key=lambda info: info.started, reverse=True)
 
     def finished(self, step: str) -> list[str]:
         """Ids of finished runs of a step, newest first."""
-        return [info.id for info in self.list(step, "finished")]
+        return [info.id for info in self.infos(step, "finished")]
 
     # -- references ----------------------------------------------------------------------
 
     def model(self, reference: str) -> Path:
         """The folder that a spec's model field names: a path, or a train run's model."""
-        return self.output(reference) / "model" if _is_run(reference) else Path(reference)
+        return self.output(reference) / "model" if self.is_run(reference) else Path(reference)
 
     def pairs(self, reference: str) -> Path:
         """The file that a spec's pairs field names: a path, or an edit run's pairs."""
-        return self.output(reference) / "pairs.parquet" if _is_run(reference) else Path(reference)
+        return (
+            self.output(reference) / "pairs.parquet" if self.is_run(reference) else Path(reference)
+        )
 
     # -- writing -------------------------------------------------------------------------
 
@@ -192,7 +204,7 @@ class Store:
             raise UserError(f"{run} is running. Cancel it first.") from error
 
     def _content(self, kind: str, reference: str) -> str:
-        if _is_run(reference):
+        if self.is_run(reference):
             return reference
         path = Path(reference)
         if kind == "run":
@@ -212,11 +224,6 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def _is_run(reference: str) -> bool:
-    step, _, digest = reference.partition("-")
-    return step in STEPS and len(digest) == 16 and digest.isalnum()
-
-
 def _latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     starts = [i for i, e in enumerate(events) if e["event"] == "queued"]
     starts = starts or [i for i, e in enumerate(events) if e["event"] == "started"]
@@ -230,15 +237,17 @@ def _state(folder: Path, events: list[dict[str, Any]]) -> State:
         return "absent"
     last = events[-1]
     if last["event"] in ("failed", "cancelled"):
-        return last["event"]  # type: ignore[no-any-return]
+        return last["event"]
     if not _alive(last):
         return "failed"
-    return "waiting" if last["event"] in ("queued", "waiting") else "running"
+    return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"
 
 
 def _alive(event: dict[str, Any]) -> bool:
     """Whether the process that wrote an event still runs (a later one may reuse its number)."""
     try:
-        return psutil.Process(event["pid"]).create_time() <= event["time"]
+        process = psutil.Process(event["pid"])
+        born = process.create_time() - 1  # the kernel's clock tick is coarser than ours
+        return process.status() != psutil.STATUS_ZOMBIE and born <= event["time"]
     except psutil.NoSuchProcess:
         return False

@@ -1,0 +1,62 @@
+"""The arms of an intervention: what is trained, next to what, over which seeds.
+
+An edit proves nothing alone: retraining varies by itself, and smaller data changes a model too.
+So an edited arm comes with a random control of the same size, sources and action. Runs are named
+by their content, hence every id is known before anything runs, and all jobs can be queued at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.intervention.recipes import Edit
+from core.runs.project import Project
+from core.runs.specs import EditSpec, EvaluateSpec, Spec, TrainSpec
+from core.runs.store import Store
+
+ArmName = Literal["baseline", "edited", "random control"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One dataset variant and its retrainings, one per seed."""
+
+    name: ArmName
+    edit: EditSpec | None
+    trainings: tuple[TrainSpec, ...]
+    evaluations: tuple[EvaluateSpec, ...]
+
+    def specs(self) -> list[Spec]:
+        """In an order in which every input precedes its user."""
+        return [*([self.edit] if self.edit else []), *self.trainings, *self.evaluations]
+
+
+def edited_and_control(
+    project: Project,
+    store: Store,
+    edits: Sequence[Edit],
+    *,
+    seeds: Sequence[int],
+    control_seed: int = 0,
+) -> list[Arm]:
+    """The edited arm and its matched random control."""
+    edited = EditSpec(pairs=project.pairs, edits=tuple(edits))
+    control = edited.model_copy(update={"control": control_seed})
+    return [
+        _arm(project, store, "edited", edited, seeds),
+        _arm(project, store, "random control", control, seeds),
+    ]
+
+
+def baseline(project: Project, store: Store, *, seeds: Sequence[int]) -> Arm:
+    """The unedited pairs, retrained."""
+    return _arm(project, store, "baseline", None, seeds)
+
+
+def _arm(
+    project: Project, store: Store, name: ArmName, edit: EditSpec | None, seeds: Sequence[int]
+) -> Arm:
+    pairs = store.run_id(edit) if edit else project.pairs
+    trainings = tuple(project.train(pairs, seed) for seed in seeds)
+    evaluations = tuple(project.evaluate(store.run_id(training)) for training in trainings)
+    return Arm(name, edit, trainings, evaluations)

@@ -1,0 +1,97 @@
+"""A spec as a shell command, and back: options are made from the spec's fields.
+
+One definition of every knob (name, type, unit, default) serves `--help`, the browser's "command
+to copy" and the job that a button starts, so the three cannot disagree.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from core.errors import UserError
+from core.runs.specs import Spec, references
+from core.runs.store import Store
+
+PLAIN = {str: click.STRING, int: click.INT, float: click.FLOAT}
+
+
+def command(spec: Spec, store: Store) -> str:
+    """The shell command that makes the same run."""
+    return shlex.join(["pairtrace", *arguments(spec, store)])
+
+
+def arguments(spec: Spec, store: Store) -> list[str]:
+    """The words after `pairtrace`: every field that differs from its default."""
+    words = ["--workspace", str(store.workspace), spec.step]
+    for name, value in spec.model_dump(mode="json").items():
+        default = type(spec).model_fields[name].default
+        if value != (list(default) if isinstance(default, tuple) else default):
+            words += _option_words(name, value)
+    return words
+
+
+def options(spec_type: type[Spec]) -> list[click.Option]:
+    """One command-line option per field; unset ones are None, for the project to fill."""
+    return [_option(name, field) for name, field in spec_type.model_fields.items()]
+
+
+def build(spec_type: type[Spec], given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:
+    """A spec from options; what was not given comes from `defaults`, then from the spec itself.
+
+    Raises `UserError` that names each option that is missing or wrong.
+    """
+    named = {name: _value(value) for name, value in given.items() if value is not None}
+    kinds = {name: ref.kind for name, ref in references(spec_type).items()}
+    for name in kinds.keys() & named.keys():
+        if not Store.is_run(named[name]) and (kinds[name] != "judge" or Path(named[name]).suffix):
+            named[name] = str(Path(named[name]).expanduser().resolve())
+    try:
+        return spec_type.model_validate({**defaults, **named})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}"
+            for e in error.errors()
+        )
+        raise UserError(f"pairtrace {spec_type.step}: {problems}") from error
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    flag = "--" + name.replace("_", "-")
+    text = field.description or ""
+    if field.default is not PydanticUndefined and field.default not in (None, ()):
+        text += f" [default: {field.default}]"
+    if field.annotation is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    return click.Option([flag], type=_type(field.annotation), default=None, help=text)
+
+
+def _type(annotation: Any) -> click.ParamType:
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(choice) for choice in get_args(annotation)])
+    plain = [PLAIN[part] for part in (annotation, *get_args(annotation)) if part in PLAIN]
+    return plain[0] if plain and get_origin(annotation) is not tuple else click.STRING
+
+
+def _value(value: Any) -> Any:
+    """Records and lists are written as JSON; anything else is taken as it is."""
+    if not isinstance(value, str) or not value.startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{value!r} starts like JSON but is not: {error}") from error
+
+
+def _option_words(name: str, value: Any) -> list[str]:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [f"--{flag}", text]

@@ -1,0 +1,37 @@
+"""The process environment: where the workspace is, and how workers use threads and caches.
+
+The one place of the engine that reads or sets environment variables for its processes. It must
+run before torch or numba are imported; later changes would not be seen.
+"""
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+WORKSPACE = "PAIRTRACE_WORKSPACE"
+
+
+def default_workspace() -> Path:
+    """`$PAIRTRACE_WORKSPACE`, or `workspace` in the current folder."""
+    return Path(os.environ.get(WORKSPACE, "workspace")).expanduser().resolve()
+
+
+def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings every worker needs; what the user has set stays.
+
+    Threads that wait must sleep: spinning ones collapse on a busy two-core machine. numba's cache
+    goes to the workspace, since site-packages may be read-only. Nothing asks a hub for files.
+    """
+    settings = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name, value in settings.items():
+        environment.setdefault(name, value)
+    environment[WORKSPACE] = str(workspace)

@@ -1,0 +1,171 @@
+"""Run one spec in this process: lock, wait for inputs and device, compute, publish, record cost.
+
+Knows the order of these and nothing of what a step computes: the step's module is imported by
+name, here and only here, so that light processes stay light.
+"""
+
+import importlib
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from core.errors import UserError
+from core.runs.progress import Cancelled, Progress
+from core.runs.specs import Spec, references
+from core.runs.store import Store
+
+POLL_SECONDS = 0.5
+PACKAGES = ("pairtrace", "torch", "transformers", "trl", "numpy", "pandas", "umap-learn", "hdbscan")
+
+
+def execute(
+    spec: Spec, store: Store, *, listen: Callable[[dict[str, Any]], None] | None = None
+) -> str:
+    """Bring the run of `spec` to its finished state and return its id.
+
+    A run that is finished is left as it is; one that another process works on is waited for.
+    Raises `UserError` for bad input, `Cancelled` when stopped; both are recorded in the run.
+    """
+    run = store.run_id(spec)
+    store.folder(run).mkdir(parents=True, exist_ok=True)
+    progress = Progress(store.folder(run) / "progress.jsonl", listen)
+    with progress.stopping_on_signals(), store.locked(run):
+        if store.state(run) == "finished":
+            return run
+        with _recording_failure(progress):
+            _wait_for_inputs(spec, store, progress)
+            store.write_record(run, describe(spec, store))
+            with _device(spec, store, progress):
+                _compute(run, spec, store, progress)
+        store.publish(run)
+        progress.event("finished")
+    return run
+
+
+def describe(spec: Spec, store: Store) -> dict[str, Any]:
+    """What spec.json says of a run before it has cost anything."""
+    return {
+        "step": spec.step,
+        "spec": spec.model_dump(mode="json"),
+        "contents": store.contents(spec),
+        "provenance": {
+            "versions": {name: _version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "git_commit": _git_commit(),
+            "created": time.time(),
+        },
+    }
+
+
+def inputs(spec: Spec) -> list[str]:
+    """Ids of the runs that a spec reads, those inside its recipes included."""
+    named = [getattr(spec, name) for name in references(spec)]
+    nested = [run for edit in getattr(spec, "edits", ()) for run in edit.recipe.runs()]
+    return [name for name in [*named, *nested] if Store.is_run(name)]
+
+
+def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:
+    progress.event("started")
+    before, began = _cpu_seconds(), time.time()
+    step = importlib.import_module(f"core.steps.{spec.step}")
+    step.run(spec, store=store, output=store.part(run, keep=spec.resumable), progress=progress)
+    record = store.record(run)
+    record["cost"] = {
+        "cpu_seconds": round(_cpu_seconds() - before, 2),
+        "wall_seconds": round(time.time() - began, 2),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device": _device_name(),
+    }
+    store.write_record(run, record)
+
+
+@contextmanager
+def _recording_failure(progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except Cancelled:
+        progress.event("cancelled")
+        raise
+    except UserError as error:
+        progress.event("failed", error=str(error))
+        raise
+    except BaseException as error:
+        progress.event("failed", error=f"{type(error).__name__}: {error} (traceback in log.txt)")
+        traceback.print_exc()
+        raise
+
+
+def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
+    """Return when every input run is finished; refuse when one will never be."""
+    for run in inputs(spec):
+        waits = False
+        while (state := store.state(run)) != "finished":
+            if state not in ("waiting", "running"):
+                raise UserError(f"input {run} is {state}. Run it first, or run it again.")
+            if not waits:
+                progress.event("waiting", note=f"for {run}")
+                waits = True
+            if progress.stop.wait(POLL_SECONDS):
+                raise Cancelled
+
+
+@contextmanager
+def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
+    """One step at a time on the accelerator (or on a laptop's cores); the rest wait in line."""
+    if not spec.uses_device:
+        yield
+        return
+    lock, waits = FileLock(store.workspace / "device.lock"), False
+    while True:
+        try:
+            lock.acquire(timeout=POLL_SECONDS)
+            break
+        except Timeout:
+            if not waits:
+                progress.event("waiting", note="for the device")
+                waits = True
+            if progress.stop.is_set():
+                raise Cancelled from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cpu_seconds() -> float:
+    """User and system time of this process and of its finished children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _device_name() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return "not a git checkout"
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

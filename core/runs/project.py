@@ -1,0 +1,141 @@
+"""What one investigation is about: `project.toml` in the workspace.
+
+Names the two models, the pairs, the prompts, the judge and the behaviors, and the knobs that
+differ from the specs' defaults. It turns these into specs; it holds no results.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.data.behaviors import Behavior
+from core.errors import UserError
+from core.runs.specs import (
+    STEPS,
+    DiscoverSpec,
+    EvaluateSpec,
+    GenerateSpec,
+    IndexSpec,
+    RankSpec,
+    Spec,
+    TrainSpec,
+)
+from core.runs.store import write_whole
+
+FILE = "project.toml"
+PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
+
+
+class Project(BaseModel):
+    """Paths are absolute once loaded. `knobs` holds, per step, what differs from the defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    reference: str = Field(description="model folder before DPO")
+    policy: str = Field(description="model folder after DPO")
+    pairs: str = Field(description="preference pairs, JSONL or Parquet")
+    prompts: str = Field(description="prompts that may show a behavior, JSONL")
+    heldout: str = Field(description="held-out prompts for evaluation, JSONL")
+    judge: str = Field(description="world file (TOML), or 'refusal'")
+    behaviors: tuple[Behavior, ...] = Field(min_length=1)
+    knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def behavior(self, name: str) -> Behavior:
+        """The behavior of that name."""
+        for behavior in self.behaviors:
+            if behavior.name == name:
+                return behavior
+        known = ", ".join(repr(behavior.name) for behavior in self.behaviors)
+        raise UserError(f"{name!r} is not a behavior of this project. Known: {known}.")
+
+    def generate(self) -> GenerateSpec:
+        return GenerateSpec(
+            reference=self.reference,
+            policy=self.policy,
+            prompts=self.prompts,
+            judge=self.judge,
+            **self.knobs.get("generate", {}),
+        )
+
+    def index(self) -> IndexSpec:
+        return IndexSpec(model=self.reference, pairs=self.pairs, **self.knobs.get("index", {}))
+
+    def rank(self, generate: str, index: str, behavior: Behavior) -> RankSpec:
+        return RankSpec(
+            generate=generate, index=index, behavior=behavior, **self.knobs.get("rank", {})
+        )
+
+    def discover(self, generate: str, index: str) -> DiscoverSpec:
+        return DiscoverSpec(generate=generate, index=index, **self.knobs.get("discover", {}))
+
+    def train(self, pairs: str, seed: int) -> TrainSpec:
+        knobs = {**self.knobs.get("train", {}), "seed": seed}
+        return TrainSpec(reference=self.reference, pairs=pairs, **knobs)
+
+    def evaluate(self, model: str) -> EvaluateSpec:
+        return EvaluateSpec(
+            model=model,
+            prompts=self.heldout,
+            judge=self.judge,
+            behaviors=self.behaviors,
+            **self.knobs.get("evaluate", {}),
+        )
+
+    def defaults(self, step: str) -> dict[str, Any]:
+        """What the project knows of a step's fields, for the command line to fill in."""
+        known = {"model": self.reference, "behaviors": self.behaviors} | {
+            name: getattr(self, name) for name in PATHS
+        }
+        if step == "evaluate":
+            known["prompts"] = self.heldout
+        fields = STEPS[step].model_fields
+        return {name: value for name, value in known.items() if name in fields} | self.knobs.get(
+            step, {}
+        )
+
+
+def load(folder: Path) -> Project:
+    """Read `project.toml` of a workspace or of an organism; relative paths start at the file."""
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"{path}: no project here. Run `pairtrace init` or `pairtrace demo` first.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
+    knobs = {step: content.pop(step) for step in list(content) if step in STEPS}
+    for name in PATHS:
+        if isinstance(content.get(name), str) and content[name] != "refusal":
+            content[name] = str((folder / content[name]).resolve())
+    try:
+        project = Project(**content, knobs=knobs)
+        _check_knobs(project)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {field}: {first['msg']}") from error
+    return project
+
+
+def save(project: Project, folder: Path) -> Path:
+    """Write `project.toml` whole."""
+    content = project.model_dump(mode="json", exclude={"knobs"}) | project.knobs
+    write_whole(folder / FILE, tomli_w.dumps(content))
+    return folder / FILE
+
+
+def _check_knobs(project: Project) -> None:
+    """Refuse a knob that its step does not have, before anything runs."""
+    for step, knobs in project.knobs.items():
+        unknown = knobs.keys() - STEPS[step].model_fields.keys()
+        if unknown:
+            allowed = ", ".join(_knobs(STEPS[step]))
+            raise UserError(f"[{step}] has no knob {sorted(unknown)}. It has: {allowed}.")
+
+
+def _knobs(spec: type[Spec]) -> list[str]:
+    return [name for name, field in spec.model_fields.items() if not field.is_required()]
