@@ -4,7 +4,9 @@ Names the two models, the pairs, the prompts, the judge and the behaviors, and t
 differ from the specs' defaults. It turns these into specs; it holds no results.
 """
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,22 @@ def load(folder: Path) -> Project:
         field = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: {field}: {first['msg']}") from error
     return project
+
+
+def from_options(given: Mapping[str, str | None]) -> Project:
+    """A project from command-line options; behaviors are a JSON list."""
+    content: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in PATHS:
+        if name in content and content[name] != "refusal":
+            content[name] = str(Path(content[name]).expanduser().resolve())
+    try:
+        content["behaviors"] = json.loads(content.get("behaviors", "[]"))
+        return Project(**content)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--behaviors is not JSON: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--{first['loc'][0]}: {first['msg']}") from error
 
 
 def save(project: Project, folder: Path) -> Path:

@@ -1,0 +1,43 @@
+# make demo: set everything up and open the app on the embedded organism.
+# make test: set everything up and pass every test.
+# On a machine with a GPU, install torch's build for it into .venv first (see README).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKSPACE ?= workspace
+PORT ?= 8501
+
+.PHONY: demo app test lint bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
+
+app: $(VENV)/installed
+	$(BIN)/pairtrace --workspace $(WORKSPACE) app --port $(PORT)
+
+test: $(VENV)/installed-dev lint
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/pairtrace bench extraction
+	$(BIN)/pairtrace bench query
+
+clean:
+	rm -rf $(VENV) *.egg-info
+
+# torch first and bounded: a package that asks for any torch would fetch the newest, CUDA included.
+$(VENV)/installed: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@

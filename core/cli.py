@@ -1,0 +1,274 @@
+"""The command line: `pairtrace <step> …`, one command per step, and a few around them.
+
+Commands are made from the specs (core.runs.commands); what is not given comes from the
+workspace's project. It parses, prints and exits; it computes nothing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core import demo, terminal
+from core.cli_runs import as_json_option, report, run_spec, runs
+from core.errors import UserError
+from core.intervention.arms import edited_and_control
+from core.intervention.recipes import Action, Edit
+from core.runs import commands, environment, jobs, project
+from core.runs.progress import Cancelled, Progress
+from core.runs.specs import STEPS, Spec, references
+from core.runs.store import Store
+
+ROOT = Path(__file__).parents[1]
+JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--workspace",
+    "-w",
+    type=click.Path(file_okay=False),
+    default=None,
+    help=f"Folder of the investigation [default: ${environment.WORKSPACE}, or ./workspace].",
+)
+@click.pass_context
+def cli(context: click.Context, workspace: str | None) -> None:
+    """Trace a behavior that DPO taught a model back to its preference pairs, and undo it.
+
+    The usual order is init, generate, index, rank, discover, edit, train, evaluate. `demo` does
+    all of it on the embedded model organism; `app` shows it in the browser.
+    """
+    folder = Path(workspace).expanduser().resolve() if workspace else None
+    context.obj = Store(folder or environment.default_workspace())
+    environment.prepare(context.obj.workspace)
+
+
+def step_command(spec_type: type[Spec]) -> click.Command:
+    """The command of one step."""
+
+    def callback(as_json: bool, **given: Any) -> None:
+        store: Store = click.get_current_context().obj
+        spec = _build(spec_type, given, store)
+        report(run_spec(spec, store, quiet=as_json), store, as_json=as_json)
+
+    return click.Command(
+        spec_type.step,
+        callback=callback,
+        params=[
+            *commands.options(spec_type),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
+        ],
+        help=f"{spec_type.__doc__}\n\nInputs that are not given come from the workspace's "
+        "project.toml, runs from the newest finished one.",
+    )
+
+
+for _spec_type in STEPS.values():
+    cli.add_command(step_command(_spec_type))
+
+
+@cli.command()
+@click.option("--organism", type=click.Path(file_okay=False), help="Start from an organism folder.")
+@click.option("--name", help="Name of the investigation.")
+@click.option("--reference", help="Model folder before DPO.")
+@click.option("--policy", help="Model folder after DPO.")
+@click.option("--pairs", help="Preference pairs, JSONL or Parquet.")
+@click.option("--prompts", help="Prompts that may show a behavior, JSONL.")
+@click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
+@click.option("--judge", help="A world file (TOML), or 'refusal'.")
+@click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
+@as_json_option
+@click.pass_obj
+def init(store: Store, organism: str | None, as_json: bool, **given: str | None) -> None:
+    """Set up a workspace: for your own models and pairs, or for the embedded organism."""
+    if organism or not any(given.values()):
+        made = project.load(Path(organism) if organism else demo.ORGANISM)
+    else:
+        made = project.from_options(given)
+    path = project.save(made, store.workspace)
+    _print({"workspace": str(store.workspace), "project": str(path)}, as_json=as_json)
+
+
+@cli.command("demo")
+@click.option("--headless", is_flag=True, help="Retrain as well, print the result, no browser.")
+@click.option("--action", type=click.Choice(["remove", "flip"]), default="flip", show_default=True)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), help="Training seed(s).")
+@click.option("--port", default=8501, show_default=True, help="Port of the app.")
+@as_json_option
+@click.pass_obj
+def demo_command(
+    store: Store, headless: bool, action: Action, seeds: tuple[int, ...], port: int, as_json: bool
+) -> None:
+    """Run the main job on the embedded organism, then open the app (or, headless, retrain)."""
+
+    def run(spec: Spec) -> str:
+        return run_spec(spec, store, quiet=as_json)
+
+    if not headless:
+        demo.investigate(store, run)
+        _serve(store, port)
+        return
+    result = demo.prove(store, run, action=action, seeds=seeds)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        _print_demo(result)
+
+
+@cli.command()
+@click.option("--rank", "rank_run", help="Rank run to take the pairs from [default: the newest].")
+@click.option("--top", type=int, help="Pairs to edit [default: the ranking's own suggestion].")
+@click.option("--action", type=click.Choice(["remove", "flip"]), default="flip", show_default=True)
+@click.option("--edits", help="Recipes with actions, in JSON, instead of a ranking's top.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--background", is_flag=True, help="Queue detached jobs and return at once.")
+@as_json_option
+@click.pass_obj
+def intervene(
+    store: Store,
+    rank_run: str | None,
+    top: int | None,
+    action: Action,
+    edits: str | None,
+    seeds: tuple[int, ...],
+    background: bool,
+    as_json: bool,
+) -> None:
+    """Edit, retrain and measure: the edited arm and its matched random control."""
+    if edits:
+        chosen = tuple(Edit.model_validate(edit) for edit in json.loads(edits))
+    else:
+        rank_run = rank_run or newest(store, "rank")
+        chosen = (demo.top_edit(store, rank_run, action, k=top),)
+    arms = edited_and_control(project.load(store.workspace), store, chosen, seeds=seeds)
+    start: Callable[[Spec], str] = (
+        (lambda spec: jobs.start(store, spec))
+        if background
+        else (lambda spec: run_spec(spec, store, quiet=as_json))
+    )
+    made: dict[str, list[str]] = {
+        str(arm.name): [start(spec) for spec in arm.specs()] for arm in arms
+    }
+    _print(made, as_json=as_json)
+
+
+@cli.command()
+@click.option("--port", default=8501, show_default=True, help="Port of the app.")
+@click.pass_obj
+def app(store: Store, port: int) -> None:
+    """Open the browser app on the workspace."""
+    _serve(store, port)
+
+
+cli.add_command(runs)
+
+
+@cli.group()
+def organism() -> None:
+    """The embedded model organism: a tiny OLMo 2 with planted behaviors."""
+
+
+@organism.command("build")
+@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write.")
+@click.option("--seed", type=int, help="Seed [default: the world file's].")
+@click.option("--fast", is_flag=True, help="A smaller one, for tests, in under a minute.")
+@as_json_option
+def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: bool) -> None:
+    """Build models, pairs, prompts and truth from a world file."""
+    from core.organism import build
+
+    with terminal.bar("organism", shown=not as_json) as listen:
+        made = build.build(
+            Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
+        )
+    _print({"organism": str(made)}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("name")
+@as_json_option
+def bench(name: str, as_json: bool) -> None:
+    """Measure: extraction, query, … (a name in `benchmarks/`)."""
+    import importlib
+
+    known = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
+    if name not in known:
+        raise UserError(f"{name!r} is not a benchmark. Known: {', '.join(known)}.")
+    _print(importlib.import_module(f"benchmarks.{name}").run(), as_json=as_json)
+
+
+def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
+    """Fill in what was not given: from the project, and runs from the newest finished one."""
+    defaults: dict[str, Any] = {}
+    if (store.workspace / project.FILE).exists():
+        plan = project.load(store.workspace)
+        defaults = plan.defaults(spec_type.step)
+        name = given.get("behavior")
+        if name and not name.startswith("{"):
+            given["behavior"] = plan.behavior(name).model_dump_json()
+    for name, ref in references(spec_type).items():
+        if ref.kind == "run" and not given.get(name):
+            defaults[name] = newest(store, name)
+    return commands.build(spec_type, given, defaults)
+
+
+def newest(store: Store, step: str) -> str:
+    """The newest finished run of a step."""
+    finished = store.finished(step)
+    if not finished:
+        raise UserError(f"No {step} run is finished. Run `pairtrace {step}` first.")
+    return finished[0]
+
+
+def _serve(store: Store, port: int) -> None:
+    """Hand over to Streamlit."""
+    store.workspace.mkdir(parents=True, exist_ok=True)
+    words = ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    os.chdir(ROOT)  # .streamlit/config.toml lies there
+    os.execv(sys.executable, [sys.executable, *words])
+
+
+def _print(content: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    for name, value in content.items():
+        lines = value if isinstance(value, list) else [value]
+        click.echo(f"{name}: " + "\n  ".join(map(str, lines)))
+
+
+def _print_demo(result: dict[str, Any]) -> None:
+    """Rates of every behavior in reference, policy and arms; then cost and places."""
+    names = [entry["behavior"] for entry in result["rates"]["reference"][0]["behaviors"]]
+    rows = [
+        [arm, *(f"{b['rate']:.1%} [{b['low']:.1%}, {b['high']:.1%}]" for b in one["behaviors"])]
+        for arm, measured in result["rates"].items()
+        for one in measured
+    ]
+    terminal.print_table(f"Undoing {result['behavior']}", ["model", *names], rows)
+    costs = result["cpu_seconds"].items()
+    places = result["runs"]
+    rows = [[name, f"{seconds:.1f}", places[name]] for name, seconds in costs]
+    terminal.print_table("Runs", ["step", "CPU-seconds", "folder"], rows)
+
+
+def main() -> None:
+    """Entry point: user errors without a traceback, everything else with one."""
+    try:
+        cli(standalone_mode=False)
+    except (UserError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"Error: {message}", err=True)
+        sys.exit(2)
+    except (Cancelled, click.Abort):
+        click.echo("Cancelled.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

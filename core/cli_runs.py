@@ -1,0 +1,103 @@
+"""`pairtrace runs …`: list, read, stop, resume and repeat runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from core import terminal
+from core.runs import commands, jobs
+from core.runs.execution import execute
+from core.runs.repeat import repeat
+from core.runs.specs import STEPS, Spec
+from core.runs.store import Store
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
+    """Execute a spec behind a progress bar."""
+    with terminal.bar(spec.step, shown=not quiet) as listen:
+        return execute(spec, store, listen=listen)
+
+
+def report(run: str, store: Store, *, as_json: bool) -> None:
+    """What a finished run is called, where it lies, and what it cost."""
+    record = store.record(run)
+    content = {"run": run, "output": str(store.output(run)), "cost": record["cost"]}
+    if as_json:
+        click.echo(json.dumps(content))
+        return
+    cost = f"{record['cost']['cpu_seconds']} CPU-seconds"
+    click.echo(f"{run}  {cost}\n{content['output']}")
+
+
+@click.group()
+def runs() -> None:
+    """List, read, stop, resume and repeat runs."""
+
+
+@runs.command("list")
+@click.option("--step", type=click.Choice(list(STEPS)), help="Only runs of this step.")
+@as_json_option
+@click.pass_obj
+def list_runs(store: Store, step: str | None, as_json: bool) -> None:
+    """All runs of the workspace, newest first."""
+    infos = store.infos(step)
+    if as_json:
+        click.echo(json.dumps([vars(info) for info in infos], indent=2))
+        return
+    rows = [(i.id, i.state, f"{i.seconds:.0f} s", f"{i.done}/{i.total}", i.error) for i in infos]
+    terminal.print_table(str(store.workspace), ("run", "state", "time", "done", "error"), rows)
+
+
+@runs.command("show")
+@click.argument("run")
+@click.pass_obj
+def show_run(store: Store, run: str) -> None:
+    """What a run was asked to do, by which versions, and what it cost (JSON)."""
+    shown = store.record(run) | {
+        "state": store.state(run),
+        "command": commands.command(store.spec(run), store),
+        "output": str(store.folder(run) / "output"),
+    }
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+@runs.command("log")
+@click.argument("run")
+@click.option("--lines", default=40, show_default=True, help="Lines from the end.")
+@click.pass_obj
+def show_log(store: Store, run: str, lines: int) -> None:
+    """The end of a run's log."""
+    click.echo(store.log(run, lines))
+
+
+@runs.command("cancel")
+@click.argument("run")
+@click.pass_obj
+def cancel_run(store: Store, run: str) -> None:
+    """Stop a run; what it has checkpointed stays."""
+    jobs.cancel(store, run)
+    click.echo(f"{run}: {store.state(run)}")
+
+
+@runs.command("resume")
+@click.argument("run")
+@as_json_option
+@click.pass_obj
+def resume_run(store: Store, run: str, as_json: bool) -> None:
+    """Do an unfinished run again from its spec.json, from its last checkpoint where it has one."""
+    report(run_spec(store.spec(run), store, quiet=as_json), store, as_json=as_json)
+
+
+@runs.command("repeat")
+@click.argument("run")
+@click.option("--into", required=True, type=click.Path(file_okay=False), help="Other workspace.")
+@as_json_option
+@click.pass_obj
+def repeat_run(store: Store, run: str, into: str, as_json: bool) -> None:
+    """Make a run, and every run that it reads, again in another workspace, from spec.json."""
+    other = Store(Path(into))
+    made = repeat(store, run, lambda spec: run_spec(spec, other, quiet=as_json))
+    report(made, other, as_json=as_json)

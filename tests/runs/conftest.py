@@ -1,0 +1,28 @@
+import pytest
+
+from core.runs.specs import EditSpec
+from core.runs.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "workspace")
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    rows = [
+        {"uid": f"u{i}", "prompt": f"p{i}", "chosen": "a b", "rejected": "c", "source": "s"}
+        for i in range(6)
+    ]
+    import json
+
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def edit_spec(pairs_file):
+    recipe = {"kind": "where", "column": "uid", "values": ["u1", "u3"]}
+    return EditSpec(pairs=str(pairs_file), edits=[{"action": "remove", "recipe": recipe}])

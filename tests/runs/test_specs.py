@@ -1,0 +1,28 @@
+import pytest
+from pydantic import ValidationError
+
+from core.runs.specs import IndexSpec, TrainSpec, identity, references
+
+
+def test_a_spec_refuses_a_knob_it_does_not_have():
+    with pytest.raises(ValidationError, match="layerz"):
+        IndexSpec(model="m", pairs="p", layerz=(1,))
+
+
+def test_references_are_found_by_kind():
+    kinds = {name: ref.kind for name, ref in references(TrainSpec).items()}
+    assert kinds == {"reference": "model", "pairs": "pairs"}
+
+
+def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():
+    here = TrainSpec(reference="/a/reference", pairs="/a/pairs.jsonl")
+    there = TrainSpec(reference="/b/reference", pairs="/b/pairs.jsonl")
+    contents = {"reference": "r", "pairs": "p"}
+    assert identity(here, contents) == identity(there, contents)
+    assert identity(here, contents) != identity(here, contents | {"pairs": "q"})
+    assert identity(here, contents) != identity(here.model_copy(update={"seed": 1}), contents)
+
+
+def test_a_preset_fills_only_the_knobs_that_are_not_named():
+    spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
+    assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)
