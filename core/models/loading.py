@@ -1,0 +1,133 @@
+"""Model folders in memory: the only caller of `from_pretrained`.
+
+Reads local folders with safetensors weights, never a hub, a pickle or code from the folder.
+A checkpoint loads whole or not at all: weights that are missing, or of another shape, would be
+filled at random by the library, so they are refused here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from core.errors import UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in inference mode, its tokenizer, and where it lives."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+
+
+def load_model(
+    folder: Path | str, *, dtype: str = "auto", device: str = "auto", blocks: int | None = None
+) -> LoadedModel:
+    """The causal language model of a folder, in evaluation mode.
+
+    `dtype`: float32, bfloat16, or auto (bfloat16 on a GPU, float32 elsewhere). With `blocks`, only
+    the embeddings and the first `blocks` decoder blocks are read: no head, no final norm, so that
+    the last hidden state is the residual stream at layer `blocks`.
+    """
+    place = pick_device(device)
+    kind = pick_dtype(dtype, place)
+    with _explaining(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if blocks is not None:
+            shorten(config, blocks)
+        model = _weights(
+            AutoModelForCausalLM if blocks is None else AutoModel, folder, config, kind
+        )
+    if blocks is not None:
+        drop_final_norm(model)
+    return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
+
+
+def load_tokenizer(folder: Path | str) -> Any:
+    """The tokenizer of a model folder."""
+    with _explaining(folder):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is the GPU where there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU and float32 on a CPU; float16 is never used on a CPU."""
+    if dtype != "auto":
+        return DTYPES[dtype]
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def shorten(config: Any, blocks: int) -> None:
+    """Make a configuration describe only its first `blocks` decoder blocks."""
+    if not 0 <= blocks <= config.num_hidden_layers:
+        raise UserError(f"blocks {blocks}: the model has {config.num_hidden_layers} blocks.")
+    config.num_hidden_layers = blocks
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:blocks]
+
+
+def drop_final_norm(model: Any) -> None:
+    """Let the stream pass the final norm unchanged, so that its end can be read as a layer."""
+    base = model.base_model
+    name = next((name for name in NORMS if hasattr(base, name)), None)
+    if name is None:
+        raise UserError(f"{type(base).__name__}: the final norm has none of the names {NORMS}.")
+    setattr(base, name, nn.Identity())
+
+
+def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> Any:
+    model, found = auto.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,  # so that they are reported, and refused below
+        output_loading_info=True,
+    )
+    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if wrong:
+        raise UserError(
+            f"{folder}: the weights do not fit config.json; {len(wrong)} are missing or of another "
+            f"shape, such as {wrong[0]}. Use the folder as it was saved."
+        )
+    return model
+
+
+@contextmanager
+def _explaining(folder: Path | str) -> Iterator[None]:
+    """Name the folder in every complaint of the library, and keep its notices quiet."""
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{folder}: the model cannot be loaded. {reason[0]}") from error
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

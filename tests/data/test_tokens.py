@@ -1,0 +1,47 @@
+"""Prompts and completions become ids apart, so that neither changes the other."""
+
+import pytest
+
+from core.data.tokens import (
+    encode_completion,
+    encode_completions,
+    encode_prompt,
+    encode_prompts,
+    template_hash,
+)
+from core.errors import UserError
+from tests.tiny_models import tiny_tokenizer
+
+
+def test_a_prompt_ends_where_the_assistant_starts() -> None:
+    tokenizer = tiny_tokenizer()
+    words = tokenizer.convert_ids_to_tokens(encode_prompt(tokenizer, "w1 w2"))
+    assert words == ["<user>", "w1", "w2", "<assistant>"]
+
+
+def test_a_completion_has_no_template_and_an_end_only_on_request() -> None:
+    tokenizer = tiny_tokenizer()
+    plain = encode_completion(tokenizer, "w3 w4")
+    assert tokenizer.convert_ids_to_tokens(plain) == ["w3", "w4"]
+    assert encode_completion(tokenizer, "w3 w4", end=True) == [*plain, tokenizer.eos_token_id]
+
+
+def test_many_are_encoded_as_each_alone() -> None:
+    tokenizer, texts = tiny_tokenizer(), ["w1", "w2 w3 w4", "w5"]
+    assert encode_prompts(tokenizer, texts) == [encode_prompt(tokenizer, t) for t in texts]
+    assert encode_completions(tokenizer, texts) == [encode_completion(tokenizer, t) for t in texts]
+    assert encode_completions(tokenizer, []) == []
+
+
+def test_a_tokenizer_without_a_template_is_refused() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        encode_prompt(tokenizer, "w1")
+
+
+def test_another_template_has_another_hash() -> None:
+    one, other = tiny_tokenizer(), tiny_tokenizer()
+    assert template_hash(one) == template_hash(other)
+    other.chat_template = "{{ messages[0].content }}"
+    assert template_hash(one) != template_hash(other)
