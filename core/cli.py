@@ -212,7 +212,7 @@ def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
         if name and not name.startswith("{"):
             given["behavior"] = plan.behavior(name).model_dump_json()
     for name, ref in references(spec_type).items():
-        if ref.kind == "run" and not given.get(name):
+        if ref.kind == "run" and name in STEPS and not given.get(name):
             defaults[name] = newest(store, name)
     return commands.build(spec_type, given, defaults)
 

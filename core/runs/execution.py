@@ -72,7 +72,7 @@ def inputs(spec: Spec) -> list[str]:
     """Ids of the runs that a spec reads, those inside its recipes included."""
     named = [getattr(spec, name) for name in references(spec)]
     nested = [run for edit in getattr(spec, "edits", ()) for run in edit.recipe.runs()]
-    return [name for name in [*named, *nested] if Store.is_run(name)]
+    return [name for name in [*named, *nested] if name and Store.is_run(name)]
 
 
 def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -145,7 +145,11 @@ class TrainSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """Measure every behavior of one model on held-out prompts."""
+    """Measure every behavior of one model on held-out prompts, steered if asked.
+
+    Steering is the check without training: `add` writes coefficient × behavior vector into the
+    residual stream at the layer it was read from, `project_out` takes its direction out.
+    """
 
     step: ClassVar[str] = "evaluate"
     model: Model = Field(description="model to measure: a folder, or a train run")
@@ -156,6 +160,15 @@ class EvaluateSpec(Spec):
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
     seed: int = Field(0, description="seed of the sampling")
+    vector: Run | None = Field(None, description="rank run whose behavior vector steers")
+    steering: Literal["none", "add", "project_out"] = Field("none", description="how it steers")
+    coefficient: float = Field(1.0, description="multiple of the behavior vector that is added")
+
+    @model_validator(mode="after")
+    def check_steering(self) -> Self:
+        if (self.steering == "none") != (self.vector is None):
+            raise ValueError("steering needs a vector (a rank run), and a vector needs steering")
+        return self
 
 
 STEPS: dict[str, type[Spec]] = {
@@ -178,9 +191,14 @@ def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
     return {
         name: ref
         for name, field in kind.model_fields.items()
-        for ref in (*field.metadata, *get_args(field.annotation))
+        for ref in (*field.metadata, *_optional_metadata(field.annotation))
         if isinstance(ref, Ref)
     }
+
+
+def _optional_metadata(annotation: Any) -> list[Any]:
+    """Metadata of X in `X | None`."""
+    return [mark for part in get_args(annotation) for mark in getattr(part, "__metadata__", ())]
 
 
 def identity(spec: Spec, contents: Mapping[str, str]) -> str:

@@ -65,6 +65,7 @@ class Store:
         return {
             name: self._content(ref.kind, getattr(spec, name))
             for name, ref in references(spec).items()
+            if getattr(spec, name) is not None
         }
 
     @staticmethod

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from core.runs.specs import IndexSpec, TrainSpec, identity, references
+from core.runs.specs import EvaluateSpec, IndexSpec, TrainSpec, identity, references
 
 
 def test_a_spec_refuses_a_knob_it_does_not_have():
@@ -26,3 +26,12 @@ def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():
 def test_a_preset_fills_only_the_knobs_that_are_not_named():
     spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
     assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)
+
+
+def test_an_optional_input_is_a_reference_too():
+    assert references(EvaluateSpec)["vector"].kind == "run"
+
+
+def test_steering_without_a_vector_is_refused():
+    with pytest.raises(ValidationError, match="steering needs a vector"):
+        EvaluateSpec(model="m", prompts="p", judge="refusal", behaviors=(), steering="add")
