@@ -1,0 +1,123 @@
+"""Read what steps wrote: rows of Parquet tables through DuckDB, JSON records, JSON lines.
+
+Only the columns and rows that are asked for leave the disk, so that a table of 378k pairs costs
+a page what it shows. Values are bound, never pasted into SQL; column names are checked against
+the file. Knows nothing of what the columns mean.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from core.errors import UserError
+
+Value = str | int | float | bool | None
+Where = Mapping[str, Value | Sequence[Value]]
+
+
+def table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    where: Where | None = None,
+    order: str | None = None,
+    descending: bool = False,
+    limit: int | None = None,
+    offset: int = 0,
+) -> pd.DataFrame:
+    """Rows of a Parquet file, in file order unless `order` names a column (nulls last).
+
+    `where` maps a column to the value, or to the values, that it may have; None matches null.
+    Yes/no columns are nullable: a missing value stays missing.
+    """
+    with duckdb.connect() as connection:
+        known = _columns(connection, path)
+        wanted = list(columns) if columns is not None else known
+        named = [*wanted, *(where or {}), *([order] if order else [])]
+        _check(path, named, known)
+        condition, values = _condition(where or {})
+        query = f"SELECT {', '.join(map(_quoted, wanted))} FROM read_parquet(?){condition}"
+        if order:
+            query += f" ORDER BY {_quoted(order)} {'DESC' if descending else 'ASC'} NULLS LAST"
+        query += f" LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
+        return _frame(connection.sql(query, params=[str(path), *values]).to_arrow_table())
+
+
+def counts(path: Path, column: str, *, where: Where | None = None) -> pd.Series:
+    """How often each value of a column occurs, most frequent first; nulls are counted."""
+    with duckdb.connect() as connection:
+        _check(path, [column, *(where or {})], _columns(connection, path))
+        condition, values = _condition(where or {})
+        query = (
+            f"SELECT {_quoted(column)} AS value, count(*) AS n FROM read_parquet(?){condition} "
+            "GROUP BY 1 ORDER BY n DESC, value"
+        )
+        frame = _frame(connection.sql(query, params=[str(path), *values]).to_arrow_table())
+    return frame.set_index("value")["n"].rename_axis(column)
+
+
+def record(path: Path) -> dict[str, Any]:
+    """A JSON object, such as a run's summary.json."""
+    try:
+        content: dict[str, Any] = json.loads(_existing(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not readable JSON ({error}). Run the step again.") from error
+    return content
+
+
+def lines(path: Path) -> pd.DataFrame:
+    """A JSON-lines file that may still be growing; a last line cut short is left out."""
+    if not path.exists():
+        return pd.DataFrame()
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    return pd.DataFrame([json.loads(line) for line in whole.splitlines()])
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    try:
+        described = connection.execute(
+            "SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet(?))",
+            [str(_existing(path))],
+        )
+    except duckdb.Error as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}).") from error
+    return [row[0] for row in described.fetchall()]
+
+
+def _condition(where: Where) -> tuple[str, list[Value]]:
+    parts: list[str] = []
+    values: list[Value] = []
+    for column, allowed in where.items():
+        wanted = [allowed] if allowed is None or isinstance(allowed, str | int | float) else allowed
+        given = [value for value in wanted if value is not None]
+        options = [f"{_quoted(column)} IN ({', '.join('?' * len(given))})"] if given else []
+        options += [f"{_quoted(column)} IS NULL"] if len(given) < len(wanted) else []
+        parts.append(f"({' OR '.join(options)})" if options else "false")
+        values += given
+    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+def _frame(rows: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    return frame
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file.")
+    return path
+
+
+def _check(path: Path, named: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(named) - set(known))
+    if unknown:
+        raise UserError(f"{path}: has no column {unknown}. It has: {', '.join(known)}.")
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'

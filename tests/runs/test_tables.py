@@ -1,0 +1,83 @@
+"""Rows come back as asked for, and hostile names or values stay data."""
+
+import pandas as pd
+import pytest
+
+from core.errors import UserError
+from core.runs import tables
+
+
+@pytest.fixture
+def path(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "uid": ["a", "b", "c", "d"],
+            "score": [0.5, None, 0.9, -0.1],
+            "flag": pd.array([True, None, False, True], dtype="boolean"),
+            "source": ["x", "y", "y", None],
+            'od"d': [1, 2, 3, 4],
+        }
+    )
+    frame.to_parquet(tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+def test_rows_keep_the_order_of_the_file(path):
+    assert list(tables.table(path, ["uid"])["uid"]) == ["a", "b", "c", "d"]
+
+
+def test_missing_scores_sort_last_whichever_way(path):
+    rising = tables.table(path, order="score")["uid"]
+    falling = tables.table(path, order="score", descending=True)["uid"]
+    assert (list(rising)[-1], list(falling)[-1]) == ("b", "b")
+
+
+def test_a_page_of_rows_is_the_slice_of_all_rows(path):
+    whole = tables.table(path, order="score")
+    page = tables.table(path, order="score", limit=2, offset=1)
+    pd.testing.assert_frame_equal(page, whole.iloc[1:3].reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"uid": "c"}, ["c"]),
+        ({"uid": ["a", "d"]}, ["a", "d"]),
+        ({"uid": []}, []),
+        ({"source": None}, ["d"]),
+        ({"source": ["x", None]}, ["a", "d"]),
+        ({"flag": True, "source": "x"}, ["a"]),
+        ({"uid": "' OR 1=1 --"}, []),
+        ({'od"d': 2}, ["b"]),
+    ],
+)
+def test_filters_select_what_they_say(path, where, expected):
+    assert list(tables.table(path, ["uid"], where=where)["uid"]) == expected
+
+
+def test_an_unscored_flag_stays_missing(path):
+    flags = tables.table(path, ["flag"])["flag"]
+    assert flags.dtype == "boolean"
+    assert flags.isna().tolist() == [False, True, False, False]
+
+
+def test_counts_are_sorted_and_include_nulls(path):
+    found = tables.counts(path, "source")
+    assert found.iloc[0] == 2
+    assert found.sum() == 4
+
+
+def test_an_unknown_column_is_named(path):
+    with pytest.raises(UserError, match=r"no column.*nonsense"):
+        tables.table(path, ["nonsense"])
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path):
+    (tmp_path / "broken.parquet").write_text("no")
+    with pytest.raises(UserError, match=r"broken\.parquet"):
+        tables.table(tmp_path / "broken.parquet")
+
+
+def test_a_line_that_is_still_being_written_is_left_out(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert list(tables.lines(tmp_path / "log.jsonl")["step"]) == [1, 2]
