@@ -29,6 +29,7 @@ def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ)
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TQDM_DISABLE": "1",  # progress.jsonl tells how far a step is
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,0 +1,148 @@
+"""TRL's DPO trainer, fed by our cache and watched at every step.
+
+Adds to TRL three refusals (a loss that is not finite, a first loss that is not ln 2, a checkpoint
+that was cut off) and takes away what it sends, prints and recomputes. Knows nothing of pairs or
+presets (core.intervention.training).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import DPOTrainer
+
+from core.errors import UserError
+from core.intervention.log_probs import LogProbCache, log_prob_key
+from core.runs.progress import Cancelled
+
+LN_2_TOLERANCE = 0.01  # bfloat16 noise is below it; one unswapped flip in a batch of 128 is not
+WHOLE = "whole"  # marks a checkpoint that was written to its end
+
+Report = Callable[[int, int, str], None]
+
+
+class ArmTrainer(DPOTrainer):
+    """TRL's trainer with our cache, our checks, and nothing sent or printed."""
+
+    def __init__(self, cache: LogProbCache, progress: Report, **known: Any) -> None:
+        self.cache, self.report = cache, progress
+        self._checked = False
+        self._references = (0, 0)  # batches done, batches in all
+        super().__init__(**known)
+
+    def _send_telemetry(self) -> None:
+        """No request leaves the machine."""
+
+    def create_model_card(self, *_args: Any, **_known: Any) -> None:
+        """A checkpoint needs none."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_known: Any) -> Dataset:
+        """The pairs arrive as tokens."""
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """TRL's own pass, over the pairs that the cache does not know yet, longest first."""
+        known = self.cache.read()
+        self.accelerator.wait_for_everyone()  # no process may see what another has just added
+        keys = {side: _keys(dataset, side) for side in ("chosen", "rejected")}
+        missing = [
+            row
+            for row, both in enumerate(zip(*keys.values(), strict=True))
+            if not all(key in known for key in both)
+        ]
+        if missing:
+            sizes = [len(ids) for ids in dataset["chosen_ids"]]
+            missing.sort(key=lambda row: sizes[row] + len(dataset[row]["prompt_ids"]), reverse=True)
+            self._references = (0, math.ceil(len(missing) / batch_size))
+            fresh = super()._precompute_ref_logps(dataset.select(missing), name, batch_size)
+            found = {
+                keys[side][row]: value
+                for side in keys
+                for row, value in zip(missing, fresh[f"ref_{side}_logps"], strict=True)
+            }
+            known |= found
+            if self.accelerator.is_main_process:
+                self.cache.add(found)
+        for side, names in keys.items():
+            values = [known[key] for key in names]
+            dataset = dataset.add_column(f"ref_{side}_logps", values)
+        return dataset
+
+    def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+        done, total = self._references
+        self.report(done, total, "log-probabilities under the reference")
+        self._references = (done + 1, total)
+        return super().compute_ref_log_probs(model, inputs)
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **known: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **known)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError(
+                f"the loss became {value} at step {self.state.global_step}. Training stopped; "
+                f"the last good checkpoint is kept in {self.args.output_dir}. "
+                "Lower learning_rate, or raise beta."
+            )
+        if not self._checked and self.state.global_step == 0:
+            self._check_ln_2(value)
+        self._checked = True
+        return loss
+
+    def _check_ln_2(self, loss: float) -> None:
+        """Before the first step policy and reference are the same model: the margin is 0."""
+        if abs(loss - math.log(2)) > LN_2_TOLERANCE:
+            raise UserError(
+                f"the loss before the first step is {loss:.4f}, not ln 2: the cached reference "
+                f"log-probabilities are of other weights. Delete {self.cache.path}."
+            )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            (folder / WHOLE).touch()
+
+
+class Watch(TrainerCallback):
+    """Reports every step, writes log.jsonl, and turns a cancellation into a checkpoint."""
+
+    def __init__(self, log: Path, progress: Report) -> None:
+        self.log, self.report = log, progress
+        self.cancelled: Cancelled | None = None
+        self.loss = math.nan
+        self.tokens, self.clock = 0.0, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_known: Any) -> None:
+        note = f"loss {self.loss:.3f}" if math.isfinite(self.loss) else "training"
+        try:
+            self.report(state.global_step, state.max_steps, note)
+        except Cancelled as cancelled:
+            self.cancelled = cancelled
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_known: Any) -> None:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        self.loss = logs["loss"]
+        seconds, self.clock = time.monotonic() - self.clock, time.monotonic()
+        seen, self.tokens = logs["num_tokens"] - self.tokens, logs["num_tokens"]
+        row = {
+            "step": state.global_step,
+            "loss": logs["loss"],
+            "margin": logs["rewards/margins"],
+            "accuracy": logs["rewards/accuracies"],
+            "learning_rate": logs["learning_rate"],
+            "tokens_per_second": round(seen / seconds, 1),
+        }
+        with self.log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def _keys(dataset: Dataset, side: str) -> list[str]:
+    columns = zip(dataset["prompt_ids"], dataset[f"{side}_ids"], strict=True)
+    return [log_prob_key(prompt, completion) for prompt, completion in columns]

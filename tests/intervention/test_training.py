@@ -1,0 +1,200 @@
+"""DPO: the loss starts at ln 2, flips included, and an interrupted training ends the same."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.errors import UserError
+from core.intervention.log_probs import LogProbCache, log_prob_key
+from core.intervention.training import tokenize, train
+from core.models.loading import load_model
+from core.runs.fingerprints import fingerprint_model
+from core.runs.progress import Cancelled
+from core.runs.specs import TrainSpec
+from tests.tiny_models import save_tiny_model
+
+KNOBS = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 1.0}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("reference") / "model", blocks=2)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Forty pairs; the chosen completion starts with w1, the rejected one with w2."""
+    draw = random.Random(0)
+
+    def words(least, most):
+        return " ".join(f"w{draw.randrange(3, 50)}" for _ in range(draw.randint(least, most)))
+
+    return pd.DataFrame(
+        {
+            "uid": f"pair-{row}",
+            "prompt": words(2, 6),
+            "chosen": "w1 " + words(1, 6),
+            "rejected": "w2 " + words(1, 6),
+            "source": "made",
+        }
+        for row in range(40)
+    )
+
+
+@pytest.fixture
+def retrain(reference, pairs, tmp_path):
+    """Trains in `tmp_path/<name>` with a cache that its calls share."""
+
+    def run(name, *, on=pairs, progress=lambda *_: None, **knobs):
+        spec = TrainSpec(reference=str(reference), pairs="pairs", **(KNOBS | knobs))
+        output = tmp_path / name
+        output.mkdir(exist_ok=True)
+        return train(reference, on, spec, output, tmp_path / "cache", progress)
+
+    return run
+
+
+def weights(folder: Path) -> torch.Tensor:
+    tensors = load_file(folder / "model" / "model.safetensors")
+    return torch.cat([tensors[name].flatten() for name in sorted(tensors)])
+
+
+def flipped(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs.rename(columns={"chosen": "rejected", "rejected": "chosen"})
+
+
+def at_step(step, error):
+    def progress(done, _total, note):
+        if note.startswith("loss") and done == step:
+            raise error
+
+    return progress
+
+
+def test_training_moves_the_model_towards_the_chosen_completions(retrain, tmp_path):
+    retrain("arm")
+    rows = [json.loads(line) for line in (tmp_path / "arm/log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 11))
+    assert rows[-1]["margin"] > rows[0]["margin"] == pytest.approx(0, abs=1e-3)
+
+
+def test_cached_log_probs_equal_a_fresh_pass_over_one_completion_at_a_time(
+    retrain, reference, pairs, tmp_path
+):
+    retrain("arm")
+    cache = LogProbCache(
+        tmp_path / "cache", model=fingerprint_model(reference), arithmetic="float32"
+    )
+    known, loaded = cache.read(), load_model(reference, dtype="float32")
+    for row in tokenize(loaded.tokenizer, pairs).head(8).to_dict("records"):
+        ids, start = row["prompt_ids"] + row["chosen_ids"], len(row["prompt_ids"])
+        with torch.inference_mode():
+            logits = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        fresh = sum(float(logits[at - 1, ids[at]]) for at in range(start, len(ids)))
+        assert known[log_prob_key(row["prompt_ids"], row["chosen_ids"])] == pytest.approx(
+            fresh, abs=1e-3
+        )
+
+
+def test_a_second_arm_computes_no_reference_log_prob_again(retrain, pairs):
+    retrain("first")
+    notes = []
+    retrain("second", on=pairs.head(20), progress=lambda _d, _t, note: notes.append(note))
+    assert not any("under the reference" in note for note in notes)
+
+
+def test_flipped_pairs_start_at_ln_2_from_the_same_cache(retrain, pairs):
+    retrain("baseline")
+    assert retrain("flipped", on=flipped(pairs))["loss_at_step_0"] == pytest.approx(
+        math.log(2), abs=1e-3
+    )
+
+
+def test_log_probs_of_other_weights_are_refused_at_the_first_step(
+    retrain, reference, pairs, tmp_path
+):
+    tokenizer = load_model(reference).tokenizer
+    cache = LogProbCache(
+        tmp_path / "cache", model=fingerprint_model(reference), arithmetic="float32"
+    )
+    retrain("honest")
+    tokens, known = tokenize(tokenizer, pairs).to_dict("records"), cache.read()
+    swapped = {}
+    for row in tokens:
+        chosen = log_prob_key(row["prompt_ids"], row["chosen_ids"])
+        rejected = log_prob_key(row["prompt_ids"], row["rejected_ids"])
+        swapped |= {chosen: known[rejected], rejected: known[chosen]}
+    cache.add(swapped)
+    with pytest.raises(UserError, match="not ln 2"):
+        retrain("arm", beta=1.0)
+
+
+def test_a_crash_resumes_from_the_last_whole_checkpoint_and_ends_the_same(retrain, tmp_path):
+    retrain("straight")
+    with pytest.raises(RuntimeError, match="crash"):
+        retrain("crashed", progress=at_step(6, RuntimeError("crash")))
+    half = tmp_path / "crashed/checkpoints/checkpoint-9"
+    half.mkdir()
+    steps = []
+    retrain("crashed", progress=lambda done, _t, note: steps.append((done, note)))
+    assert min(done for done, note in steps if note == "training") == 6
+    assert torch.equal(weights(tmp_path / "crashed"), weights(tmp_path / "straight"))
+    rows = (tmp_path / "crashed/log.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == list(range(1, 11))
+
+
+def test_a_cancelled_training_leaves_a_checkpoint_of_that_very_step(retrain, tmp_path):
+    retrain("straight", batch_size=1)
+    with pytest.raises(Cancelled):
+        retrain("stopped", batch_size=1, progress=at_step(7, Cancelled()))
+    assert (tmp_path / "stopped/checkpoints/checkpoint-7/whole").exists()
+    retrain("stopped", batch_size=1)
+    assert torch.equal(weights(tmp_path / "stopped"), weights(tmp_path / "straight"))
+
+
+def test_a_training_killed_after_its_last_step_still_finishes(retrain, tmp_path):
+    retrain("straight")
+    with pytest.raises(Cancelled):
+        retrain("late", progress=at_step(10, Cancelled()))
+    retrain("late")
+    assert torch.equal(weights(tmp_path / "late"), weights(tmp_path / "straight"))
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
+    retrain, reference, pairs, tmp_path
+):
+    retrain("honest")
+    cache = LogProbCache(
+        tmp_path / "cache", model=fingerprint_model(reference), arithmetic="float32"
+    )
+    row = tokenize(load_model(reference).tokenizer, pairs).iloc[0]
+    cache.add({log_prob_key(row["prompt_ids"], row["chosen_ids"]): math.nan})
+    with pytest.raises(UserError, match=r"nan at step \d+.*checkpoint"):
+        retrain("arm")
+    saved = list((tmp_path / "arm/checkpoints").glob("checkpoint-*/model.safetensors"))
+    assert saved
+    assert all(t.isfinite().all() for path in saved for t in load_file(path).values())
+
+
+def test_pairs_that_do_not_fit_are_dropped_and_named(retrain, pairs):
+    long = pairs.copy()
+    long.loc[3, "rejected"] = " ".join(["w5"] * 60)
+    summary = retrain("arm", on=long, max_length=40)
+    assert summary["dropped_uids"] == ["pair-3"]
+    assert summary["n_trained"] == 39
+
+
+def test_an_arm_in_which_nothing_fits_is_refused(retrain):
+    with pytest.raises(UserError, match="none of the 40 pairs fits max_length 3"):
+        retrain("arm", max_length=3)
+
+
+def test_accumulated_batches_give_the_same_first_loss(retrain, monkeypatch):
+    monkeypatch.setattr("core.intervention.training.TOKENS_PER_FORWARD", 50)
+    assert retrain("arm")["loss_at_step_0"] == pytest.approx(math.log(2), abs=1e-3)
