@@ -1,0 +1,63 @@
+"""What every finished evaluation measured, by arm: the table under every before/after claim.
+
+An evaluation names its model; the model's spec names its pairs; the pairs' spec names the edit.
+Following these names tells which arm a measurement belongs to, so nothing has to be remembered
+beside the runs. It does not judge whether a difference is real: see `statistics`.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from core.runs.project import Project
+from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
+from core.runs.store import Store
+
+COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
+
+
+def outcomes(store: Store, project: Project) -> pd.DataFrame:
+    """One row per finished evaluation and behavior: where it came from, then its rates.
+
+    `arm` is reference, policy, baseline, edited, random control, or steered; `edit` the edit run
+    that the arm belongs to (for a control: the edit it is matched to); `seed` the training seed,
+    NA where nothing was trained.
+    """
+    tables = [
+        pd.read_parquet(store.output(run) / "rates.parquet").drop(columns="model").assign(**origin)
+        for run, origin in _origins(store, project)
+    ]
+    if not tables:
+        return pd.DataFrame(columns=[*COLUMNS, "behavior", "rate", "low", "high", "n"])
+    return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
+
+
+def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, object]]]:
+    for run in store.finished("evaluate"):
+        spec = store.spec(run)
+        assert isinstance(spec, EvaluateSpec)
+        origin = {"arm": "", "edit": "", "seed": pd.NA, "evaluate": run, "train": ""}
+        yield run, origin | _origin(spec, store, project)
+
+
+def _origin(spec: EvaluateSpec, store: Store, project: Project) -> dict[str, object]:
+    if spec.steering != "none":
+        how = f"+ {spec.coefficient:g} × vector" if spec.steering == "add" else "vector out"
+        return {"arm": f"steered: {how}"}
+    if not store.is_run(spec.model):
+        names = {project.reference: "reference", project.policy: "policy"}
+        return {"arm": names.get(spec.model, spec.model)}
+    training = store.spec(spec.model)
+    assert isinstance(training, TrainSpec)
+    return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)
+
+
+def _arm(pairs: str, store: Store) -> dict[str, object]:
+    if not store.is_run(pairs):
+        return {"arm": "baseline"}
+    edit = store.spec(pairs)
+    assert isinstance(edit, EditSpec)
+    if edit.control is None:
+        return {"arm": "edited", "edit": pairs}
+    matched = store.run_id(edit.model_copy(update={"control": None}))
+    return {"arm": "random control", "edit": matched}
