@@ -6,6 +6,7 @@ beside the runs. It does not judge whether a difference is real: see `statistics
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -32,7 +33,7 @@ def outcomes(store: Store, project: Project) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
 
 
-def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, object]]]:
+def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
     for run in store.finished("evaluate"):
         spec = store.spec(run)
         assert isinstance(spec, EvaluateSpec)
@@ -40,7 +41,7 @@ def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, ob
         yield run, origin | _origin(spec, store, project)
 
 
-def _origin(spec: EvaluateSpec, store: Store, project: Project) -> dict[str, object]:
+def _origin(spec: EvaluateSpec, store: Store, project: Project) -> dict[str, Any]:
     if spec.steering != "none":
         how = f"+ {spec.coefficient:g} × vector" if spec.steering == "add" else "vector out"
         return {"arm": f"steered: {how}"}
@@ -52,7 +53,7 @@ def _origin(spec: EvaluateSpec, store: Store, project: Project) -> dict[str, obj
     return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)
 
 
-def _arm(pairs: str, store: Store) -> dict[str, object]:
+def _arm(pairs: str, store: Store) -> dict[str, Any]:
     if not store.is_run(pairs):
         return {"arm": "baseline"}
     edit = store.spec(pairs)
