@@ -1,0 +1,258 @@
+"""The log of what people decided, in one SQLite file: cluster names, merges, notes, edit cart.
+
+Append-only. Every write takes SQLite's write lock before it reads, so that two people's changes
+come one after the other and none is lost; the current state is replayed from the log
+(`core.runs.labels`). A connection lives for one call: a catalog may be shared between threads.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import UserError
+from core.intervention.recipes import Edit
+from core.runs.labels import (
+    FIRST_SPLIT,
+    Add,
+    Change,
+    Drop,
+    Event,
+    Mark,
+    Marking,
+    Merge,
+    Name,
+    Note,
+    Split,
+    State,
+    Undo,
+    exported,
+    imported,
+    in_force,
+    replay,
+)
+
+BUSY_SECONDS = 60.0  # how long a writer waits for another one
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, who TEXT NOT NULL,
+    why TEXT NOT NULL, change TEXT NOT NULL
+)
+"""
+
+
+class Catalog:
+    """The catalog of one workspace. Writers name themselves (`who`) and may say `why`."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.path = workspace / "catalog.sqlite"
+        workspace.mkdir(parents=True, exist_ok=True)
+        with self._connected() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(SCHEMA)
+
+    # -- reading -------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        """The whole log, oldest first."""
+        with self._connected() as connection:
+            return _events(connection)
+
+    def state(self) -> State:
+        """What holds now."""
+        return replay(self.events())
+
+    def version(self) -> int:
+        """Number of the latest event; it changes whenever the state may have changed."""
+        with self._connected() as connection:
+            latest: int | None = connection.execute("SELECT max(id) FROM events").fetchone()[0]
+        return latest or 0
+
+    # -- clusters ------------------------------------------------------------------------
+
+    def rename(self, discover: str, cluster: int, name: str, *, who: str, why: str = "") -> Event:
+        """Name a cluster; an empty name takes the name away."""
+        return self._append(Name(discover=discover, cluster=cluster, name=name.strip()), who, why)
+
+    def mark(
+        self, discover: str, cluster: int, mark: Marking | None, *, who: str, why: str = ""
+    ) -> Event:
+        """Mark a cluster harmful, unwanted, wanted or to be ignored; None takes it away."""
+        return self._append(Mark(discover=discover, cluster=cluster, mark=mark), who, why)
+
+    def note(self, discover: str, cluster: int, text: str, *, who: str, why: str = "") -> Event:
+        """Write a remark beside a cluster."""
+        if not text.strip():
+            raise UserError("The note is empty.")
+        return self._append(Note(discover=discover, cluster=cluster, text=text.strip()), who, why)
+
+    def merge(
+        self, discover: str, cluster: int, others: Sequence[int], *, who: str, why: str = ""
+    ) -> Event:
+        """Make other clusters part of one, which keeps its number, name and mark."""
+        if not others or cluster in others or len(set(others)) < len(others):
+            raise UserError("Choose two or more different clusters to merge.")
+        with self._writing() as connection:
+            _require_clusters(connection, discover, [cluster, *others])
+            change = Merge(discover=discover, cluster=cluster, others=tuple(others))
+            return _insert(connection, change, who, why)
+
+    def split(
+        self,
+        discover: str,
+        cluster: int,
+        *,
+        x: Sequence[float],
+        y: Sequence[float],
+        who: str,
+        why: str = "",
+    ) -> Event:
+        """Give the pairs inside a polygon a cluster of their own, `event.change.new`."""
+        if len(x) != len(y) or len(x) < 3:
+            raise UserError("A split needs a closed region of at least three corners.")
+        with self._writing() as connection:
+            _require_clusters(connection, discover, [cluster])
+            change = Split(
+                discover=discover,
+                cluster=cluster,
+                new=_next_cluster(_events(connection), discover),
+                x=tuple(x),
+                y=tuple(y),
+            )
+            return _insert(connection, change, who, why)
+
+    # -- the edit cart -------------------------------------------------------------------
+
+    def add(self, edit: Edit, *, who: str, why: str = "") -> Event:
+        """Put an edit into the cart."""
+        return self._append(Add(edit=edit), who, why or edit.why)
+
+    def remove(self, entry: int, *, who: str, why: str = "") -> Event:
+        """Take one entry out of the cart."""
+        with self._writing() as connection:
+            if entry not in {known.id for known in replay(_events(connection)).cart}:
+                raise UserError(f"Entry {entry} is not in the edit cart (any more).")
+            return _insert(connection, Drop(entries=(entry,)), who, why)
+
+    def clear(self, *, who: str, why: str = "") -> Event | None:
+        """Empty the cart of what is in it now; None when it is empty already."""
+        with self._writing() as connection:
+            entries = tuple(entry.id for entry in replay(_events(connection)).cart)
+            return _insert(connection, Drop(entries=entries), who, why) if entries else None
+
+    # -- undo ----------------------------------------------------------------------------
+
+    def undo(self, event: int | None = None, *, who: str, why: str = "") -> Event:
+        """Cancel one event, or the latest one of this person that is still in force."""
+        with self._writing() as connection:
+            known = in_force(_events(connection))
+            own = [e.id for e in known if e.who == who]
+            if event is None and not own:
+                raise UserError(f"{who} has nothing to undo.")
+            target = own[-1] if event is None else event
+            if target not in {e.id for e in known}:
+                raise UserError(f"Event {target} is undone already, or does not exist.")
+            return _insert(connection, Undo(event=target), who, why)
+
+    def redo(self, *, who: str, why: str = "") -> Event:
+        """Take back the latest undo of this person, unless they changed something since."""
+        with self._writing() as connection:
+            target = _latest_undo(_events(connection), who)
+            if target is None:
+                raise UserError(f"{who} has nothing to redo.")
+            return _insert(connection, Undo(event=target), who, why)
+
+    # -- export, import ------------------------------------------------------------------
+
+    def export_labels(self) -> str:
+        """Names, marks, notes and recipes of all clusters, as JSON."""
+        return exported(self.state())
+
+    def import_labels(self, text: str, *, who: str, why: str = "imported") -> list[Event]:
+        """Take over the names, marks and notes of an export; all of them or, on error, none.
+
+        Merges and splits are shown in an export but not imported: they are another log's history.
+        """
+        changes = imported(text)
+        with self._writing() as connection:
+            return [_insert(connection, change, who, why) for change in changes]
+
+    # -- SQLite --------------------------------------------------------------------------
+
+    def _append(self, change: Change, who: str, why: str) -> Event:
+        with self._writing() as connection:
+            return _insert(connection, change, who, why)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the write lock from its start."""
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{self.path}: cannot be opened ({error}).") from error
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path}: cannot be read or written ({error}).") from error
+        finally:
+            connection.close()
+
+
+def _events(connection: sqlite3.Connection) -> list[Event]:
+    rows = connection.execute("SELECT id, time, who, why, change FROM events ORDER BY id")
+    return [
+        Event(id=number, time=when, who=who, why=why, change=json.loads(change))
+        for number, when, who, why, change in rows
+    ]
+
+
+def _insert(connection: sqlite3.Connection, change: Change, who: str, why: str) -> Event:
+    if not who.strip():
+        raise UserError("A change needs the name of who makes it.")
+    now = time.time()
+    cursor = connection.execute(
+        "INSERT INTO events (time, who, why, change) VALUES (?, ?, ?, ?)",
+        (now, who, why, change.model_dump_json()),
+    )
+    return Event(id=cursor.lastrowid or 0, time=now, who=who, why=why, change=change)
+
+
+def _require_clusters(
+    connection: sqlite3.Connection, discover: str, clusters: Sequence[int]
+) -> None:
+    labels = replay(_events(connection)).of(discover)
+    gone = [cluster for cluster in clusters if not labels.exists(cluster)]
+    if gone:
+        raise UserError(f"{discover}: there is no cluster {gone[0]} (any more). Reload the page.")
+
+
+def _next_cluster(events: Sequence[Event], discover: str) -> int:
+    """A number that no split of the run ever had, undone ones included."""
+    splits = (e.change for e in events if isinstance(e.change, Split))
+    used = [split.new for split in splits if split.discover == discover]
+    return max(used, default=FIRST_SPLIT - 1) + 1
+
+
+def _latest_undo(events: Sequence[Event], who: str) -> int | None:
+    """The latest of a person's undos that can be taken back; none after a new change."""
+    undone = {e.change.event for e in events if isinstance(e.change, Undo)}
+    undos = {e.id for e in events if isinstance(e.change, Undo)}
+    for event in reversed([e for e in events if e.who == who]):
+        if not isinstance(event.change, Undo):
+            return None
+        if event.id not in undone and event.change.event not in undos:
+            return event.id
+    return None
