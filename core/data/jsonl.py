@@ -1,0 +1,47 @@
+"""JSON lines, one object per line, read so that a bad line costs that line and nothing else.
+
+Rows are line numbers, from 1. Text is UTF-8; `.gz` files are unpacked on the way. Knows nothing
+of what the objects mean.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Line(NamedTuple):
+    """An object, or the reason why there is none."""
+
+    row: int
+    value: dict[str, Any]
+    reason: str
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Every line that is not blank, in order; a file cut off inside gzip ends with a reason."""
+    row = 0
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        try:
+            for row, raw in enumerate(stream, start=1):
+                if raw.strip():
+                    yield _parse(row, raw)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            yield Line(row + 1, {}, f"the compressed file is damaged from here on ({error})")
+
+
+def _parse(row: int, raw: bytes) -> Line:
+    try:
+        text = raw.decode("utf-8-sig" if row == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        return Line(row, {}, f"not UTF-8 text (byte {error.start} of the line); save it as UTF-8")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        cut = "" if text.endswith("\n") else "; the file's last line is cut off"
+        return Line(row, {}, f"not JSON ({error}){cut}")
+    if not isinstance(value, dict):
+        return Line(row, {}, f"a {type(value).__name__}, not an object of named fields")
+    return Line(row, value, "")
