@@ -1,0 +1,228 @@
+"""Vectors on disk: what an index folder looks like, how it is read, and how it is checked.
+
+    manifest.json               whose vectors these are, and every shard, written before any work
+    pairs.parquet               uid, lengths, offset and content of each pair, in index order
+    tokens.bin                  their ids, int32, from `offset`: prompt, chosen, rejected
+    skipped.parquet             row, uid, field, reason of each pair that was left out
+    shards/<shard>-layer<l>.npy   (3, pair, d_model): datapoint, chosen and context means
+    shards/<shard>-layer<l>.json  its SHA-256, written last: a shard without it does not exist
+
+Arrays are float16, or float32 where a value would overflow. The datapoint vector is stored rather
+than the rejected mean (rejected = chosen − datapoint): it is small beside the means, so rounding
+them first would cost it two more digits, and a scan reads one matrix, not two. Knows nothing of
+models; `core.attribution.plan` decides what goes where, `core.attribution.shards` writes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.errors import UserError
+
+FORMAT = 1
+DATAPOINT, CHOSEN, CONTEXT = range(3)
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Pairs `start` to `stop` of the index, and their tokens (unique prompts counted once)."""
+
+    name: str
+    start: int
+    stop: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Whose vectors an index holds, and where they lie."""
+
+    model_hash: str
+    template_hash: str
+    pairs_hash: str
+    layers: tuple[int, ...]
+    d_model: int
+    max_length: int
+    dtype: str
+    budget: int
+    n_pairs: int
+    n_skipped: int
+    shards: tuple[Shard, ...]
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Readable and the same for the same index."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+class Block(NamedTuple):
+    """The pairs of one shard at one layer; the arrays are memory-mapped, (pair, d_model)."""
+
+    uids: NDArray[Any]
+    datapoint: NDArray[Any]
+    chosen: NDArray[Any]
+    context: NDArray[Any]
+
+    @property
+    def rejected(self) -> Floats:
+        """Mean over the rejected tokens."""
+        rejected: Floats = self.chosen.astype(np.float32) - self.datapoint.astype(np.float32)
+        return rejected
+
+
+class VectorIndex:
+    """The vectors of an index folder."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.layers = manifest.layers
+        self.d_model = manifest.d_model
+        self.template_hash = manifest.template_hash
+        self.model_hash = manifest.model_hash
+        self.uids: NDArray[Any] = read_pair_list(folder)["uid"].to_numpy(dtype=object)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        model_hash: str | None = None,
+        template_hash: str | None = None,
+    ) -> "VectorIndex":
+        """The index of a folder; refused if it was read by another model or template."""
+        index = cls(Path(folder), read_manifest(Path(folder)))
+        wanted = {"model": model_hash, "template": template_hash}
+        found = {"model": index.model_hash, "template": index.template_hash}
+        for what, digest in wanted.items():
+            if digest is not None and digest != found[what]:
+                raise UserError(
+                    f"{folder}: this index was made with another {what} ({found[what][:12]}, not "
+                    f"{digest[:12]}). Its vectors cannot be compared; index the pairs again."
+                )
+        return index
+
+    def blocks(self, layer: int) -> Iterator[Block]:
+        """The shards at a layer, in index order, memory-mapped."""
+        if layer not in self.layers:
+            raise UserError(
+                f"{self.folder}: layer {layer} is not in this index, which holds layers "
+                f"{', '.join(map(str, self.layers))}. Index with --layers to add it."
+            )
+        for shard in self.manifest.shards:
+            arrays = self._mapped(shard, layer)
+            yield Block(self.uids[shard.start : shard.stop], *arrays)
+
+    def datapoint(self, layer: int) -> tuple[NDArray[Any], Floats]:
+        """All uids and their datapoint vectors, (n_pairs, d_model), in memory."""
+        return self.uids, self._whole(layer, "datapoint")
+
+    def context(self, layer: int) -> tuple[NDArray[Any], Floats]:
+        """All uids and their context vectors, (n_pairs, d_model), in memory."""
+        return self.uids, self._whole(layer, "context")
+
+    def _whole(self, layer: int, which: str) -> Floats:
+        whole = np.empty((len(self.uids), self.d_model), np.float32)
+        row = 0
+        for block in self.blocks(layer):
+            part = getattr(block, which)
+            whole[row : row + len(part)] = part
+            row += len(part)
+        return whole
+
+    def _mapped(self, shard: Shard, layer: int) -> NDArray[Any]:
+        path = array_path(self.folder, shard.name, layer)
+        expected = (3, shard.stop - shard.start, self.d_model)
+        try:
+            arrays: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: shard is missing or damaged ({error}). {REPAIR}") from error
+        if arrays.shape != expected:
+            raise UserError(f"{path}: holds {arrays.shape}, not {expected}. {REPAIR}")
+        return arrays
+
+
+REPAIR = "Run `pairtrace index verify`, then delete the run and index again."
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an index folder."""
+    path = folder / "manifest.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["format"] != FORMAT:
+            raise UserError(f"{path}: format {known['format']}, not {FORMAT}. Index again.")
+        shards = tuple(Shard(**shard) for shard in known.pop("shards"))
+        return Manifest(**known | {"layers": tuple(known["layers"]), "shards": shards})
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: not a vector index (manifest.json is missing).") from error
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error!r}). Index the pairs again.") from error
+
+
+def read_pair_list(folder: Path) -> pd.DataFrame:
+    """uid, n_prompt, n_chosen, n_rejected, offset, content of each pair, in index order."""
+    try:
+        return pd.read_parquet(folder / "pairs.parquet")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'pairs.parquet'}: cannot be read ({error}).") from error
+
+
+def array_path(folder: Path, shard: str, layer: int) -> Path:
+    """Where one shard's vectors at one layer lie."""
+    return folder / "shards" / f"{shard}-layer{layer}.npy"
+
+
+def problem(folder: Path, shard: str, layer: int) -> str | None:
+    """What is wrong with a shard's vectors at a layer, if anything."""
+    path = array_path(folder, shard, layer)
+    try:
+        expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
+        found = _sha256(path)
+    except FileNotFoundError:
+        return "missing"
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        return "its checksum cannot be read"
+    return None if found == expected else "its bytes are not those that were written"
+
+
+def verify(folder: Path | str) -> pd.DataFrame:
+    """Check every shard against its checksum: `shard, layer, file, problem` of each bad one."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    bad = [
+        (shard.name, layer, str(array_path(folder, shard.name, layer)), wrong)
+        for shard in manifest.shards
+        for layer in manifest.layers
+        if (wrong := problem(folder, shard.name, layer)) is not None
+    ]
+    return pd.DataFrame(bad, columns=["shard", "layer", "file", "problem"])
+
+
+def checksum(folder: Path | str) -> str:
+    """One SHA-256 over the checksums of all shards: the same vectors, the same bytes."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    parts = [
+        array_path(folder, shard.name, layer).with_suffix(".json").read_text()
+        for shard in manifest.shards
+        for layer in manifest.layers
+    ]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""What an index will hold, decided before any model runs: order, tokens, shards, and what to keep.
+
+Pairs that share a prompt lie together, so that their prompt is computed once; otherwise the file's
+order stays. Batches have no padding, so nothing is gained by sorting by length. Shards are cut by
+tokens and named by number. Shards of an earlier index whose every pair is in this dataset, read by
+the same model and template, are adopted: only new pairs and new layers cost anything. Knows
+tokenizers, not models.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.index import (
+    Manifest,
+    Shard,
+    array_path,
+    problem,
+    read_manifest,
+    read_pair_list,
+)
+from core.data.tokens import encode_completions, encode_prompts
+from core.runs.store import write_whole
+
+FIELDS = ("prompt", "chosen", "rejected")
+LENGTHS = tuple(f"n_{field}" for field in FIELDS)
+SKIPPED = ("row", "uid", "field", "reason")
+TOKENS = "tokens.bin"
+CHUNK = 512  # pairs tokenised at once
+SHARD_TOKENS = (8192, 1 << 20)  # least and most in one shard
+SHARDS = 32  # aimed at between those bounds
+
+
+def make_plan(
+    pairs: pd.DataFrame,
+    skipped: pd.DataFrame,
+    tokenizer: Any,
+    wanted: Manifest,
+    folder: Path,
+    *,
+    earlier: Sequence[Path] = (),
+    progress: Callable[[int, int], None],
+) -> Manifest:
+    """Tokenise the pairs and write all but the vectors; the manifest comes last, as the sign.
+
+    `wanted` says whose vectors to compute; the manifest returned also says how many and where.
+    `skipped` are the rows that reading left out already; those that do not fit are added.
+    `earlier` are folders of finished indexes that may hold some of the vectors.
+    """
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
+    left_out = pd.concat([skipped[list(SKIPPED)], unfit], ignore_index=True)
+    left_out.to_parquet(folder / "skipped.parquet", index=False)
+    listed, shards = _arrange(listed, wanted, folder, earlier)
+    listed.drop(columns="group").to_parquet(folder / "pairs.parquet", index=False)
+    manifest = replace(wanted, n_pairs=len(listed), n_skipped=len(left_out), shards=tuple(shards))
+    write_whole(folder / "manifest.json", manifest.to_json())
+    return manifest
+
+
+def _tokenise(
+    pairs: pd.DataFrame,
+    tokenizer: Any,
+    max_length: int,
+    path: Path,
+    progress: Callable[[int, int], None],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the ids of every pair that fits; return the list of these and that of the others."""
+    groups = pairs.groupby("prompt", sort=False).ngroup().to_numpy()
+    order = np.argsort(groups, kind="stable")
+    listed: list[tuple[Any, ...]] = []
+    unfit: list[tuple[Any, ...]] = []
+    offset = 0
+    with path.open("wb") as stream:
+        for start in range(0, len(order), CHUNK):
+            progress(start, len(order))
+            rows = order[start : start + CHUNK]
+            chunk = pairs.iloc[rows]
+            encoded = zip(
+                encode_prompts(tokenizer, chunk["prompt"].tolist()),
+                encode_completions(tokenizer, chunk["chosen"].tolist()),
+                encode_completions(tokenizer, chunk["rejected"].tolist()),
+                strict=True,
+            )
+            for row, uid, ids in zip(rows, chunk["uid"], encoded, strict=True):
+                if (why := _unfit(ids, max_length)) is not None:
+                    unfit.append((int(pairs.index[row]), uid, *why))
+                    continue
+                data = np.fromiter(chain(*ids), np.int32).tobytes()
+                lengths = [len(part) for part in ids]
+                listed.append((uid, groups[row], *lengths, offset, _digest(uid, lengths, data)))
+                stream.write(data)
+                offset += sum(lengths)
+    columns = ["uid", "group", *LENGTHS, "offset", "content"]
+    return pd.DataFrame(listed, columns=columns), pd.DataFrame(unfit, columns=list(SKIPPED))
+
+
+def _unfit(ids: tuple[list[int], ...], max_length: int) -> tuple[str, str] | None:
+    """Field and reason, if a pair cannot be read by the model."""
+    for field, part in zip(FIELDS, ids, strict=True):
+        if not part:
+            return field, "has no tokens"
+        length = len(part) + (len(ids[0]) if field != "prompt" else 0)
+        if length > max_length:
+            what = "prompt" if field == "prompt" else f"prompt + {field}"
+            return field, f"{what} has {length} tokens; {max_length} fit"
+    return None
+
+
+def _digest(uid: str, lengths: list[int], data: bytes) -> str:
+    text = f"{uid} {lengths} ".encode() + data
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+def _arrange(
+    listed: pd.DataFrame, wanted: Manifest, folder: Path, earlier: Sequence[Path]
+) -> tuple[pd.DataFrame, list[Shard]]:
+    """Adopted shards first, then the rest cut by tokens; the list in that order."""
+    place = {content: row for row, content in enumerate(listed["content"])}
+    order: list[int] = []
+    shards: list[Shard] = []
+    for source in earlier:
+        for shard, rows in _adoptable(source, wanted, place):
+            adopted = replace(
+                shard, name=_name(shards), start=len(order), stop=len(order) + len(rows)
+            )
+            _adopt(source, shard.name, folder, adopted.name, wanted.layers)
+            shards.append(adopted)
+            order += rows
+    order += sorted(place.values())
+    listed = listed.iloc[order].reset_index(drop=True)
+    done = shards[-1].stop if shards else 0
+    costs = _costs(listed.iloc[done:])
+    for start, stop, tokens in _cut(costs):
+        shards.append(Shard(_name(shards), done + start, done + stop, tokens))
+    return listed, shards
+
+
+def _adoptable(
+    source: Path, wanted: Manifest, place: dict[str, int]
+) -> Iterator[tuple[Shard, list[int]]]:
+    """Shards of an earlier index that serve this one whole; their pairs leave `place`."""
+    theirs = read_manifest(source)
+    same = ("model_hash", "template_hash", "dtype", "d_model")
+    if any(getattr(theirs, field) != getattr(wanted, field) for field in same):
+        return
+    shared = sorted(set(theirs.layers) & set(wanted.layers))
+    contents = read_pair_list(source)["content"].tolist()
+    for shard in theirs.shards:
+        keys = contents[shard.start : shard.stop]
+        if shared and all(key in place for key in keys):
+            yield shard, [place.pop(key) for key in keys]
+
+
+def _adopt(source: Path, shard: str, folder: Path, name: str, layers: Sequence[int]) -> None:
+    """Link (or copy) what is whole of an earlier shard; the rest is computed like any other."""
+    for layer in layers:
+        if problem(source, shard, layer) is None:
+            for suffix in (".npy", ".json"):
+                theirs = array_path(source, shard, layer).with_suffix(suffix)
+                ours = array_path(folder, name, layer).with_suffix(suffix)
+                ours.unlink(missing_ok=True)
+                try:
+                    os.link(theirs, ours)
+                except OSError:  # another file system
+                    shutil.copyfile(theirs, ours)
+
+
+def _costs(listed: pd.DataFrame) -> NDArray[np.int64]:
+    """Tokens that each pair adds: its prompt counts only where the pair before has another."""
+    own: NDArray[np.int64] = (listed["n_chosen"] + listed["n_rejected"]).to_numpy(np.int64)
+    new = listed["group"].ne(listed["group"].shift()).to_numpy()
+    return own + np.where(new, listed["n_prompt"].to_numpy(np.int64), 0)
+
+
+def _cut(costs: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, tokens) of shards with about equal numbers of tokens."""
+    low, high = SHARD_TOKENS
+    target = min(max(int(costs.sum()) // SHARDS, low), high)
+    numbers = (np.cumsum(costs) - costs) // target
+    for number in np.unique(numbers):
+        rows = np.flatnonzero(numbers == number)
+        yield int(rows[0]), int(rows[-1]) + 1, int(costs[rows].sum())
+
+
+def _name(shards: list[Shard]) -> str:
+    return f"{len(shards):05d}"

@@ -1,0 +1,125 @@
+"""Compute the vectors of one shard and write them so that they are there whole or not at all.
+
+A reader is made once per process: it holds the model, and turns tasks (a shard, and the layers it
+lacks) into files. The array is written first, its checksum last; both under a `.part` name that a
+rename makes real. Everything a task needs lies in the index folder, so tasks are small and can be
+sent anywhere. Does not know which process it runs in.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.activations import segment_means
+from core.attribution.index import (
+    Manifest,
+    Shard,
+    array_path,
+    problem,
+    read_manifest,
+    read_pair_list,
+)
+from core.attribution.plan import TOKENS
+from core.models.loading import load_model
+from core.models.packing import Prompted
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard and the layers it lacks."""
+
+    shard: Shard
+    layers: tuple[int, ...]
+
+
+def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
+    """What is missing of an index, or is not what was written."""
+    return [
+        Task(shard, layers)
+        for shard in manifest.shards
+        if (
+            layers := tuple(
+                layer for layer in manifest.layers if problem(folder, shard.name, layer) is not None
+            )
+        )
+    ]
+
+
+class ShardReader:
+    """Reads shards of one index with one model."""
+
+    def __init__(self, folder: Path, model_folder: Path, device: str = "auto") -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self.pairs = read_pair_list(folder)
+        self.tokens: Ids = np.memmap(folder / TOKENS, np.int32, mode="r")
+        self.loaded = load_model(
+            model_folder,
+            dtype=self.manifest.dtype,
+            device=device,
+            blocks=max(self.manifest.layers),
+        )
+
+    def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
+        """Write the shard's vectors; `tick(pairs)` is called as they come. Returns its pairs."""
+        pairs = self.pairs.iloc[task.shard.start : task.shard.stop]
+        items, owners = _items(pairs, self.tokens)
+        means = segment_means(
+            self.loaded.model,
+            items,
+            task.layers,
+            budget=self.manifest.budget,
+            progress=lambda done, _: tick(int(np.searchsorted(owners, done))),
+        )
+        chosen, rejected = means.completion[0::2], means.completion[1::2]
+        vectors = np.stack([chosen - rejected, chosen, means.context[owners]])
+        for number, layer in enumerate(task.layers):
+            _write(array_path(self.folder, task.shard.name, layer), vectors[:, :, number])
+        return len(pairs)
+
+
+def _items(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:
+    """Neighbouring pairs with the same prompt as one item; and each pair's item, (pair,)."""
+    items: list[Prompted] = []
+    owners: list[int] = []
+    for prompt, group in groupby(_ids(pairs, tokens), key=lambda ids: ids[0]):
+        completions = [part for _, *two in group for part in two]
+        owners += [len(items)] * (len(completions) // 2)
+        items.append(Prompted(prompt, completions))
+    return items, np.array(owners, np.int64)
+
+
+def _ids(pairs: pd.DataFrame, tokens: Ids) -> Iterator[tuple[list[int], list[int], list[int]]]:
+    for row in pairs.itertuples():
+        ends = np.cumsum([row.offset, row.n_prompt, row.n_chosen, row.n_rejected])
+        prompt, chosen, rejected = (tokens[start:stop].tolist() for start, stop in pairwise(ends))
+        yield prompt, chosen, rejected
+
+
+def _write(path: Path, vectors: NDArray[np.float32]) -> None:
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{path.name}: the model produced values that are not finite")
+    fits = np.abs(vectors).max(initial=0) <= np.finfo(np.float16).max
+    buffer = io.BytesIO()
+    np.save(buffer, vectors.astype(np.float16 if fits else np.float32), allow_pickle=False)
+    data = buffer.getvalue()
+    checksum = {"sha256": hashlib.sha256(data).hexdigest()}
+    _replace(path, data)
+    _replace(path.with_suffix(".json"), json.dumps(checksum).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    os.replace(part, path)

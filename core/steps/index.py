@@ -1,0 +1,110 @@
+"""Turn preference pairs into vectors on disk: plan, then compute what is missing."""
+
+import errno
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from core.attribution.activations import BUDGET
+from core.attribution.index import Manifest, read_manifest
+from core.attribution.plan import make_plan
+from core.attribution.shards import ShardReader, open_tasks
+from core.data.pairs import PairTable, read_pairs
+from core.data.tokens import template_hash
+from core.errors import UserError
+from core.models.loading import load_tokenizer, pick_device, pick_dtype
+from core.runs.executors import inline
+from core.runs.progress import Progress
+from core.runs.specs import IndexSpec
+from core.runs.store import Store
+
+
+def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write the index of `spec` into `output`, reusing what an earlier attempt left there."""
+    try:
+        manifest = _plan(spec, store, output, progress)
+        _compute(spec, store, output, manifest, progress)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"{output}: the disk is full. Free some space and run the same command again: the "
+            "shards that are done are kept."
+        ) from error
+
+
+def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Manifest:
+    folder = store.model(spec.model)
+    tokenizer = load_tokenizer(folder)
+    wanted = _wanted(spec, store.contents(spec), folder, template_hash(tokenizer))
+    if (output / "manifest.json").exists():
+        manifest = read_manifest(output)
+        if replace(wanted, n_pairs=manifest.n_pairs, n_skipped=manifest.n_skipped) == replace(
+            manifest, shards=()
+        ):
+            return manifest
+    table = read_pairs(store.pairs(spec.pairs))
+    return make_plan(
+        table.pairs.set_axis(_rows(table)),
+        table.skipped,
+        tokenizer,
+        wanted,
+        output,
+        earlier=[store.output(run) for run in store.finished("index")],
+        progress=lambda done, total: progress(done, total, "tokenising"),
+    )
+
+
+def _rows(table: PairTable) -> list[int]:
+    """Row of each pair in the file, from 1: those that reading did not skip."""
+    left_out = set(table.skipped["row"])
+    rows = range(1, len(table.pairs) + len(left_out) + 1)
+    return [row for row in rows if row not in left_out][: len(table.pairs)]
+
+
+def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:
+    """Whose vectors to compute; how many pairs and shards that is, planning will say."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    device = pick_device("auto")
+    return Manifest(
+        model_hash=contents["model"],
+        template_hash=template,
+        pairs_hash=contents["pairs"],
+        layers=_layers(spec, config.num_hidden_layers),
+        d_model=config.hidden_size,
+        max_length=min(spec.max_length, config.max_position_embeddings),
+        dtype=str(pick_dtype(spec.dtype, device)).removeprefix("torch."),
+        budget=BUDGET.get(device.type, BUDGET["cpu"]),
+        n_pairs=0,
+        n_skipped=0,
+        shards=(),
+    )
+
+
+def _layers(spec: IndexSpec, n_blocks: int) -> tuple[int, ...]:
+    unknown = sorted(layer for layer in spec.layers if not 0 <= layer < n_blocks)
+    if unknown:
+        raise UserError(
+            f"layers: {unknown[0]} is not one of 0..{n_blocks - 1}, the layers that the blocks of "
+            f"{spec.model} read."
+        )
+    return tuple(sorted(set(spec.layers))) or tuple(range(n_blocks))
+
+
+def _compute(
+    spec: IndexSpec, store: Store, output: Path, manifest: Manifest, progress: Progress
+) -> None:
+    tasks = open_tasks(output, manifest)
+    done = manifest.n_pairs - sum(task.shard.stop - task.shard.start for task in tasks)
+    note = f"pairs at {len(manifest.layers)} layers"
+    progress(done, manifest.n_pairs, note)
+
+    def tick(some: int) -> None:
+        progress(done + some, manifest.n_pairs, note)
+
+    make = partial(ShardReader, output, store.model(spec.model))
+    for pairs in inline(make, tasks, tick):
+        done += pairs
+        progress(done, manifest.n_pairs, note)

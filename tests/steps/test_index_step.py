@@ -1,0 +1,118 @@
+"""The index step: from a pairs file and a model folder to vectors, through the run store."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.attribution.index import VectorIndex, checksum
+from core.errors import UserError
+from core.runs.execution import execute
+from core.runs.progress import Cancelled, Progress
+from core.runs.specs import IndexSpec
+from core.runs.store import Store
+from core.steps import index as step
+from tests.attribution.test_index import random_pairs
+from tests.tiny_models import save_tiny_model
+
+
+class StopsHalfway(Progress):
+    """A stop that is asked for once ten pairs are done."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        if done > 10 and "layers" in note:
+            raise Cancelled
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexSpec:
+    monkeypatch.setattr("core.attribution.plan.SHARD_TOKENS", (200, 1000))
+    model = save_tiny_model(tmp_path / "model")
+    pairs = tmp_path / "pairs.jsonl"
+    random_pairs(30).to_json(pairs, orient="records", lines=True)
+    return IndexSpec(model=str(model), pairs=str(pairs))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "workspace")
+
+
+def test_every_layer_is_kept_unless_some_are_named(spec: IndexSpec, store: Store) -> None:
+    index = VectorIndex.open(store.output(execute(spec, store)))
+    assert index.layers == (0, 1, 2, 3)
+    assert len(index.uids) == 30
+    some = spec.model_copy(update={"layers": (2, 1)})
+    assert VectorIndex.open(store.output(execute(some, store))).layers == (1, 2)
+
+
+def test_a_layer_that_no_block_reads_is_refused(spec: IndexSpec, store: Store) -> None:
+    with pytest.raises(UserError, match=r"4 is not one of 0\.\.3"):
+        execute(spec.model_copy(update={"layers": (1, 4)}), store)
+
+
+def test_a_cancelled_run_goes_on_where_it_stopped(
+    spec: IndexSpec, store: Store, tmp_path: Path
+) -> None:
+    expected = checksum(store.output(execute(spec, store)))
+    output, empty = tmp_path / "part", Store(tmp_path / "empty")
+    output.mkdir()
+    with pytest.raises(Cancelled):
+        step.run(spec, store=empty, output=output, progress=StopsHalfway())
+    whole = list(output.glob("shards/*.json"))
+    before = {path: path.stat().st_mtime_ns for path in whole}
+    step.run(spec, store=empty, output=output, progress=Progress())
+    assert 0 < len(whole) < len(list(output.glob("shards/*.json")))
+    assert {path: path.stat().st_mtime_ns for path in whole} == before
+    assert checksum(output) == expected
+
+
+def test_an_attempt_with_other_settings_is_started_over(
+    spec: IndexSpec, store: Store, tmp_path: Path
+) -> None:
+    output = tmp_path / "part"
+    output.mkdir()
+    step.run(spec, store=store, output=output, progress=Progress())
+    other = spec.model_copy(update={"layers": (3,)})
+    step.run(other, store=store, output=output, progress=Progress())
+    assert VectorIndex.open(output).layers == (3,)
+
+
+def test_bad_rows_are_counted_and_good_ones_kept(
+    spec: IndexSpec, store: Store, tmp_path: Path
+) -> None:
+    rows = random_pairs(6).to_dict("records")
+    rows[1]["chosen"] = ""
+    rows[4]["rejected"] = "w1 " * 300
+    lines = [json.dumps(row) for row in rows]
+    lines.insert(3, "{broken")
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n".join(lines))
+    output = store.output(execute(spec.model_copy(update={"pairs": str(path)}), store))
+    skipped = pd.read_parquet(output / "skipped.parquet")
+    assert skipped[["row", "field"]].values.tolist() == [[2, "chosen"], [4, ""], [6, "rejected"]]
+    assert sorted(VectorIndex.open(output).uids) == ["uid0-0", "uid0-2", "uid0-3", "uid0-5"]
+
+
+def test_a_full_disk_keeps_what_is_done(
+    spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.attribution import shards
+
+    write, written = shards._replace, []
+
+    def full(path: Path, data: bytes) -> None:
+        if len(written) > 8:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(shards, "_replace", full)
+    with pytest.raises(UserError, match="disk is full"):
+        execute(spec, store)
+    monkeypatch.setattr(shards, "_replace", write)
+    kept = {path: path.stat().st_mtime_ns for path in written}
+    output = store.output(execute(spec, store))
+    names = [output / path.relative_to(path.parents[1]) for path in written[:8]]
+    assert [path.stat().st_mtime_ns for path in names] == list(kept.values())[:8]
