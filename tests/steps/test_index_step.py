@@ -18,10 +18,10 @@ from tests.tiny_models import save_tiny_model
 
 
 class StopsHalfway(Progress):
-    """A stop that is asked for once ten pairs are done."""
+    """A stop that is asked for once twenty pairs are done."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        if done > 10 and "layers" in note:
+        if done > 20 and "layers" in note:
             raise Cancelled
 
 
