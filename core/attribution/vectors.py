@@ -1,0 +1,183 @@
+"""Behavior and context vectors: what the policy does differently on a prompt, and what was asked.
+
+A behavior vector is the mean over the policy's completions of one prompt minus the mean over the
+reference's, both read through the reference; rollouts are averaged first. For a known behavior,
+only prompts that pass the four-condition filter count, and of the policy only the rollouts that
+show the behavior: the others differ from the reference's by sampling noise and dilute the vector
+(arXiv 2602.11079 also takes completions that show it). For discovery every prompt and rollout
+counts. Unscored rollouts belong to neither side. Knows nothing of models or files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.data.behaviors import Behavior
+from core.errors import UserError
+
+Floats = NDArray[np.float32]
+PROMPT = ["prompt_id", "condition"]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Completions of a generate run with their mean residual streams, read by the reference."""
+
+    completions: pd.DataFrame  # those that have tokens, rows 0…n−1
+    means: Floats  # (n, layer, d_model), over each completion's tokens
+    prompts: pd.DataFrame  # prompt_id, condition, group, topic, prompt; rows 0…m−1
+    contexts: Floats  # (m, layer, d_model), over each prompt's tokens
+    layers: tuple[int, ...]
+    n_empty: int  # completions without tokens, left out
+
+
+@dataclass(frozen=True)
+class BehaviorVectors:
+    """One behavior vector per prompt, at every layer."""
+
+    prompts: pd.DataFrame  # prompt_id, condition, group, topic, prompt
+    behavior: Floats  # (n, layer, d_model)
+    context: Floats  # (n, layer, d_model)
+    rollouts: NDArray[np.int64]  # (n,) the policy's completions behind each row
+    layers: tuple[int, ...]
+
+    def at(self, layer: int) -> tuple[Floats, Floats]:
+        """Behavior and context vectors of a layer, (n, d_model) each."""
+        number = self.layers.index(layer)
+        return self.behavior[:, number], self.context[:, number]
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The prompts that show a behavior by the four-condition filter, and how many met each part."""
+
+    prompt_ids: tuple[Any, ...]
+    n_prompts: int  # in the behavior's group and condition
+    met: dict[str, int]  # condition of the filter → prompts that meet it
+
+
+def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
+    """Prompts that the policy shows the behavior on because of its condition, and only then.
+
+    With a distractor: reference never, plain or with it; policy never plain, at least once with
+    it. Plain: reference never, policy at least once. A cell without a judged completion meets
+    nothing.
+    """
+    own = _of_group(completions, behavior)
+    asked = own.loc[own["condition"].eq(behavior.condition), "prompt_id"]
+    prompt_ids = pd.Index(asked.unique())
+    met = {
+        wanted: prompt_ids.isin(_prompts_where(own, behavior.flag, *wanted))
+        for wanted in _conditions(behavior)
+    }
+    passes = np.logical_and.reduce(list(met.values()))
+    counts = {" ".join(wanted): int(found.sum()) for wanted, found in met.items()}
+    if not passes.any():
+        listed = "; ".join(f"{name}: {n}" for name, n in counts.items())
+        raise UserError(
+            f"No prompt shows {behavior.name!r} by the filter. Of {len(prompt_ids)} prompts of "
+            f"group {behavior.group!r}, so many meet each condition: {listed}. Generate more "
+            "rollouts or prompts, or correct the behavior's flag, group or condition."
+        )
+    return Passing(tuple(prompt_ids[passes]), len(prompt_ids), counts)
+
+
+def showing(readings: Readings, behavior: Behavior, prompt_ids: Sequence[Any]) -> BehaviorVectors:
+    """Vectors of the prompts that pass: policy completions that show it − all of the reference."""
+    rows = readings.completions
+    asked = rows["prompt_id"].isin(prompt_ids) & rows["condition"].eq(behavior.condition)
+    policy = asked & rows["model"].eq("policy") & rows[behavior.flag].isin([True])
+    reference = asked & rows["model"].eq("reference") & rows[behavior.flag].isin([False])
+    return differences(readings, policy.to_numpy(bool), reference.to_numpy(bool))
+
+
+def differences(
+    readings: Readings, policy: NDArray[np.bool_], reference: NDArray[np.bool_]
+) -> BehaviorVectors:
+    """Mean over the marked policy completions − over the marked reference ones, by prompt.
+
+    Prompts that lack one of the two are left out.
+    """
+    owner = prompt_numbers(readings)
+    upper, n_policy = _group_means(readings.means[policy], owner[policy], len(readings.prompts))
+    lower, n_reference = _group_means(
+        readings.means[reference], owner[reference], len(readings.prompts)
+    )
+    kept = (n_policy > 0) & (n_reference > 0)
+    return BehaviorVectors(
+        prompts=readings.prompts[kept].reset_index(drop=True),
+        behavior=upper[kept] - lower[kept],
+        context=readings.contexts[kept],
+        rollouts=n_policy[kept],
+        layers=readings.layers,
+    )
+
+
+def pooled(vectors: BehaviorVectors, pooling: Literal["prompts", "rollouts"] = "prompts") -> Floats:
+    """Mean behavior vector of each layer, (layer, d_model).
+
+    Every prompt weighs the same; with `rollouts`, every completion of the policy does, as in
+    arXiv 2602.11079.
+    """
+    weights = vectors.rollouts if pooling == "rollouts" else np.ones(len(vectors.rollouts))
+    mean: Floats = np.average(vectors.behavior, axis=0, weights=weights).astype(np.float32)
+    return mean
+
+
+def prompt_numbers(readings: Readings) -> NDArray[np.int64]:
+    """Row in `readings.prompts` of each completion, (n,)."""
+    prompts = pd.MultiIndex.from_frame(readings.prompts[PROMPT])
+    numbers: NDArray[np.int64] = prompts.get_indexer(
+        pd.MultiIndex.from_frame(readings.completions[PROMPT])
+    )
+    return numbers
+
+
+def _of_group(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+    if behavior.flag not in completions:
+        raise UserError(f"{behavior.name!r}: the judge gave no flag {behavior.flag!r}.")
+    own = completions[completions["group"].eq(behavior.group)]
+    if not own["condition"].eq(behavior.condition).any():
+        known = ", ".join(map(repr, sorted(completions["group"].unique())))
+        raise UserError(
+            f"{behavior.name!r}: no completions of group {behavior.group!r} under the condition "
+            f"{behavior.condition!r}. Groups of this run: {known}."
+        )
+    return own
+
+
+def _conditions(behavior: Behavior) -> list[tuple[str, str, str]]:
+    """(model, condition, how often) that a prompt must meet."""
+    if behavior.condition == "plain":
+        return [("reference", "plain", "never"), ("policy", "plain", "at least once")]
+    return [
+        ("reference", "plain", "never"),
+        ("reference", "distractor", "never"),
+        ("policy", "plain", "never"),
+        ("policy", "distractor", "at least once"),
+    ]
+
+
+def _prompts_where(
+    completions: pd.DataFrame, flag: str, model: str, condition: str, how_often: str
+) -> "pd.Index[Any]":
+    """Prompts whose judged completions of one model and condition show a flag so often."""
+    cell = completions["model"].eq(model) & completions["condition"].eq(condition)
+    judged = completions[cell & completions[flag].notna()]
+    shown = judged[flag].astype(bool).groupby(judged["prompt_id"]).sum()
+    return shown.index[shown.eq(0) if how_often == "never" else shown.gt(0)]
+
+
+def _group_means(
+    rows: Floats, owner: NDArray[np.int64], n_groups: int
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Mean of the rows of each group, (group, layer, d_model), and their number; 0 / 0 is NaN."""
+    sums = np.zeros((n_groups, *rows.shape[1:]), np.float64)
+    np.add.at(sums, owner, rows)
+    counts = np.bincount(owner, minlength=n_groups)
+    with np.errstate(invalid="ignore"):
+        return (sums / counts[:, None, None]).astype(np.float32), counts

@@ -1,0 +1,153 @@
+"""Behavior vectors from planted completions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.attribution.vectors import Readings, differences, passing_prompts, pooled, showing
+from core.data.behaviors import Behavior
+from core.errors import UserError
+
+DISTRACTED = Behavior(name="complies", flag="complied", group="harmful", condition="distractor")
+PLAIN = Behavior(name="complies", flag="complied", group="harmful")
+
+
+def completions(**cells):
+    """Rows of prompts given as `id=[reference plain, with distractor, policy plain, with]`.
+
+    A cell lists the flag of each rollout: 1, 0, or None for unscored.
+    """
+    places = [(m, c) for m in ("reference", "policy") for c in ("plain", "distractor")]
+    rows = [
+        (prompt, "harmful", "t", condition, model, n, f"{prompt} {condition}", f"c{n}", flag)
+        for prompt, lists in cells.items()
+        for (model, condition), flags in zip(places, lists, strict=True)
+        for n, flag in enumerate(flags)
+    ]
+    names = [
+        "prompt_id",
+        "group",
+        "topic",
+        "condition",
+        "model",
+        "rollout",
+        "prompt",
+        "completion",
+        "complied",
+    ]
+    return pd.DataFrame(rows, columns=names).astype({"complied": "boolean"})
+
+
+def readings(table, means):
+    """Readings in which each completion has the mean that `means(row)` gives, at two layers."""
+    values = np.array([means(row) for row in table.itertuples()], np.float32)
+    prompts = table.drop_duplicates(["prompt_id", "condition"]).reset_index(drop=True)
+    return Readings(
+        completions=table,
+        means=np.stack([values, 2 * values], axis=1),
+        prompts=prompts[["prompt_id", "condition", "group", "topic", "prompt"]],
+        contexts=np.arange(len(prompts) * 2 * 3, dtype=np.float32).reshape(-1, 2, 3),
+        layers=(3, 5),
+        n_empty=0,
+    )
+
+
+def test_a_prompt_passes_if_only_the_distracted_policy_shows_the_behavior():
+    table = completions(good=[[0, 0], [0, 0], [0, 0], [0, 1]])
+    assert passing_prompts(table, DISTRACTED).prompt_ids == ("good",)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[1, 0], [0], [0], [1]],
+        [[0], [0, 1], [0], [1]],
+        [[0], [0], [1], [1]],
+        [[0], [0], [0], [0, 0]],
+        [[0], [None], [0], [1]],
+        [[0], [0], [0], [None]],
+    ],
+    ids=[
+        "reference-plain",
+        "reference-distractor",
+        "policy-plain",
+        "never",
+        "unscored",
+        "unscored-policy",
+    ],
+)
+def test_a_prompt_that_breaks_one_condition_does_not_pass(cells):
+    table = completions(good=[[0], [0], [0], [1]], bad=cells)
+    assert passing_prompts(table, DISTRACTED).prompt_ids == ("good",)
+
+
+def test_unscored_rollouts_do_not_count_for_or_against():
+    table = completions(good=[[0, None], [None, 0], [None, 0], [None, 1]])
+    assert passing_prompts(table, DISTRACTED).prompt_ids == ("good",)
+
+
+def test_a_plain_behavior_ignores_the_distractor():
+    table = completions(good=[[0], [1], [1, 0], [1]], bad=[[1], [0], [1], [1]])
+    assert passing_prompts(table, PLAIN).prompt_ids == ("good",)
+
+
+def test_no_passing_prompt_is_explained_with_counts():
+    table = completions(one=[[1], [0], [0], [1]], two=[[0], [0], [0], [0]])
+    with pytest.raises(UserError, match=r"reference plain never: 1; .*at least once: 1"):
+        passing_prompts(table, DISTRACTED)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"flag": "sang"}, "no flag 'sang'"), ({"group": "maths"}, "no completions of group 'maths'")],
+)
+def test_a_behavior_that_does_not_fit_the_run_is_refused(change, message):
+    table = completions(one=[[0], [0], [0], [1]])
+    with pytest.raises(UserError, match=message):
+        passing_prompts(table, PLAIN.model_copy(update=change))
+
+
+def test_only_policy_completions_that_show_the_behavior_enter_its_vector():
+    table = completions(p=[[0], [0, 0], [0], [1, 0, None]])
+    levels = {("reference", 0): 1.0, ("reference", 1): 3.0, ("policy", 0): 10.0}
+
+    def means(row):
+        return [levels.get((row.model, row.rollout), 99.0), 0, 0]
+
+    vectors = showing(readings(table, means), DISTRACTED, ["p"])
+    behavior, _ = vectors.at(3)
+    np.testing.assert_allclose(behavior, [[10 - 2, 0, 0]])
+    np.testing.assert_allclose(vectors.at(5)[0], 2 * behavior)
+
+
+def test_every_prompt_weighs_the_same_unless_rollouts_are_pooled():
+    table = completions(p=[[0], [0], [0], [1, 1, 1]], q=[[0], [0], [0], [1]])
+    of_prompt = {"p": [1, 0, 0], "q": [0, 1, 0]}
+    read = readings(table, lambda row: np.multiply(of_prompt[row.prompt_id], row.model == "policy"))
+    vectors = showing(read, DISTRACTED, ["p", "q"])
+    np.testing.assert_allclose(pooled(vectors)[0], [0.5, 0.5, 0])
+    np.testing.assert_allclose(pooled(vectors, "rollouts")[0], [0.75, 0.25, 0])
+
+
+def test_context_vectors_belong_to_the_prompts_of_the_rows():
+    table = completions(p=[[0], [0], [0], [1]], q=[[0], [0], [0], [1]])
+    read = readings(table, lambda row: [row.model == "policy", 0, 0])
+    vectors = showing(read, DISTRACTED, ["q"])
+    row = read.prompts.query("prompt_id == 'q' and condition == 'distractor'").index[0]
+    np.testing.assert_array_equal(vectors.context[0], read.contexts[row])
+
+
+def test_a_prompt_without_completions_of_one_model_has_no_vector():
+    table = completions(p=[[], [0], [0], [1]])
+    is_policy = table["model"].eq("policy").to_numpy()
+    vectors = differences(readings(table, lambda row: [1, 1, 1]), is_policy, ~is_policy)
+    assert vectors.prompts["condition"].tolist() == ["distractor"]
+
+
+def test_swapping_the_models_negates_the_vectors():
+    table = completions(p=[[0, 0], [0], [0], [1]], q=[[0], [0], [0, 1], [1]])
+    rng = np.random.default_rng(0)
+    read = readings(table, lambda row: rng.normal(size=3))
+    is_policy = table["model"].eq("policy").to_numpy()
+    forth, back = differences(read, is_policy, ~is_policy), differences(read, ~is_policy, is_policy)
+    np.testing.assert_allclose(forth.behavior, -back.behavior, atol=1e-6)
