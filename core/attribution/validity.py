@@ -1,0 +1,168 @@
+"""Does a behavior vector mean anything? Each layer's vector against itself and against chance.
+
+- split-half: cosine between the mean vectors of two random halves of the prompts, 100 times.
+- AUC: how often, on prompts that did not build the vector, a policy completion lies further along
+  it than a reference completion of the same prompt (ties count half).
+
+Two nulls. Swapped labels: policy and reference change places on a random half of the prompts, in
+what builds the vector and in what tests it; the 95th percentile over 200 such swaps is what chance
+reaches. Random vectors: the cosine between a half's mean and a random direction of the same space.
+Everything is computed from inner products, so its cost does not grow with d_model squared. Never
+reads the truth, nor the pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.vectors import BehaviorVectors, Readings
+from core.data.behaviors import Behavior
+
+SPLITS = 100  # random halvings of the prompts
+SWAPS = 200  # random swaps of the labels
+AUC_SPLITS = 20
+CHANCE = 0.95  # quantile of a null that a vector has to exceed
+AUC_TOLERANCE = 0.01  # layers this close to the best AUC are told apart by split-half
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Completions that test a vector: which prompt wrote each, and which side it is on."""
+
+    means: Floats  # (m, d_model)
+    prompt: NDArray[np.int64]  # (m,) row of the behavior vectors
+    is_policy: NDArray[np.bool_]  # (m,)
+
+
+def layer_curve(
+    vectors: BehaviorVectors, readings: Readings, behavior: Behavior, *, seed: int = 0
+) -> pd.DataFrame:
+    """One row per layer: layers.parquet of docs/architecture.md."""
+    rows = []
+    for number, layer in enumerate(vectors.layers):
+        own, _ = vectors.at(layer)
+        trial = trial_of(vectors, readings, behavior, number)
+        rows.append({"layer": layer, **assess(own, trial, seed=seed)})
+    return pd.DataFrame(rows)
+
+
+def assess(behavior: Floats, trial: Trial, *, seed: int = 0) -> dict[str, float | bool]:
+    """How one layer's vectors, (n, d_model), fare. Fewer than four prompts cannot be split."""
+    n, width = behavior.shape
+    if n < 4:
+        unknown = ["split_half", "split_half_low", "split_half_high", "auc"]
+        return dict.fromkeys([*unknown, "null_split_half", "null_auc"], np.nan) | {
+            "beats_null": False
+        }
+    rng = np.random.default_rng(seed)
+    signs = np.concatenate([np.ones((1, n)), rng.choice([-1.0, 1.0], (SWAPS, n))])
+    cosines = split_half(behavior, signs, rng)
+    aucs = held_out_auc(behavior, trial, signs, rng)
+    null_split = max(np.quantile(cosines[1:].mean(axis=1), CHANCE), _random_cosine(width, rng))
+    null_auc = float(np.quantile(aucs[1:], CHANCE))
+    low, high = np.quantile(cosines[0], [0.025, 0.975])
+    own = float(cosines[0].mean())
+    return {
+        "split_half": own,
+        "split_half_low": float(low),
+        "split_half_high": float(high),
+        "auc": float(aucs[0]),
+        "null_split_half": float(null_split),
+        "null_auc": null_auc,
+        "beats_null": bool(own > null_split and aucs[0] > null_auc),
+    }
+
+
+def split_half(behavior: Floats, signs: Floats, rng: np.random.Generator) -> Floats:
+    """Cosines between half-means, (swap, split), under each swap of labels, ±1 (swap, n)."""
+    kernel = behavior.astype(np.float64) @ behavior.T  # (n, n)
+    first = _halves(len(behavior), SPLITS, rng)  # (split, n)
+    cosines = np.empty((len(signs), SPLITS))
+    for number, sign in enumerate(signs):
+        a, b = first * sign, ~first * sign
+        across = np.einsum("si,ij,sj->s", a, kernel, b, optimize=True)
+        norms = [np.einsum("si,ij,sj->s", half, kernel, half, optimize=True) for half in (a, b)]
+        with np.errstate(invalid="ignore"):
+            cosines[number] = across / np.sqrt(np.prod(norms, axis=0))
+    return cosines
+
+
+def held_out_auc(behavior: Floats, trial: Trial, signs: Floats, rng: np.random.Generator) -> Floats:
+    """Mean AUC within held-out prompts, (swap,), under each swap of labels, ±1 (swap, n)."""
+    along = trial.means.astype(np.float64) @ behavior.T  # (m, n)
+    build = _halves(len(behavior), AUC_SPLITS, rng)  # (split, n) prompts that build the vector
+    total = np.zeros((len(signs), len(behavior)))
+    for chosen in build:
+        scores = along @ (signs * chosen).T  # (m, swap)
+        for prompt in np.flatnonzero(~chosen):
+            own = trial.prompt == prompt
+            auc = _auc(scores[own & trial.is_policy], scores[own & ~trial.is_policy])
+            total[:, prompt] += np.where(signs[:, prompt] > 0, auc, 1 - auc)
+    tested = (~build).sum(axis=0)
+    return (total[:, tested > 0] / tested[tested > 0]).mean(axis=1)
+
+
+def choose_layer(curve: pd.DataFrame) -> int:
+    """The layer that tells the models apart best; near ties go to the steadiest vector.
+
+    Layers that beat their null come first. Needs no truth about the pairs.
+    """
+    able = curve[curve["beats_null"]] if curve["beats_null"].any() else curve
+    best = able[able["auc"] >= able["auc"].max() - AUC_TOLERANCE]
+    if best.empty:  # too few prompts to test any layer
+        return int(curve["layer"].iloc[len(curve) // 2])
+    return int(best.loc[best["split_half"].idxmax(), "layer"])
+
+
+def verdict(row: "pd.Series[float]") -> tuple[bool, str]:
+    """Whether to trust a layer's vector, and a sentence that says why."""
+    if np.isnan(row["auc"]):
+        return False, "Too few prompts show the behavior to test its vector: at least four."
+    figures = (
+        f"split-half cosine {row['split_half']:.2f} (chance {row['null_split_half']:.2f}), "
+        f"held-out AUC {row['auc']:.2f} (chance {row['null_auc']:.2f})"
+    )
+    if row["beats_null"]:
+        return True, f"The vector beats chance: {figures}."
+    return False, f"The vector does not beat chance: {figures}. Do not trust its ranking."
+
+
+def trial_of(
+    vectors: BehaviorVectors, readings: Readings, behavior: Behavior, number: int
+) -> Trial:
+    """The completions behind a behavior's vectors, at the layer in place `number`."""
+    rows = readings.completions
+    places = {prompt: row for row, prompt in enumerate(vectors.prompts["prompt_id"])}
+    prompt = rows["prompt_id"].map(places)
+    is_policy = rows["model"].eq("policy")
+    shows = rows[behavior.flag].eq(is_policy).isin([True])  # policy: shown; reference: not shown
+    used = (prompt.notna() & rows["condition"].eq(behavior.condition) & shows).to_numpy(bool)
+    return Trial(
+        readings.means[used, number],
+        prompt[used].to_numpy(np.int64),
+        is_policy[used].to_numpy(bool),
+    )
+
+
+def _auc(upper: Floats, lower: Floats) -> Floats:
+    """P(upper > lower) + P(tie) / 2 in each column of (a, column) and (b, column)."""
+    differences = upper[:, None] - lower[None]
+    auc: Floats = ((differences > 0) + 0.5 * (differences == 0)).mean(axis=(0, 1))
+    return auc
+
+
+def _halves(n: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Random halves of n things, (count, n)."""
+    order = np.argsort(rng.random((count, n)), axis=1)
+    halves: NDArray[np.bool_] = order < n // 2
+    return halves
+
+
+def _random_cosine(width: int, rng: np.random.Generator) -> float:
+    """What the cosine between a fixed and a random direction stays below, 95 times in 100."""
+    random = rng.normal(size=(1000, width))
+    return float(np.quantile(np.abs(random[:, 0]) / np.linalg.norm(random, axis=1), CHANCE))
