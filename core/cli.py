@@ -18,6 +18,7 @@ from core.cli_runs import as_json_option, report, run_spec, runs
 from core.errors import UserError
 from core.intervention.arms import edited_and_control
 from core.intervention.recipes import Action, Edit
+from core.report.export import Format, export_pairs
 from core.runs import commands, environment, jobs, project
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS, Spec, references
@@ -187,6 +188,24 @@ def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: 
             Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
         )
     _print({"organism": str(made)}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--out", required=True, type=click.Path(), help="File (or folder) to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "jsonl", "csv", "datasets"]),
+    default="parquet",
+    show_default=True,
+    help="datasets: a folder for Hugging Face, with a card that carries the provenance.",
+)
+@as_json_option
+@click.pass_obj
+def export(store: Store, run: str, out: str, form: Format, as_json: bool) -> None:
+    """Write the pairs of an edit run for other tools."""
+    _print({"exported": str(export_pairs(store, run, Path(out), form=form))}, as_json=as_json)
 
 
 @cli.command()

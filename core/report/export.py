@@ -1,0 +1,80 @@
+"""An arm's pairs as files that other tools read, with where they came from.
+
+Parquet and JSONL hold the pairs as they are; CSV is made safe to open in a spreadsheet; `datasets`
+is a folder that Hugging Face's `load_dataset` takes, with a card that carries the provenance.
+Knows nothing of how the pairs were chosen beyond what the edit run's spec.json says.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from core.data.pairs import write_pairs
+from core.errors import UserError
+from core.runs.store import Store, write_whole
+
+Format = Literal["parquet", "jsonl", "csv", "datasets"]
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export_pairs(store: Store, run: str, out: Path, *, form: Format) -> Path:
+    """Write the pairs of an edit run to `out`, a file (or, for `datasets`, a folder).
+
+    Raises `UserError` where `out` exists: nothing is overwritten.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already. Choose another name, or delete it first.")
+    pairs = pd.read_parquet(store.output(run) / "pairs.parquet")
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(pairs, part, form, store.record(run))
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        part.unlink(missing_ok=True)
+    return out
+
+
+def formula_safe(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The same table with a ' before any text that a spreadsheet would run as a formula."""
+
+    def safe(value: Any) -> Any:
+        runs = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+        return f"'{value}" if runs else value
+
+    return pairs.map(safe)
+
+
+def dataset_card(record: dict[str, Any], n_pairs: int) -> str:
+    """README.md of the `datasets` folder: what was done to which pairs, by what, and why."""
+    provenance = json.dumps(record, indent=2, ensure_ascii=False)
+    whys = [edit["why"] for edit in record["spec"]["edits"] if edit["why"]]
+    return (
+        "---\n"
+        "tags: [preference, dpo, pairtrace]\n"
+        "configs:\n- config_name: default\n  data_files: data/*.parquet\n"
+        "---\n\n"
+        f"# Preference pairs edited with PairTrace\n\n"
+        f"{n_pairs} pairs with `prompt`, `chosen`, `rejected`. `flipped` marks pairs whose chosen "
+        "and rejected completions were swapped.\n\n"
+        + "".join(f"- {why}\n" for why in whys)
+        + f"\n## Provenance\n\n```json\n{provenance}\n```\n"
+    )
+
+
+def _write(pairs: pd.DataFrame, part: Path, form: Format, record: dict[str, Any]) -> None:
+    if form == "csv":
+        formula_safe(pairs).to_csv(part, index=False)
+    elif form == "datasets":
+        (part / "data").mkdir(parents=True)
+        write_pairs(pairs, part / "data" / "train-00000-of-00001.parquet")
+        write_whole(part / "README.md", dataset_card(record, len(pairs)))
+    else:
+        staged = part.with_name(f"{part.name}.{form}")
+        write_pairs(pairs, staged)
+        os.replace(staged, part)
