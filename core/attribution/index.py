@@ -1,4 +1,4 @@
-"""Vectors on disk: what an index folder looks like, how it is read, and how it is checked.
+"""Vectors on disk: what an index folder looks like, how it is written, read and checked.
 
     manifest.json               whose vectors these are, and every shard, written before any work
     pairs.parquet               uid, lengths, offset and content of each pair, in index order
@@ -10,11 +10,13 @@
 Arrays are float16, or float32 where a value would overflow. The datapoint vector is stored rather
 than the rejected mean (rejected = chosen − datapoint): it is small beside the means, so rounding
 them first would cost it two more digits, and a scan reads one matrix, not two. Knows nothing of
-models; `core.attribution.plan` decides what goes where, `core.attribution.shards` writes.
+models: `core.attribution.plan` decides what goes where, `core.attribution.shards` computes it.
 """
 
 import hashlib
+import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,6 +182,29 @@ def read_pair_list(folder: Path) -> pd.DataFrame:
 def array_path(folder: Path, shard: str, layer: int) -> Path:
     """Where one shard's vectors at one layer lie."""
     return folder / "shards" / f"{shard}-layer{layer}.npy"
+
+
+def write_vectors(folder: Path, shard: str, layer: int, vectors: Floats) -> None:
+    """Write datapoint, chosen and context means, (3, pair, d_model), of a shard at a layer.
+
+    The array comes first, its checksum last, each under another name until it is whole.
+    """
+    path = array_path(folder, shard, layer)
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{path.name}: the model produced values that are not finite")
+    fits = np.abs(vectors).max(initial=0) <= np.finfo(np.float16).max
+    buffer = io.BytesIO()
+    np.save(buffer, vectors.astype(np.float16 if fits else np.float32), allow_pickle=False)
+    data = buffer.getvalue()
+    checksum = {"sha256": hashlib.sha256(data).hexdigest()}
+    _replace(path, data)
+    _replace(path.with_suffix(".json"), json.dumps(checksum).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
 
 
 def problem(folder: Path, shard: str, layer: int) -> str | None:

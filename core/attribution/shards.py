@@ -1,15 +1,10 @@
-"""Compute the vectors of one shard and write them so that they are there whole or not at all.
+"""Compute the vectors of one shard, wherever that happens.
 
 A reader is made once per process: it holds the model, and turns tasks (a shard, and the layers it
-lacks) into files. The array is written first, its checksum last; both under a `.part` name that a
-rename makes real. Everything a task needs lies in the index folder, so tasks are small and can be
-sent anywhere. Does not know which process it runs in.
+lacks) into files. Everything a task needs lies in the index folder, so tasks are small and can be
+sent anywhere. Does not know which process it runs in, nor how vectors are stored.
 """
 
-import hashlib
-import io
-import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -23,10 +18,10 @@ from core.attribution.activations import segment_means
 from core.attribution.index import (
     Manifest,
     Shard,
-    array_path,
     problem,
     read_manifest,
     read_pair_list,
+    write_vectors,
 )
 from core.attribution.plan import TOKENS
 from core.models.loading import load_model
@@ -85,7 +80,7 @@ class ShardReader:
         chosen, rejected = means.completion[0::2], means.completion[1::2]
         vectors = np.stack([chosen - rejected, chosen, means.context[owners]])
         for number, layer in enumerate(task.layers):
-            _write(array_path(self.folder, task.shard.name, layer), vectors[:, :, number])
+            write_vectors(self.folder, task.shard.name, layer, vectors[:, :, number])
         return len(pairs)
 
 
@@ -105,21 +100,3 @@ def _ids(pairs: pd.DataFrame, tokens: Ids) -> Iterator[tuple[list[int], list[int
         ends = np.cumsum([row.offset, row.n_prompt, row.n_chosen, row.n_rejected])
         prompt, chosen, rejected = (tokens[start:stop].tolist() for start, stop in pairwise(ends))
         yield prompt, chosen, rejected
-
-
-def _write(path: Path, vectors: NDArray[np.float32]) -> None:
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{path.name}: the model produced values that are not finite")
-    fits = np.abs(vectors).max(initial=0) <= np.finfo(np.float16).max
-    buffer = io.BytesIO()
-    np.save(buffer, vectors.astype(np.float16 if fits else np.float32), allow_pickle=False)
-    data = buffer.getvalue()
-    checksum = {"sha256": hashlib.sha256(data).hexdigest()}
-    _replace(path, data)
-    _replace(path.with_suffix(".json"), json.dumps(checksum).encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -16,6 +16,7 @@ from core.attribution.index import (
     checksum,
     read_manifest,
     verify,
+    write_vectors,
 )
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
@@ -280,20 +281,16 @@ def test_pairs_that_do_not_fit_are_counted_with_row_field_and_reason(tmp_path: P
     assert "64 fit" in skipped["reason"][0]
 
 
-def test_values_beyond_float16_are_kept_in_float32(model: Path, tmp_path: Path) -> None:
-    from core.attribution.shards import _write
-
+def test_values_beyond_float16_are_kept_in_float32(tmp_path: Path) -> None:
     vectors = np.full((3, 2, 4), 1e5, np.float32)
     path = array_path(tmp_path, "00000", 1)
     path.parent.mkdir()
-    _write(path, vectors)
+    write_vectors(tmp_path, "00000", 1, vectors)
     np.testing.assert_array_equal(np.load(path), vectors)
-    _write(path, vectors / 1e5)
+    write_vectors(tmp_path, "00000", 1, vectors / 1e5)
     assert np.load(path).dtype == np.float16
 
 
 def test_values_that_are_not_finite_are_never_stored(tmp_path: Path) -> None:
-    from core.attribution.shards import _write
-
     with pytest.raises(ValueError, match="not finite"):
-        _write(array_path(tmp_path, "00000", 1), np.full((3, 1, 2), np.nan, np.float32))
+        write_vectors(tmp_path, "00000", 1, np.full((3, 1, 2), np.nan, np.float32))

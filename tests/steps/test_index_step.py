@@ -98,9 +98,9 @@ def test_bad_rows_are_counted_and_good_ones_kept(
 def test_a_full_disk_keeps_what_is_done(
     spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.attribution import shards
+    from core.attribution import index
 
-    write, written = shards._replace, []
+    write, written = index._replace, []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) > 8:
@@ -108,10 +108,10 @@ def test_a_full_disk_keeps_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(shards, "_replace", full)
+    monkeypatch.setattr(index, "_replace", full)
     with pytest.raises(UserError, match="disk is full"):
         execute(spec, store)
-    monkeypatch.setattr(shards, "_replace", write)
+    monkeypatch.setattr(index, "_replace", write)
     kept = {path: path.stat().st_mtime_ns for path in written}
     output = store.output(execute(spec, store))
     names = [output / path.relative_to(path.parents[1]) for path in written[:8]]

@@ -1,0 +1,131 @@
+"""How far each pair pushes towards a behavior: exact scans over the vectors on disk.
+
+- similarity: s(d) = cos(b, v_d), the paper's score (arXiv 2602.11079)
+- bank: max over prompts i of cos(b_i, v_d)
+- gated: g(d) = s(d) · max(0, cos(c̄ − μ, c_d − μ)), c̄ the mean context of the behavior's prompts
+  and μ the mean context of all pairs: the pair must also be about what the behavior is about
+
+Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory does not
+grow with the number of pairs beyond the scores themselves. A cosine with a zero vector does not
+exist: it is NaN and stays NaN. Knows vectors only, not what they were made from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.index import Block, VectorIndex
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One behavior: vectors and contexts of its prompts, (n_prompts, d_model), and `pooled`,
+    (d_model,), their mean under the pooling that was chosen."""
+
+    behavior: Floats
+    context: Floats
+    pooled: Floats
+
+
+def scan(
+    index: VectorIndex, layer: int, queries: Sequence[Query], *, bank: bool = True
+) -> list[pd.DataFrame]:
+    """For each query, every pair's `uid, similarity, gated, bank, projection, norm`, index order.
+
+    `projection` is b·v_d / |b|, in units of the residual stream; `norm` is |v_d|. Without `bank`,
+    which costs a product per prompt rather than per behavior, that column is left out.
+    """
+    mean = mean_context(index, layer)
+    plain = unit(np.stack([query.pooled for query in queries]))
+    topics = unit(np.stack([query.context.mean(axis=0) for query in queries]) - mean)
+    banks = [unit(query.behavior) for query in queries] if bank else []
+    columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
+    for block in index.blocks(layer):
+        for number, scores in enumerate(_score(block, mean, plain, topics, banks)):
+            for name, values in scores.items():
+                columns[number].setdefault(name, []).append(values)
+    return [
+        pd.DataFrame({"uid": index.uids} | {name: np.concatenate(v) for name, v in made.items()})
+        for made in columns
+    ]
+
+
+def matrix(index: VectorIndex, layer: int, query: Query, *, gated: bool) -> Floats:
+    """cos(b_i, v_d), times max(0, cos(c_i − μ, c_d − μ)) if gated: (n_prompts, n_pairs)."""
+    mean = mean_context(index, layer) if gated else None
+    parts = []
+    for block in index.blocks(layer):
+        part = cosines(query.behavior, block.datapoint)
+        if mean is not None:
+            part *= _gate(cosines(query.context - mean, block.context - mean))
+        parts.append(part)
+    return np.concatenate([np.empty((len(query.behavior), 0), np.float32), *parts], axis=1)
+
+
+def mean_context(index: VectorIndex, layer: int) -> Floats:
+    """μ: the mean context vector over all pairs, (d_model,), summed in float64."""
+    total, count = np.zeros(index.d_model), 0
+    for block in index.blocks(layer):
+        ones = np.ones(len(block.uids), np.float32)
+        total += ones @ block.context.astype(np.float32)
+        count += len(block.uids)
+    mean: Floats = (total / max(count, 1)).astype(np.float32)
+    return mean
+
+
+def cosines(left: NDArray[np.floating], right: NDArray[np.floating]) -> Floats:
+    """cos(left_i, right_j), (n_left, n_right), in [−1, 1]; NaN where a vector is zero."""
+    found: Floats = np.clip(unit(left) @ unit(right).T, -1, 1)
+    return found
+
+
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """Rows scaled to length 1, (n, d_model) float32; rows of zeros become NaN."""
+    single: Floats = np.asarray(vectors, np.float32)
+    norms = norm(single)
+    scaled: Floats = (
+        single / np.where(norms > 0, norms, np.float32(np.nan)).astype(np.float32)[:, None]
+    )
+    return scaled
+
+
+def norm(vectors: Floats) -> Floats:
+    """Length of each row, (n,)."""
+    lengths: Floats = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return lengths
+
+
+def _score(
+    block: Block, mean: Floats, plain: Floats, topics: Floats, banks: Sequence[Floats]
+) -> list[dict[str, Floats]]:
+    """Scores of one block's pairs, for each query; all vectors but `mean` have length 1."""
+    datapoint = block.datapoint.astype(np.float32)
+    context = block.context.astype(np.float32)
+    context -= mean
+    lengths = norm(datapoint)
+    projection = plain @ datapoint.T  # (query, pair)
+    similarity = _cosine(projection, lengths)
+    gated = similarity * _gate(_cosine(topics @ context.T, norm(context)))
+    scores = [
+        {"similarity": s, "gated": g, "projection": p, "norm": lengths}
+        for s, g, p in zip(similarity, gated, projection, strict=True)
+    ]
+    for made, units in zip(scores, banks, strict=False):
+        # fmax: a prompt without a vector has no cosine; NaN is left only if none has one
+        made["bank"] = np.fmax.reduce(_cosine(units @ datapoint.T, lengths), axis=0)
+    return scores
+
+
+def _cosine(product: Floats, lengths: Floats) -> Floats:
+    """Products with unit vectors, (n, pair), as cosines; NaN where a pair's vector is zero."""
+    return np.clip(product / np.where(lengths > 0, lengths, np.float32(np.nan)), -1, 1)
+
+
+def _gate(cosine: Floats) -> Floats:
+    """max(0, cos); NaN stays NaN."""
+    return np.maximum(cosine, 0)
