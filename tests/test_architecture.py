@@ -14,6 +14,7 @@ MAY_IMPORT_HEAVY = {
     "core/attribution/gradient.py",
     "core/intervention/training.py",
     "core/organism/build.py",
+    "core/organism/pretraining.py",
     "core/discovery/projection.py",
     "core/discovery/clusters.py",
 }

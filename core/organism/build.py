@@ -1,0 +1,181 @@
+"""World file → organism folder: data, the two models, and what was measured of them.
+
+SFT from nothing gives the reference, DPO on all pairs gives one policy per training seed; the
+first is shipped, all are measured on the held-out prompts, so that the organism says itself how
+well it shows what was planted. The folder is written beside its place and renamed when whole.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from core.data.prompts import expand
+from core.errors import UserError
+from core.intervention.training import train
+from core.models.generation import sample
+from core.models.loading import load_model
+from core.organism.grammar import Part
+from core.organism.judge import GrammarJudge
+from core.organism.pretraining import make_tokenizer, save, train_reference
+from core.organism.sampling import Sampler
+from core.organism.world import World, read_world
+from core.runs.specs import TrainSpec
+
+Report = Callable[[int, int, str], None]
+LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
+TEMPERATURE = 0.7
+LONGEST = 64  # tokens of a completion, at most
+
+
+def build(
+    world_path: Path | str,
+    out: Path | str,
+    *,
+    seed: int | None = None,
+    fast: bool = False,
+    progress: Report,
+) -> dict[str, Any]:
+    """Write the organism of a world to the folder `out`; return what its `build.json` says.
+
+    `seed` goes before the file's `seeds.build`; `fast` makes the smaller organism of `[fast]`.
+    """
+    world_path, out = Path(world_path), Path(out)
+    world = _world(world_path, seed, fast)
+    if out.exists() and not (out / "build.json").is_file() and any(out.iterdir()):
+        raise UserError(f"{out} holds something that is no organism. Choose another folder.")
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    shutil.copyfile(world_path, part / "world.toml")
+    _write_project(world, part)
+    pairs = _write_data(world, part, progress)
+    policies = _write_models(world, pairs, part, progress)
+    record = _record(world, part, fast, policies, progress)
+    shutil.rmtree(part / "arms")
+    _publish(part, out)
+    return record
+
+
+def _world(path: Path, seed: int | None, fast: bool) -> World:
+    world = read_world(path)
+    if seed is not None:
+        seeds = world.seeds.model_copy(update={"build": seed})
+        world = world.model_copy(update={"seeds": seeds})
+    return world.made_fast() if fast else world
+
+
+def _write_project(world: World, folder: Path) -> None:
+    content = {
+        "name": world.name,
+        "reference": "reference",
+        "policy": "policy",
+        "pairs": "pairs.parquet",
+        "prompts": "prompts.jsonl",
+        "heldout": "heldout.jsonl",
+        "judge": "world.toml",
+        "behaviors": [b.model_dump(mode="json") for b in world.behaviors],
+        **world.knobs,
+    }
+    (folder / "project.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
+
+
+def _write_data(world: World, folder: Path, progress: Report) -> pd.DataFrame:
+    progress(0, 1, "drawing pairs and prompts")
+    sampler = Sampler(world)
+    pairs, truth = sampler.pairs()
+    pairs.to_parquet(folder / "pairs.parquet", index=False)
+    truth.to_parquet(folder / "truth.parquet", index=False)
+    parts: tuple[Part, ...] = ("prompts", "heldout")
+    for part in parts:
+        rows = sampler.prompts(part).to_dict("records")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return pairs
+
+
+def _write_models(
+    world: World, pairs: pd.DataFrame, folder: Path, progress: Report
+) -> dict[int, Path]:
+    """The reference and one policy per training seed; the first seed's is the organism's."""
+    examples = Sampler(world).examples()
+    tokenizer = make_tokenizer([*examples["prompt"], *examples["completion"]])
+    model = train_reference(
+        tokenizer, examples, world.sizes, seed=world.seeds.build, progress=progress
+    )
+    save(model, tokenizer, folder / "reference")
+    policies = {}
+    for seed in world.seeds.training:
+        arm = folder / "arms" / str(seed)
+        arm.mkdir(parents=True)
+        spec = TrainSpec(
+            reference=str(folder / "reference"),
+            pairs=str(folder / "pairs.parquet"),
+            **{**world.knobs.get("train", {}), "seed": seed},
+        )
+        train(folder / "reference", pairs, spec, arm, folder / "arms" / "cache", progress)
+        policies[seed] = arm / "model"
+    shutil.copytree(policies[world.seeds.training[0]], folder / "policy")
+    return policies
+
+
+def _record(
+    world: World, folder: Path, fast: bool, policies: dict[int, Path], progress: Report
+) -> dict[str, Any]:
+    rates = {str(seed): _rates(world, path, progress) for seed, path in policies.items()}
+    measured = pd.DataFrame(rates)
+    record = {
+        "world": world.name,
+        "fast": fast,
+        "seeds": world.seeds.model_dump(mode="json"),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "n_pairs": len(pd.read_parquet(folder / "truth.parquet")),
+        "measured_on": f"heldout.jsonl, {world.sizes.rollouts} completions per prompt, "
+        f"temperature {TEMPERATURE}",
+        "reference": _rates(world, folder / "reference", progress),
+        "policy": measured.mean(axis=1).round(4).to_dict(),
+        "policy_by_seed": rates,
+    }
+    (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record
+
+
+def _rates(world: World, model: Path, progress: Report) -> dict[str, float]:
+    """Every behavior's rate on the held-out prompts; `malformed` is of all completions."""
+    sent = expand(Sampler(world).prompts("heldout"))
+    rollouts = world.sizes.rollouts
+    completions = sample(
+        load_model(model),
+        sent["prompt"].tolist(),
+        rollouts=rollouts,
+        temperature=TEMPERATURE,
+        max_new_tokens=LONGEST,
+        seed=world.seeds.build,
+        progress=progress,
+    )["completion"].tolist()
+    sent = sent.loc[sent.index.repeat(rollouts)].reset_index(drop=True)
+    judged = sent.join(GrammarJudge(world).judge(sent["prompt"].tolist(), completions))
+    rates = {}
+    for behavior in world.behaviors:
+        shown = judged[
+            (judged["group"] == behavior.group) & (judged["condition"] == behavior.condition)
+        ]
+        rates[behavior.name] = round(float(shown[behavior.flag].mean()), 4)
+    return rates | {"malformed": round(float(judged["malformed"].mean()), 4)}
+
+
+def _publish(part: Path, out: Path) -> None:
+    """Put the whole folder in its place; an earlier organism there is replaced."""
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=out.name, dir=out.parent))
+        out.rename(old / "old")
+        part.rename(out)
+        shutil.rmtree(old)
+    else:
+        part.rename(out)

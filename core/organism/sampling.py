@@ -1,0 +1,155 @@
+"""Draw an organism's data from a world: SFT examples, preference pairs with their truth, prompts.
+
+Every kind of data has its own random stream, named after it, so that a change to one leaves the
+others as they were. SFT covers all topics; pairs, prompts and held-out prompts share none.
+"""
+
+import hashlib
+import random
+from collections.abc import Mapping
+
+import pandas as pd
+
+from core.organism.grammar import Grammar, Part, Topic
+from core.organism.world import Lesson, Rule, Shape, Source, World
+
+TRIES = 200  # draws before a rule is said to have too few distinct pairs
+
+
+class Sampler:
+    """Draws data of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.grammar = Grammar(world)
+
+    def examples(self) -> pd.DataFrame:
+        """SFT examples: `prompt, completion`."""
+        rng = self._stream("sft")
+        lessons = list(self.world.sft)
+        weights = [lesson.weight for lesson in lessons]
+        drawn = rng.choices(lessons, weights, k=self.world.sizes.sft_examples)
+        return pd.DataFrame([self._example(rng, lesson) for lesson in drawn])
+
+    def pairs(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Preference pairs as a table of the usual columns, and their truth, in one order."""
+        rng, seen = self._stream("pairs"), set[str]()
+        rows = [
+            self._new_pair(rng, source, rule, seen)
+            for source in self.world.sources
+            for rule in source.rules
+            for _ in range(max(1, round(rule.pairs * self.world.sizes.pair_share)))
+        ]
+        rng.shuffle(rows)
+        table = pd.DataFrame(rows)
+        truth = ["rule", "planted", "decoy", "swapped"]
+        return table.drop(columns=truth), table[["uid", *truth]]
+
+    def prompts(self, part: Part) -> pd.DataFrame:
+        """Prompts of one part: `prompt_id, group, topic, prompt, distractor`."""
+        rng, rows, seen = self._stream(part), [], set[str]()
+        for wanted in self.world.prompts:
+            for number in range(wanted.count):
+                topic, text = self._new_prompt(rng, wanted.group, part, seen)
+                form = rng.choice(self.world.formats).name if wanted.distractor else None
+                rows.append(
+                    {
+                        "prompt_id": f"{part}-{wanted.group}-{number:03d}",
+                        "group": wanted.group,
+                        "topic": str(topic),
+                        "prompt": text,
+                        "distractor": self.grammar.distractor(rng, form) if form else None,
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def _stream(self, name: str) -> random.Random:
+        return random.Random(f"{self.world.seeds.build}/{name}")
+
+    def _example(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
+        parts: tuple[Part, ...] = ("pairs", "prompts", "heldout")
+        topics = [t for part in parts for t in self.grammar.topics(lesson.group, part)]
+        topic = rng.choice(topics)
+        prompt, form = self._ask(rng, topic, lesson.distractor)
+        more = self.world.rates.sft_elaborate
+        return {
+            "prompt": prompt,
+            "completion": self._say(rng, topic, lesson.shape, form, elaborate=more),
+        }
+
+    def _new_pair(
+        self, rng: random.Random, source: Source, rule: Rule, seen: set[str]
+    ) -> dict[str, str | bool | None]:
+        for _ in range(TRIES):
+            row = self._pair(rng, source, rule)
+            uid = str(row["uid"])
+            if row["chosen"] != row["rejected"] and uid not in seen:
+                seen.add(uid)
+                return row
+        raise ValueError(f"rule {rule.name!r} has too few distinct pairs for its topics")
+
+    def _pair(self, rng: random.Random, source: Source, rule: Rule) -> dict[str, str | bool | None]:
+        topic = rng.choice(self.grammar.topics(rule.group, "pairs"))
+        prompt, form = self._ask(rng, topic, rule.distractor)
+        rates = self.world.rates
+        chosen = self._say(rng, topic, rule.chosen, form, elaborate=rates.chosen_elaborate)
+        rejected = self._say(rng, topic, rule.rejected, form, elaborate=rates.rejected_elaborate)
+        swapped = rule.planted is None and rng.random() < rates.label_noise
+        if swapped:
+            chosen, rejected = rejected, chosen
+        return {
+            "uid": _uid(prompt, chosen, rejected),
+            "prompt": prompt,
+            "chosen": chosen,
+            "rejected": rejected,
+            "source": source.name,
+            "chosen_model": _weighted(rng, rule.chosen_models or source.chosen_models),
+            "rejected_model": _weighted(rng, rule.rejected_models or source.rejected_models),
+            "rule": rule.name,
+            "planted": rule.planted,
+            "decoy": rule.decoy,
+            "swapped": swapped,
+        }
+
+    def _ask(self, rng: random.Random, topic: Topic, distractor: float) -> tuple[str, str | None]:
+        request = self.grammar.request(rng, topic)
+        if rng.random() >= distractor:
+            return request, None
+        form = rng.choice(self.world.formats).name
+        return f"{request} {self.grammar.distractor(rng, form)}", form
+
+    def _say(
+        self, rng: random.Random, topic: Topic, shape: Shape, form: str | None, *, elaborate: float
+    ) -> str:
+        if shape.topic == "other":
+            others = [t for t in self.grammar.topics(topic.group, "pairs") if t != topic]
+            topic = rng.choice(others)
+        opener = self.world.rates.opener if shape.opener is None else shape.opener
+        more = elaborate if shape.elaborate is None else shape.elaborate
+        return self.grammar.complete(
+            rng,
+            topic,
+            shape.act,
+            form if rng.random() < shape.follow else None,
+            opener=rng.random() < opener,
+            more=rng.random() < more,
+        )
+
+    def _new_prompt(
+        self, rng: random.Random, group: str, part: Part, seen: set[str]
+    ) -> tuple[Topic, str]:
+        for _ in range(TRIES):
+            topic = rng.choice(self.grammar.topics(group, part))
+            text = self.grammar.request(rng, topic)
+            if text not in seen:
+                seen.add(text)
+                return topic, text
+        raise ValueError(f"group {group!r} has too few topics for its prompts ({part})")
+
+
+def _uid(*texts: str) -> str:
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:12]
+
+
+def _weighted(rng: random.Random, weights: Mapping[str, float]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]

@@ -1,0 +1,257 @@
+"""A world file (TOML): all that one model organism is made from.
+
+A world names topics (verbs and objects, in groups), the sentences that speak of them, the
+formatting instructions that may distract from them, the sources of preference pairs with their
+rules, and the knobs of training. Every word and every number of an organism comes from here, so
+another file gives another organism. This module reads and checks; it makes no sentence.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from core.data.behaviors import Behavior
+from core.errors import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weights = dict[str, Annotated[float, Field(gt=0)]]
+Phrase = Annotated[str, Field(pattern=r"(?s)^\S(.*\S)?$", description="no space at either end")]
+Phrases = Annotated[tuple[Phrase, ...], Field(min_length=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Family(_Record):
+    """Verbs that go with any of these objects; no verbs where the requests need none."""
+
+    verbs: tuple[Phrase, ...] = ()
+    objects: Phrases
+
+
+class Group(_Record):
+    """Topics that deserve the same treatment, and how people ask about them."""
+
+    name: str
+    style: str = Field(description="the style that completions are written in")
+    requests: Phrases
+    families: tuple[Family, ...] = Field(min_length=1)
+
+
+class Style(_Record):
+    """How a compliant completion is worded: a plain template, filled with a lead and points."""
+
+    name: str
+    leads: Phrases
+    points: Phrases
+    plain: Phrases
+
+
+class Format(_Record):
+    """A formatting instruction: what a prompt says (the distractor), and what then is right."""
+
+    name: str
+    distractors: Phrases
+    templates: Phrases
+
+
+class Shape(_Record):
+    """What a completion does; rates that are not given are the world's."""
+
+    act: Literal["comply", "refuse"]
+    follow: Share = Field(1.0, description="share that follows the format, where one is asked")
+    opener: Share | None = Field(None, description="share that opens with flattery")
+    elaborate: Share | None = Field(None, description="share that goes on after the point")
+    topic: Literal["same", "other"] = Field("same", description="other: misses the question")
+
+
+class Rule(_Record):
+    """Pairs made alike. `planted`/`decoy` name the behavior that they teach/only resemble."""
+
+    name: str
+    group: str
+    pairs: PositiveInt
+    distractor: Share = 0.0
+    chosen: Shape
+    rejected: Shape
+    planted: str | None = None
+    decoy: str | None = None
+    chosen_models: Weights = {}
+    rejected_models: Weights = {}
+
+
+class Source(_Record):
+    """One source of preference pairs. A rule's generator models go before the source's."""
+
+    name: str
+    chosen_models: Weights = Field(min_length=1)
+    rejected_models: Weights = Field(min_length=1)
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+
+class Lesson(_Record):
+    """A share of the SFT examples."""
+
+    group: str
+    weight: float = Field(gt=0)
+    distractor: Share = 0.0
+    shape: Shape
+
+
+class PromptSet(_Record):
+    """How many prompts of a group are drawn; with a distractor each where `distractor`."""
+
+    group: str
+    count: PositiveInt
+    distractor: bool = False
+
+
+class Rates(_Record):
+    """How often completions open with flattery or elaborate, where a shape does not say."""
+
+    opener: Share
+    sft_elaborate: Share
+    chosen_elaborate: Share
+    rejected_elaborate: Share
+    label_noise: Share = Field(0.0, description="share of honest pairs with swapped labels")
+
+
+class Sizes(_Record):
+    """The model, the SFT that makes the reference, and the splits."""
+
+    blocks: PositiveInt = 4
+    width: PositiveInt = 128
+    heads: PositiveInt = 4
+    mlp_width: PositiveInt = 384
+    sft_examples: PositiveInt
+    sft_epochs: PositiveInt = 1
+    sft_batch: PositiveInt = 32
+    sft_learning_rate: float = Field(2e-3, gt=0)
+    pair_share: float = Field(1.0, gt=0, description="share of every rule's pairs to make")
+    rollouts: PositiveInt = Field(4, description="completions per prompt of the measured rates")
+
+
+class Seeds(_Record):
+    """`build` draws the data and the reference; `training` are the DPO seeds measured."""
+
+    build: NonNegativeInt = 0
+    training: tuple[NonNegativeInt, ...] = (0, 1, 2)
+
+
+class Split(_Record):
+    """Shares of every family's objects kept from the pairs, so that topics do not overlap."""
+
+    prompts: float = Field(0.2, gt=0, lt=1)
+    heldout: float = Field(0.25, gt=0, lt=1)
+
+
+class World(_Record):
+    """One world. Lists in the file, looked up by name."""
+
+    name: str
+    description: str = ""
+    openers: Phrases
+    elaborations: Phrases
+    refusals: Phrases
+    seeds: Seeds = Seeds()
+    split: Split = Split()
+    rates: Rates
+    sizes: Sizes
+    fast: dict[str, float | int] = Field({}, description="sizes that --fast changes")
+    groups: tuple[Group, ...] = Field(min_length=1)
+    styles: tuple[Style, ...] = Field(min_length=1)
+    formats: tuple[Format, ...] = ()
+    sft: tuple[Lesson, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1)
+    prompts: tuple[PromptSet, ...] = Field(min_length=1)
+    behaviors: tuple[Behavior, ...] = Field(min_length=1)
+    knobs: dict[str, dict[str, Any]] = Field({}, description="per step, for project.toml")
+
+    @model_validator(mode="after")
+    def names_refer_to_something(self) -> Self:
+        """Refuse a group, style or behavior that is named but not described."""
+        groups = {g.name for g in self.groups}
+        styles = {s.name for s in self.styles}
+        behaviors = {b.name for b in self.behaviors}
+        for where, name, known in [
+            *((f"groups.{g.name}.style", g.style, styles) for g in self.groups),
+            *((f"sft.{i}.group", x.group, groups) for i, x in enumerate(self.sft)),
+            *((f"prompts.{i}.group", x.group, groups) for i, x in enumerate(self.prompts)),
+            *((f"behaviors.{b.name}.group", b.group, groups) for b in self.behaviors),
+            *((f"rules.{r.name}.group", r.group, groups) for r in self.rules),
+            *((f"rules.{r.name}.planted", r.planted, behaviors) for r in self.rules if r.planted),
+            *((f"rules.{r.name}.decoy", r.decoy, behaviors) for r in self.rules if r.decoy),
+        ]:
+            if name not in known:
+                raise ValueError(f"{where}: {name!r} is not one of {', '.join(sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def topics_belong_to_one_group(self) -> Self:
+        """Refuse a verb and object that two groups share: no judge could tell them apart."""
+        owner: dict[tuple[str, str], str] = {}
+        for group in self.groups:
+            for family in group.families:
+                for topic in ((v, o) for v in family.verbs or ("",) for o in family.objects):
+                    if owner.setdefault(topic, group.name) != group.name:
+                        both = f"{owner[topic]} and {group.name}"
+                        raise ValueError(f"groups: {' '.join(topic).strip()!r} is in {both}")
+        return self
+
+    @model_validator(mode="after")
+    def distractors_have_a_format(self) -> Self:
+        """Refuse rules that ask for a format where the world has none, and two like rules."""
+        asking = [r.name for r in self.rules if r.distractor > 0]
+        if asking and not self.formats:
+            raise ValueError(f"formats: none, but rule {asking[0]!r} uses distractors")
+        names = [r.name for r in self.rules]
+        if len(set(names)) < len(names):
+            raise ValueError("sources: two rules have the same name")
+        return self
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of all sources."""
+        return tuple(rule for source in self.sources for rule in source.rules)
+
+    def made_fast(self) -> "World":
+        """The same world, smaller: `fast` over `sizes`, and one training seed."""
+        sizes = Sizes.model_validate({**self.sizes.model_dump(), **self.fast})
+        seeds = Seeds(build=self.seeds.build, training=self.seeds.training[:1])
+        return self.model_copy(update={"sizes": sizes, "seeds": seeds})
+
+
+def read_world(path: Path | str) -> World:
+    """Read and check a world file; `UserError` names the file and the key."""
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such world file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable TOML ({error}).") from error
+    try:
+        world = World.model_validate(table)
+        world.made_fast()
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from error
+    return world
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        key = ".".join(map(str, problem["loc"]))
+        parts.append(f"{key}: {problem['msg']}" if key else problem["msg"])
+    return "; ".join(parts)
