@@ -11,7 +11,9 @@ Everything is computed from inner products, so its cost does not grow with d_mod
 reads the truth, nor the pairs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,7 +120,7 @@ def choose_layer(curve: pd.DataFrame) -> int:
     return int(best.loc[best["split_half"].idxmax(), "layer"])
 
 
-def verdict(row: "pd.Series[float]") -> tuple[bool, str]:
+def verdict(row: Mapping[Any, Any]) -> tuple[bool, str]:
     """Whether to trust a layer's vector, and a sentence that says why."""
     if np.isnan(row["auc"]):
         return False, "Too few prompts show the behavior to test its vector: at least four."

@@ -1,0 +1,138 @@
+"""Build a behavior's vector from completions; order the pairs by how far each pushes to it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.attribution.cutoff import suggest
+from core.attribution.index import VectorIndex
+from core.attribution.readings import read_completions
+from core.attribution.similarity import Query, scan
+from core.attribution.validity import choose_layer, layer_curve, verdict
+from core.attribution.vectors import (
+    BehaviorVectors,
+    Passing,
+    Readings,
+    passing_prompts,
+    pooled,
+    showing,
+)
+from core.errors import UserError
+from core.models.loading import load_model
+from core.runs.progress import Progress
+from core.runs.specs import DiscoverSpec, GenerateSpec, RankSpec
+from core.runs.store import Store
+
+
+def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write ranking, vectors, layer curve and summary (docs/architecture.md)."""
+    index = matching_index(spec, store)
+    completions = pd.read_parquet(store.output(spec.generate) / "completions.parquet")
+    passing = passing_prompts(completions, spec.behavior)
+    own = completions["prompt_id"].isin(passing.prompt_ids)
+    own &= completions["condition"].eq(spec.behavior.condition)
+    readings = read(spec, store, index, completions[own], progress)
+    vectors = showing(readings, spec.behavior, passing.prompt_ids)
+    curve = layer_curve(vectors, readings, spec.behavior)
+    layer = choose_layer(curve) if spec.layer is None else spec.layer
+    progress(0, 1, "scoring pairs")
+    ranking = rank(spec, index, vectors, layer)
+    _write(output, spec, vectors, layer, curve, ranking)
+    summary = summarise(spec, passing, curve, layer, ranking)
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    progress(1, 1, "scored pairs")
+
+
+def matching_index(spec: RankSpec | DiscoverSpec, store: Store) -> VectorIndex:
+    """The index of a spec; refused if another model than the run's reference read it."""
+    reference = store.record(spec.generate)["contents"]["reference"]
+    index = VectorIndex.open(store.output(spec.index), model_hash=reference)
+    if spec.layer is not None and spec.layer not in index.layers:
+        known = ", ".join(map(str, index.layers))
+        raise UserError(f"layer {spec.layer} is not in {spec.index}, which holds layers {known}.")
+    return index
+
+
+def read(
+    spec: RankSpec | DiscoverSpec,
+    store: Store,
+    index: VectorIndex,
+    completions: pd.DataFrame,
+    progress: Progress,
+    layers: tuple[int, ...] | None = None,
+) -> Readings:
+    """Completions, through the reference, at the layers of the index (or some of them)."""
+    generate = store.spec(spec.generate)
+    assert isinstance(generate, GenerateSpec)
+    layers = layers or index.layers
+    loaded = load_model(
+        store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)
+    )
+    return read_completions(
+        loaded,
+        completions,
+        layers,
+        progress=lambda done, total: progress(done, total, "reading prompts' completions"),
+    )
+
+
+def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:
+    """All pairs with their scores, best by the spec's method first; undefined ones last."""
+    behavior, context = vectors.at(layer)
+    mean = pooled(vectors, spec.pooling)[vectors.layers.index(layer)]
+    if not mean.any():
+        raise UserError(
+            f"{spec.behavior.name!r}: policy and reference completions have the same mean at layer "
+            f"{layer}, so there is no direction to rank by. Choose another layer."
+        )
+    (scores,) = scan(index, layer, [Query(behavior, context, mean)])
+    columns = ["uid", "similarity", "gated", "bank", "projection", "norm"]
+    return scores[columns].sort_values(
+        spec.method, ascending=False, kind="stable", na_position="last", ignore_index=True
+    )
+
+
+def summarise(
+    spec: RankSpec, passing: Passing, curve: pd.DataFrame, layer: int, ranking: pd.DataFrame
+) -> dict[str, object]:
+    """summary.json."""
+    cut = suggest(ranking[spec.method].to_numpy())
+    valid, why = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())
+    return {
+        "behavior": spec.behavior.name,
+        "method": spec.method,
+        "layer": layer,
+        "n_prompts": passing.n_prompts,
+        "n_prompts_passed": len(passing.prompt_ids),
+        "filter": passing.met,
+        "n_pairs": len(ranking),
+        "n_undefined": int(ranking[spec.method].isna().sum()),
+        "suggested_k": cut.k,
+        "suggested_threshold": cut.threshold if cut.k else None,
+        "separation": cut.separation,
+        "valid": valid,
+        "verdict": why,
+    }
+
+
+def _write(
+    output: Path,
+    spec: RankSpec,
+    vectors: BehaviorVectors,
+    layer: int,
+    curve: pd.DataFrame,
+    ranking: pd.DataFrame,
+) -> None:
+    behavior, context = vectors.at(layer)
+    ranking.to_parquet(output / "ranking.parquet", index=False)
+    curve.to_parquet(output / "layers.parquet", index=False)
+    np.savez(
+        output / "vectors.npz",
+        prompt_ids=vectors.prompts["prompt_id"].to_numpy(str),
+        behavior=behavior,
+        context=context,
+        pooled=pooled(vectors, spec.pooling)[vectors.layers.index(layer)],
+        layer=layer,
+    )
