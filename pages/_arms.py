@@ -1,0 +1,87 @@
+"""The runs of an intervention's arms: their cost beforehand, their progress, their cancellation."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.intervention.arms import Arm
+from core.runs import jobs
+from core.runs.store import RunInfo
+from pages import _jobs, _loaders
+
+STARTABLE = ("absent", "failed", "cancelled")
+
+
+def cost(arms: Sequence[Arm]) -> str:
+    """How long training and measuring will take, from the runs that are finished here."""
+    store = _loaders.store()
+    said, total = [], 0.0
+    for step, n in (
+        ("train", sum(len(arm.trainings) for arm in arms)),
+        ("evaluate", sum(len(arm.evaluations) for arm in arms)),
+    ):
+        known = [info.seconds for info in store.infos(step, "finished")]
+        if known:
+            total += n * sorted(known)[len(known) // 2]
+        said.append(f"{n} × {step}")
+    guess = f"about {total / 60:.0f} min, by what such runs took here" if total else ""
+    return " + ".join(said) + (f": {guess}." if guess else ".")
+
+
+def watch(arms: Sequence[Arm]) -> None:
+    """A table of all runs that follows them, and the log of what runs or failed."""
+    runs = {
+        _loaders.store().run_id(spec): f"{arm.name} · {_name(spec)}"
+        for arm in arms
+        for spec in arm.specs()
+    }
+    infos = [_loaders.store().info(run) for run in runs]
+    live = any(info.state in _jobs.ACTIVE for info in infos)
+    every = _jobs.POLL_SECONDS if live else None
+    st.fragment(_watched, run_every=every)(runs, _states(infos))
+
+
+def _watched(runs: dict[str, str], seen: list[str]) -> None:
+    store = _loaders.store()
+    infos = [store.info(run) for run in runs]
+    if _states(infos) != seen:
+        st.rerun()
+    done = sum(info.state == "finished" for info in infos)
+    st.progress(done / len(infos), text=f"{done} of {len(infos)} runs finished")
+    st.dataframe(pd.DataFrame([_row(info, runs[info.id]) for info in infos]), hide_index=True)
+    active = [info for info in infos if info.state in _jobs.ACTIVE]
+    if active and st.button("Cancel all", key="cancel-all"):
+        for info in active:
+            jobs.cancel(store, info.id)
+        st.rerun()
+    for info in infos:
+        if info.state == "failed":
+            st.error(f"{runs[info.id]} failed.")
+            st.code(info.error or "Its process ended without a word.", language=None)
+    for info in infos:
+        if info.state in ("running", "failed"):
+            with st.expander(f"Log of {info.id}"):
+                st.code(store.log(info.id) or "nothing yet", language=None, wrap_lines=True)
+
+
+def _row(info: RunInfo, name: str) -> dict[str, object]:
+    return {
+        "": _jobs.SIGN[info.state],
+        "run of": name,
+        "state": info.state,
+        "done": f"{info.done:,} of {info.total:,}" if info.total else "",
+        "seconds": round(info.seconds),
+        "note": info.note,
+        "run": info.id,
+    }
+
+
+def _name(spec: object) -> str:
+    seed = getattr(spec, "seed", None)
+    step = str(type(spec).step)  # type: ignore[attr-defined]
+    return f"{step}, seed {seed}" if step == "train" else step
+
+
+def _states(infos: Sequence[RunInfo]) -> list[str]:
+    return [info.state for info in infos]

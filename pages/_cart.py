@@ -1,0 +1,73 @@
+"""The edit cart: what is to be done to which pairs, kept in the catalog, shown on every page.
+
+Entries are recipes, so that they can be replayed and trained on; the catalog keeps who added
+them and why, and nothing is lost when two people edit at once.
+"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.intervention.recipes import Action, AllOf, Edit, Recipe
+from core.runs.catalog import Catalog
+from core.runs.labels import Entry
+from pages import _loaders, _recipes, _text
+
+ACTIONS: dict[Action, str] = {
+    "flip": "flip (swap chosen and rejected)",
+    "remove": "remove",
+    "keep": "keep (protect from the other edits)",
+}
+
+
+def catalog() -> Catalog:
+    """The catalog of the workspace."""
+    return Catalog(_loaders.store().workspace)
+
+
+def entries() -> Sequence[Entry]:
+    """What is in the cart, oldest first."""
+    return catalog().state().cart
+
+
+def who() -> str:
+    """Who is at this browser, for the log."""
+    return str(st.session_state.get("who") or "analyst")
+
+
+def show() -> None:
+    """The cart in the sidebar."""
+    if not _loaders.has_project():
+        return
+    known = entries()
+    st.subheader(f"Edit cart ({len(known)})", divider="gray")
+    behaviors = _loaders.ranked_behaviors() if known else {}
+    for entry in known:
+        left, right = st.columns([6, 1], vertical_alignment="center")
+        left.text(_text.visible(_recipes.edit_words(entry.edit, behaviors)))
+        if right.button("✕", key=f"drop-{entry.id}", help="Take this entry out", type="tertiary"):
+            catalog().remove(entry.id, who=who())
+            st.rerun()
+    if known:
+        st.page_link("intervene.py", label="Try it: edit and retrain")
+    else:
+        st.caption("Empty. Rank, Map and Clusters put pairs here.")
+    st.text_input("Your name, for the log", "analyst", key="who", persist_state="session")
+
+
+def offer(recipe: Recipe, *, count: int, key: str, why: str = "") -> None:
+    """Choose what is done to the pairs of a recipe, and put it into the cart."""
+    left, right = st.columns([2, 3], vertical_alignment="bottom")
+    action = left.selectbox(
+        "Action", list(ACTIONS), format_func=ACTIONS.__getitem__, key=f"action-{key}"
+    )
+    label = f"Add {count:,} pairs to the edit cart"
+    if right.button(label, key=f"add-{key}", type="primary", disabled=not count):
+        catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
+        st.toast(f"In the cart: {action} {count:,} pairs.")
+        st.rerun()
+
+
+def both(parts: Sequence[Recipe]) -> Recipe:
+    """The pairs that satisfy every part."""
+    return parts[0] if len(parts) == 1 else AllOf(parts=tuple(parts))

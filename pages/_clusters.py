@@ -1,0 +1,47 @@
+"""Clusters as people left them: named, merged, split and marked, on top of what was found."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from core.intervention.recipes import AnyOf, Recipe
+from core.runs.labels import Labels
+from pages import _cart, _loaders, _selection
+
+
+def labels(run: str) -> Labels:
+    """What was said about the clusters of a discover run."""
+    return _cart.catalog().state().of(run)
+
+
+def name(cluster: int, said: Labels, found: pd.DataFrame) -> str:
+    """The name that somebody gave, else the suggested one, marked as such."""
+    if cluster == -1:
+        return "no cluster"
+    if cluster in said.names:
+        return f"{cluster} · {said.names[cluster]}"
+    suggested = found.loc[found["cluster"] == cluster, "suggested_name"]
+    return f"{cluster} · ({suggested.iloc[0]})" if len(suggested) else f"{cluster}"
+
+
+def names(run: str) -> dict[int, str]:
+    """Every cluster that is still there, with its name, in order of size."""
+    found, said = _loaders.table(run, "clusters"), labels(run)
+    known = [*found.sort_values("size", ascending=False)["cluster"], *said.recipes]
+    there = [int(one) for one in dict.fromkeys(known) if one != -1 and said.exists(int(one))]
+    return {one: name(one, said, found) for one in there}
+
+
+def recipe(said: Labels, clusters: Sequence[int]) -> Recipe:
+    """The pairs of any of these clusters, merges and splits included."""
+    parts = tuple(said.recipe(cluster) for cluster in clusters)
+    return parts[0] if len(parts) == 1 else AnyOf(parts=parts)
+
+
+def membership(run: str, places: pd.DataFrame, said: Labels) -> pd.Series:
+    """The cluster of every pair as it is now, by uid; −1 where there is none."""
+    now = places["cluster"].copy()
+    for cluster, composed in said.recipes.items():
+        if said.exists(cluster):
+            now[now.index.isin(_selection.uids(composed))] = cluster
+    return now

@@ -1,0 +1,78 @@
+"""Training as it happens: loss, margin and accuracy of every arm, from the trainer's own log."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from pages import _colors, _jobs, _loaders
+
+SHOWN = {
+    "loss": "DPO loss (starts at ln 2 ≈ 0.693)",
+    "margin": "margin: chosen over rejected",
+    "accuracy": "share of pairs ordered right",
+}
+
+
+def show(trainings: Mapping[str, tuple[str, int]]) -> None:
+    """Curves of train runs, given as run → (arm, seed); live while one of them runs."""
+    if not trainings:
+        st.info("No training was started for this edit.")
+        return
+    states = _states(trainings)
+    live = any(state in _jobs.ACTIVE for state in states)
+    st.fragment(_drawn, run_every=2 * _jobs.POLL_SECONDS if live else None)(dict(trainings), states)
+
+
+def _drawn(trainings: dict[str, tuple[str, int]], seen: list[str]) -> None:
+    if _states(trainings) != seen:
+        st.rerun()
+    logs = {run: _loaders.training_log(run) for run in trainings}
+    for column, (name, title) in zip(st.columns(len(SHOWN)), SHOWN.items(), strict=True):
+        column.plotly_chart(_figure(logs, trainings, name, title), key=f"curve-{name}")
+    for run, (arm, seed) in trainings.items():
+        info = _loaders.store().info(run)
+        if info.state != "finished":
+            st.text(f"{arm}, seed {seed}: {_jobs.describe(info)}")
+            if info.error:
+                st.code(info.error, language=None, wrap_lines=True)
+
+
+def _figure(
+    logs: Mapping[str, pd.DataFrame],
+    trainings: Mapping[str, tuple[str, int]],
+    name: str,
+    title: str,
+) -> go.Figure:
+    figure = go.Figure()
+    named: set[str] = set()
+    for run, log in logs.items():
+        arm, seed = trainings[run]
+        if name not in log:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=log["step"],
+                y=log[name],
+                name=arm,
+                legendgroup=arm,
+                showlegend=arm not in named,
+                mode="lines",
+                line={"color": _colors.MODEL[arm], "dash": _colors.DASH[arm]},
+                hovertemplate=f"%{{y:.3f}} at step %{{x}}<extra>{arm}, seed {seed}</extra>",
+            )
+        )
+        named.add(arm)
+    figure.update_xaxes(title="optimizer step")
+    figure.update_layout(
+        title={"text": title, "font": {"size": 14}},
+        height=280,
+        margin={"l": 10, "r": 10, "t": 40, "b": 40},
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0},
+    )
+    return figure
+
+
+def _states(trainings: Mapping[str, tuple[str, int]]) -> list[str]:
+    return [_loaders.store().state(run) for run in trainings]

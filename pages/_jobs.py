@@ -1,0 +1,122 @@
+"""A step on a page: start it, watch it, stop it, try again, and the command that does the same.
+
+Pages poll only while something runs, in one fragment per run; when the state of the run changes
+the whole page is drawn again.
+"""
+
+import streamlit as st
+
+from core.runs import commands, jobs
+from core.runs.specs import Spec
+from core.runs.store import RunInfo
+from pages import _loaders
+
+ACTIVE = ("waiting", "running")
+POLL_SECONDS = 1.0
+SIGN = {
+    "absent": "○",
+    "waiting": "…",
+    "running": "▶",
+    "failed": "✗",
+    "cancelled": "■",
+    "finished": "✓",
+}
+
+
+def panel(spec: Spec, label: str) -> str | None:
+    """The run's id once it is finished; until then, draw how to get there and return None."""
+    store = _loaders.store()
+    run = store.run_id(spec)
+    state = store.state(run)
+    if state == "finished":
+        return run
+    with st.container(border=True):
+        if state == "absent":
+            _offer(spec, label, run)
+        else:
+            watch(run)
+    return None
+
+
+def command(spec: Spec) -> None:
+    """The shell command that makes the same run, to copy."""
+    with st.expander("The same from the command line"):
+        st.code(command_text(spec), language="bash", wrap_lines=True)
+
+
+def command_text(spec: Spec) -> str:
+    """The shell command of a spec."""
+    return commands.command(spec, _loaders.store())
+
+
+def watch(run: str) -> None:
+    """State, progress, log and controls of a run that was started."""
+    state = _loaders.store().state(run)
+    every = POLL_SECONDS if state in ACTIVE else None
+    st.fragment(_watched, run_every=every)(run, state)
+
+
+def show_queue() -> None:
+    """What runs and what waits, for the sidebar; draws the page again when that changes."""
+    active = [info for info in _loaders.store().infos() if info.state in ACTIVE]
+    if active:
+        st.fragment(_queue, run_every=2 * POLL_SECONDS)({info.id for info in active})
+
+
+def describe(info: RunInfo) -> str:
+    """One line on a run: its state and how far it is."""
+    parts = [f"{SIGN[info.state]} {info.state}"]
+    if info.state in ACTIVE and info.total:
+        parts.append(f"{info.done:,} of {info.total:,}")
+    if info.seconds:
+        parts.append(f"{info.seconds:.0f} s")
+    if info.note:
+        parts.append(info.note)
+    return " · ".join(parts)
+
+
+def start(spec: Spec) -> None:
+    """Start a run in the background and draw the page again."""
+    jobs.start(_loaders.store(), spec)
+    st.rerun()
+
+
+def _offer(spec: Spec, label: str, run: str) -> None:
+    st.text((type(spec).__doc__ or "").strip())
+    if st.button(label, key=f"start-{run}", type="primary"):
+        start(spec)
+    command(spec)
+
+
+def _watched(run: str, seen: str) -> None:
+    store = _loaders.store()
+    info = store.info(run)
+    if info.state != seen:
+        st.rerun()
+    st.text(f"{run}   {describe(info)}")
+    if info.state in ACTIVE:
+        st.progress(min(info.done / info.total, 1.0) if info.total else 0.0)
+        if st.button("Cancel", key=f"cancel-{run}"):
+            jobs.cancel(store, run)
+            st.rerun()
+    if info.state == "failed":
+        st.error("This run failed.")
+        st.code(info.error or "Its process ended without a word.", language=None, wrap_lines=True)
+    if info.state in ("failed", "cancelled") and st.button("Try again", key=f"retry-{run}"):
+        start(store.spec(run))
+    log = store.log(run)
+    if log and info.state != "finished":
+        with st.expander("Log", expanded=info.state == "failed"):
+            st.code(log, language=None, wrap_lines=True)
+    command(store.spec(run))
+
+
+def _queue(seen: set[str]) -> None:
+    active = [info for info in _loaders.store().infos() if info.state in ACTIVE]
+    if {info.id for info in active} != seen:
+        st.rerun()
+    running = [info for info in active if info.state == "running"]
+    st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
+    for info in running:
+        share = min(info.done / info.total, 1.0) if info.total else 0.0
+        st.progress(share, text=f"{info.step} · {info.note}" if info.note else info.step)

@@ -1,0 +1,105 @@
+"""What pages read: the workspace's store and project, and tables of finished runs, kept in memory.
+
+A finished run never changes, so what is read from one is kept for as long as the server lives,
+under the path it came from. Nothing here computes; states of runs are always read anew.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from core.data.pairs import read_pairs
+from core.runs import project as projects
+from core.runs import tables
+from core.runs.environment import default_workspace
+from core.runs.project import Project
+from core.runs.specs import RankSpec, Spec
+from core.runs.store import Store
+
+KEPT_TABLES = 64
+
+S = TypeVar("S", bound=Spec)
+
+
+def store() -> Store:
+    """The runs of the workspace that the app was started on."""
+    return Store(default_workspace())
+
+
+def project() -> Project:
+    """The workspace's project; `UserError` says how to make one."""
+    return projects.load(store().workspace)
+
+
+def has_project() -> bool:
+    """Whether the workspace holds a project yet."""
+    return (store().workspace / projects.FILE).is_file()
+
+
+def table(run: str, name: str) -> pd.DataFrame:
+    """A Parquet table of a finished run. Treat it as read-only: every visitor shares it."""
+    return _table(str(store().output(run) / f"{name}.parquet"))
+
+
+def summary(run: str) -> dict[str, Any]:
+    """summary.json of a finished run."""
+    return _record(str(store().output(run) / "summary.json"))
+
+
+def pairs(reference: str) -> pd.DataFrame:
+    """Preference pairs by uid, in file order: a path, or an edit run's id."""
+    path = store().pairs(reference)
+    return _pairs(str(path), path.stat().st_mtime)
+
+
+def specs(kind: type[S]) -> dict[str, S]:
+    """The spec of every run of a step, whatever its state, newest first."""
+    runs = store()
+    started = [info.id for info in runs.infos(kind.step)]
+    known = {run: runs.spec(run) for run in started if (runs.folder(run) / "spec.json").is_file()}
+    return {run: spec for run, spec in known.items() if isinstance(spec, kind)}
+
+
+def training_log(run: str) -> pd.DataFrame:
+    """log.jsonl of a train run, finished or under way; empty before its first line."""
+    folder = store().folder(run)
+    whole = folder / "output"
+    return tables.lines((whole if whole.is_dir() else folder / "output.part") / "log.jsonl")
+
+
+def content(run: str, name: str) -> bytes:
+    """A file of a finished run, to download."""
+    return tables.content(store().output(run) / name)
+
+
+def json_lines(run: str, name: str) -> bytes:
+    """A table of a finished run as JSON lines, to download."""
+    return table(run, name).to_json(orient="records", lines=True, force_ascii=False).encode()
+
+
+def ranked_behaviors() -> dict[str, str]:
+    """The behavior that each rank run ranks for, by run id."""
+    return {run: spec.behavior.name for run, spec in specs(RankSpec).items()}
+
+
+def show_workspace() -> None:
+    """Which investigation this is; for the sidebar."""
+    st.text(project().name if has_project() else "No project yet")
+    st.caption(f"`{store().workspace}`", help="The workspace: the folder of this investigation.")
+
+
+@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
+def _table(path: str) -> pd.DataFrame:
+    return tables.table(Path(path))
+
+
+@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
+def _record(path: str) -> dict[str, Any]:
+    return tables.record(Path(path))
+
+
+@st.cache_resource(show_spinner="Reading the pairs …", max_entries=4)
+def _pairs(path: str, changed: float) -> pd.DataFrame:
+    return read_pairs(Path(path)).pairs.set_index("uid", drop=False)

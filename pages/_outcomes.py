@@ -1,0 +1,172 @@
+"""What the arms of one edit measured, arranged for looking: before, after, and what got worse."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.data.behaviors import Behavior
+from core.intervention.outcomes import outcomes
+from core.runs.project import Project
+from core.runs.specs import EditSpec, TrainSpec
+from pages import _colors, _jobs, _loaders
+
+ARMS = ("reference", "policy", "baseline", "random control", "edited")
+
+
+def ensure_measured(project: Project) -> None:
+    """Reference and policy must be measured on the same held-out prompts to compare with."""
+    for name in ("reference", "policy"):
+        spec = project.evaluate(getattr(project, name))
+        if _loaders.store().state(_loaders.store().run_id(spec)) != "finished":
+            _jobs.panel(spec, f"Measure the {name} on the held-out prompts")
+
+
+def of_edit(project: Project, edit: str) -> pd.DataFrame:
+    """Rates of the models before, and of the arms of this edit, one row per seed and behavior."""
+    finished = tuple(_loaders.store().finished("evaluate"))
+    known = _outcomes(str(_loaders.store().workspace), finished, project)
+    wanted = (known["edit"] == edit) | known["arm"].isin(["reference", "policy", "baseline"])
+    return known[wanted].reset_index(drop=True)
+
+
+@st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Project: Project.model_dump_json})
+def _outcomes(workspace: str, finished: tuple[str, ...], project: Project) -> pd.DataFrame:
+    return outcomes(_loaders.store(), project)
+
+
+def trainings(edit: str) -> dict[str, tuple[str, int]]:
+    """Every train run of this edit's arms, whatever its state → its arm and seed."""
+    store = _loaders.store()
+    spec = store.spec(edit)
+    assert isinstance(spec, EditSpec)
+    arms = {edit: "edited"}
+    for run, other in _loaders.specs(EditSpec).items():
+        if other.control is not None and other.model_copy(update={"control": None}) == spec:
+            arms[run] = "random control"
+    known = _loaders.specs(TrainSpec)
+    found = {run: (arms[t.pairs], t.seed) for run, t in known.items() if t.pairs in arms}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def worse(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
+    """Behaviors whose edited mean left the policy's interval on the wrong side."""
+    rows = []
+    for behavior in behaviors:
+        one = measured[measured["behavior"] == behavior.name]
+        before, after = one[one["arm"] == "policy"], one[one["arm"] == "edited"]
+        if before.empty or after.empty:
+            continue
+        rate, low, high = (float(before[name].iloc[0]) for name in ("rate", "low", "high"))
+        mean = float(after["rate"].mean())
+        if (mean < low) if behavior.wanted else (mean > high):
+            rows.append(
+                {
+                    "behavior": behavior.name,
+                    "policy": f"{rate:.1%} [{low:.1%}, {high:.1%}]",
+                    "edited": f"{mean:.1%} (mean of {len(after)})",
+                    "change": f"{mean - rate:+.1%}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def completions(measured: pd.DataFrame) -> dict[str, str]:
+    """Evaluate runs by what they measured, such as `edited, seed 0`."""
+    rows = measured.drop_duplicates("evaluate")
+    named = {
+        arm if pd.isna(seed) else f"{arm}, seed {seed}": run
+        for arm, seed, run in zip(rows["arm"], rows["seed"], rows["evaluate"], strict=True)
+    }
+    return dict(sorted(named.items(), key=lambda item: _position(item[0])))
+
+
+def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+    """The completions that measure a behavior."""
+    kept = (table["group"] == behavior.group) & (table["condition"] == behavior.condition)
+    return table[kept]
+
+
+def flag(row: pd.Series, behavior: Behavior) -> str:
+    """The behavior's flag of one completion, in words."""
+    value = row[behavior.flag]
+    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
+
+
+def numbered(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per behavior and model, seeds told apart."""
+    seeds = measured["seed"].map(lambda seed: "" if pd.isna(seed) else f", seed {seed}")
+    return measured.assign(model=measured["arm"] + seeds).sort_values(["behavior", "model"])
+
+
+def chart(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> go.Figure:
+    """Per behavior one line per arm: every seed as a dot with its interval, the mean large."""
+    names = [behavior.name for behavior in behaviors][::-1]
+    arms = [arm for arm in ARMS if arm in set(measured["arm"])]
+    figure = go.Figure()
+    for position, arm in enumerate(arms):
+        offset = 0.7 * ((position + 0.5) / len(arms) - 0.5)
+        rows = measured[measured["arm"] == arm]
+        y = [names.index(name) - offset for name in rows["behavior"]]
+        figure.add_trace(_seeds(rows, y, arm))
+        if rows["seed"].notna().any():
+            means = rows.groupby("behavior")["rate"].mean()
+            heights = [names.index(str(name)) - offset for name in means.index]
+            figure.add_trace(_means(means, heights, arm))
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False)
+    figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate, 95% intervals")
+    figure.update_layout(
+        height=110 + 95 * len(names),
+        **_colors.LAYOUT,
+    )
+    return figure
+
+
+def _seeds(rows: pd.DataFrame, y: list[float], arm: str) -> go.Scatter:
+    single = bool(rows["seed"].isna().all())
+    return go.Scatter(
+        x=rows["rate"],
+        y=y,
+        name=arm,
+        legendgroup=arm,
+        mode="markers",
+        marker={
+            "color": _colors.MODEL[arm],
+            "symbol": _colors.SYMBOL[arm] if single else "circle",
+            "size": 11 if single else 5,
+        },
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"] - rows["rate"],
+            "arrayminus": rows["rate"] - rows["low"],
+            "thickness": 1.2,
+            "width": 3,
+        },
+        customdata=rows[["low", "high", "n", "seed"]].astype(str),
+        hovertemplate="%{x:.1%} [%{customdata[0]}, %{customdata[1]}], n = %{customdata[2]}, "
+        f"seed %{{customdata[3]}}<extra>{arm}</extra>",
+        showlegend=single,
+    )
+
+
+def _means(means: pd.Series, y: list[float], arm: str) -> go.Scatter:
+    return go.Scatter(
+        x=means,
+        y=y,
+        name=f"{arm}, mean of seeds",
+        legendgroup=arm,
+        mode="markers",
+        marker={
+            "color": _colors.MODEL[arm],
+            "symbol": _colors.SYMBOL[arm],
+            "size": 13,
+            "line": {"width": 1, "color": "rgba(128,128,128,.9)"},
+        },
+        hovertemplate=f"mean %{{x:.1%}}<extra>{arm}</extra>",
+    )
+
+
+def _position(name: str) -> tuple[int, str]:
+    return ARMS.index(name.partition(", seed ")[0]), name

@@ -1,0 +1,66 @@
+"""The steps of an investigation up to retraining, as the project asks for them.
+
+Runs are named by their content, so that every id is known before anything runs, and a page can
+show the whole plan, ask after each run's state, and queue what is missing in one click.
+"""
+
+from dataclasses import dataclass
+
+from core.data.behaviors import Behavior
+from core.runs.project import Project
+from core.runs.specs import Spec
+from pages import _loaders
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of the plan; `spec` is None while what it needs is not known yet."""
+
+    name: str
+    what: str
+    spec: Spec | None
+    run: str = ""
+    blocked: str = ""
+
+
+def of(project: Project) -> list[Step]:
+    """In an order in which every input precedes its user; the first one generates."""
+    generate = _step(
+        "generate", "both models complete the prompts; a judge reads", project.generate()
+    )
+    index = _step("index", "every pair becomes a vector, read by the reference", project.index())
+    steps = [generate, index]
+    for behavior in unwanted(project):
+        steps.append(_rank(project, behavior, generate, index))
+    discover = project.discover(generate.run, index.run)
+    steps.append(_step("discover", "map and clusters of all pairs", discover))
+    for name in ("reference", "policy"):
+        spec = project.evaluate(getattr(project, name))
+        steps.append(_step(f"evaluate {name}", "rates on held-out prompts", spec))
+    return steps
+
+
+def unwanted(project: Project) -> list[Behavior]:
+    """Behaviors that nobody asked for: the ones to trace."""
+    return [behavior for behavior in project.behaviors if not behavior.wanted]
+
+
+def rose(generate: str, behavior: Behavior) -> bool:
+    """Whether the policy's interval lies above the reference's, in a finished generate run."""
+    rates = _loaders.table(generate, "rates")
+    rows = rates[rates["behavior"] == behavior.name].set_index("model")
+    return bool(rows.loc["policy", "low"] > rows.loc["reference", "high"])
+
+
+def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> Step:
+    """A ranking needs completions that show the behavior, so it waits for the rates."""
+    name, what = f"rank {behavior.name}", "pairs ordered by how far they push towards it"
+    if _loaders.store().state(generate.run) != "finished":
+        return Step(name, what, None, blocked="after generate")
+    if not rose(generate.run, behavior):
+        return Step(name, what, None, blocked="did not rise: nothing to trace")
+    return _step(name, what, project.rank(generate.run, index.run, behavior))
+
+
+def _step(name: str, what: str, spec: Spec) -> Step:
+    return Step(name, what, spec, _loaders.store().run_id(spec))

@@ -1,0 +1,108 @@
+"""What do the two models say to the same prompts, and is the difference one direction?"""
+
+import pandas as pd
+import streamlit as st
+
+from pages import _choose, _jobs, _loaders, _rates, _text, _validity
+
+st.title("What do the two models say?")
+st.caption(
+    "Both models complete the same prompts several times; a judge flags each completion. "
+    "The difference between them, averaged, is the behavior vector that pairs are compared with."
+)
+project = _loaders.project()
+run = _jobs.panel(project.generate(), "Let both models complete the prompts")
+if run is None:
+    st.stop()
+behavior = _choose.behavior(project)
+rates = _loaders.table(run, "rates")
+completions = _loaders.table(run, "completions")
+measured = completions[
+    (completions["group"] == behavior.group) & (completions["condition"] == behavior.condition)
+]
+
+
+def by_prompt(rows: pd.DataFrame, flag: str) -> pd.DataFrame:
+    """Rate of each model per prompt, the most changed prompt first; unscored ones are left out."""
+    means = rows.groupby(["prompt_id", "model"])[flag].mean().unstack("model")
+    known = rows.drop_duplicates("prompt_id").set_index("prompt_id")
+    table = known[["topic", "prompt"]].join(means.astype("Float64") * 100)
+    table["unscored"] = rows[flag].isna().groupby(rows["prompt_id"]).sum()
+    table["change"] = table["policy"] - table["reference"]
+    return table.sort_values("change", ascending=False, na_position="last").reset_index()
+
+
+def show_rates() -> None:
+    """Reference and policy, with interval and n."""
+    rows = rates[rates["behavior"] == behavior.name].set_index("model")
+    for column, model in zip(st.columns(2), ("reference", "policy"), strict=True):
+        row = rows.loc[model]
+        said = _rates.percent(row["rate"], row["low"], row["high"], row["n"])
+        with column.container(border=True):
+            st.metric(model, f"{row['rate']:.1%}")
+            st.caption(f"95% interval: {said} · unscored {row['n_unscored']}")
+
+
+def choose_prompt(table: pd.DataFrame) -> str:
+    """The row that was clicked, else the prompt that changed most."""
+    shown = table.assign(prompt=table["prompt"].map(_text.short))
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        height=300,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"prompts-{behavior.name}",
+        column_order=["prompt", "topic", "reference", "policy", "change", "unscored"],
+        column_config={
+            name: st.column_config.NumberColumn(f"{name} %", format="%.0f")
+            for name in ("reference", "policy", "change")
+        },
+    )
+    picked = event.selection.rows
+    ids = list(table["prompt_id"])
+    default = ids.index(ids[picked[0]]) if picked else 0
+    return st.selectbox(
+        "Prompt",
+        ids,
+        index=default,
+        format_func=lambda one: _text.short(table.set_index("prompt_id").loc[one, "prompt"]),
+        key=f"prompt-{behavior.name}-{default}",
+        help="The same choice for the keyboard.",
+    )
+
+
+def show_completions(prompt: str) -> None:
+    """Every rollout of one prompt, reference on the left, policy on the right."""
+    rows = measured[measured["prompt_id"] == prompt].sort_values("rollout")
+    _text.box("prompt, as sent", rows["prompt"].iloc[0])
+    for _, rollout in rows.groupby("rollout"):
+        both = rollout.set_index("model")
+        names = [f"{m}: {flagged(both.loc[m])}" for m in ("reference", "policy")]
+        texts = [both.loc[m, "completion"] for m in ("reference", "policy")]
+        _text.side_by_side(names[0], texts[0], names[1], texts[1])
+
+
+def flagged(row: pd.Series) -> str:
+    """The flag of a completion in words."""
+    value = row[behavior.flag]
+    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
+
+
+show_rates()
+_rates.explain()
+st.header("Prompts and completions")
+st.caption("One row per prompt; the rates are over its completions. Choose a row to read them.")
+if measured.empty:
+    st.info("No prompt of this group was completed under this condition.")
+else:
+    show_completions(choose_prompt(by_prompt(measured, behavior.flag)))
+st.header("Is the difference one direction?")
+st.caption("If it is not, no ranking of pairs for this behavior means anything.")
+if behavior.wanted:
+    st.info("A wanted behavior is a guard: it is measured, but its pairs are not traced.")
+else:
+    rank = _choose.ranking(project, behavior)
+    if rank is not None:
+        _validity.banner(rank)
+        _validity.show_layers(rank)

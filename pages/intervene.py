@@ -1,0 +1,132 @@
+"""Take pairs out or turn them round, retrain, and see whether the behavior goes away."""
+
+import shlex
+
+import pandas as pd
+import streamlit as st
+
+from core.intervention.arms import Arm, baseline, edited_and_control
+from core.intervention.recipes import Edit
+from core.runs import jobs
+from pages import _arms, _cart, _loaders, _recipes, _selection, _text
+
+TERMS = """
+- **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
+  the model is then taught the opposite, so flipping is twice the dose of removing.
+- **Arm**: one variant of the data to train on. The **random control** edits equally many pairs
+  from the same sources in the same way, but picked at random: whatever it changes is not due to
+  *which* pairs were chosen.
+- **Seed**: training the same data again in another order gives another model. The difference
+  between seeds is the noise that an effect must stand out from, so several are trained.
+- **Dose**: the share of all pairs that an edit touches.
+- **Conflict**: a pair that one entry flips and another one removes. Keep wins over both.
+"""
+
+st.title("Edit, retrain, compare")
+st.caption(
+    "An attribution is a claim. Training again without these pairs, next to training without "
+    "random ones, is the test."
+)
+project = _loaders.project()
+store = _loaders.store()
+entries = _cart.entries()
+with st.expander("What these words mean"):
+    st.markdown(TERMS)
+if not entries:
+    st.info("The edit cart is empty. Add pairs from a ranking, the map, or a cluster first.")
+    for page, label in (("rank.py", "Rank"), ("map.py", "Map"), ("clusters.py", "Clusters")):
+        st.page_link(page, label=label)
+    st.stop()
+
+
+def show_dry_run(edits: list[Edit]) -> bool:
+    """What the edit would touch; returns whether it can be trained on."""
+    st.header("1 · What it will touch")
+    behaviors = _loaders.ranked_behaviors()
+    counted = [
+        {
+            "action": edit.action,
+            "pairs": _text.visible(_recipes.words(edit.recipe, behaviors)),
+            "n": len(_selection.uids(edit.recipe)),
+            "why": edit.why,
+        }
+        for edit in edits
+    ]
+    st.dataframe(pd.DataFrame(counted), hide_index=True)
+    trial = _selection.dry_run(project.pairs, edits)
+    facts = st.columns(4)
+    facts[0].metric("Removed", f"{trial.removed:,}")
+    facts[1].metric("Flipped", f"{trial.flipped:,}")
+    facts[2].metric("Dose", f"{trial.touched / trial.total:.1%}", help="of all pairs")
+    facts[3].metric("Left to train on", f"{trial.total - trial.removed:,}")
+    if trial.conflicts:
+        st.error(trial.conflicts)
+        return False
+    if not trial.touched:
+        st.warning("This edit touches no pair.")
+        return False
+    with st.expander("By source", expanded=True):
+        st.dataframe(trial.sources, hide_index=True)
+    return True
+
+
+def choose_arms(edits: list[Edit]) -> list[Arm]:
+    """The arms and their seeds."""
+    st.header("2 · The arms")
+    left, right = st.columns(2, vertical_alignment="bottom")
+    n = left.number_input(
+        "Training seeds per arm", 1, 10, 3, key="seeds", help="Fewer than 3 shows no noise."
+    )
+    again = right.checkbox("Also retrain on the unedited pairs (baseline)", key="baseline")
+    arms = edited_and_control(project, store, edits, seeds=range(n))
+    if again:
+        arms.append(baseline(project, store, seeds=range(n)))
+    st.dataframe(pd.DataFrame([_described(arm) for arm in arms]), hide_index=True)
+    st.caption(_arms.cost(arms))
+    return arms
+
+
+def _described(arm: Arm) -> dict[str, object]:
+    what = {
+        "edited": "the pairs after the edit",
+        "random control": "as many random pairs of the same sources, edited the same way",
+        "baseline": "the pairs as they are",
+    }
+    return {"arm": arm.name, "trained on": what[arm.name], "seeds": len(arm.trainings)}
+
+
+def command(edits: list[Edit], seeds: int) -> str:
+    """The same intervention as one shell command."""
+    said = "[" + ",".join(edit.model_dump_json() for edit in edits) + "]"
+    words = ["pairtrace", "--workspace", str(store.workspace), "intervene", "--edits", said]
+    for seed in range(seeds):
+        words += ["--seed", str(seed)]
+    return shlex.join([*words, "--background"])
+
+
+def show_start(arms: list[Arm], *, possible: bool) -> None:
+    """One button for edit, training and evaluation of every arm; then their progress."""
+    st.header("3 · Train and measure")
+    specs = [spec for arm in arms for spec in arm.specs()]
+    states = {store.run_id(spec): store.state(store.run_id(spec)) for spec in specs}
+    missing = [spec for spec in specs if states[store.run_id(spec)] in _arms.STARTABLE]
+    if missing:
+        label = "Start" if len(missing) == len(specs) else "Start what is missing"
+        text = f"{label}: {len(missing)} runs (edit → train → evaluate)"
+        if st.button(text, type="primary", key="start-arms", disabled=not possible):
+            for spec in missing:
+                jobs.start(store, spec)
+            st.rerun()
+    with st.expander("The same from the command line"):
+        st.code(command(edits, len(arms[0].trainings)), language="bash", wrap_lines=True)
+    if any(state != "absent" for state in states.values()):
+        _arms.watch(arms)
+    if not missing and all(state == "finished" for state in states.values()):
+        st.success("Every arm is trained and measured.")
+        st.page_link("results.py", label="See the results")
+
+
+edits = [entry.edit for entry in entries]
+possible = show_dry_run(edits)
+if possible:
+    show_start(choose_arms(edits), possible=possible)

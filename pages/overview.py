@@ -1,0 +1,114 @@
+"""What did preference training change, how far is the investigation, and what comes next?"""
+
+import pandas as pd
+import streamlit as st
+
+from core.runs import jobs
+from pages import _jobs, _loaders, _plan, _rates
+
+st.title("What did preference training change?")
+st.caption(
+    "Behavior rates of the model before DPO (reference) and after it (policy). "
+    "A behavior that rose and nobody wanted is the one to trace to its preference pairs."
+)
+project = _loaders.project()
+plan = _plan.of(project)
+
+
+def verdict(rates: pd.DataFrame, behavior: str) -> str:
+    """Rose, fell or unclear, by whether the two intervals are apart."""
+    rows = rates[rates["behavior"] == behavior].set_index("model")
+    before, after = rows.loc["reference"], rows.loc["policy"]
+    if after["low"] > before["high"]:
+        return "rose, as wanted" if after["wanted"] else "⚠ rose, unwanted"
+    if after["high"] < before["low"]:
+        return "⚠ fell, though wanted" if after["wanted"] else "fell, as wanted"
+    return "no clear change (intervals overlap)"
+
+
+def show_changes(rates: pd.DataFrame) -> None:
+    """The headline per behavior, the chart, and the numbers."""
+    for column, behavior in zip(st.columns(len(project.behaviors)), project.behaviors, strict=True):
+        rows = rates[rates["behavior"] == behavior.name].set_index("model")
+        before, after = rows.loc["reference"], rows.loc["policy"]
+        with column.container(border=True):
+            st.metric(
+                behavior.name,
+                f"{before['rate']:.1%} → {after['rate']:.1%}",
+                help=behavior.description or None,
+            )
+            st.text(verdict(rates, behavior.name))
+            st.caption(
+                f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
+                f"[{after['low']:.1%}, {after['high']:.1%}] · n = {before['n']:,}, {after['n']:,}"
+            )
+    st.plotly_chart(_rates.chart(rates), key="changes")
+    with st.expander("The numbers"):
+        _rates.show_table(rates)
+    _rates.explain()
+
+
+def show_plan() -> None:
+    """The investigation as a list of steps, and one button for what comes next."""
+    store = _loaders.store()
+    infos = {step.name: store.info(step.run) for step in plan if step.spec}
+    rows = [
+        {
+            "": _jobs.SIGN[infos[step.name].state] if step.spec else "○",
+            "step": step.name,
+            "what it does": step.what,
+            "state": infos[step.name].state if step.spec else step.blocked,
+            "seconds": round(infos[step.name].seconds, 1) if step.spec else None,
+            "run": step.run,
+        }
+        for step in plan
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    startable = [
+        step
+        for step in plan
+        if step.spec and infos[step.name].state in ("absent", "failed", "cancelled")
+    ]
+    active = [step for step in plan if step.spec and infos[step.name].state in _jobs.ACTIVE]
+    for step in active:
+        with st.container(border=True):
+            _jobs.watch(step.run)
+    for step in startable:
+        if infos[step.name].state == "failed":
+            st.error(f"{step.name} failed.")
+            st.code(infos[step.name].error or "no message", language=None, wrap_lines=True)
+    if startable:
+        show_start(startable)
+    elif not active:
+        show_next_page()
+
+
+def show_start(startable: list[_plan.Step]) -> None:
+    """Queue what is missing; every run waits for its inputs."""
+    names = ", ".join(step.name for step in startable)
+    st.text(f"Next: {names}.")
+    if st.button(f"Start {len(startable)} step(s)", type="primary", key="start-all"):
+        for step in startable:
+            jobs.start(_loaders.store(), step.spec)
+        st.rerun()
+    with st.expander("The same from the command line"):
+        for step in startable:
+            st.code(_jobs.command_text(step.spec), language="bash", wrap_lines=True)
+
+
+def show_next_page() -> None:
+    """All steps up to retraining are done: where to go."""
+    st.success("Everything up to retraining is done.")
+    left, middle, right = st.columns(3)
+    left.page_link("rank.py", label="Read the ranked pairs")
+    middle.page_link("map.py", label="Look at the map")
+    right.page_link("intervene.py", label="Edit and retrain")
+
+
+generated = plan[0].run
+if _loaders.store().state(generated) == "finished":
+    show_changes(_loaders.table(generated, "rates"))
+else:
+    st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
+st.header("The investigation")
+show_plan()

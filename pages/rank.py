@@ -1,0 +1,183 @@
+"""Which preference pairs push the model towards the behavior?"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.intervention.recipes import Above, Recipe, TopK, Where
+from pages import _cart, _choose, _colors, _jobs, _loaders, _text, _validity
+
+SHOWN = 200  # rows on the screen at a time
+TERMS = """
+- **Similarity**: cosine between the behavior vector and the pair's own vector (mean over the
+  chosen minus mean over the rejected tokens), from −1 to 1. It asks: does this pair push the
+  model *that way*?
+- **Gated similarity**: similarity times how alike the pair's prompt is to the prompts that show
+  the behavior. It also asks: does it push *there*? Honest pairs that push the same way in other
+  contexts drop out.
+- **Chosen / rejected**: the completion that training preferred, and the one it pushed away from.
+- **Remove** leaves the pair out; **flip** swaps chosen and rejected, which is twice the dose.
+"""
+
+st.title("Which pairs taught it?")
+st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
+project = _loaders.project()
+behavior = _choose.behavior(project, traced=True)
+run = _choose.ranking(project, behavior)
+if run is None:
+    st.stop()
+_validity.banner(run)
+known = _loaders.summary(run)
+ranking = _loaders.table(run, "ranking")
+pairs = _loaders.pairs(project.pairs)
+
+
+def order() -> pd.DataFrame:
+    """The ranking by the score that was chosen, with its place, best first."""
+    score = st.segmented_control(
+        "Order by",
+        ["gated", "similarity", "bank"],
+        default="gated",
+        required=True,
+        key="score",
+        bind="query-params",
+    )
+    ordered = ranking.sort_values(score, ascending=False, na_position="last", kind="stable")
+    return ordered.assign(rank=range(1, len(ordered) + 1), score=ordered[score]).reset_index(
+        drop=True
+    )
+
+
+def choose() -> tuple[Recipe, pd.DataFrame]:
+    """What is selected: the top k, or all above a threshold; and the pairs it holds."""
+    score = str(st.session_state["score"])
+    how = st.segmented_control(
+        "Select", ["top k", "above a threshold"], default="top k", required=True, key="how"
+    )
+    if how == "top k":
+        k = st.slider(
+            "k, pairs", 1, len(ordered), known["suggested_k"] or 1, key="k", bind="query-params"
+        )
+        st.caption(f"The ranking itself suggests {known['suggested_k']:,}.")
+        return TopK(rank=run, k=k, score=score), ordered.head(k)
+    low, high = float(ordered["score"].min()), float(ordered["score"].max())
+    start = min(max(known["suggested_threshold"] or high, low), high)
+    threshold = st.slider("Threshold", low, high, start, format="%.3f", key="threshold")
+    return (
+        Above(rank=run, threshold=threshold, score=score),
+        ordered[ordered["score"] >= threshold],
+    )
+
+
+def show_scores(selected: pd.DataFrame) -> None:
+    """How the scores spread, with what is selected on top of the rest."""
+    st.caption("How the scores spread: most pairs push nowhere, a few push far.")
+    scores = ordered["score"].dropna()
+    bins = {"start": scores.min(), "end": scores.max(), "size": (np.ptp(scores) or 1) / 60}
+    figure = go.Figure()
+    for name, rows, color in (
+        ("all pairs", ordered, _colors.GREY),
+        ("selected", selected, _colors.CATEGORIES[1]),
+    ):
+        figure.add_trace(
+            go.Histogram(
+                x=rows["score"].dropna(),
+                name=name,
+                marker={"color": color},
+                xbins=bins,
+                autobinx=False,
+            )
+        )
+    figure.update_layout(barmode="overlay", height=260, **_colors.LAYOUT)
+    figure.update_xaxes(title=str(st.session_state["score"]))
+    figure.update_yaxes(title="pairs (log)", type="log")
+    st.plotly_chart(figure, key="scores")
+
+
+def show_sources(selected: pd.DataFrame) -> None:
+    """Share of each source among the selected pairs and among all."""
+    st.caption("Where they come from: a source that stands out among the selected is a suspect.")
+    chosen = pairs.loc[selected["uid"], "source"].value_counts(normalize=True)
+    everything = pairs["source"].value_counts(normalize=True)
+    names = list(everything.index)[::-1]
+    figure = go.Figure()
+    for name, shares, color in (
+        ("all pairs", everything, _colors.MODEL["reference"]),
+        ("selected", chosen, _colors.CATEGORIES[1]),
+    ):
+        figure.add_trace(
+            go.Bar(
+                y=names,
+                x=shares.reindex(names, fill_value=0.0),
+                name=name,
+                orientation="h",
+                marker={"color": color},
+            )
+        )
+    figure.update_layout(height=90 + 48 * len(names), **_colors.LAYOUT)
+    figure.update_xaxes(title="share of pairs", tickformat=".0%")
+    st.plotly_chart(figure, key="sources")
+
+
+def show_rows() -> pd.Series:
+    """A page of the ranking; returns the pair that was chosen, else the first one."""
+    left, middle, right = st.columns([2, 3, 1])
+    sources = left.multiselect(
+        "Source", sorted(pairs["source"].unique()), key="source", bind="query-params"
+    )
+    phrase = middle.text_input("Containing", key="phrase", bind="query-params")
+    rows = ordered.join(pairs[["prompt", "chosen", "rejected", "source"]], on="uid")
+    if sources:
+        rows = rows[rows["source"].isin(sources)]
+    if phrase:
+        text = rows["prompt"] + "\n" + rows["chosen"] + "\n" + rows["rejected"]
+        rows = rows[text.str.contains(phrase, case=False, regex=False)]
+    last = max(1, -(-len(rows) // SHOWN))
+    number = right.number_input(f"Page of {last}", 1, last, key="page")
+    rows = rows.iloc[(number - 1) * SHOWN : number * SHOWN]
+    return picked(rows, offer=[Where(column="source", values=tuple(sources))] if sources else [])
+
+
+def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
+    """Draw rows as a table; the one that was clicked, else the first."""
+    if rows.empty:
+        st.info("No pair matches.")
+        return None
+    shown = rows.assign(
+        **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
+    )
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        height=330,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"rows-{run}",
+        column_order=["rank", "gated", "similarity", "bank", "prompt", "chosen", "source", "uid"],
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f")
+            for name in ("gated", "similarity", "bank")
+        },
+    )
+    return rows.iloc[event.selection.rows[0] if event.selection.rows else 0]
+
+
+with st.expander("What these words mean"):
+    st.markdown(TERMS)
+ordered = order()
+left, right = st.columns(2)
+with left:
+    recipe, selected = choose()
+    _cart.offer(recipe, count=len(selected), key="ranking", why=f"{behavior.name}, by ranking")
+    show_scores(selected)
+with right:
+    show_sources(selected)
+st.header("The pairs, best first")
+chosen = show_rows()
+if chosen is not None:
+    st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
+    _text.show_pair(pairs.loc[chosen["uid"]])
+with st.expander("The vector, layer by layer"):
+    _validity.show_layers(run)
+_jobs.command(_loaders.store().spec(run))

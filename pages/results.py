@@ -1,0 +1,141 @@
+"""Did retraining on the edited pairs make the behavior go away, and at what price?"""
+
+import streamlit as st
+
+from core.runs.specs import EditSpec
+from pages import _curves, _jobs, _loaders, _outcomes, _rates, _recipes, _text
+
+TERMS = """
+- **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
+  of the same sources, were edited at random. Only what *edited* does beyond the *control* is due
+  to the choice of pairs.
+- **Seeds as dots**: every dot is one retraining. The large marker is their mean. Where the dots of
+  two arms overlap, the arms are not told apart, however narrow the interval of one dot.
+- Rates are measured on held-out prompts, which attribution never saw.
+"""
+
+st.title("Did it work?")
+st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
+project = _loaders.project()
+store = _loaders.store()
+edits = {run: spec for run, spec in _loaders.specs(EditSpec).items() if spec.control is None}
+_outcomes.ensure_measured(project)
+if not edits:
+    st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
+    st.page_link("intervene.py", label="Edit and retrain")
+    st.stop()
+
+
+def said(run: str) -> str:
+    behaviors = _loaders.ranked_behaviors()
+    return _text.short(
+        "; ".join(_recipes.edit_words(edit, behaviors) for edit in edits[run].edits), 110
+    )
+
+
+chosen = st.selectbox("Edit", list(edits), format_func=said, key="edit", bind="query-params")
+measured = _outcomes.of_edit(project, chosen)
+trainings = _outcomes.trainings(chosen)
+
+
+def show_headline() -> None:
+    """Original, control, edited: one number each per behavior."""
+    for column, behavior in zip(st.columns(len(project.behaviors)), project.behaviors, strict=True):
+        rows = measured[measured["behavior"] == behavior.name]
+        with column.container(border=True):
+            st.text(behavior.name + (" (wanted)" if behavior.wanted else ""))
+            for arm in _outcomes.ARMS:
+                one = rows[rows["arm"] == arm]
+                if len(one):
+                    seeds = f", {len(one)} seeds" if len(one) > 1 else ""
+                    n = f"n = {int(one['n'].sum()):,}"
+                    st.text(f"{one['rate'].mean():6.1%}  {arm} ({n}{seeds})")
+
+
+def show_worse() -> None:
+    """Changes in the wrong direction between policy and edited."""
+    st.subheader("What got worse")
+    worse = _outcomes.worse(measured, project.behaviors)
+    if worse.empty:
+        st.text("No behavior moved the wrong way beyond the policy's interval.")
+    else:
+        st.dataframe(worse, hide_index=True)
+
+
+def show_completions() -> None:
+    """The policy's and the edited model's completions of the same held-out prompt."""
+    st.header("Completions, before and after")
+    runs = _outcomes.completions(measured)
+    if len(runs) < 2:
+        st.info("Completions appear once two models are measured.")
+        return
+    one, two, three = st.columns(3)
+    names = list(runs)
+    before = one.selectbox("Left", names, index=names.index("policy") if "policy" in runs else 0)
+    after = two.selectbox("Right", names, index=len(names) - 1)
+    behavior = project.behavior(
+        three.selectbox("Behavior", [b.name for b in project.behaviors], key="shown-behavior")
+    )
+    tables = [_outcomes.of_behavior(_loaders.table(runs[name], "completions"), behavior)
+              for name in (before, after)]  # fmt: skip
+    ids = list(tables[0]["prompt_id"].unique())
+    if not ids:
+        st.info("No held-out prompt measures this behavior.")
+        return
+    prompt = st.selectbox(
+        "Prompt",
+        ids,
+        format_func=lambda one: _text.short(
+            tables[0].loc[tables[0]["prompt_id"] == one, "prompt"].iloc[0]
+        ),
+        key="shown-prompt",
+    )
+    left, right = (t[t["prompt_id"] == prompt].sort_values("rollout") for t in tables)
+    _text.box("prompt, as sent", left["prompt"].iloc[0])
+    for (_, a), (_, b) in zip(left.iterrows(), right.iterrows(), strict=False):
+        _text.side_by_side(
+            f"{before}: {_outcomes.flag(a, behavior)}",
+            a["completion"],
+            f"{after}: {_outcomes.flag(b, behavior)}",
+            b["completion"],
+        )
+
+
+def show_export() -> None:
+    """The edited pairs, to train on elsewhere."""
+    st.header("Take the edited pairs elsewhere")
+    if store.state(chosen) != "finished":
+        st.info(f"The edit is {store.state(chosen)}.")
+        return
+    summary = _loaders.summary(chosen)
+    st.text(
+        f"{summary['n_pairs']:,} pairs: {summary['n_removed']:,} removed, "
+        f"{summary['n_flipped']:,} flipped."
+    )
+    left, right, third = st.columns(3)
+    left.download_button(
+        "Pairs (Parquet)", lambda: _loaders.content(chosen, "pairs.parquet"), "pairs.parquet"
+    )
+    right.download_button(
+        "Pairs (JSON lines)", lambda: _loaders.json_lines(chosen, "pairs"), "pairs.jsonl"
+    )
+    third.download_button(
+        "Recipe (JSON)", edits[chosen].model_dump_json(indent=2), "recipe.json", "application/json"
+    )
+    _jobs.command(edits[chosen])
+
+
+with st.expander("What these words mean"):
+    st.markdown(TERMS)
+if measured["arm"].isin(["edited", "random control"]).any():
+    show_headline()
+    st.plotly_chart(_outcomes.chart(measured, project.behaviors), key="outcomes")
+    with st.expander("The numbers"):
+        _rates.show_table(_outcomes.numbered(measured), column="model")
+    show_worse()
+else:
+    st.info("The arms are not measured yet. Their training is shown below while it runs.")
+st.header("Training")
+_curves.show(trainings)
+show_completions()
+show_export()

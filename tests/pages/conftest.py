@@ -1,0 +1,59 @@
+"""Every page runs inside the real shell, on a workspace of its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.store import Store
+from tests.pages import workspaces
+
+SHELL = Path(__file__).parents[2] / "pages" / "_shell.py"
+SECONDS = 30
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(tmp_path / "workspace"))
+    return Store(tmp_path / "workspace")
+
+
+@pytest.fixture
+def project(store, tmp_path):
+    return workspaces.make_project(tmp_path)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def investigated(store, project, rng):
+    """Everything up to retraining is finished; run ids by a name."""
+    return workspaces.investigate(store, project, rng)
+
+
+@pytest.fixture
+def open_page(store):
+    """Open a page by name, as the first visitor of its URL would."""
+
+    def open_named(name: str, **query: str) -> AppTest:
+        app = AppTest.from_file(str(SHELL), default_timeout=SECONDS)
+        app.query_params.update(query)
+        app.run()
+        if name != "overview":
+            app.query_params.update(query)
+            app.switch_page(f"{name}.py").run()
+        return app
+
+    return open_named
+
+
+def said(app: AppTest) -> str:
+    """Everything that a page says in words, for looking up phrases."""
+    kinds = ("title", "header", "subheader", "text", "caption", "markdown")
+    kinds += ("info", "success", "warning", "error", "code", "metric")
+    parts = [str(element.value) for kind in kinds for element in getattr(app, kind)]
+    return "\n".join(parts)

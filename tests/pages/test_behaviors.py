@@ -1,0 +1,45 @@
+"""Behaviors: both models' completions side by side, and whether their difference is a direction."""
+
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+
+def test_without_completions_the_step_and_its_command_are_offered(open_page, project):
+    app = open_page("behaviors")
+    assert app.button[0].label == "Let both models complete the prompts"
+    assert any("pairtrace" in code.value and "generate" in code.value for code in app.code)
+
+
+def test_a_running_step_is_followed(open_page, project, store):
+    workspaces.begin(store, project.generate(), "running")
+    app = open_page("behaviors")
+    assert "3 of 10" in said(app)
+    assert "last line of the log" in said(app)
+
+
+def test_a_failed_step_shows_its_error_and_log(open_page, project, store):
+    run = workspaces.begin(store, project.generate(), "failed", error="no such model")
+    app = open_page("behaviors")
+    assert "no such model" in said(app)
+    assert "last line of the log" in said(app)
+    assert app.button(f"retry-{run}").label == "Try again"
+
+
+def test_rates_are_shown_with_interval_n_and_unscored(open_page, investigated):
+    said_there = said(open_page("behaviors"))
+    assert "55.0% [52.0%, 58.0%], n = 240 · unscored 1" in said_there
+
+
+def test_hostile_completions_never_reach_markdown(open_page, investigated):
+    app = open_page("behaviors")
+    assert not any("evil.example" in part.value for part in [*app.markdown, *app.caption])
+
+
+def test_a_link_restores_the_behavior(open_page, investigated):
+    app = open_page("behaviors", behavior="helpfulness")
+    assert app.selectbox("behavior").value == "helpfulness"
+    assert "a guard" in said(app)
+
+
+def test_the_vector_is_judged_against_its_null(open_page, investigated):
+    assert "beats its null at layer 2" in said(open_page("behaviors"))

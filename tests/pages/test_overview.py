@@ -1,0 +1,41 @@
+"""Overview: what changed, how far the investigation is, one button for what comes next."""
+
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+
+def test_a_new_project_offers_every_step_that_can_start(open_page, project):
+    app = open_page("overview")
+    assert "Next: generate, index, discover" in said(app)
+    assert not app.metric
+
+
+def test_changes_are_shown_with_interval_and_n(open_page, investigated):
+    app = open_page("overview")
+    assert app.metric[0].value == "1.0% → 55.0%"
+    assert "rose, unwanted" in said(app)
+    assert "[52.0%, 58.0%] · n = 240" in said(app)
+
+
+def test_a_finished_investigation_leads_on(open_page, investigated):
+    assert "Everything up to retraining is done" in said(open_page("overview"))
+
+
+def test_a_behavior_that_did_not_rise_is_not_ranked(open_page, investigated):
+    steps = open_page("overview").dataframe[-1].value
+    row = steps[steps["step"] == "rank plain compliance"].iloc[0]
+    assert "nothing to trace" in row["state"]
+
+
+def test_a_running_step_shows_progress_and_a_way_to_stop(open_page, project, store):
+    run = workspaces.begin(store, project.generate(), "running")
+    app = open_page("overview")
+    assert f"{run}   ▶ running · 3 of 10" in said(app)
+    assert app.button(f"cancel-{run}").label == "Cancel"
+
+
+def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, store):
+    workspaces.begin(store, project.generate(), "failed", error="the prompts file is empty")
+    app = open_page("overview")
+    assert "the prompts file is empty" in said(app)
+    assert "generate" in app.button("start-all").label or "Next: generate" in said(app)

@@ -1,0 +1,69 @@
+"""Rank: pairs in order, with the validity of the order, and the way to the cart."""
+
+import json
+
+from core.runs.catalog import Catalog
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+
+def test_without_a_ranking_the_step_is_offered(open_page, project):
+    app = open_page("rank")
+    assert "not ranked for this behavior yet" in said(app)
+    assert app.button[0].label == "Rank the pairs"
+
+
+def test_the_best_pair_is_first_and_undefined_ones_are_last(open_page, investigated):
+    rows = open_page("rank").dataframe[0].value
+    assert rows["gated"].is_monotonic_decreasing
+    assert rows["source"].iloc[0] == "instructions"
+
+
+def test_the_validity_stands_above_the_ranking(open_page, investigated):
+    app = open_page("rank")
+    assert "5 of 6 prompts" in app.success[0].value
+    assert "1 pairs have no defined similarity" in said(app)
+
+
+def test_an_invalid_vector_is_a_warning(open_page, investigated, store):
+    path = store.output(investigated["rank compliance"]) / "summary.json"
+    summary = json.loads(path.read_text()) | {"valid": False, "verdict": "no better than chance."}
+    path.write_text(json.dumps(summary))
+    assert "Do not trust this order" in open_page("rank").warning[0].value
+
+
+def test_the_top_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
+    app = open_page("rank")
+    app.slider("k").set_value(25).run()
+    app.button("add-ranking").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert (entry.edit.action, entry.edit.recipe.k) == ("flip", 25)
+    assert entry.edit.recipe.rank == investigated["rank compliance"]
+    assert "Edit cart (1)" in said(app)
+
+
+def test_pairs_above_a_threshold_go_to_the_cart(open_page, investigated, store):
+    app = open_page("rank")
+    app.segmented_control("how").set_value("above a threshold").run()
+    app.button("add-ranking").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert entry.edit.recipe.kind == "above"
+
+
+def test_a_search_keeps_the_pairs_that_contain_the_phrase(open_page, investigated):
+    app = open_page("rank")
+    app.text_input("phrase").set_value("water plant 399").run()
+    assert list(app.dataframe[0].value["uid"]) == ["pair-399"]
+
+
+def test_a_link_restores_score_and_k(open_page, investigated):
+    app = open_page("rank", score="similarity", k="7")
+    assert app.segmented_control("score").value == "similarity"
+    assert app.slider("k").value == 7
+
+
+def test_a_failed_ranking_says_why(open_page, project, store):
+    generated, indexed = store.run_id(project.generate()), store.run_id(project.index())
+    spec = project.rank(generated, indexed, workspaces.BEHAVIORS[0])
+    workspaces.begin(store, spec, "failed", error="no prompt passes the filter")
+    assert "no prompt passes the filter" in said(open_page("rank"))
