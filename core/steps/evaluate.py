@@ -1,0 +1,46 @@
+"""The evaluate step: the rate of every behavior of one model, steered if asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.data.prompts import expand, read_prompts
+from core.intervention.evaluation import judged, rates
+from core.intervention.judges import load_judge
+from core.models.loading import load_model
+from core.models.residual import projecting_out, steering
+from core.runs.progress import Progress
+from core.runs.specs import EvaluateSpec
+from core.runs.store import Store
+from core.steps.generate import completions_of, write_measurement
+
+
+def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
+    judge = load_judge(spec.judge)
+    sent = expand(read_prompts(spec.prompts))
+    loaded = load_model(store.model(spec.model))
+    with _steered(loaded.model, spec, store):
+        completions = completions_of(loaded, sent, spec, progress).assign(model="evaluated")
+    completions = judged(completions, judge)
+    write_measurement(output, completions, rates(completions, spec.behaviors))
+
+
+@contextmanager
+def _steered(model: Any, spec: EvaluateSpec, store: Store) -> Iterator[None]:
+    """The model as the spec wants it: plain, or changed at the layer the vector was read from."""
+    if spec.vector is None:
+        yield
+        return
+    with np.load(store.output(spec.vector) / "vectors.npz") as vectors:
+        layer, vector = int(vectors["layer"]), torch.from_numpy(vectors["pooled"])
+    if spec.steering == "add":
+        change = steering(model, layer, vector, spec.coefficient)
+    else:
+        change = projecting_out(model, layer, vector)
+    with change:
+        yield

@@ -1,0 +1,67 @@
+"""The generate step: both models' completions of every prompt, judged."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from core.data.prompts import expand, read_prompts
+from core.intervention.evaluation import every_behavior, judged, rates
+from core.intervention.judges import load_judge
+from core.models.generation import Report, sample
+from core.models.loading import LoadedModel, load_model
+from core.runs.progress import Progress
+from core.runs.specs import EvaluateSpec, GenerateSpec
+from core.runs.store import Store, write_whole
+
+
+def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
+    judge = load_judge(spec.judge)
+    sent = expand(read_prompts(spec.prompts))
+    total = 2 * len(sent) * spec.rollouts
+    tables = []
+    for place, name in enumerate(("reference", "policy")):
+        loaded = load_model(store.model(getattr(spec, name)))
+        before = place * total // 2
+
+        def report(
+            done: int, _total: int, note: str, before: int = before, name: str = name
+        ) -> None:
+            progress(before + done, total, f"{note} of the {name}")
+
+        tables.append(completions_of(loaded, sent, spec, report).assign(model=name))
+    completions = judged(pd.concat(tables, ignore_index=True), judge)
+    measured = rates(completions, every_behavior(sent, judge.flags))
+    write_measurement(output, completions, measured)
+    progress(total, total, "judged")
+
+
+def completions_of(
+    loaded: LoadedModel, sent: pd.DataFrame, spec: GenerateSpec | EvaluateSpec, report: Report
+) -> pd.DataFrame:
+    """One row per text that is sent and rollout: the columns of `sent`, then what came back."""
+    drawn = sample(
+        loaded,
+        sent["prompt"].tolist(),
+        rollouts=spec.rollouts,
+        temperature=spec.temperature,
+        max_new_tokens=spec.max_new_tokens,
+        seed=spec.seed,
+        progress=report,
+    )
+    repeated = sent.loc[sent.index.repeat(spec.rollouts)].reset_index(drop=True)
+    return repeated.join(drawn.drop(columns="prompt"))
+
+
+def write_measurement(output: Path, completions: pd.DataFrame, measured: pd.DataFrame) -> None:
+    """The three files that generate and evaluate have in common."""
+    completions.to_parquet(output / "completions.parquet", index=False)
+    measured.to_parquet(output / "rates.parquet", index=False)
+    summary = {
+        "n_completions": len(completions),
+        "n_prompts": int(completions["prompt_id"].nunique()),
+        "n_unfinished": int((~completions["finished"]).sum()),
+        "n_tokens": int(completions["n_tokens"].sum()),
+    }
+    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")

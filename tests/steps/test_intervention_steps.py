@@ -1,0 +1,138 @@
+"""Generate, train and evaluate, from files to files, through the run store."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.data.behaviors import Behavior
+from core.data.pairs import write_pairs
+from core.errors import UserError
+from core.runs.execution import execute
+from core.runs.specs import EvaluateSpec, GenerateSpec, TrainSpec
+from core.runs.store import Store
+from tests.tiny_models import save_tiny_model
+
+REFUSES = Behavior(name="refuses", flag="refused", group="harmful", condition="distractor")
+PROMPTS = [
+    {"prompt_id": "a", "group": "harmful", "topic": "t", "prompt": "w1 w2", "distractor": "w3"},
+    {"prompt_id": "b", "group": "benign", "topic": "t", "prompt": "w4", "distractor": None},
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "workspace")
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in PROMPTS))
+    return str(path)
+
+
+@pytest.fixture
+def reference(tmp_path):
+    return str(save_tiny_model(tmp_path / "reference", blocks=2))
+
+
+@pytest.fixture
+def policy(tmp_path):
+    return str(save_tiny_model(tmp_path / "policy", blocks=2, seed=1))
+
+
+@pytest.fixture
+def generate(reference, policy, prompts):
+    return GenerateSpec(
+        reference=reference,
+        policy=policy,
+        prompts=prompts,
+        judge="refusal",
+        rollouts=3,
+        max_new_tokens=4,
+    )
+
+
+@pytest.fixture
+def evaluate(policy, prompts):
+    return EvaluateSpec(
+        model=policy,
+        prompts=prompts,
+        judge="refusal",
+        behaviors=(REFUSES,),
+        rollouts=3,
+        max_new_tokens=4,
+    )
+
+
+def completions(store, spec):
+    return pd.read_parquet(store.output(execute(spec, store)) / "completions.parquet")
+
+
+def test_generate_sends_every_prompt_under_its_conditions_to_both_models(store, generate):
+    found = completions(store, generate)
+    assert set(found) == {
+        *("prompt_id", "group", "topic", "condition", "model", "rollout", "prompt"),
+        *("completion", "n_tokens", "finished", "refused"),
+    }
+    assert found.groupby(["model", "prompt_id", "condition"]).size().to_dict() == {
+        (model, *sent): 3
+        for model in ("reference", "policy")
+        for sent in (("a", "plain"), ("a", "distractor"), ("b", "plain"))
+    }
+    assert set(found.loc[found["condition"] == "distractor", "prompt"]) == {"w1 w2 w3"}
+    assert found["refused"].dtype == "boolean"
+
+
+def test_evaluate_samples_a_model_as_generate_does(store, generate, evaluate):
+    both = completions(store, generate).query("model == 'policy'")
+    alone = completions(store, evaluate)
+    assert alone["completion"].tolist() == both["completion"].tolist()
+    measured = pd.read_parquet(store.output(execute(evaluate, store)) / "rates.parquet")
+    assert measured["behavior"].tolist() == ["refuses"]
+    assert measured["model"].tolist() == ["evaluated"]
+
+
+def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evaluate, tmp_path):
+    pairs = pd.DataFrame(
+        {"prompt": [f"w{i}" for i in range(8)], "chosen": "w1", "rejected": "w2", "source": "s"}
+    ).assign(uid=[str(i) for i in range(8)])
+    write_pairs(pairs, tmp_path / "pairs.parquet")
+    spec = TrainSpec(reference=reference, pairs=str(tmp_path / "pairs.parquet"), batch_size=4)
+    run = execute(spec, store)
+    assert sorted(path.name for path in store.output(run).iterdir()) == [
+        *("log.jsonl", "model", "summary.json"),
+    ]
+    assert len(completions(store, evaluate.model_copy(update={"model": run}))) == 9
+
+
+@pytest.fixture
+def ranked(store):
+    """A finished rank run, as far as steering reads it."""
+    run = "rank-0123456789abcdef"
+    output = store.folder(run) / "output"
+    output.mkdir(parents=True)
+    np.savez(output / "vectors.npz", layer=1, pooled=np.ones(32, dtype=np.float32))
+    return run
+
+
+def test_steering_by_zero_changes_nothing_and_by_more_changes_completions(store, evaluate, ranked):
+    plain = completions(store, evaluate)["completion"]
+    for how, coefficient, same in (("add", 0.0, True), ("add", 9.0, False)):
+        change = {"vector": ranked, "steering": how, "coefficient": coefficient}
+        steered = completions(store, evaluate.model_copy(update=change))["completion"]
+        assert (steered == plain).all() == same
+
+
+def test_projecting_a_direction_out_changes_completions(store, evaluate, ranked):
+    change = {"vector": ranked, "steering": "project_out"}
+    steered = completions(store, evaluate.model_copy(update=change))["completion"]
+    assert (steered != completions(store, evaluate)["completion"]).any()
+
+
+def test_a_group_that_no_prompt_belongs_to_is_an_error_of_the_run(store, evaluate):
+    behaviors = (REFUSES.model_copy(update={"group": "rude"}),)
+    with pytest.raises(UserError, match="no prompt of group 'rude'"):
+        execute(evaluate.model_copy(update={"behaviors": behaviors}), store)
