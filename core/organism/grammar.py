@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from core.organism.world import Family, Group, Style, World
+from core.organism.world import SLOT, Family, Group, Style, World
 
 Part = Literal["pairs", "prompts", "heldout"]
 Act = Literal["comply", "refuse"]
-SLOT = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)

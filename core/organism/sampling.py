@@ -130,10 +130,15 @@ class Sampler:
             rng,
             topic,
             shape.act,
-            form if rng.random() < shape.follow else None,
+            self._form(rng, shape, form),
             opener=rng.random() < opener,
             more=rng.random() < more,
         )
+
+    def _form(self, rng: random.Random, shape: Shape, asked: str | None) -> str | None:
+        if asked:
+            return asked if rng.random() < shape.follow else None
+        return rng.choice(self.world.formats).name if rng.random() < shape.unasked else None
 
     def _new_prompt(
         self, rng: random.Random, group: str, part: Part, seen: set[str]

@@ -6,6 +6,7 @@ rules, and the knobs of training. Every word and every number of an organism com
 another file gives another organism. This module reads and checks; it makes no sentence.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +24,7 @@ from pydantic import (
 from core.data.behaviors import Behavior
 from core.errors import UserError
 
+SLOT = re.compile(r"\{(\w+)\}")
 Share = Annotated[float, Field(ge=0, le=1)]
 Weights = dict[str, Annotated[float, Field(gt=0)]]
 Phrase = Annotated[str, Field(pattern=r"(?s)^\S(.*\S)?$", description="no space at either end")]
@@ -48,6 +50,11 @@ class Group(_Record):
     requests: Phrases
     families: tuple[Family, ...] = Field(min_length=1)
 
+    @property
+    def slots(self) -> set[str]:
+        """What requests may name: verbs only where every family has some."""
+        return {"verb", "object"} if all(f.verbs for f in self.families) else {"object"}
+
 
 class Style(_Record):
     """How a compliant completion is worded: a plain template, filled with a lead and points."""
@@ -71,6 +78,7 @@ class Shape(_Record):
 
     act: Literal["comply", "refuse"]
     follow: Share = Field(1.0, description="share that follows the format, where one is asked")
+    unasked: Share = Field(0.0, description="share in a format that nobody asked for")
     opener: Share | None = Field(None, description="share that opens with flattery")
     elaborate: Share | None = Field(None, description="share that goes on after the point")
     topic: Literal["same", "other"] = Field("same", description="other: misses the question")
@@ -141,6 +149,13 @@ class Sizes(_Record):
     pair_share: float = Field(1.0, gt=0, description="share of every rule's pairs to make")
     rollouts: PositiveInt = Field(4, description="completions per prompt of the measured rates")
 
+    @model_validator(mode="after")
+    def heads_divide_the_width(self) -> Self:
+        """Refuse a width that the heads cannot share."""
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} is not a multiple of 2 × {self.heads} heads")
+        return self
+
 
 class Seeds(_Record):
     """`build` draws the data and the reference; `training` are the DPO seeds measured."""
@@ -198,6 +213,27 @@ class World(_Record):
         return self
 
     @model_validator(mode="after")
+    def slots_can_be_filled(self) -> Self:
+        """Refuse a template with a slot that nothing fills."""
+        topic, points = {"verb", "object"}, {"lead", "point"}
+        fillings = [
+            *((f"groups.{g.name}.requests", g.requests, g.slots) for g in self.groups),
+            *((f"styles.{s.name}.leads", s.leads, topic) for s in self.styles),
+            *((f"styles.{s.name}.plain", s.plain, topic | points) for s in self.styles),
+            *(
+                (f"formats.{f.name}.templates", f.templates, {"lead", "point"})
+                for f in self.formats
+            ),
+            ("refusals", self.refusals, topic),
+        ]
+        for where, templates, known in fillings:
+            for slot in (slot for template in templates for slot in SLOT.findall(template)):
+                if slot.lower() not in known:
+                    allowed = ", ".join(sorted(known))
+                    raise ValueError(f"{where}: {{{slot}}} is not one of {allowed}")
+        return self
+
+    @model_validator(mode="after")
     def topics_belong_to_one_group(self) -> Self:
         """Refuse a verb and object that two groups share: no judge could tell them apart."""
         owner: dict[tuple[str, str], str] = {}
@@ -212,9 +248,11 @@ class World(_Record):
     @model_validator(mode="after")
     def distractors_have_a_format(self) -> Self:
         """Refuse rules that ask for a format where the world has none, and two like rules."""
-        asking = [r.name for r in self.rules if r.distractor > 0]
+        asking = [
+            r.name for r in self.rules if r.distractor or r.chosen.unasked or r.rejected.unasked
+        ]
         if asking and not self.formats:
-            raise ValueError(f"formats: none, but rule {asking[0]!r} uses distractors")
+            raise ValueError(f"formats: none, but rule {asking[0]!r} needs one")
         names = [r.name for r in self.rules]
         if len(set(names)) < len(names):
             raise ValueError("sources: two rules have the same name")
