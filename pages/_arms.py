@@ -67,7 +67,6 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
 
 def _row(info: RunInfo, name: str) -> dict[str, object]:
     return {
-        "": _jobs.SIGN[info.state],
         "run of": name,
         "state": info.state,
         "done": f"{info.done:,} of {info.total:,}" if info.total else "",

@@ -13,14 +13,6 @@ from pages import _loaders
 
 ACTIVE = ("waiting", "running")
 POLL_SECONDS = 1.0
-SIGN = {
-    "absent": "○",
-    "waiting": "…",
-    "running": "▶",
-    "failed": "✗",
-    "cancelled": "■",
-    "finished": "✓",
-}
 
 
 def panel(spec: Spec, label: str) -> str | None:
@@ -65,7 +57,7 @@ def show_queue() -> None:
 
 def describe(info: RunInfo) -> str:
     """One line on a run: its state and how far it is."""
-    parts = [f"{SIGN[info.state]} {info.state}"]
+    parts: list[str] = [info.state]
     if info.state in ACTIVE and info.total:
         parts.append(f"{info.done:,} of {info.total:,}")
     if info.seconds:

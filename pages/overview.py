@@ -54,7 +54,6 @@ def show_plan() -> None:
     infos = {step.name: store.info(step.run) for step in plan if step.spec}
     rows = [
         {
-            "": _jobs.SIGN[infos[step.name].state] if step.spec else "○",
             "step": step.name,
             "what it does": step.what,
             "state": infos[step.name].state if step.spec else step.blocked,

@@ -30,7 +30,7 @@ def test_a_behavior_that_did_not_rise_is_not_ranked(open_page, investigated):
 def test_a_running_step_shows_progress_and_a_way_to_stop(open_page, project, store):
     run = workspaces.begin(store, project.generate(), "running")
     app = open_page("overview")
-    assert f"{run}   ▶ running · 3 of 10" in said(app)
+    assert f"{run}   running · 3 of 10" in said(app)
     assert app.button(f"cancel-{run}").label == "Cancel"
 
 

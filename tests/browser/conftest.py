@@ -1,0 +1,109 @@
+"""A server of its own and a headless Chromium: what AppTest cannot see, such as first requests."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.runs.store import Store
+from tests.pages import workspaces
+
+ROOT = Path(__file__).parents[2]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --use-angle=swiftshader --disable-quic "
+    "--no-first-run --disable-background-networking --disable-component-update --disable-sync"
+).split()
+SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The system's Chromium, else Playwright's own; without either these tests are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    with playwright.sync_playwright() as session:
+        if path is None and not Path(session.chromium.executable_path).exists():
+            pytest.skip("no Chromium: install one, or run `playwright install chromium`")
+        browser = session.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium):
+    """A new tab; it fails the test when the page asks any other machine for anything."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(1000 * SECONDS)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    assert not [url for url in asked if not url.startswith(("http://127.0.0.1", "data:", "blob:"))]
+
+
+@contextmanager
+def serving(workspace: Path, *command: str):
+    """A server process on a free port; yields its address. `{port}` stands for the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [word.format(port=port) for word in command]
+    environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(SECONDS)
+
+
+STREAMLIT = ("streamlit", "run", "app.py", "--server.port", "{port}")
+PAIRTRACE = ("core.cli", "app", "--port", "{port}")
+
+
+def wait_until_up(address: str) -> None:
+    for _ in range(10 * SECONDS):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{address} did not answer within {SECONDS} s")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "workspace")
+
+
+@pytest.fixture
+def project(store, tmp_path):
+    return workspaces.make_project(tmp_path)
+
+
+@pytest.fixture
+def investigated(store, project):
+    return workspaces.investigate(store, project, np.random.default_rng(0))
+
+
+def settle(page) -> None:
+    """Wait until the app has drawn the page and does nothing more."""
+    page.wait_for_selector("h1")
+    page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
