@@ -1,0 +1,168 @@
+"""What an edit does to the pairs, its random control, and its size in numbers.
+
+An edit removes, flips or keeps the pairs of its recipe; `keep` protects pairs from the other
+edits. A flip exchanges chosen and rejected (every column that comes in such a pair) and toggles
+`flipped`, so flipping twice is the identity. It moves the loss twice as far as removing, hence
+the dose. Knows nothing of training.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import UserError
+from core.intervention.recipes import Edit
+from core.intervention.selection import scores, select
+from core.runs.store import Store
+
+COLUMNS = ["uid", "action", "why"]
+DOSE = {"remove": 1, "flip": 2, "keep": 0}  # in removed pairs
+
+
+def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """`uid, action, why`, one row per pair that an edit touches, in the pairs' order.
+
+    Raises `UserError` where one pair is both removed and flipped, or where nothing is touched.
+    """
+    masks = [select(edit.recipe, pairs, store) for edit in edits]
+    actions = np.full(len(pairs), "", dtype=object)
+    kept = _any(edits, masks, "keep", len(pairs))
+    removed = _any(edits, masks, "remove", len(pairs)) & ~kept
+    flipped = _any(edits, masks, "flip", len(pairs)) & ~kept
+    _refuse_conflicts(pairs, removed & flipped)
+    actions[removed], actions[flipped], actions[kept] = "remove", "flip", "keep"
+    if edits and not (removed | flipped).any():
+        raise UserError("the edit touches no pair: its recipes select none, or all are kept.")
+    reasons = np.full(len(pairs), "", dtype=object)
+    for edit, mask in zip(edits, masks, strict=True):
+        own = mask & (actions == edit.action)
+        reasons[own] = [f"{had}; {edit.why}" if had else edit.why for had in reasons[own]]
+    table = pd.DataFrame({"uid": pairs["uid"], "action": actions, "why": reasons})
+    return table[table["action"] != ""].reset_index(drop=True)
+
+
+def apply(pairs: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
+    """The arm's pairs: removed ones gone, flipped ones exchanged, order and uids as they were."""
+    action = pairs["uid"].map(actions.set_index("uid")["action"])
+    arm = pairs.copy()
+    if "flipped" not in arm:
+        arm["flipped"] = False
+    flips = (action == "flip").to_numpy(dtype=bool)
+    for chosen, rejected in _exchanged(arm):
+        both = arm[[chosen, rejected]].astype(object)
+        arm[chosen] = both[chosen].where(~flips, both[rejected]).astype(arm[chosen].dtype)
+        arm[rejected] = both[rejected].where(~flips, both[chosen]).astype(arm[rejected].dtype)
+    arm["flipped"] = arm["flipped"].astype(bool) ^ flips
+    arm = arm[(action != "remove").to_numpy(dtype=bool)].reset_index(drop=True)
+    if arm.empty:
+        raise UserError("the edit leaves no pairs to train on. Remove fewer.")
+    return arm
+
+
+def random_control(pairs: pd.DataFrame, actions: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Random actions of the same sizes: as many removals and flips, source by source.
+
+    Samples, without replacement, from the pairs that the edit leaves alone, so that the control
+    shares no pair with it. Where a source has too few of those, the rest comes from other
+    sources, and `why` says so. Raises `UserError` where the edit leaves too few pairs in all.
+    """
+    free = pairs[~pairs["uid"].isin(actions["uid"])].sample(frac=1, random_state=seed)
+    wanted = _sizes(pairs, actions)
+    if len(free) < wanted.total():
+        raise UserError(
+            f"no random control: the edit touches {wanted.total()} of {len(pairs)} pairs and "
+            f"leaves {len(free)} to draw as many from. Edit fewer."
+        )
+    parts = []
+    for (action, source), size in sorted(wanted.items()):
+        own = free[free["source"] == source].head(size)
+        free = free.drop(own.index)
+        wanted[action, source] -= len(own)
+        parts.append(own.assign(action=action, why=f"random control, seed {seed}"))
+    for (action, source), size in sorted(wanted.items()):
+        why = f"random control, seed {seed}; {source!r} has too few pairs left"
+        parts.append(free.head(size).assign(action=action, why=why))
+        free = free.iloc[size:]
+    return pd.concat(parts).sort_index()[COLUMNS].reset_index(drop=True)
+
+
+def unmatched(pairs: pd.DataFrame, actions: pd.DataFrame, control: pd.DataFrame) -> int:
+    """How many actions of a control are in another source than the edit's."""
+    return (_sizes(pairs, actions) - _sizes(pairs, control)).total()
+
+
+def summarize(pairs: pd.DataFrame, actions: pd.DataFrame) -> dict[str, Any]:
+    """Sizes: `n_pairs` left, `n_removed, n_flipped, n_kept, share, dose`, and `per_source`.
+
+    `share` is the part of all pairs that is removed or flipped; `dose` is the same with a flip
+    counted as two removals.
+    """
+    counts = actions["action"].value_counts()
+    n = {action: int(counts.get(action, 0)) for action in DOSE}
+    return {
+        "n_pairs": len(pairs) - n["remove"],
+        "n_removed": n["remove"],
+        "n_flipped": n["flip"],
+        "n_kept": n["keep"],
+        "share": (n["remove"] + n["flip"]) / len(pairs),
+        "dose": sum(DOSE[action] * n[action] for action in DOSE) / len(pairs),
+        "per_source": _per_source(pairs, actions),
+    }
+
+
+def attribution_share(
+    edits: Sequence[Edit], actions: pd.DataFrame, store: Store
+) -> dict[str, float]:
+    """Per ranking that the recipes read: the part of its positive gated score that is touched."""
+    runs = {run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")}
+    touched = actions.loc[actions["action"] != "keep", "uid"]
+    shares = {}
+    for run in sorted(runs):
+        positive = scores(run, "gated", store).clip(lower=0)
+        total = float(positive.sum())
+        shares[run] = float(positive[positive.index.isin(touched)].sum()) / total if total else 0.0
+    return shares
+
+
+def _sizes(pairs: pd.DataFrame, actions: pd.DataFrame) -> Counter[tuple[str, str]]:
+    """How many pairs of each source are removed, and flipped."""
+    edited = actions[actions["action"] != "keep"].merge(pairs[["uid", "source"]], on="uid")
+    return Counter(zip(edited["action"], edited["source"], strict=True))
+
+
+def _any(edits: Sequence[Edit], masks: Sequence[Any], action: str, n: int) -> Any:
+    own = [mask for edit, mask in zip(edits, masks, strict=True) if edit.action == action]
+    return np.logical_or.reduce([np.zeros(n, dtype=bool), *own])
+
+
+def _refuse_conflicts(pairs: pd.DataFrame, both: Any) -> None:
+    if both.any():
+        example = pairs.loc[both, "uid"].iloc[0]
+        raise UserError(
+            f"{int(both.sum())} pairs are both removed and flipped, such as {example!r}. "
+            "Narrow one of the two recipes."
+        )
+
+
+def _exchanged(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Columns that belong to chosen, each with its counterpart of rejected."""
+    names = [str(name) for name in pairs if str(name).startswith("chosen")]
+    both = [(name, "rejected" + name.removeprefix("chosen")) for name in names]
+    return [(chosen, rejected) for chosen, rejected in both if rejected in pairs]
+
+
+def _per_source(pairs: pd.DataFrame, actions: pd.DataFrame) -> list[dict[str, Any]]:
+    action = pairs["uid"].map(actions.set_index("uid")["action"])
+    counts = pd.crosstab(pairs["source"], action.fillna("untouched"))
+    return [
+        {
+            "source": source,
+            "n": int(row.sum()),
+            "removed": int(row.get("remove", 0)),
+            "flipped": int(row.get("flip", 0)),
+        }
+        for source, row in counts.iterrows()
+    ]

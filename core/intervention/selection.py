@@ -1,0 +1,108 @@
+"""Which pairs a recipe selects: a recipe and the pairs in, one boolean per pair out.
+
+Everything is joined by uid, never by row number, so a ranking or a map still means the same pairs
+after rows were filtered or put in another order. A recipe that names something that is not there
+(a column, a cluster, a score) is refused rather than read as "none". Knows nothing of actions.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import UserError
+from core.intervention.recipes import (
+    Above,
+    AllOf,
+    AnyOf,
+    Contains,
+    InCluster,
+    InPolygon,
+    NoneOf,
+    Recipe,
+    TopK,
+    Where,
+)
+from core.runs.store import Store
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def select(recipe: Recipe, pairs: pd.DataFrame, store: Store) -> Mask:
+    """(pair,) True where the recipe selects the pair."""
+    match recipe:
+        case AllOf():
+            return np.logical_and.reduce([select(part, pairs, store) for part in recipe.parts])
+        case AnyOf():
+            return np.logical_or.reduce([select(part, pairs, store) for part in recipe.parts])
+        case NoneOf():
+            return ~np.logical_or.reduce([select(part, pairs, store) for part in recipe.parts])
+        case Where():
+            texts = _column(pairs, recipe.column).astype(str)
+            return texts.isin(recipe.values).to_numpy(dtype=bool)
+        case Contains():
+            texts = _column(pairs, recipe.column).str.casefold()
+            return texts.str.contains(recipe.phrase.casefold(), regex=False).to_numpy(dtype=bool)
+        case TopK() | Above():
+            chosen = _top(recipe, store) if isinstance(recipe, TopK) else _above(recipe, store)
+            return _by_uid(chosen, pairs)
+        case InCluster() | InPolygon():
+            return _by_uid(_on_map(recipe, pairs, store), pairs)
+
+
+def inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequence[float]) -> Mask:
+    """(point,) True where a point lies in the closed polygon, by the even-odd rule.
+
+    A ray from the point to the right crosses the border an odd number of times. An edge holds its
+    lower end and not its upper one, so that a ray through a corner counts once.
+    """
+    within = np.zeros(len(x), dtype=bool)
+    ends = zip(polygon_x, polygon_y, np.roll(polygon_x, -1), np.roll(polygon_y, -1), strict=True)
+    for x0, y0, x1, y1 in ends:
+        spans = (y0 <= y) != (y1 <= y)
+        if y0 != y1:
+            within ^= spans & (x < x0 + (y - y0) * ((x1 - x0) / (y1 - y0)))
+    return within
+
+
+def scores(run: str, score: str, store: Store) -> pd.Series:
+    """A ranking's defined scores by uid, highest first; ties in the ranking's order."""
+    ranking = pd.read_parquet(store.output(run) / "ranking.parquet")
+    if score not in ranking or ranking[score].isna().all():
+        raise UserError(f"{run} has no score {score!r}. Rank with that method, or use another.")
+    found = ranking.set_index("uid")[score].dropna()
+    return found.sort_values(ascending=False, kind="stable")
+
+
+def _top(recipe: TopK, store: Store) -> pd.Index:
+    return scores(recipe.rank, recipe.score, store).index[: recipe.k]
+
+
+def _above(recipe: Above, store: Store) -> pd.Index:
+    found = scores(recipe.rank, recipe.score, store)
+    return found.index[found >= recipe.threshold]
+
+
+def _on_map(recipe: InCluster | InPolygon, pairs: pd.DataFrame, store: Store) -> pd.Index:
+    points = pd.read_parquet(store.output(recipe.discover) / "pairs.parquet")
+    if isinstance(recipe, InPolygon):
+        x, y = points["x"].to_numpy(dtype=float), points["y"].to_numpy(dtype=float)
+        return pd.Index(points.loc[inside(x, y, recipe.x, recipe.y), "uid"])
+    gone = set(recipe.clusters) - set(points["cluster"])
+    if gone:
+        known = ", ".join(map(str, sorted(points["cluster"].unique())))
+        raise UserError(f"{recipe.discover} has no cluster {min(gone)}. It has {known}.")
+    return pd.Index(points.loc[points["cluster"].isin(recipe.clusters), "uid"])
+
+
+def _by_uid(chosen: pd.Index, pairs: pd.DataFrame) -> Mask:
+    return pairs["uid"].isin(chosen).to_numpy(dtype=bool)
+
+
+def _column(pairs: pd.DataFrame, name: str) -> pd.Series:
+    if name not in pairs:
+        known = ", ".join(map(str, pairs))
+        raise UserError(f"the pairs have no column {name!r}. They have {known}.")
+    return pairs[name]
