@@ -25,7 +25,8 @@ def cost(arms: Sequence[Arm]) -> str:
         if known:
             total += n * sorted(known)[len(known) // 2]
         said.append(f"{n} × {step}")
-    guess = f"about {total / 60:.0f} min, by what such runs took here" if total else ""
+    took = f"{total / 60:.0f} min" if total > 90 else f"{total:.0f} s"
+    guess = f"about {took} in all, by what such runs took here" if total else ""
     return " + ".join(said) + (f": {guess}." if guess else ".")
 
 

@@ -1,4 +1,11 @@
-"""Choices that several pages offer, kept in the URL so that a copied link restores them."""
+"""Choices that several pages offer, kept in the URL so that a copied link restores them.
+
+Streamlit's own binding writes an option as it is shown; runs and clusters are shown by names
+that people change, so `one` and `many` write their ids instead.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import streamlit as st
 
@@ -6,6 +13,35 @@ from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import DiscoverSpec, RankSpec
 from pages import _jobs, _loaders, _plan
+
+T = TypeVar("T", str, int)
+
+
+def one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> T:
+    """One of the options, by id in the URL; the first one is the default and is not written."""
+    linked = [option for option in options if str(option) == st.query_params.get(key)]
+    if key not in st.session_state and linked:
+        st.session_state[key] = linked[0]
+    chosen = st.selectbox(label, options, format_func=shown, key=key)
+    _remember(key, [] if chosen == options[0] else [chosen])
+    return chosen
+
+
+def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> list[T]:
+    """Any of the options, by id in the URL."""
+    linked = [option for option in options if str(option) in st.query_params.get_all(key)]
+    if key not in st.session_state and linked:
+        st.session_state[key] = linked
+    chosen = st.multiselect(label, options, format_func=shown, key=key)
+    _remember(key, chosen)
+    return chosen
+
+
+def _remember(key: str, chosen: Sequence[T]) -> None:
+    if chosen:
+        st.query_params[key] = [str(option) for option in chosen]
+    elif key in st.query_params:
+        del st.query_params[key]
 
 
 def behavior(project: Project, *, traced: bool = False) -> Behavior:
@@ -55,13 +91,17 @@ def discovery(project: Project) -> str | None:
     if len(options) == 1:
         return options[0]
     known = _loaders.specs(DiscoverSpec)
-    return st.selectbox(
-        "Map",
-        options,
-        format_func=lambda run: f"clusters of at least {known[run].min_cluster_size} · {run}",
-        key="discover",
-        bind="query-params",
-    )
+    return one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
+
+
+def _ranking_name(run: str, spec: RankSpec) -> str:
+    layer = "layer by validity" if spec.layer is None else f"layer {spec.layer}"
+    return f"{layer}, by {spec.method} · {run}"
+
+
+def _map_name(run: str, spec: DiscoverSpec) -> str:
+    kind = "gated" if spec.gated else "plain"
+    return f"{kind}, clusters of at least {spec.min_cluster_size} pairs · {run}"
 
 
 def _offer_ranking(planned: RankSpec) -> None:

@@ -30,7 +30,8 @@ def _drawn(trainings: dict[str, tuple[str, int]], seen: list[str]) -> None:
         st.rerun()
     logs = {run: _loaders.training_log(run) for run in trainings}
     for column, (name, title) in zip(st.columns(len(SHOWN)), SHOWN.items(), strict=True):
-        column.plotly_chart(_figure(logs, trainings, name, title), key=f"curve-{name}")
+        column.caption(title)
+        column.plotly_chart(_figure(logs, trainings, name), key=f"curve-{name}")
     for run, (arm, seed) in trainings.items():
         info = _loaders.store().info(run)
         if info.state != "finished":
@@ -43,7 +44,6 @@ def _figure(
     logs: Mapping[str, pd.DataFrame],
     trainings: Mapping[str, tuple[str, int]],
     name: str,
-    title: str,
 ) -> go.Figure:
     figure = go.Figure()
     named: set[str] = set()
@@ -65,12 +65,7 @@ def _figure(
         )
         named.add(arm)
     figure.update_xaxes(title="optimizer step")
-    figure.update_layout(
-        title={"text": title, "font": {"size": 14}},
-        height=280,
-        margin={"l": 10, "r": 10, "t": 40, "b": 40},
-        legend={"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0},
-    )
+    figure.update_layout(height=260, **_colors.LAYOUT)
     return figure
 
 

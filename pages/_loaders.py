@@ -102,4 +102,4 @@ def _record(path: str) -> dict[str, Any]:
 
 @st.cache_resource(show_spinner="Reading the pairs …", max_entries=4)
 def _pairs(path: str, changed: float) -> pd.DataFrame:
-    return read_pairs(Path(path)).pairs.set_index("uid", drop=False)
+    return read_pairs(Path(path)).pairs.set_index("uid", drop=False).rename_axis(None)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import outcomes
+from core.intervention.statistics import LEAST_SEEDS, seed_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec, TrainSpec
 from pages import _colors, _jobs, _loaders
@@ -48,6 +49,40 @@ def trainings(edit: str) -> dict[str, tuple[str, int]]:
     known = _loaders.specs(TrainSpec)
     found = {run: (arms[t.pairs], t.seed) for run, t in known.items() if t.pairs in arms}
     return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def rate(rows: pd.DataFrame) -> str:
+    """One arm's rate: its interval over prompts, or over training seeds where there are enough."""
+    n = f"n = {int(rows['n'].sum()):,}"
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        return f"{row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}], {n}"
+    rates = list(rows["rate"])
+    if len(rates) < LEAST_SEEDS:
+        each = ", ".join(f"{one:.1%}" for one in rates)
+        return f"{sum(rates) / len(rates):.1%} ({len(rates)} seeds: {each}), {n}"
+    found = seed_interval(rates)
+    low, high = max(0.0, found.low), min(1.0, found.high)
+    return f"{found.value:.1%} [{low:.1%}, {high:.1%}], {found.n} seeds, {n}"
+
+
+def against_control(rows: pd.DataFrame) -> str:
+    """Edited minus control, seed by seed, with the seeds as the unit."""
+    edited, control = (
+        rows[rows["arm"] == arm].set_index("seed")["rate"] for arm in ("edited", "random control")
+    )
+    differences = (edited - control).dropna()
+    if differences.empty:
+        return "Edited and control are not both measured yet."
+    if len(differences) < LEAST_SEEDS:
+        each = ", ".join(f"{100 * one:+.1f}" for one in differences)
+        return f"Edited minus control: {each} points. An interval needs {LEAST_SEEDS} seeds."
+    found = seed_interval(list(differences))
+    apart = "apart" if found.low > 0 or found.high < 0 else "not told apart"
+    return (
+        f"Edited minus control: {100 * found.value:+.1f} points "
+        f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}], {found.n} seeds: {apart}."
+    )
 
 
 def worse(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:

@@ -17,11 +17,11 @@ st.set_page_config(page_title="PairTrace", layout="wide")
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")
 page = st.navigation([*pages, home])
-with st.sidebar:
-    _loaders.show_workspace()
-    _cart.show()
-    _jobs.show_queue()
 try:
+    with st.sidebar:
+        _loaders.show_workspace()
+        _cart.show()
+        _jobs.show_queue()
     page.run()
 except UserError as error:
     st.error(str(error))

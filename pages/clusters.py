@@ -93,13 +93,7 @@ def choose(table: pd.DataFrame) -> int:
     if clicked and st.session_state.get("clicked") != clicked[0]:
         st.session_state["one"] = ids[clicked[0]]
     st.session_state["clicked"] = clicked[0] if clicked else None
-    return st.selectbox(
-        "Cluster",
-        ids,
-        format_func=lambda one: _text.short(names[one], 80),
-        key="one",
-        bind="query-params",
-    )
+    return _choose.one("Cluster", ids, lambda known: _text.short(names[known], 80), key="one")
 
 
 def show_forms(cluster: int) -> None:

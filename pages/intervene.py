@@ -18,8 +18,9 @@ TERMS = """
   *which* pairs were chosen.
 - **Seed**: training the same data again in another order gives another model. The difference
   between seeds is the noise that an effect must stand out from, so several are trained.
-- **Dose**: the share of all pairs that an edit touches.
-- **Conflict**: a pair that one entry flips and another one removes. Keep wins over both.
+- **Dose**: the share of all pairs that an edit touches, a flip counted as two removals.
+- **Keep** protects pairs from the other entries. A pair that one entry flips and another one
+  removes is a conflict, which has to be resolved first.
 """
 
 st.title("Edit, retrain, compare")
@@ -54,19 +55,22 @@ def show_dry_run(edits: list[Edit]) -> bool:
     ]
     st.dataframe(pd.DataFrame(counted), hide_index=True)
     trial = _selection.dry_run(project.pairs, edits)
+    if trial.problem:
+        st.error(_text.visible(trial.problem))
+        return False
+    found = trial.summary
     facts = st.columns(4)
-    facts[0].metric("Removed", f"{trial.removed:,}")
-    facts[1].metric("Flipped", f"{trial.flipped:,}")
-    facts[2].metric("Dose", f"{trial.touched / trial.total:.1%}", help="of all pairs")
-    facts[3].metric("Left to train on", f"{trial.total - trial.removed:,}")
-    if trial.conflicts:
-        st.error(trial.conflicts)
-        return False
-    if not trial.touched:
-        st.warning("This edit touches no pair.")
-        return False
+    facts[0].metric("Removed", f"{found['n_removed']:,}")
+    facts[1].metric("Flipped", f"{found['n_flipped']:,}")
+    facts[2].metric("Dose", f"{found['dose']:.1%}", help="Of all pairs; a flip counts twice.")
+    facts[3].metric("Left to train on", f"{found['n_pairs']:,}")
+    for run, share in trial.shares.items():
+        st.text(
+            f"These pairs carry {share:.0%} of all attribution to {behaviors[run]} "
+            f"(of the positive gated similarities)."
+        )
     with st.expander("By source", expanded=True):
-        st.dataframe(trial.sources, hide_index=True)
+        st.dataframe(pd.DataFrame(found["per_source"]), hide_index=True)
     return True
 
 

@@ -32,13 +32,10 @@ names = _clusters.names(run)
 def choose_parts() -> list[Recipe]:
     """The selection as a list of conditions: clusters, sources, words, and the region drawn."""
     one, two, three = st.columns([3, 2, 2])
-    clusters = one.multiselect(
-        "Clusters",
-        list(names),
-        format_func=lambda cluster: _text.short(names[cluster], 60),
-        key="cluster",
-        bind="query-params",
-    )
+    with one:
+        clusters = _choose.many(
+            "Clusters", list(names), lambda known: _text.short(names[known], 60), key="cluster"
+        )
     sources = two.multiselect(
         "Source", sorted(pairs["source"].unique()), key="source", bind="query-params"
     )

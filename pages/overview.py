@@ -3,8 +3,11 @@
 import pandas as pd
 import streamlit as st
 
+from core.data.behaviors import Behavior
 from core.runs import jobs
 from pages import _jobs, _loaders, _plan, _rates
+
+CARDS = 4  # in a row
 
 st.title("What did preference training change?")
 st.caption(
@@ -23,29 +26,36 @@ def verdict(rates: pd.DataFrame, behavior: str) -> str:
         return "rose, as wanted" if after["wanted"] else "⚠ rose, unwanted"
     if after["high"] < before["low"]:
         return "⚠ fell, though wanted" if after["wanted"] else "fell, as wanted"
-    return "no clear change (intervals overlap)"
+    return "no clear change: the intervals overlap"
 
 
 def show_changes(rates: pd.DataFrame) -> None:
-    """The headline per behavior, the chart, and the numbers."""
-    for column, behavior in zip(st.columns(len(project.behaviors)), project.behaviors, strict=True):
-        rows = rates[rates["behavior"] == behavior.name].set_index("model")
-        before, after = rows.loc["reference"], rows.loc["policy"]
-        with column.container(border=True):
-            st.metric(
-                behavior.name,
-                f"{before['rate']:.1%} → {after['rate']:.1%}",
-                help=behavior.description or None,
-            )
-            st.text(verdict(rates, behavior.name))
-            st.caption(
-                f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
-                f"[{after['low']:.1%}, {after['high']:.1%}] · n = {before['n']:,}, {after['n']:,}"
-            )
+    """The headline per behavior, what needs attention first; the chart; the numbers."""
+    behaviors = sorted(project.behaviors, key=lambda one: "⚠" not in verdict(rates, one.name))
+    for start in range(0, len(behaviors), CARDS):
+        for column, behavior in zip(st.columns(CARDS), behaviors[start:], strict=False):
+            with column.container(border=True, height="stretch"):
+                show_change(rates, behavior)
     st.plotly_chart(_rates.chart(rates), key="changes")
     with st.expander("The numbers"):
         _rates.show_table(rates)
     _rates.explain()
+
+
+def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
+    """One behavior: both rates with interval and n, and what became of it."""
+    rows = rates[rates["behavior"] == behavior.name].set_index("model")
+    before, after = rows.loc["reference"], rows.loc["policy"]
+    st.metric(
+        behavior.name,
+        f"{before['rate']:.1%} → {after['rate']:.1%}",
+        help=behavior.description or None,
+    )
+    st.text(verdict(rates, behavior.name))
+    st.caption(
+        f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
+        f"[{after['low']:.1%}, {after['high']:.1%}] · n = {before['n']:,}, {after['n']:,}"
+    )
 
 
 def show_plan() -> None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.runs.specs import EditSpec
-from pages import _curves, _jobs, _loaders, _outcomes, _rates, _recipes, _text
+from pages import _choose, _curves, _jobs, _loaders, _outcomes, _rates, _recipes, _text
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -11,8 +11,12 @@ TERMS = """
   to the choice of pairs.
 - **Seeds as dots**: every dot is one retraining. The large marker is their mean. Where the dots of
   two arms overlap, the arms are not told apart, however narrow the interval of one dot.
+- **Interval**: 95%. For reference and policy it covers the choice of prompts; for an arm with three
+  or more seeds it covers how retrainings differ, which is the larger doubt.
 - Rates are measured on held-out prompts, which attribution never saw.
 """
+
+CARDS = 3  # in a row
 
 st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
@@ -33,23 +37,24 @@ def said(run: str) -> str:
     )
 
 
-chosen = st.selectbox("Edit", list(edits), format_func=said, key="edit", bind="query-params")
+chosen = _choose.one("Edit", list(edits), said, key="edit")
 measured = _outcomes.of_edit(project, chosen)
 trainings = _outcomes.trainings(chosen)
 
 
 def show_headline() -> None:
-    """Original, control, edited: one number each per behavior."""
-    for column, behavior in zip(st.columns(len(project.behaviors)), project.behaviors, strict=True):
-        rows = measured[measured["behavior"] == behavior.name]
-        with column.container(border=True):
-            st.text(behavior.name + (" (wanted)" if behavior.wanted else ""))
-            for arm in _outcomes.ARMS:
-                one = rows[rows["arm"] == arm]
-                if len(one):
-                    seeds = f", {len(one)} seeds" if len(one) > 1 else ""
-                    n = f"n = {int(one['n'].sum()):,}"
-                    st.text(f"{one['rate'].mean():6.1%}  {arm} ({n}{seeds})")
+    """Before, control and edited: one rate each per behavior, and edited against the control."""
+    for start in range(0, len(project.behaviors), CARDS):
+        cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
+        for column, behavior in cards:
+            rows = measured[measured["behavior"] == behavior.name]
+            with column.container(border=True, height="stretch"):
+                st.text(behavior.name + (" (wanted)" if behavior.wanted else " (unwanted)"))
+                for arm in _outcomes.ARMS:
+                    one = rows[rows["arm"] == arm]
+                    if len(one):
+                        st.text(f"{arm}: {_outcomes.rate(one)}")
+                st.caption(_outcomes.against_control(rows))
 
 
 def show_worse() -> None:
