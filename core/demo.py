@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.behaviors import Behavior
 from core.errors import UserError
 from core.intervention.arms import edited_and_control
+from core.intervention.outcomes import rose
 from core.intervention.recipes import Action, Edit, TopK
 from core.runs import project
 from core.runs.project import Project
@@ -45,7 +45,7 @@ def investigate(store: Store, run: Runner) -> dict[str, str]:
     generated = run(plan.generate())
     indexed = run(plan.index())
     runs = {"generate": generated, "index": indexed}
-    for behavior in risen(plan, rates(store, generated)):
+    for behavior in rose(plan.behaviors, rates(store, generated)):
         runs[f"rank: {behavior.name}"] = run(plan.rank(generated, indexed, behavior))
     runs["discover"] = run(plan.discover(generated, indexed))
     for name, model in (("reference", plan.reference), ("policy", plan.policy)):
@@ -57,7 +57,7 @@ def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) ->
     """The whole job for the first behavior that rose: edit from the ranking, retrain, measure."""
     runs = investigate(store, run)
     plan = open_project(store)
-    behavior = next(iter(risen(plan, rates(store, runs["generate"]))), None)
+    behavior = next(iter(rose(plan.behaviors, rates(store, runs["generate"]))), None)
     if behavior is None:
         raise UserError("No unwanted behavior rose between reference and policy: nothing to undo.")
     edit = top_edit(store, runs[f"rank: {behavior.name}"], action)
@@ -88,17 +88,6 @@ def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -
 def rates(store: Store, run: str) -> pd.DataFrame:
     """rates.parquet of a generate or evaluate run."""
     return pd.read_parquet(store.output(run) / "rates.parquet")
-
-
-def risen(plan: Project, measured: pd.DataFrame) -> list[Behavior]:
-    """Unwanted behaviors whose rate rose from reference to policy, intervals apart."""
-    rows = measured.to_dict(orient="records")
-    interval = {(row["behavior"], row["model"]): (row["low"], row["high"]) for row in rows}
-
-    def rose(name: str) -> bool:
-        return bool(interval[name, "policy"][0] > interval[name, "reference"][1])
-
-    return [b for b in plan.behaviors if not b.wanted and rose(b.name)]
 
 
 def _rates_of(store: Store, evaluations: Sequence[str]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ show the whole plan, ask after each run's state, and queue what is missing in on
 from dataclasses import dataclass
 
 from core.data.behaviors import Behavior
+from core.intervention.outcomes import rose
 from core.runs.project import Project
 from core.runs.specs import Spec
 from pages import _loaders
@@ -45,19 +46,12 @@ def unwanted(project: Project) -> list[Behavior]:
     return [behavior for behavior in project.behaviors if not behavior.wanted]
 
 
-def rose(generate: str, behavior: Behavior) -> bool:
-    """Whether the policy's interval lies above the reference's, in a finished generate run."""
-    rates = _loaders.table(generate, "rates")
-    rows = rates[rates["behavior"] == behavior.name].set_index("model")
-    return bool(rows.loc["policy", "low"] > rows.loc["reference", "high"])
-
-
 def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> Step:
     """A ranking needs completions that show the behavior, so it waits for the rates."""
     name, what = f"rank {behavior.name}", "pairs ordered by how far they push towards it"
     if _loaders.store().state(generate.run) != "finished":
         return Step(name, what, None, blocked="after generate")
-    if not rose(generate.run, behavior):
+    if not rose([behavior], _loaders.table(generate.run, "rates")):
         return Step(name, what, None, blocked="did not rise: nothing to trace")
     return _step(name, what, project.rank(generate.run, index.run, behavior))
 

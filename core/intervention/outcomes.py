@@ -5,11 +5,12 @@ Following these names tells which arm a measurement belongs to, so nothing has t
 beside the runs. It does not judge whether a difference is real: see `statistics`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
+from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
 from core.runs.store import Store
@@ -31,6 +32,24 @@ def outcomes(store: Store, project: Project) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=[*COLUMNS, "behavior", "rate", "low", "high", "n"])
     return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
+
+
+def rose(behaviors: Iterable[Behavior], rates: pd.DataFrame) -> list[Behavior]:
+    """Unwanted behaviors whose rate rose from reference to policy, intervals apart.
+
+    `rates` is rates.parquet of a generate run, which has every flag of every group and condition.
+    """
+    rows = rates.to_dict(orient="records")
+    low = {(row["flag"], row["group"], row["condition"], row["model"]): row["low"] for row in rows}
+    high = {
+        (row["flag"], row["group"], row["condition"], row["model"]): row["high"] for row in rows
+    }
+
+    def up(behavior: Behavior) -> bool:
+        what = (behavior.flag, behavior.group, behavior.condition)
+        return bool(low.get((*what, "policy"), 0) > high.get((*what, "reference"), 1))
+
+    return [behavior for behavior in behaviors if not behavior.wanted and up(behavior)]
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
