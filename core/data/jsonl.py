@@ -1,7 +1,8 @@
 """JSON lines, one object per line, read so that a bad line costs that line and nothing else.
 
-Rows are line numbers, from 1. Text is UTF-8; `.gz` files are unpacked on the way. Knows nothing
-of what the objects mean.
+Rows are line numbers, from 1. Text is UTF-8; `.gz` files are unpacked on the way. NaN and
+Infinity, which Python writes and JSON does not know, are read as null. Knows nothing of what the
+objects mean.
 """
 
 import gzip
@@ -38,7 +39,7 @@ def _parse(row: int, raw: bytes) -> Line:
     except UnicodeDecodeError as error:
         return Line(row, {}, f"not UTF-8 text (byte {error.start} of the line); save it as UTF-8")
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         cut = "" if text.endswith("\n") else "; the file's last line is cut off"
         return Line(row, {}, f"not JSON ({error}){cut}")

@@ -40,6 +40,12 @@ def test_a_bad_prompt_is_refused_with_its_row_and_field(tmp_path, row, message):
         read_prompts(write(tmp_path / "prompts.jsonl", PROMPT, row))
 
 
+def test_a_distractor_that_python_wrote_as_nan_is_none(tmp_path):
+    path = write(tmp_path / "prompts.jsonl", PROMPT | {"distractor": float("nan")})
+    assert "NaN" in path.read_text()
+    assert expand(read_prompts(path))["condition"].tolist() == ["plain"]
+
+
 def test_a_file_without_prompts_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no prompts"):
         read_prompts(write(tmp_path / "prompts.jsonl"))
