@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from core.intervention.outcomes import of_behaviors
 from pages import _choose, _jobs, _loaders, _rates, _text, _validity
 
 st.title("What do the two models say?")
@@ -15,7 +16,7 @@ run = _jobs.panel(project.generate(), "Let both models complete the prompts")
 if run is None:
     st.stop()
 behavior = _choose.behavior(project)
-rates = _loaders.table(run, "rates")
+rates = of_behaviors(_loaders.table(run, "rates"), project.behaviors)
 completions = _loaders.table(run, "completions")
 measured = completions[
     (completions["group"] == behavior.group) & (completions["condition"] == behavior.condition)

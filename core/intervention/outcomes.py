@@ -34,22 +34,22 @@ def outcomes(store: Store, project: Project) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
 
 
+def of_behaviors(rates: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
+    """Rates of a generate run, which has every flag, narrowed to behaviors and named by them."""
+    columns = ["name", "flag", "group", "condition", "wanted"]
+    named = pd.DataFrame([b.model_dump(include=set(columns)) for b in behaviors], columns=columns)
+    plain = rates.drop(columns=["behavior", "wanted"], errors="ignore")
+    joined = named.merge(plain, on=["flag", "group", "condition"])
+    return joined.rename(columns={"name": "behavior"})
+
+
 def rose(behaviors: Iterable[Behavior], rates: pd.DataFrame) -> list[Behavior]:
-    """Unwanted behaviors whose rate rose from reference to policy, intervals apart.
-
-    `rates` is rates.parquet of a generate run, which has every flag of every group and condition.
-    """
-    rows = rates.to_dict(orient="records")
-    low = {(row["flag"], row["group"], row["condition"], row["model"]): row["low"] for row in rows}
-    high = {
-        (row["flag"], row["group"], row["condition"], row["model"]): row["high"] for row in rows
-    }
-
-    def up(behavior: Behavior) -> bool:
-        what = (behavior.flag, behavior.group, behavior.condition)
-        return bool(low.get((*what, "policy"), 0) > high.get((*what, "reference"), 1))
-
-    return [behavior for behavior in behaviors if not behavior.wanted and up(behavior)]
+    """Unwanted behaviors whose rate rose from reference to policy, intervals apart."""
+    asked = [behavior for behavior in behaviors if not behavior.wanted]
+    rows = of_behaviors(rates, asked).to_dict(orient="records")
+    low = {row["behavior"]: row["low"] for row in rows if row["model"] == "policy"}
+    high = {row["behavior"]: row["high"] for row in rows if row["model"] == "reference"}
+    return [b for b in asked if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
