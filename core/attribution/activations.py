@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from core.models.packing import Prompted, can_pack, forward_packed
 from core.models.residual import recording
 
-BUDGET = {"cpu": 2048, "cuda": 32768}  # tokens in one forward pass; larger is slower on a CPU
+GPU_BUDGET = 32768  # tokens in one forward pass
+CPU_STREAM = 196608  # numbers in the stream of one pass on a CPU: what stays in a core's cache
+CPU_BUDGET = (512, 2048)  # tokens, least and most
 
 Floats = NDArray[np.float32]
 
@@ -47,7 +49,8 @@ def segment_means(
     for number, item in enumerate(items):
         if 0 in item.lengths:
             raise ValueError(f"item {number}: a prompt or completion without tokens has no mean")
-    limit = budget or BUDGET.get(next(model.parameters()).device.type, BUDGET["cpu"])
+    on = next(model.parameters()).device.type
+    limit = budget or token_budget(on, model.config.hidden_size)
     read = _read_packed if _packs(model) else _read_plain
     contexts, completions, done = [], [], 0
     with torch.inference_mode(), recording(model, layers) as streams:
@@ -59,6 +62,14 @@ def segment_means(
             if progress is not None:
                 progress(done, len(items))
     return Means(_stack(contexts, model, layers), _stack(completions, model, layers))
+
+
+def token_budget(device_type: str, d_model: int) -> int:
+    """Tokens in one forward pass. A rule and not a measurement, so that runs can be repeated."""
+    if device_type != "cpu":
+        return GPU_BUDGET
+    least, most = CPU_BUDGET
+    return min(max(CPU_STREAM // d_model, least), most)
 
 
 def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -27,6 +27,8 @@ FAMILIES = {
     *("olmo", "olmo2", "olmo3", "llama", "qwen2", "qwen3", "mistral"),
     *("gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3"),
 }
+SHORT = 128  # tokens: below, one masked call beats several exact ones
+ROWS = 64  # queries per call in long items: saves a quarter of attention's time on a CPU
 LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")  # angles depend on what is batched
 
 
@@ -43,11 +45,38 @@ class Prompted:
         return [len(self.prompt), *map(len, self.completions)]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the segments of each item lie in the row."""
+Cut = tuple[slice, list[slice]]  # rows, and the keys they see
 
-    lengths: tuple[tuple[int, ...], ...]  # per item: the prompt's, then each completion's
+
+class Piece:
+    """Rows of the batch whose attention is computed in one call, and the keys they see.
+
+    `position` and `segment` (0 is the prompt) are those of every row of the item.
+    """
+
+    def __init__(self, rows: slice, keys: Sequence[slice], position: Tensor, segment: Tensor):
+        self.rows = rows
+        self.keys = keys
+        self._positions = position[rows], torch.cat([position[key] for key in keys])
+        self._segments = segment[rows], torch.cat([segment[key] for key in keys])
+        self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
+
+    def of(self, states: Tensor) -> Tensor:
+        """The piece's keys or values, out of (1, head, token, d_head)."""
+        parts = [states[:, :, key] for key in self.keys]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """0 where a row sees a key and −inf elsewhere, (row, key); the same in every layer."""
+        if (window, dtype) not in self._masks:
+            (row, key), (of_row, of_key) = self._positions, self._segments
+            distance = row[:, None] - key
+            seen = (distance >= 0) & ((of_key == 0) | (of_row[:, None] == of_key))
+            if window is not None:
+                seen &= distance < window
+            hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            self._masks[window, dtype] = hidden.masked_fill_(~seen, -torch.inf)
+        return self._masks[window, dtype]
 
 
 def can_pack(model: Any) -> bool:
@@ -60,24 +89,62 @@ def can_pack(model: Any) -> bool:
 
 def forward_packed(model: Any, items: Sequence[Prompted]) -> None:
     """Run the items through a model's blocks; what it computes is read by `recording`."""
-    layout = Layout(tuple(tuple(item.lengths) for item in items))
-    ids = list(chain.from_iterable(chain(item.prompt, *item.completions) for item in items))
     device = next(model.parameters()).device
+    ids = list(chain.from_iterable(chain(item.prompt, *item.completions) for item in items))
+    position, segment = _places(items, device)
     with _attending_packed(model):
         model.base_model(
             input_ids=torch.tensor([ids], device=device),
-            position_ids=_positions(layout).to(device),
+            position_ids=position[None],
             use_cache=False,
-            packed_layout=layout,
+            packed_pieces=_pieces(items, position, segment),
         )
 
 
-def _positions(layout: Layout) -> Tensor:
-    """Position of each token, (1, token); completions go on where their prompt ends."""
-    parts = []
-    for prompt, *completions in layout.lengths:
-        parts += [torch.arange(prompt), *(torch.arange(n) + prompt for n in completions)]
-    return torch.cat(parts)[None]
+def _places(items: Sequence[Prompted], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Position and segment of each token; completions go on where their prompt ends."""
+    position, segment = [], []
+    for item in items:
+        prompt, *completions = item.lengths
+        position += [np.arange(prompt), *(np.arange(n) + prompt for n in completions)]
+        segment += [np.repeat(np.arange(len(item.lengths)), item.lengths)]
+    joined = (np.concatenate(part) for part in (position, segment))
+    position_ids, segments = (torch.from_numpy(part).to(device) for part in joined)
+    return position_ids, segments
+
+
+def _pieces(items: Sequence[Prompted], position: Tensor, segment: Tensor) -> list[Piece]:
+    """A short item is one piece. In a long one, completions do not pay for each other, and rows
+    are taken a few at a time, so that little is computed only to be hidden."""
+    pieces, start = [], 0
+    for item in items:
+        stop = start + sum(item.lengths)
+        if stop - start <= SHORT:
+            cuts: list[Cut] = [(slice(start, stop), [slice(start, stop)])]
+        else:
+            at_once = ROWS if position.device.type == "cpu" else stop - start
+            cuts = list(_cut(start, item.lengths, at_once))
+        pieces += [Piece(rows, keys, position, segment) for rows, keys in cuts]
+        start = stop
+    return pieces
+
+
+def _cut(start: int, lengths: Sequence[int], at_once: int) -> Iterator[Cut]:
+    """Rows and keys of a long item: its prompt, then each completion after the prompt."""
+    prompt = slice(start, start + lengths[0])
+    for number, length in enumerate(lengths):
+        before = [prompt] if number else []
+        for row in range(start, start + length, at_once):
+            last = min(row + at_once, start + length)
+            yield slice(row, last), _joined([*before, slice(start, last)])
+        start += length
+
+
+def _joined(keys: list[slice]) -> list[slice]:
+    """Neighbouring ranges as one: it can be read without a copy."""
+    if len(keys) == 2 and keys[0].stop == keys[1].start:
+        return [slice(keys[0].start, keys[1].stop)]
+    return keys
 
 
 @contextmanager
@@ -97,75 +164,25 @@ def packed_attention(
     value: Tensor,
     attention_mask: None,
     *,
-    packed_layout: Layout,
+    packed_pieces: Sequence[Piece],
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of (1, head, token, d_head) queries, item by item; returns (1, token, head, d).
-
-    A prompt and its first completion are one causal sequence; each further completion attends to
-    a copy of the prompt's keys in front of its own.
-    """
+    """Attention of (1, head, token, d_head) states, piece by piece; (1, token, head, d_head)."""
     out = torch.empty_like(query)
-    start = 0
-    for prompt, *completions in packed_layout.lengths:
-        first = start + prompt + (completions[0] if completions else 0)
-        pieces: list[tuple[slice, slice | None]] = [(slice(start, first), None)]
-        for length in completions[1:]:
-            pieces.append((slice(first, first + length), slice(start, start + prompt)))
-            first += length
-        for rows, before in pieces:
-            out[:, :, rows] = _attend(
-                query[:, :, rows],
-                _after(key, rows, before),
-                _after(value, rows, before),
-                scaling=scaling,
-                window=sliding_window,
-                softcap=softcap,
-            )
-        start = first
-    return out.transpose(1, 2), None
-
-
-def _after(states: Tensor, rows: slice, before: slice | None) -> Tensor:
-    own = states[:, :, rows]
-    return own if before is None else torch.cat([states[:, :, before], own], dim=2)
-
-
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    scaling: float | None,
-    window: int | None,
-    softcap: float | None,
-) -> Tensor:
-    """Causal attention of the last `q` of `k` tokens to all `k`."""
-    n_query, n_key = query.shape[2], key.shape[2]
     grouped = query.shape[1] != key.shape[1]
-    narrow = window is not None and n_key > window
-    if softcap is not None:
-        mask = _visible(n_query, n_key, window, query.device)
-        return _soft_capped(query, key, value, mask, scaling, softcap)
-    if not narrow and n_query == n_key:
-        return scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
-        )
-    lower_right = causal_lower_right(n_query, n_key) if query.is_cuda and not narrow else None
-    mask = _visible(n_query, n_key, window, query.device) if lower_right is None else lower_right
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scaling, enable_gqa=grouped
-    )
-
-
-def _visible(n_query: int, n_key: int, window: int | None, device: torch.device) -> Tensor:
-    """Which keys each query sees, (query, key): none after it, none `window` or more before."""
-    ones = torch.ones(n_query, n_key, dtype=torch.bool, device=device)
-    mask = ones.tril(n_key - n_query)
-    return mask if window is None else mask & ones.triu(n_key - n_query - window + 1)
+    for piece in packed_pieces:
+        rows, keys, values = query[:, :, piece.rows], piece.of(key), piece.of(value)
+        mask = piece.mask(sliding_window, query.dtype)
+        if softcap is None:
+            out[:, :, piece.rows] = scaled_dot_product_attention(
+                rows, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+            )
+        else:
+            out[:, :, piece.rows] = _soft_capped(rows, keys, values, mask, scaling, softcap)
+    return out.transpose(1, 2), None
 
 
 def _soft_capped(
@@ -175,9 +192,8 @@ def _soft_capped(
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
-    scores = torch.tanh(scores / softcap) * softcap
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1, dtype=torch.float32)
-    return weights.to(query.dtype) @ value
+    scores = torch.tanh(scores / softcap) * softcap + mask
+    return scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype) @ value
 
 
 AttentionInterface.register(NAME, packed_attention)

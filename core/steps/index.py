@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from core.attribution.activations import BUDGET
+from core.attribution.activations import token_budget
 from core.attribution.index import Manifest, read_manifest
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
@@ -76,7 +76,7 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
         d_model=config.hidden_size,
         max_length=min(spec.max_length, config.max_position_embeddings),
         dtype=str(pick_dtype(spec.dtype, device)).removeprefix("torch."),
-        budget=BUDGET.get(device.type, BUDGET["cpu"]),
+        budget=token_budget(device.type, config.hidden_size),
         n_pairs=0,
         n_skipped=0,
         shards=(),

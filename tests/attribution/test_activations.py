@@ -42,8 +42,13 @@ def plain_means(model: Any, items: list[Prompted]) -> tuple[np.ndarray, np.ndarr
     return torch.stack(contexts).numpy(), torch.stack(completions).numpy()
 
 
+@pytest.mark.parametrize(("short", "rows"), [(128, 64), (0, 64), (0, 4)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_packed_means_equal_the_plain_loop(family: str) -> None:
+def test_packed_means_equal_the_plain_loop(
+    family: str, short: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.models.packing.SHORT", short)
+    monkeypatch.setattr("core.models.packing.ROWS", rows)
     model, items = tiny_model(family), random_items()
     means = segment_means(model, items, LAYERS)
     context, completion = plain_means(model, items)
