@@ -50,9 +50,9 @@ def watch(run: str) -> None:
 
 def show_queue() -> None:
     """What runs and what waits, for the sidebar; draws the page again when that changes."""
-    active = [info for info in _loaders.store().infos() if info.state in ACTIVE]
+    active = _active()
     if active:
-        st.fragment(_queue, run_every=2 * POLL_SECONDS)({info.id for info in active})
+        st.fragment(_queue, run_every=2 * POLL_SECONDS)(_states(active))
 
 
 def describe(info: RunInfo) -> str:
@@ -103,12 +103,20 @@ def _watched(run: str, seen: str) -> None:
     command(store.spec(run))
 
 
-def _queue(seen: set[str]) -> None:
-    active = [info for info in _loaders.store().infos() if info.state in ACTIVE]
-    if {info.id for info in active} != seen:
+def _queue(seen: dict[str, str]) -> None:
+    active = _active()
+    if _states(active) != seen:
         st.rerun()
     running = [info for info in active if info.state == "running"]
     st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
     for info in running:
         share = min(info.done / info.total, 1.0) if info.total else 0.0
         st.progress(share, text=f"{info.step} · {info.note}" if info.note else info.step)
+
+
+def _active() -> list[RunInfo]:
+    return [info for info in _loaders.store().infos() if info.state in ACTIVE]
+
+
+def _states(infos: list[RunInfo]) -> dict[str, str]:
+    return {info.id: info.state for info in infos}

@@ -1,9 +1,12 @@
 """Behavior rates as people read them: with n, an interval, and what was left unscored."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.data.behaviors import Behavior
 from pages import _colors
 
 TERMS = """
@@ -14,6 +17,22 @@ TERMS = """
 - **Reference** and **policy**: the model before and after preference training (DPO).
 - **Plain** and **distractor**: the prompt alone, or with a trigger sentence after it.
 """
+
+
+def unnamed(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
+    """What changed, intervals apart, and belongs to no behavior of the project; largest first."""
+    known = {(one.flag, one.group, one.condition) for one in behaviors}
+    where = ["flag", "group", "condition"]
+    wide = measured.set_index([*where, "model"])[["rate", "low", "high", "n"]].unstack("model")
+    apart = wide["low"]["policy"] > wide["high"]["reference"]
+    apart |= wide["high"]["policy"] < wide["low"]["reference"]
+    wide = wide[apart & ~wide.index.isin(known)]
+    table = wide.index.to_frame(index=False)
+    for model in ("reference", "policy"):
+        columns = [wide[name][model] for name in ("rate", "low", "high", "n")]
+        table[model] = [percent(r, lo, hi, int(n)) for r, lo, hi, n in zip(*columns, strict=True)]
+    table["change, points"] = (100 * (wide["rate"]["policy"] - wide["rate"]["reference"])).values
+    return table.sort_values("change, points", key=abs, ascending=False, ignore_index=True)
 
 
 def percent(rate: float, low: float, high: float, n: int) -> str:

@@ -90,6 +90,9 @@ def flagged(row: pd.Series) -> str:
     return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
 
 
+if behavior.name not in set(rates["behavior"]):
+    st.info("The prompts of this project do not measure this behavior.")
+    st.stop()
 show_rates()
 _rates.explain()
 st.header("Prompts and completions")

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.behaviors import Behavior
+from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
 from pages import _jobs, _loaders, _plan, _rates
 
@@ -29,9 +30,11 @@ def verdict(rates: pd.DataFrame, behavior: str) -> str:
     return "no clear change: the intervals overlap"
 
 
-def show_changes(rates: pd.DataFrame) -> None:
+def show_changes(measured: pd.DataFrame) -> None:
     """The headline per behavior, what needs attention first; the chart; the numbers."""
-    behaviors = sorted(project.behaviors, key=lambda one: "⚠" not in verdict(rates, one.name))
+    rates = of_behaviors(measured, project.behaviors)
+    known = [one for one in project.behaviors if one.name in set(rates["behavior"])]
+    behaviors = sorted(known, key=lambda one: "⚠" not in verdict(rates, one.name))
     for start in range(0, len(behaviors), CARDS):
         for column, behavior in zip(st.columns(CARDS), behaviors[start:], strict=False):
             with column.container(border=True, height="stretch"):
@@ -39,6 +42,11 @@ def show_changes(rates: pd.DataFrame) -> None:
     st.plotly_chart(_rates.chart(rates), key="changes")
     with st.expander("The numbers"):
         _rates.show_table(rates)
+    other = _rates.unnamed(measured, project.behaviors)
+    with st.expander(f"Other changes, which no behavior of the project names ({len(other)})"):
+        st.caption("Flags that the judge reads whose intervals are apart, the largest first.")
+        points = st.column_config.NumberColumn(format="%+.1f")
+        st.dataframe(other, hide_index=True, column_config={"change, points": points})
     _rates.explain()
 
 
@@ -80,8 +88,9 @@ def show_plan() -> None:
     ]
     active = [step for step in plan if step.spec and infos[step.name].state in _jobs.ACTIVE]
     for step in active:
-        with st.container(border=True):
-            _jobs.watch(step.run)
+        if infos[step.name].state == "running":
+            with st.container(border=True):
+                _jobs.watch(step.run)
     for step in startable:
         if infos[step.name].state == "failed":
             st.error(f"{step.name} failed.")

@@ -39,3 +39,10 @@ def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, sto
     app = open_page("overview")
     assert "the prompts file is empty" in said(app)
     assert "generate" in app.button("start-all").label or "Next: generate" in said(app)
+
+
+def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):
+    app = open_page("overview")
+    (other,) = [frame.value for frame in app.dataframe if "change, points" in frame.value]
+    assert list(other["flag"] + " " + other["condition"]) == ["refused distractor"]
+    assert other["policy"].iloc[0] == "45.0% [42.0%, 48.0%], n = 240"

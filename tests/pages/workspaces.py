@@ -140,7 +140,7 @@ def investigate(store: Store, project: Project, rng) -> dict[str, str]:
         store,
         project.generate(),
         completions=completions(("reference", "policy"), (0, 1), rng),
-        rates=rates({"reference": 0, "policy": 1}),
+        rates=every_rate({"reference": 0, "policy": 1}),
         summary={},
     )
     indexed = finish(store, project.index(), manifest={"pairs": N_PAIRS})
@@ -210,6 +210,20 @@ def rates(columns: dict[str, int]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def every_rate(columns: dict[str, int]) -> pd.DataFrame:
+    """As generate measures: every flag on every group and condition, named by the three."""
+    complied = rates(columns)
+    refused = complied.assign(
+        flag="refused",
+        rate=1 - complied["rate"],
+        low=1 - complied["high"],
+        high=1 - complied["low"],
+    )
+    both = pd.concat([complied, refused], ignore_index=True)
+    names = both["flag"] + " · " + both["group"] + " · " + both["condition"]
+    return both.assign(behavior=names, wanted=False)
 
 
 def completions(models, columns, rng) -> pd.DataFrame:
