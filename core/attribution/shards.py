@@ -24,7 +24,7 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.plan import TOKENS
-from core.models.loading import load_model
+from core.models.loading import load_model, use_cores
 from core.models.packing import Prompted
 
 Ids = NDArray[np.int32]
@@ -54,7 +54,9 @@ def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
 class ShardReader:
     """Reads shards of one index with one model."""
 
-    def __init__(self, folder: Path, model_folder: Path, device: str = "auto") -> None:
+    def __init__(self, folder: Path, model_folder: Path, cores: int | None = None) -> None:
+        if cores is not None:
+            use_cores(cores)
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.pairs = read_pair_list(folder)
@@ -62,7 +64,6 @@ class ShardReader:
         self.loaded = load_model(
             model_folder,
             dtype=self.manifest.dtype,
-            device=device,
             blocks=max(self.manifest.layers),
         )
 

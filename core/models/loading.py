@@ -74,6 +74,11 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
+def use_cores(count: int) -> None:
+    """Compute on at most `count` cores in this process."""
+    torch.set_num_threads(count)
+
+
 def shorten(config: Any, blocks: int) -> None:
     """Make a configuration describe only its first `blocks` decoder blocks."""
     if not 0 <= blocks <= config.num_hidden_layers:

@@ -9,11 +9,17 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 WORKSPACE = "PAIRTRACE_WORKSPACE"
+EXECUTOR = "PAIRTRACE_EXECUTOR"
 
 
 def default_workspace() -> Path:
     """`$PAIRTRACE_WORKSPACE`, or `workspace` in the current folder."""
     return Path(os.environ.get(WORKSPACE, "workspace")).expanduser().resolve()
+
+
+def executor() -> str:
+    """`$PAIRTRACE_EXECUTOR`: where index shards are computed: inline, process:N or ray:N."""
+    return os.environ.get(EXECUTOR, "inline")
 
 
 def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ) -> None:

@@ -1,30 +1,174 @@
-"""Where independent tasks are computed: in this process, in others, or on a Ray cluster.
+"""Where independent tasks are computed: in this process, in several, or on a Ray cluster.
 
-A worker is made once per process, `make()`, and then called with one task after another,
+A worker is made once per process, `make()`, and called with one task after another,
 `worker(task, tick)`. Tasks and results are small; what is large lies in files that the worker
-writes itself. Every executor yields results as they come, in any order, and gives a lost worker's
-task to another, so a worker must leave a task undone or done, never half.
+writes itself. Every executor yields results as they come, in any order, and gives the task of a
+lost worker to another one: so a worker must leave a task done or undone, never half. Knows nothing
+of what the tasks are.
 """
 
+import importlib
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-Worker = Callable[[Any, Callable[[int], None]], Any]
+from core.errors import UserError
+
+Tick = Callable[[int], None]
+Worker = Callable[[Any, Tick], Any]
+LOSSES = 3  # pools that may break before the cause is taken to be the task
+RAY_RESERVE = 2  # logical CPUs that Ray Data needs beside its actors, or it waits for ever
 
 
 class Executor(Protocol):
-    """Runs tasks and yields their results."""
+    """Computes tasks with `workers` workers and yields their results."""
+
+    @property
+    def workers(self) -> int: ...
 
     def __call__(
-        self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Callable[[int], None]
+        self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
     ) -> Iterator[Any]: ...
 
 
-def inline(
-    make: Callable[[], Worker], tasks: Sequence[Any], tick: Callable[[int], None]
-) -> Iterator[Any]:
-    """One after another, here; `tick` sees how far each task is."""
-    if tasks:
-        worker = make()
-        for task in tasks:
-            yield worker(task, tick)
+def pick(name: str) -> Executor:
+    """The executor of a name: `inline`, `process:N`, or `ray:N`."""
+    kind, _, count = name.partition(":")
+    if kind == "inline" and not count:
+        return Inline()
+    if kind not in ("process", "ray") or not count.isdigit() or int(count) < 1:
+        raise UserError(f"executor {name!r}: it is inline, process:N or ray:N, N ≥ 1 workers.")
+    return Processes(int(count)) if kind == "process" else Ray(int(count))
+
+
+@dataclass(frozen=True)
+class Inline:
+    """One task after another, here; `tick` sees how far each is (elsewhere: only that it lives)."""
+
+    workers: int = 1
+
+    def __call__(
+        self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
+    ) -> Iterator[Any]:
+        if tasks:
+            worker = make()
+            for task in tasks:
+                yield worker(task, tick)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of this machine. `make` and tasks are pickled."""
+
+    workers: int
+
+    def __call__(
+        self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
+    ) -> Iterator[Any]:
+        left, losses = list(range(len(tasks))), 0
+        while left:
+            try:
+                for number, result in self._attempt(make, tasks, list(left), tick):
+                    left.remove(number)
+                    yield result
+            except BrokenProcessPool as error:
+                losses += 1
+                if losses > LOSSES:
+                    raise UserError(
+                        f"workers died {losses} times (out of memory?). Use fewer workers; what "
+                        "is done is kept."
+                    ) from error
+
+    def _attempt(
+        self, make: Callable[[], Worker], tasks: Sequence[Any], numbers: list[int], tick: Tick
+    ) -> Iterator[tuple[int, Any]]:
+        pool = ProcessPoolExecutor(
+            min(self.workers, len(numbers)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(make,),
+        )
+        try:
+            futures = {pool.submit(_work, tasks[number]): number for number in numbers}
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+                tick(0)
+                for future in done:
+                    yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: list[Worker] = []  # of this process, once started
+
+
+def _start(make: Callable[[], Worker]) -> None:
+    _worker[:] = [make()]
+
+
+def _work(task: Any) -> Any:
+    return _worker[0](task, _ignore)
+
+
+def _ignore(_done: int) -> None:
+    """Progress within a task is not sent between processes."""
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Ray Data actors, on the cluster that RAY_ADDRESS names or else on this machine."""
+
+    workers: int
+
+    def __call__(
+        self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
+    ) -> Iterator[Any]:
+        if not tasks:
+            return
+        data, gpus = _connect(self.workers)
+        rows = data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
+        done = rows.map(
+            _RayActor,
+            fn_constructor_args=(make,),
+            concurrency=self.workers,
+            num_cpus=1,
+            num_gpus=gpus,
+        )
+        for row in done.iter_rows():
+            yield row["result"]
+
+
+class _RayActor:
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self.worker = make()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"result": self.worker(row["task"], _ignore)}
+
+
+def _connect(workers: int) -> tuple[Any, int]:
+    """Ray Data, and GPUs per actor; refuses a cluster on which the actors would wait for ever."""
+    try:
+        ray = importlib.import_module("ray")
+        data = importlib.import_module("ray.data")
+    except ModuleNotFoundError as error:
+        raise UserError("Ray is not installed. Run: pip install 'pairtrace[ray]'.") from error
+    needed = workers + RAY_RESERVE
+    if not ray.is_initialized():
+        try:
+            ray.init(address="auto", log_to_driver=False)  # RAY_ADDRESS, or a cluster that runs
+        except ConnectionError:
+            ray.init(num_cpus=needed, log_to_driver=False)
+    found = ray.cluster_resources()
+    if found.get("CPU", 0) < needed:
+        raise UserError(
+            f"ray:{workers} needs {needed} logical CPUs ({workers} actors and {RAY_RESERVE} for "
+            f"Ray Data); the cluster has {found.get('CPU', 0):.0f}. Use fewer actors or more nodes."
+        )
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    return data, int(found.get("GPU", 0) >= workers)

@@ -1,6 +1,7 @@
 """Turn preference pairs into vectors on disk: plan, then compute what is missing."""
 
 import errno
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from core.data.pairs import PairTable, read_pairs
 from core.data.tokens import template_hash
 from core.errors import UserError
 from core.models.loading import load_tokenizer, pick_device, pick_dtype
-from core.runs.executors import inline
+from core.runs import environment
+from core.runs.executors import pick
 from core.runs.progress import Progress
 from core.runs.specs import IndexSpec
 from core.runs.store import Store
@@ -104,7 +106,9 @@ def _compute(
     def tick(some: int) -> None:
         progress(done + some, manifest.n_pairs, note)
 
-    make = partial(ShardReader, output, store.model(spec.model))
-    for pairs in inline(make, tasks, tick):
+    executor = pick(environment.executor())
+    cores = max(1, (os.cpu_count() or 1) // executor.workers) if executor.workers > 1 else None
+    make = partial(ShardReader, output, store.model(spec.model), cores)
+    for pairs in executor(make, tasks, tick):
         done += pairs
         progress(done, manifest.n_pairs, note)
