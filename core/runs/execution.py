@@ -13,11 +13,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from core.errors import UserError
 from core.runs.progress import Cancelled, Progress
@@ -39,14 +39,17 @@ def execute(
     run = store.run_id(spec)
     store.folder(run).mkdir(parents=True, exist_ok=True)
     progress = Progress(store.folder(run) / "progress.jsonl", listen)
-    with progress.stopping_on_signals(), store.locked(run):
+    with (
+        progress.stopping_on_signals(),
+        _recording_failure(progress),
+        _held(store.lock(run), progress, "for the process that makes this run"),
+    ):
         if store.state(run) == "finished":
             return run
-        with _recording_failure(progress):
-            _wait_for_inputs(spec, store, progress)
-            store.write_record(run, describe(spec, store))
-            with _device(spec, store, progress):
-                _compute(run, spec, store, progress)
+        _wait_for_inputs(spec, store, progress)
+        store.write_record(run, describe(spec, store))
+        with _device(spec, store, progress):
+            _compute(run, spec, store, progress)
         store.publish(run)
         progress.event("finished")
     return run
@@ -120,20 +123,23 @@ def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
                 raise Cancelled
 
 
-@contextmanager
-def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
+def _device(spec: Spec, store: Store, progress: Progress) -> AbstractContextManager[None]:
     """One step at a time on the accelerator (or on a laptop's cores); the rest wait in line."""
     if not spec.uses_device:
-        yield
-        return
-    lock, waits = FileLock(store.workspace / "device.lock"), False
-    while True:
+        return nullcontext()
+    return _held(FileLock(store.workspace / "device.lock"), progress, "for the device")
+
+
+@contextmanager
+def _held(lock: BaseFileLock, progress: Progress, note: str) -> Iterator[None]:
+    """Hold a lock; while another holds it, say so once and listen for a stop."""
+    waits = False
+    while not lock.is_locked:
         try:
             lock.acquire(timeout=POLL_SECONDS)
-            break
         except Timeout:
             if not waits:
-                progress.event("waiting", note="for the device")
+                progress.event("waiting", note=note)
                 waits = True
             if progress.stop.is_set():
                 raise Cancelled from None

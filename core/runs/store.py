@@ -14,8 +14,6 @@ process is started (core.runs.jobs).
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -188,19 +186,15 @@ class Store:
         os.replace(self.folder(run) / "output.part", path)
         return path
 
+    def lock(self, run: str) -> FileLock:
+        """Held by the one process that works on a run."""
+        return FileLock(self.folder(run) / "lock")
+
     def delete(self, run: str) -> None:
         """Delete a run that is not running."""
-        with self.locked(run, wait=False):
-            shutil.rmtree(self.folder(run))
-
-    @contextmanager
-    def locked(self, run: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold a run, so that two processes never work on the same one."""
-        folder = self.folder(run)
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / "lock", timeout=-1 if wait else 0):
-                yield
+            with self.lock(run).acquire(timeout=0):
+                shutil.rmtree(self.folder(run))
         except Timeout as error:
             raise UserError(f"{run} is running. Cancel it first.") from error
 

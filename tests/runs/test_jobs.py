@@ -1,0 +1,65 @@
+import os
+import signal
+import time
+
+import pytest
+from filelock import FileLock
+
+from core.runs import jobs
+from core.runs.specs import EditSpec
+
+PATIENCE = 60  # seconds; a busy machine starts processes slowly
+
+
+def wait_for(store, run, *states):
+    deadline = time.monotonic() + PATIENCE
+    while (state := store.state(run)) not in states:
+        assert time.monotonic() < deadline, f"{run} is {state}\n{store.log(run)}"
+        time.sleep(0.05)
+    return state
+
+
+@pytest.fixture
+def held_run(store, edit_spec):
+    """A job that waits, because this process holds its run's lock."""
+    folder = store.folder(store.run_id(edit_spec))
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        yield jobs.start(store, edit_spec)
+
+
+def test_a_job_finishes_as_a_process_of_its_own(store, edit_spec):
+    run = jobs.start(store, edit_spec)
+    assert wait_for(store, run, "finished", "failed") == "finished"
+    assert {event["pid"] for event in store.events(run)} != {os.getpid()}
+
+
+def test_a_job_that_fails_says_why(store, edit_spec):
+    recipe = {"kind": "where", "column": "nowhere", "values": ["x"]}
+    spec = EditSpec(pairs=edit_spec.pairs, edits=[{"action": "flip", "recipe": recipe}])
+    run = jobs.start(store, spec)
+    assert wait_for(store, run, "finished", "failed") == "failed"
+    assert "nowhere" in store.info(run).error
+
+
+def test_starting_a_job_twice_starts_one(store, edit_spec, held_run):
+    assert jobs.start(store, edit_spec) == held_run
+    assert [event["event"] for event in store.events(held_run)].count("queued") == 1
+
+
+def test_cancelling_a_job_frees_it_in_ten_seconds(store, held_run):
+    began = time.monotonic()
+    jobs.cancel(store, held_run)
+    assert time.monotonic() - began < 10
+    assert store.state(held_run) == "cancelled"
+
+
+def test_a_killed_job_is_failed_and_can_be_started_again(store, edit_spec):
+    folder = store.folder(store.run_id(edit_spec))
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        run = jobs.start(store, edit_spec)
+        os.kill(store.events(run)[-1]["pid"], signal.SIGKILL)
+        assert wait_for(store, run, "failed") == "failed"
+    assert jobs.start(store, edit_spec) == run
+    assert wait_for(store, run, "finished", "failed") == "finished"
