@@ -164,9 +164,9 @@ def evaluate(store: Store, project: Project, model: str, column: int, rng) -> st
     )
 
 
-def intervene(store: Store, project: Project, rank: str, rng, seeds=(0, 1)) -> list:
+def intervene(store: Store, project: Project, rank: str, rng, seeds=(0, 1), why="top") -> list:
     """A finished edited arm and its control; returns the arms."""
-    edit = Edit(action="flip", recipe=TopK(rank=rank, k=N_PLANTED), why="top of the ranking")
+    edit = Edit(action="flip", recipe=TopK(rank=rank, k=N_PLANTED), why=why)
     arms = edited_and_control(project, store, [edit], seeds=seeds)
     for arm in arms:
         column = 3 if arm.name == "edited" else 2

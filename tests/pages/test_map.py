@@ -1,0 +1,76 @@
+"""Map: a region or a choice by name becomes a recipe, with the pairs behind it."""
+
+import pytest
+
+from core.runs.catalog import Catalog
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+SQUARE = {"x": (4.0, 8.0, 8.0, 4.0), "y": (4.0, 4.0, 8.0, 8.0)}  # around the planted pairs
+
+
+def draw(app, run: str, polygon=SQUARE):
+    """What the chart's callback leaves behind after a lasso."""
+    app.session_state["region"] = {"discover": run, **polygon}
+    return app.run()
+
+
+def test_without_a_map_the_step_is_offered(open_page, project):
+    app = open_page("map")
+    assert "There is no map yet" in app.info[0].value
+    assert app.button[0].label == "Draw the map"
+
+
+def test_a_failed_map_says_why(open_page, project, store):
+    generated, indexed = store.run_id(project.generate()), store.run_id(project.index())
+    workspaces.begin(
+        store, project.discover(generated, indexed), "failed", error="fewer pairs than neighbors"
+    )
+    assert "fewer pairs than neighbors" in said(open_page("map"))
+
+
+def test_a_region_selects_the_pairs_inside_it(open_page, investigated):
+    app = draw(open_page("map"), investigated["discover"])
+    assert [metric.value for metric in app.metric[:2]] == ["40", "10.0%"]
+    assert "inside a region of the map" in said(app)
+
+
+def test_clusters_sources_and_words_narrow_the_region(open_page, investigated):
+    app = draw(open_page("map"), investigated["discover"])
+    app.multiselect("source").set_value(["chat"]).run()
+    assert "No pair satisfies all of these" in app.warning[0].value
+
+
+def test_a_selection_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
+    app = draw(open_page("map"), investigated["discover"])
+    app.selectbox("action-map").set_value("remove").run()
+    app.button("add-map").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert (entry.edit.action, entry.edit.recipe.kind) == ("remove", "in_polygon")
+    assert entry.edit.recipe.x == SQUARE["x"]
+
+
+def test_a_region_can_be_cleared(open_page, investigated):
+    app = draw(open_page("map"), investigated["discover"])
+    app.button("clear-region").click().run()
+    assert "Nothing is selected" in said(app)
+
+
+def test_a_link_restores_the_clusters(open_page, investigated):
+    app = open_page("map", cluster="1")
+    assert app.multiselect("cluster").value == [1]
+    assert app.metric[0].value == "40"
+
+
+@pytest.mark.parametrize("by", ["cluster", "source", "gated similarity to compliance"])
+def test_the_map_can_be_colored(open_page, investigated, by):
+    app = open_page("map", color=by)
+    assert not app.exception
+    assert app.segmented_control("color").value == by
+
+
+def test_scores_of_the_selection_stand_next_to_all(open_page, investigated):
+    app = open_page("map", cluster="1")
+    (scores,) = [frame.value for frame in app.dataframe if "mean of selection" in frame.value]
+    gated = scores[scores["score"] == "gated"].iloc[0]
+    assert gated["mean of selection"] > 0.5 > 0.1 > gated["mean of all pairs"]

@@ -1,0 +1,83 @@
+"""Results: before and after with intervals and seeds, and what it cost."""
+
+import pandas as pd
+import pytest
+
+from core.intervention.arms import edited_and_control
+from core.intervention.recipes import Edit, TopK
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+
+@pytest.fixture
+def three_seeds(store, project, investigated, rng):
+    rank = investigated["rank compliance"]
+    return workspaces.intervene(store, project, rank, rng, seeds=(0, 1, 2))
+
+
+def test_before_any_retraining_it_says_what_to_do(open_page, investigated):
+    assert "Nothing was retrained yet" in open_page("results").info[0].value
+
+
+def test_every_arm_shows_rate_interval_and_n(open_page, three_seeds):
+    told = said(open_page("results"))
+    assert "policy: 55.0% [52.0%, 58.0%], n = 240" in told
+    assert "edited: 8.0% [8.0%, 8.0%], 3 seeds, n = 720" in told
+    assert "random control: 50.0%" in told
+
+
+def test_edited_is_compared_with_the_control_over_seeds(open_page, three_seeds):
+    assert "Edited minus control: -42.0 points" in said(open_page("results"))
+
+
+def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):
+    rank = investigated["rank compliance"]
+    workspaces.intervene(store, project, rank, rng, seeds=(0, 1))
+    told = said(open_page("results"))
+    assert "An interval needs 3 seeds" in told
+
+
+def test_nothing_worse_is_said_to_be_so(open_page, three_seeds):
+    assert "No behavior moved the wrong way" in said(open_page("results"))
+
+
+def test_a_wanted_behavior_that_fell_is_listed_as_worse(open_page, three_seeds, store):
+    for evaluation in three_seeds[0].evaluations:
+        path = store.output(store.run_id(evaluation)) / "rates.parquet"
+        rates = pd.read_parquet(path)
+        rates.loc[rates["behavior"] == "helpfulness", "rate"] = 0.7
+        rates.to_parquet(path)
+    worse = next(f.value for f in open_page("results").dataframe if "edited" in f.value)
+    assert list(worse["behavior"]) == ["helpfulness"]
+    assert worse["change"].iloc[0] == "-29.0%"
+
+
+def test_curves_show_while_a_training_runs(open_page, store, project, investigated):
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=40))
+    (edited, _) = edited_and_control(project, store, [edit], seeds=(0,))
+    workspaces.finish(store, edited.edit, summary={"n_pairs": 400, "n_removed": 0, "n_flipped": 40})
+    workspaces.begin(store, edited.trainings[0], "running")
+    app = open_page("results")
+    assert "edited, seed 0: running · 3 of 10" in said(app)
+    assert not app.exception
+
+
+def test_a_failed_training_says_why(open_page, store, project, investigated):
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=40))
+    (edited, _) = edited_and_control(project, store, [edit], seeds=(0,))
+    workspaces.begin(store, edited.edit, "failed", error="no pairs left")
+    workspaces.begin(store, edited.trainings[0], "failed", error="NaN loss at step 3")
+    told = said(open_page("results"))
+    assert "NaN loss at step 3" in told
+    assert "The edit is failed" in told
+
+
+def test_completions_of_two_models_stand_side_by_side(open_page, three_seeds):
+    app = open_page("results")
+    choices = {box.label: box.value for box in app.selectbox}
+    assert (choices["Left"], choices["Right"]) == ("policy", "edited, seed 2")
+    assert any("policy: " in caption.value for caption in app.caption)
+
+
+def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):
+    assert "400 pairs: 0 removed, 40 flipped" in said(open_page("results"))
