@@ -25,7 +25,8 @@ DOSE = {"remove": 1, "flip": 2, "keep": 0}  # in removed pairs
 def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFrame:
     """`uid, action, why`, one row per pair that an edit touches, in the pairs' order.
 
-    Raises `UserError` where one pair is both removed and flipped, or where nothing is touched.
+    Raises `UserError` where one pair is both removed and flipped, and where nothing is
+    touched or nothing left.
     """
     masks = [select(edit.recipe, pairs, store) for edit in edits]
     actions = np.full(len(pairs), "", dtype=object)
@@ -36,6 +37,8 @@ def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFra
     actions[removed], actions[flipped], actions[kept] = "remove", "flip", "keep"
     if edits and not (removed | flipped).any():
         raise UserError("the edit touches no pair: its recipes select none, or all are kept.")
+    if removed.all():
+        raise UserError("the edit leaves no pairs to train on. Remove fewer.")
     reasons = np.full(len(pairs), "", dtype=object)
     for edit, mask in zip(edits, masks, strict=True):
         own = mask & (actions == edit.action)
@@ -56,10 +59,7 @@ def apply(pairs: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
         arm[chosen] = both[chosen].where(~flips, both[rejected]).astype(arm[chosen].dtype)
         arm[rejected] = both[rejected].where(~flips, both[chosen]).astype(arm[rejected].dtype)
     arm["flipped"] = arm["flipped"].astype(bool) ^ flips
-    arm = arm[(action != "remove").to_numpy(dtype=bool)].reset_index(drop=True)
-    if arm.empty:
-        raise UserError("the edit leaves no pairs to train on. Remove fewer.")
-    return arm
+    return arm[(action != "remove").to_numpy(dtype=bool)].reset_index(drop=True)
 
 
 def random_control(pairs: pd.DataFrame, actions: pd.DataFrame, seed: int) -> pd.DataFrame:

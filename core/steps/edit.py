@@ -1,7 +1,4 @@
-"""The edit step: the pairs of one arm, and what was done to which pair, and why.
-
-`dry_run` says the same without writing anything, for people to look at first.
-"""
+"""The edit step: the pairs of one arm, and what was done to which pair, and why."""
 
 import json
 from pathlib import Path
@@ -33,14 +30,6 @@ def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> No
     actions.to_parquet(output / "actions.parquet", index=False)
     write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     progress(2, 2, "edited")
-
-
-def dry_run(spec: EditSpec, store: Store) -> dict[str, Any]:
-    """What `summary.json` of the run would say. Raises `UserError` as the run would."""
-    pairs = read_pairs(store.pairs(spec.pairs)).pairs
-    actions, summary = _actions(spec, pairs, store)
-    apply(pairs, actions)
-    return summary
 
 
 def _actions(

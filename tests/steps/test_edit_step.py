@@ -1,4 +1,4 @@
-"""The edit step, from files to files; the dry run says the same."""
+"""The edit step, from files to files."""
 
 import json
 
@@ -10,7 +10,6 @@ from core.intervention.recipes import Edit, Where
 from core.runs.execution import execute
 from core.runs.specs import EditSpec
 from core.runs.store import Store
-from core.steps.edit import dry_run
 
 
 @pytest.fixture
@@ -43,12 +42,6 @@ def test_an_edited_arm_and_its_control_have_the_same_sizes(store, spec):
     assert edited["n_flipped"] == matched["n_flipped"] == 2
     assert edited["per_source"] == matched["per_source"]
     assert (edited["control"], matched["control"]) == (None, 0)
-
-
-def test_a_dry_run_says_what_the_run_says_and_writes_nothing(store, spec):
-    before = dry_run(spec, store)
-    assert not store.runs.exists()
-    assert before == json.loads((store.output(execute(spec, store)) / "summary.json").read_text())
 
 
 def test_editing_an_edit_undoes_a_flip(store, spec):
