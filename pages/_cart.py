@@ -13,11 +13,11 @@ from core.runs.catalog import Catalog
 from core.runs.labels import Entry
 from pages import _loaders, _recipes, _text
 
-ACTIONS: dict[Action, str] = {
-    "flip": "flip (swap chosen and rejected)",
-    "remove": "remove",
-    "keep": "keep (protect from the other edits)",
-}
+ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
+ACTIONS_HELP = (
+    "flip: swap chosen and rejected, twice the dose of removing · remove: leave out of training · "
+    "keep: protect from the other entries"
+)
 
 
 def catalog() -> Catalog:
@@ -58,9 +58,7 @@ def show() -> None:
 def offer(recipe: Recipe, *, count: int, key: str, why: str = "") -> None:
     """Choose what is done to the pairs of a recipe, and put it into the cart."""
     left, right = st.columns([2, 3], vertical_alignment="bottom")
-    action = left.selectbox(
-        "Action", list(ACTIONS), format_func=ACTIONS.__getitem__, key=f"action-{key}"
-    )
+    action = left.selectbox("Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP)
     label = f"Add {count:,} pairs to the edit cart"
     if right.button(label, key=f"add-{key}", type="primary", disabled=not count):
         catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())

@@ -12,7 +12,8 @@ import unicodedata
 import pandas as pd
 import streamlit as st
 
-ALIKE = 0.3  # below this share of common words a diff only distracts
+ALIKE = 0.5  # below this share of common words a diff only distracts
+TOO_MANY = 4_000  # words; a diff of more takes seconds
 LONG = 20_000  # characters; the rest is cut, and said to be
 BOX = (
     "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;max-height:22rem;"
@@ -52,9 +53,9 @@ def box(name: str, text: str) -> None:
 def diff(left: str, right: str) -> tuple[str, str]:
     """Both texts as escaped HTML, differing words marked; unmarked where little is in common."""
     words = [re.findall(r"\s+|\w+|[^\w\s]", visible(text)) for text in (left, right)]
-    matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
-    if max(map(len, words)) > 4_000 or matcher.ratio() < ALIKE:
+    if max(map(len, words)) > TOO_MANY or _likeness(*words) < ALIKE:
         return html.escape(visible(left)), html.escape(visible(right))
+    matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
     parts: tuple[list[str], list[str]] = ([], [])
     for kind, a, b, c, d in matcher.get_opcodes():
         for side, (start, end) in enumerate(((a, b), (c, d))):
@@ -75,6 +76,12 @@ def short(text: object, length: int = 90) -> str:
     """The beginning of a text in one line, for a table."""
     line = " ".join(visible(str(text)[: 2 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _likeness(left: list[str], right: list[str]) -> float:
+    """Share of words, spaces aside, that two texts have in common and in order."""
+    words = [[word for word in text if not word.isspace()] for text in (left, right)]
+    return difflib.SequenceMatcher(None, *words, autojunk=False).ratio()
 
 
 def _stand_in(letter: str) -> str:

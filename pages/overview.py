@@ -8,7 +8,7 @@ from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
 from pages import _jobs, _loaders, _plan, _rates
 
-CARDS = 4  # in a row
+CARDS = 3  # in a row
 
 st.title("What did preference training change?")
 st.caption(
@@ -80,7 +80,7 @@ def show_plan() -> None:
         }
         for step in plan
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
     startable = [
         step
         for step in plan
@@ -105,7 +105,8 @@ def show_start(startable: list[_plan.Step]) -> None:
     """Queue what is missing; every run waits for its inputs."""
     names = ", ".join(step.name for step in startable)
     st.text(f"Next: {names}.")
-    if st.button(f"Start {len(startable)} step(s)", type="primary", key="start-all"):
+    steps = "1 step" if len(startable) == 1 else f"{len(startable)} steps"
+    if st.button(f"Start {steps}", type="primary", key="start-all"):
         for step in startable:
             jobs.start(_loaders.store(), step.spec)
         st.rerun()
