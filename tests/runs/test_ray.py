@@ -1,0 +1,79 @@
+"""Ray actors end in the same bytes as this process, also when one is killed."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from core.attribution.index import checksum, read_manifest
+from core.attribution.shards import ShardReader, Task, open_tasks
+from core.errors import UserError
+from core.runs.executors import Inline, Ray
+from tests.attribution.test_index import plan, random_pairs
+from tests.tiny_models import save_tiny_model
+
+ray = pytest.importorskip("ray", reason="the ray extra is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class DiesOnce:
+    """A reader whose process is killed in the middle of the index, once."""
+
+    def __init__(self, folder: Path, model: Path, mark: Path) -> None:
+        self.reader, self.mark = ShardReader(folder, model, 1), mark
+
+    def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
+        if task.shard.name == "00003" and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.reader(task, tick)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    # child processes must find `tests` and `core` whatever the folder they start in
+    root = str(Path(__file__).parents[2])
+    environment = {"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}}
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """A model, and the checksum of the index that this process makes with it."""
+    monkeypatch.setattr("core.attribution.plan.SHARD_TOKENS", (100, 1000))
+    model = save_tiny_model(tmp_path / "model")
+    plan(random_pairs(), tmp_path / "inline")
+    run(Inline(), partial(ShardReader, tmp_path / "inline", model, 1), tmp_path / "inline")
+    return model, checksum(tmp_path / "inline")
+
+
+def run(executor: Inline | Ray, make: Callable, folder: Path) -> int:
+    tasks = open_tasks(folder, read_manifest(folder))
+    return sum(executor(make, tasks, lambda _: None))
+
+
+def test_two_actors_end_in_the_same_bytes(expected: tuple[Path, str], tmp_path: Path) -> None:
+    model, bytes_inline = expected
+    folder = tmp_path / "ray"
+    plan(random_pairs(), folder)
+    assert run(Ray(2), partial(ShardReader, folder, model, 1), folder) == 40
+    assert checksum(folder) == bytes_inline
+
+
+def test_a_killed_actor_costs_nothing(expected: tuple[Path, str], tmp_path: Path) -> None:
+    model, bytes_inline = expected
+    folder, mark = tmp_path / "ray", tmp_path / "died"
+    plan(random_pairs(), folder)
+    assert run(Ray(2), partial(DiesOnce, folder, model, mark), folder) == 40
+    assert mark.exists()
+    assert checksum(folder) == bytes_inline
+
+
+def test_more_actors_than_the_cluster_can_feed_are_refused_at_once() -> None:
+    with pytest.raises(UserError, match="needs 6 logical CPUs"):
+        list(Ray(4)(ShardReader, [1], lambda _: None))
