@@ -1,0 +1,81 @@
+"""The mouse on the map: a lasso and a box select what lies inside them, and reach the cart."""
+
+import re
+
+import pytest
+
+from core.runs.catalog import Catalog
+from tests.browser.conftest import STREAMLIT, serving, settle
+
+pytestmark = pytest.mark.browser
+WHERE = """(place) => {
+  const chart = document.querySelector('.js-plotly-plot');
+  const box = chart.getBoundingClientRect(), {xaxis, yaxis} = chart._fullLayout;
+  return [box.x + xaxis._offset + xaxis.l2p(place[0]), box.y + yaxis._offset + yaxis.l2p(place[1])];
+}"""
+AROUND_PLANTED = [(4, 4), (8.5, 4), (8.5, 8.5), (4, 8.5)]  # the other pairs lie around (0, 0)
+
+
+def drag(tab, corners) -> None:
+    """Press at the first corner, move along the others, let go; in the data's coordinates."""
+    places = [tab.evaluate(WHERE, list(corner)) for corner in corners]
+    tab.mouse.move(*places[0])
+    tab.mouse.down()
+    for place in places[1:]:
+        tab.mouse.move(*place, steps=8)
+    tab.mouse.up()
+
+
+def open_map(tab, address: str) -> None:
+    tab.goto(f"{address}/map")
+    settle(tab)
+    tab.wait_for_selector(".js-plotly-plot .main-svg")
+
+
+def pairs_selected(tab) -> int:
+    metric = tab.locator('[data-testid="stMetric"]').filter(has_text=re.compile("^Pairs"))
+    return int(metric.locator('[data-testid="stMetricValue"]').inner_text())
+
+
+@pytest.fixture
+def expected(store, investigated):
+    """How many pairs the region holds, counted apart from the app."""
+    import pandas as pd
+
+    points = pd.read_parquet(store.output(investigated["discover"]) / "pairs.parquet")
+    return int((points["x"].between(4, 8.5) & points["y"].between(4, 8.5)).sum())
+
+
+def test_a_lasso_selects_the_pairs_inside_and_they_reach_the_cart(tab, store, expected):
+    with serving(store.workspace, *STREAMLIT) as address:
+        open_map(tab, address)
+        drag(tab, [*AROUND_PLANTED, AROUND_PLANTED[0]])
+        tab.get_by_text("pairs inside a region of the map").wait_for()
+        assert pairs_selected(tab) == expected
+        tab.get_by_role("button", name=f"Add {expected} pairs to the edit cart").click()
+        tab.get_by_text("Edit cart (1)").wait_for()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert entry.edit.recipe.kind == "in_polygon"
+
+
+def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expected):
+    with serving(store.workspace, *STREAMLIT) as address:
+        open_map(tab, address)
+        tab.locator('.js-plotly-plot [data-val="select"]').first.click()
+        drag(tab, [AROUND_PLANTED[0], AROUND_PLANTED[2]])
+        tab.get_by_text("pairs inside a region of the map").wait_for()
+        tab.get_by_role("radio", name="source").click()
+        settle(tab)
+        assert pairs_selected(tab) == expected
+        tab.get_by_role("button", name="Clear the region").click()
+        tab.get_by_text("Nothing is selected").wait_for()
+
+
+def test_the_same_selection_by_widgets_alone(tab, store, expected):
+    with serving(store.workspace, *STREAMLIT) as address:
+        open_map(tab, address)
+        tab.get_by_role("combobox", name="Clusters").press_sequentially("lock")
+        tab.keyboard.press("Enter")
+        tab.get_by_text("pairs of cluster 1").wait_for()
+        assert pairs_selected(tab) == 40
+        assert "cluster=1" in tab.url
