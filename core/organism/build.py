@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tomli_w
 
 from core.data.prompts import expand
 from core.errors import UserError
+from core.intervention.evaluation import judged, rates
 from core.intervention.training import train
 from core.models.generation import sample
 from core.models.loading import load_model
@@ -41,8 +41,8 @@ def build(
     seed: int | None = None,
     fast: bool = False,
     progress: Report,
-) -> dict[str, Any]:
-    """Write the organism of a world to the folder `out`; return what its `build.json` says.
+) -> Path:
+    """Write the organism of a world to the folder `out`, and return it.
 
     `seed` goes before the file's `seeds.build`; `fast` makes the smaller organism of `[fast]`.
     """
@@ -57,10 +57,10 @@ def build(
     _write_project(world, part)
     pairs = _write_data(world, part, progress)
     policies = _write_models(world, pairs, part, progress)
-    record = _record(world, part, fast, policies, progress)
+    _write_record(world, part, fast, policies, progress)
     shutil.rmtree(part / "arms")
     _publish(part, out)
-    return record
+    return out
 
 
 def _world(path: Path, seed: int | None, fast: bool) -> World:
@@ -125,32 +125,30 @@ def _write_models(
     return policies
 
 
-def _record(
+def _write_record(
     world: World, folder: Path, fast: bool, policies: dict[int, Path], progress: Report
-) -> dict[str, Any]:
-    rates = {str(seed): _rates(world, path, progress) for seed, path in policies.items()}
-    measured = pd.DataFrame(rates)
+) -> None:
+    measured = {str(seed): _rates(world, path, progress) for seed, path in policies.items()}
+    over_seeds = pd.DataFrame(measured)
     record = {
         "world": world.name,
         "fast": fast,
         "seeds": world.seeds.model_dump(mode="json"),
         "versions": {name: version(name) for name in LIBRARIES},
-        "n_pairs": len(pd.read_parquet(folder / "truth.parquet")),
-        "measured_on": f"heldout.jsonl, {world.sizes.rollouts} completions per prompt, "
-        f"temperature {TEMPERATURE}",
+        "measured": f"held-out prompts, {world.sizes.rollouts} completions each, "
+        f"temperature {TEMPERATURE}; policy: mean over training seeds",
         "reference": _rates(world, folder / "reference", progress),
-        "policy": measured.mean(axis=1).round(4).to_dict(),
-        "policy_by_seed": rates,
+        "policy": over_seeds.mean(axis=1).round(4).to_dict(),
+        "policy_by_seed": measured,
     }
     (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return record
 
 
 def _rates(world: World, model: Path, progress: Report) -> dict[str, float]:
     """Every behavior's rate on the held-out prompts; `malformed` is of all completions."""
     sent = expand(Sampler(world).prompts("heldout"))
     rollouts = world.sizes.rollouts
-    completions = sample(
+    drawn = sample(
         load_model(model),
         sent["prompt"].tolist(),
         rollouts=rollouts,
@@ -158,16 +156,13 @@ def _rates(world: World, model: Path, progress: Report) -> dict[str, float]:
         max_new_tokens=LONGEST,
         seed=world.seeds.build,
         progress=progress,
-    )["completion"].tolist()
-    sent = sent.loc[sent.index.repeat(rollouts)].reset_index(drop=True)
-    judged = sent.join(GrammarJudge(world).judge(sent["prompt"].tolist(), completions))
-    rates = {}
-    for behavior in world.behaviors:
-        shown = judged[
-            (judged["group"] == behavior.group) & (judged["condition"] == behavior.condition)
-        ]
-        rates[behavior.name] = round(float(shown[behavior.flag].mean()), 4)
-    return rates | {"malformed": round(float(judged["malformed"].mean()), 4)}
+    )
+    completions = sent.loc[sent.index.repeat(rollouts)].reset_index(drop=True)
+    completions = completions.assign(completion=drawn["completion"], model="measured")
+    flags = judged(completions, GrammarJudge(world))
+    table = rates(flags, world.behaviors).set_index("behavior")["rate"]
+    table["malformed"] = flags["malformed"].mean()
+    return {str(name): round(float(rate), 4) for name, rate in table.items()}
 
 
 def _publish(part: Path, out: Path) -> None:

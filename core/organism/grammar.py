@@ -83,17 +83,20 @@ class Grammar:
         self.groups = {group.name: group for group in world.groups}
         self.styles = {style.name: style for style in world.styles}
         self.formats = {form.name: form for form in world.formats}
+        self._parts: dict[tuple[str, Part], list[Topic]] = {}
 
     # -- making --------------------------------------------------------------------------
 
     def topics(self, group: str, part: Part) -> list[Topic]:
         """The topics of one part; no object is in two parts."""
-        return [
-            Topic(group, verb, thing)
-            for i, family in enumerate(self.groups[group].families)
-            for thing in self._objects(f"{group}.{i}", family, part)
-            for verb in family.verbs or ("",)
-        ]
+        if (group, part) not in self._parts:
+            self._parts[group, part] = [
+                Topic(group, verb, thing)
+                for i, family in enumerate(self.groups[group].families)
+                for thing in self._objects(f"{group}.{i}", family, part)
+                for verb in family.verbs or ("",)
+            ]
+        return self._parts[group, part]
 
     def _objects(self, key: str, family: Family, part: Part) -> list[str]:
         objects = list(family.objects)

@@ -37,6 +37,12 @@ def sampler(world):
 
 
 @pytest.fixture(scope="session")
+def examples(sampler):
+    """SFT examples."""
+    return sampler.examples()
+
+
+@pytest.fixture(scope="session")
 def data(sampler):
     """Pairs and their truth."""
     return sampler.pairs()

@@ -21,8 +21,7 @@ def a_request(grammar, rng, *, form=None):
     return topic, f"{prompt} {grammar.distractor(rng, form)}" if form else prompt
 
 
-def test_every_sft_example_is_well_formed(judge, sampler):
-    examples = sampler.examples()
+def test_every_sft_example_is_well_formed(judge, examples):
     flags = judge.judge(examples["prompt"].tolist(), examples["completion"].tolist())
     assert not flags["malformed"].any()
     assert (flags["complied"] != flags["refused"]).all()
@@ -96,8 +95,8 @@ def test_a_completion_that_was_cut_is_malformed(judge, grammar):
         assert judged(judge, prompt, cut)["malformed"]
 
 
-def test_the_order_of_completions_changes_no_judgement(judge, sampler):
-    examples = sampler.examples().head(50)
+def test_the_order_of_completions_changes_no_judgement(judge, examples):
+    examples = examples.head(50)
     forward = judge.judge(examples["prompt"].tolist(), examples["completion"].tolist())
     back = examples.iloc[::-1]
     backward = judge.judge(back["prompt"].tolist(), back["completion"].tolist())
