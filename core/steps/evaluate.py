@@ -11,6 +11,7 @@ import torch
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation import judged, rates
 from core.intervention.judges import load_judge
+from core.intervention.leaks import refuse_leaks
 from core.models.loading import load_model
 from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress
@@ -23,6 +24,7 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
     sent = expand(read_prompts(spec.prompts))
+    refuse_leaks(spec, sent, store)
     loaded = load_model(store.model(spec.model))
     with _steered(loaded.model, spec, store):
         completions = completions_of(loaded, sent, spec, progress).assign(model="evaluated")

@@ -9,8 +9,9 @@ import pytest
 from core.data.behaviors import Behavior
 from core.data.pairs import write_pairs
 from core.errors import UserError
+from core.intervention.recipes import Edit, TopK
 from core.runs.execution import execute
-from core.runs.specs import EvaluateSpec, GenerateSpec, TrainSpec
+from core.runs.specs import EditSpec, EvaluateSpec, GenerateSpec, RankSpec, TrainSpec
 from core.runs.store import Store
 from tests.tiny_models import save_tiny_model
 
@@ -95,12 +96,16 @@ def test_evaluate_samples_a_model_as_generate_does(store, generate, evaluate):
     assert measured["model"].tolist() == ["evaluated"]
 
 
-def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evaluate, tmp_path):
-    pairs = pd.DataFrame(
-        {"prompt": [f"w{i}" for i in range(8)], "chosen": "w1", "rejected": "w2", "source": "s"}
-    ).assign(uid=[str(i) for i in range(8)])
-    write_pairs(pairs, tmp_path / "pairs.parquet")
-    spec = TrainSpec(reference=reference, pairs=str(tmp_path / "pairs.parquet"), batch_size=4)
+@pytest.fixture
+def pairs(tmp_path):
+    made = {"prompt": [f"w{i}" for i in range(8)], "chosen": "w1", "rejected": "w2", "source": "s"}
+    path = tmp_path / "pairs.parquet"
+    write_pairs(pd.DataFrame(made).assign(uid=[str(i) for i in range(8)]), path)
+    return str(path)
+
+
+def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evaluate, pairs):
+    spec = TrainSpec(reference=reference, pairs=pairs, batch_size=4)
     run = execute(spec, store)
     assert sorted(path.name for path in store.output(run).iterdir()) == [
         *("log.jsonl", "model", "summary.json"),
@@ -109,13 +114,35 @@ def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evalua
 
 
 @pytest.fixture
-def ranked(store):
-    """A finished rank run, as far as steering reads it."""
-    run = "rank-0123456789abcdef"
+def ranked(store, generate, tmp_path):
+    """A finished rank run over prompts of its own, as far as edits and steering read it."""
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps(PROMPTS[0] | {"prompt": "w7 w8"}) + "\n")
+    return rank(store, generate.model_copy(update={"prompts": str(other)}))
+
+
+def rank(store, generate):
+    spec = RankSpec(
+        generate=execute(generate, store), index="index-0123456789abcdef", behavior=REFUSES
+    )
+    run = store.run_id(spec)
     output = store.folder(run) / "output"
     output.mkdir(parents=True)
+    store.write_record(run, {"step": "rank", "spec": spec.model_dump(mode="json")})
     np.savez(output / "vectors.npz", layer=1, pooled=np.ones(32, dtype=np.float32))
+    scores = pd.DataFrame({"uid": [str(i) for i in range(8)], "gated": np.arange(8.0)})
+    scores.to_parquet(output / "ranking.parquet")
     return run
+
+
+def test_a_model_is_not_measured_on_the_prompts_that_its_edit_was_chosen_by(
+    store, reference, evaluate, generate, pairs
+):
+    edit = Edit(action="flip", recipe=TopK(rank=rank(store, generate), k=2))
+    edited = execute(EditSpec(pairs=pairs, edits=(edit,)), store)
+    model = execute(TrainSpec(reference=reference, pairs=edited, batch_size=4), store)
+    with pytest.raises(UserError, match="3 of its 3 prompts also built the behavior"):
+        execute(evaluate.model_copy(update={"model": model}), store)
 
 
 def test_steering_by_zero_changes_nothing_and_by_more_changes_completions(store, evaluate, ranked):
