@@ -92,7 +92,7 @@ class DiscoverSpec(Spec):
     step: ClassVar[str] = "discover"
     generate: Run = Field(description="generate run that holds the completions")
     index: Run = Field(description="index run that holds the pairs' vectors")
-    layer: int | None = Field(None, ge=0, description="layer; none: the middle of the index")
+    layer: int | None = Field(None, ge=0, description="layer; none: three quarters up the index")
     gated: bool = Field(True, description="context gating of the matrix")
     neighbors: int = Field(15, ge=2, description="UMAP: neighbours per point")
     min_dist: float = Field(0.05, ge=0, le=1, description="UMAP: how tightly points may pack")

@@ -1,0 +1,67 @@
+"""Principal components, exact neighbours, and a map that keeps planted groups together."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from core.discovery import projection
+from core.discovery.projection import nearest_neighbors, principal_components, project
+
+KNOBS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
+
+
+def blobs(n_each=40, width=12, groups=3, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(scale=5, size=(groups, width))
+    points = np.concatenate([c + rng.normal(size=(n_each, width)) for c in centres])
+    return points.astype(np.float32), np.repeat(np.arange(groups), n_each)
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (8, 60)], ids=["tall", "wide"])
+def test_components_agree_with_scikit_learn_up_to_sign(shape):
+    points = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    ours, theirs = principal_components(points, 5), PCA(5).fit_transform(points)
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
+
+
+def test_neighbors_agree_with_scikit_learn_across_blocks(monkeypatch):
+    monkeypatch.setattr(projection, "BLOCK", 32)
+    points, _ = blobs()
+    indices, distances = nearest_neighbors(points, 6)
+    theirs, their_indices = NearestNeighbors(n_neighbors=6).fit(points).kneighbors(points)
+    np.testing.assert_allclose(distances, theirs, atol=1e-2)
+    assert (indices == their_indices).mean() > 0.99
+
+
+def test_a_point_is_its_own_first_neighbor_even_among_identical_ones():
+    indices, distances = nearest_neighbors(np.ones((20, 3), np.float32), 4)
+    assert indices[:, 0].tolist() == list(range(20))
+    assert not distances.any()
+
+
+def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():
+    points, group = blobs()
+    place = project(points, **KNOBS)
+    centres = np.array([place[group == g].mean(axis=0) for g in range(3)])
+    nearest = np.linalg.norm(place[:, None] - centres[None], axis=2).argmin(axis=1)
+    assert (nearest == group).all()
+    np.testing.assert_array_equal(project(points, **KNOBS), place)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_too_few_points_for_umap_still_get_places(n):
+    place = project(blobs()[0][:n], **KNOBS)
+    assert place.shape == (n, 2)
+    assert np.isfinite(place).all()
+
+
+def test_fewer_points_than_neighbors_are_laid_out():
+    place = project(blobs()[0][:9], neighbors=50, min_dist=0.05, seed=0)
+    assert place.shape == (9, 2)
+    assert np.isfinite(place).all()
+
+
+def test_identical_points_share_one_place():
+    place = project(np.ones((30, 4), np.float32), **KNOBS)
+    assert not np.ptp(place, axis=0).any()
