@@ -29,6 +29,7 @@ from core.attribution.index import (
     read_pair_list,
 )
 from core.data.tokens import encode_completions, encode_prompts
+from core.errors import UserError
 from core.runs.store import write_whole
 
 FIELDS = ("prompt", "chosen", "rejected")
@@ -149,12 +150,14 @@ def _adoptable(
     source: Path, wanted: Manifest, place: dict[str, int]
 ) -> Iterator[tuple[Shard, list[int]]]:
     """Shards of an earlier index that serve this one whole; their pairs leave `place`."""
-    theirs = read_manifest(source)
+    try:
+        theirs, contents = read_manifest(source), read_pair_list(source)["content"].tolist()
+    except UserError:  # made by another version, or damaged: there is nothing to adopt
+        return
     same = ("model_hash", "template_hash", "dtype", "d_model")
     if any(getattr(theirs, field) != getattr(wanted, field) for field in same):
         return
     shared = sorted(set(theirs.layers) & set(wanted.layers))
-    contents = read_pair_list(source)["content"].tolist()
     for shard in theirs.shards:
         keys = contents[shard.start : shard.stop]
         if shared and all(key in place for key in keys):

@@ -241,6 +241,23 @@ def test_vectors_of_another_model_are_never_adopted(
     assert sum(task.shard.stop - task.shard.start for task in tasks) == 40
 
 
+def test_a_damaged_earlier_index_is_not_adopted(model: Path, tmp_path: Path) -> None:
+    pairs = random_pairs()
+    made(pairs, tmp_path / "a", model)
+    array_path(tmp_path / "a", "00000", 1).write_bytes(b"not an array")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "manifest.json").write_text("{")
+    plan(pairs, tmp_path / "c", earlier=[tmp_path / "b", tmp_path / "a"])
+    tasks = open_tasks(tmp_path / "c", read_manifest(tmp_path / "c"))
+    assert [(task.shard.name, task.layers) for task in tasks] == [("00000", (1,))]
+
+
+def test_the_embeddings_alone_can_be_indexed(model: Path, tmp_path: Path) -> None:
+    alone = by_uid(made(random_pairs(6), tmp_path / "a", model, layers=(0,)), 0)
+    beside = by_uid(made(random_pairs(6), tmp_path / "b", model, layers=(0, 2)), 0)
+    assert all(np.array_equal(alone[uid], vector) for uid, vector in beside.items())
+
+
 @pytest.mark.parametrize("what", ["model", "template"])
 def test_an_index_of_another_model_or_template_is_refused(
     what: str, model: Path, tmp_path: Path
