@@ -1,6 +1,8 @@
 """Groups of points that lie densely together; the rest is noise, −1.
 
-HDBSCAN, whose only knob is the smallest group worth a name. Clusters are numbered from the
+HDBSCAN, whose only knob is the smallest group worth a name, finds islands on the map. Islands
+whose mean directions are less than 45° apart push the same prompts: they are one cluster (a
+behavior taught under several wordings makes several islands). Clusters are numbered from the
 largest, so that their numbers say something and do not depend on the order of the points. All
 noise and a single cluster are answers like any other.
 """
@@ -8,6 +10,9 @@ noise and a single cluster are answers like any other.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+
+PARALLEL = np.cos(np.pi / 4)  # mean cosine from which islands are one cluster
 
 Floats = NDArray[np.float32]
 
@@ -27,6 +32,19 @@ def find_clusters(points: Floats, min_size: int) -> tuple[NDArray[np.int64], Flo
     ).fit(points.astype(np.float64))
     strength = np.asarray(found.probabilities_, np.float32)
     return by_size(found.labels_), strength
+
+
+def merge_parallel(directions: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Join clusters by average linkage while the mean cosine of their means is `PARALLEL`.
+
+    `directions` are (point, feature), relative to points that belong to nothing.
+    """
+    n_clusters = labels.max(initial=-1) + 1
+    if n_clusters < 2:
+        return labels
+    means = np.array([directions[labels == c].mean(axis=0) for c in range(n_clusters)])
+    joined = fcluster(linkage(means, "average", "cosine"), 1 - PARALLEL, "distance")
+    return by_size(np.where(labels >= 0, joined[labels], -1))
 
 
 def by_size(labels: NDArray[np.integer]) -> NDArray[np.int64]:

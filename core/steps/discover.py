@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.attribution.index import VectorIndex
 from core.data.pairs import read_pairs
-from core.discovery.clusters import find_clusters, medoids
+from core.discovery.clusters import find_clusters, medoids, merge_parallel
 from core.discovery.labels import describe
 from core.discovery.matrix import Features, Matrix, build_matrix, pair_features
 from core.discovery.projection import principal_components, project
@@ -59,12 +59,15 @@ def map_pairs(matrix: Matrix, features: Features, spec: DiscoverSpec) -> pd.Data
     place = project(
         features.points, neighbors=spec.neighbors, min_dist=spec.min_dist, seed=spec.seed
     )
-    cluster = np.full(len(place), -1, np.int64)
+    island = np.full(len(place), -1, np.int64)
     strength = np.zeros(len(place), np.float32)
-    cluster[features.attributed], strength[features.attributed] = find_clusters(
+    island[features.attributed], strength[features.attributed] = find_clusters(
         place[features.attributed], spec.min_cluster_size
     )
+    cluster = merge_parallel(features.points, island)
     columns = _with_undefined(matrix.pair_defined, place, cluster, strength)
+    columns["island"] = np.full(len(matrix.uids), -1, np.int64)
+    columns["island"][matrix.pair_defined] = island
     return pd.DataFrame({"uid": matrix.uids} | columns)
 
 

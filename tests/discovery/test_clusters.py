@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.discovery.clusters import by_size, find_clusters, medoids
+from core.discovery.clusters import by_size, find_clusters, medoids, merge_parallel
 
 
 def group(centre, n, seed=0):
@@ -46,3 +46,15 @@ def test_numbers_go_by_size_and_noise_keeps_its_own():
 def test_the_medoid_is_the_member_nearest_to_the_mean():
     points = np.array([[0, 0], [1, 0], [2.2, 0], [50, 0], [1.1, 0]], np.float32)
     assert medoids(points, np.array([0, 0, 0, -1, -1])).to_dict() == {0: 1}
+
+
+def test_islands_in_one_direction_are_one_cluster_and_opposite_ones_are_not():
+    directions = np.array([[1, 0.1], [1, -0.1], [-1, 0], [0, 1], [5, 5]], np.float32)
+    merged = merge_parallel(directions, np.array([0, 1, 2, 3, -1]))
+    assert merged.tolist() == [0, 0, 1, 2, -1]
+
+
+@pytest.mark.parametrize("labels", [[-1, -1], [0, 0], [0, -1]])
+def test_nothing_is_merged_where_there_is_one_cluster_or_none(labels):
+    directions = np.ones((2, 2), np.float32)
+    assert merge_parallel(directions, np.array(labels)).tolist() == labels
