@@ -19,8 +19,8 @@ from core.models.packing import Prompted, can_pack, forward_packed
 from core.models.residual import recording
 
 GPU_BUDGET = 32768  # tokens in one forward pass
-CPU_STREAM = 196608  # numbers in the stream of one pass on a CPU: what stays in a core's cache
-CPU_BUDGET = (512, 2048)  # tokens, least and most
+CPU_STREAM = 3 << 18  # bytes of the stream of one pass on a CPU: what stays in a core's cache
+CPU_BUDGET = (512, 3072)  # tokens, least and most
 
 Floats = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ def segment_means(
         if 0 in item.lengths:
             raise ValueError(f"item {number}: a prompt or completion without tokens has no mean")
     on = next(model.parameters()).device.type
-    limit = budget or token_budget(on, model.config.hidden_size)
+    limit = budget or token_budget(on, model.config.hidden_size * model.dtype.itemsize)
     read = _read_packed if _packs(model) else _read_plain
     contexts, completions, done = [], [], 0
     with torch.inference_mode(), recording(model, layers) as streams:
@@ -64,12 +64,12 @@ def segment_means(
     return Means(_stack(contexts, model, layers), _stack(completions, model, layers))
 
 
-def token_budget(device_type: str, d_model: int) -> int:
+def token_budget(device_type: str, token_bytes: int) -> int:
     """Tokens in one forward pass. A rule and not a measurement, so that runs can be repeated."""
     if device_type != "cpu":
         return GPU_BUDGET
     least, most = CPU_BUDGET
-    return min(max(CPU_STREAM // d_model, least), most)
+    return min(max(CPU_STREAM // token_bytes, least), most)
 
 
 def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:

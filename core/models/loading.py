@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from transformers.utils import logging
 
 from core.errors import UserError
+from core.models.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
@@ -41,6 +42,8 @@ def load_model(
     the last hidden state is the residual stream at layer `blocks`.
     """
     place = pick_device(device)
+    if place.type == "cpu":
+        keep_freed_memory()
     kind = pick_dtype(dtype, place)
     with _explaining(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

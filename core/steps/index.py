@@ -70,6 +70,7 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
     """Whose vectors to compute; how many pairs and shards that is, planning will say."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     device = pick_device("auto")
+    dtype = pick_dtype(spec.dtype, device)
     return Manifest(
         model_hash=contents["model"],
         template_hash=template,
@@ -77,8 +78,8 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
         layers=_layers(spec, config.num_hidden_layers),
         d_model=config.hidden_size,
         max_length=min(spec.max_length, config.max_position_embeddings),
-        dtype=str(pick_dtype(spec.dtype, device)).removeprefix("torch."),
-        budget=token_budget(device.type, config.hidden_size),
+        dtype=str(dtype).removeprefix("torch."),
+        budget=token_budget(device.type, config.hidden_size * dtype.itemsize),
         n_pairs=0,
         n_skipped=0,
         shards=(),
