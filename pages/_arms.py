@@ -1,6 +1,6 @@
 """The runs of an intervention's arms: their cost beforehand, their progress, their cancellation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -16,7 +16,7 @@ STARTABLE = ("absent", "failed", "cancelled")
 def cost(arms: Sequence[Arm]) -> str:
     """How long training and measuring will take, from the runs that are finished here."""
     store = _loaders.store()
-    said, total = [], 0.0
+    said, total, unknown = [], 0.0, []
     for step, n in (
         ("train", sum(len(arm.trainings) for arm in arms)),
         ("evaluate", sum(len(arm.evaluations) for arm in arms)),
@@ -24,19 +24,18 @@ def cost(arms: Sequence[Arm]) -> str:
         known = [info.seconds for info in store.infos(step, "finished")]
         if known:
             total += n * sorted(known)[len(known) // 2]
+        else:
+            unknown.append(step)
         said.append(f"{n} × {step}")
     took = f"{total / 60:.0f} min" if total > 90 else f"{total:.0f} s"
-    guess = f"about {took} in all, by what such runs took here" if total else ""
-    return " + ".join(said) + (f": {guess}." if guess else ".")
+    if unknown:
+        return " + ".join(said) + f". How long is not known: no {unknown[0]} ran here yet."
+    return " + ".join(said) + f": about {took} in all, by what such runs took here."
 
 
 def watch(arms: Sequence[Arm]) -> None:
     """A table of all runs that follows them, and the log of what runs or failed."""
-    runs = {
-        _loaders.store().run_id(spec): f"{arm.name} · {_name(spec)}"
-        for arm in arms
-        for spec in arm.specs()
-    }
+    runs = {run: name for arm in arms for run, name in _named(arm)}
     infos = [_loaders.store().info(run) for run in runs]
     live = any(info.state in _jobs.ACTIVE for info in infos)
     every = _jobs.POLL_SECONDS if live else None
@@ -50,7 +49,11 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
         st.rerun()
     done = sum(info.state == "finished" for info in infos)
     st.progress(done / len(infos), text=f"{done} of {len(infos)} runs finished")
-    st.dataframe(pd.DataFrame([_row(info, runs[info.id]) for info in infos]), hide_index=True)
+    st.dataframe(
+        pd.DataFrame([_row(info, runs[info.id]) for info in infos]),
+        hide_index=True,
+        height="content",
+    )
     active = [info for info in infos if info.state in _jobs.ACTIVE]
     if active and st.button("Cancel all", key="cancel-all"):
         for info in active:
@@ -77,10 +80,14 @@ def _row(info: RunInfo, name: str) -> dict[str, object]:
     }
 
 
-def _name(spec: object) -> str:
-    seed = getattr(spec, "seed", None)
-    step = str(type(spec).step)  # type: ignore[attr-defined]
-    return f"{step}, seed {seed}" if step == "train" else step
+def _named(arm: Arm) -> Iterator[tuple[str, str]]:
+    """Every run of an arm with what it is, a seed's training before its evaluation."""
+    store = _loaders.store()
+    if arm.edit:
+        yield store.run_id(arm.edit), f"{arm.name} · edit"
+    for training, evaluation in zip(arm.trainings, arm.evaluations, strict=True):
+        yield store.run_id(training), f"{arm.name} · train, seed {training.seed}"
+        yield store.run_id(evaluation), f"{arm.name} · evaluate, seed {training.seed}"
 
 
 def _states(infos: Sequence[RunInfo]) -> list[str]:

@@ -148,7 +148,6 @@ def _path(outline: InPolygon) -> str:
 
 def _styled(made: go.Figure, height: int) -> go.Figure:
     hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
-    hidden |= {"showline": True, "mirror": True, "linecolor": _colors.GREY}
     made.update_xaxes(**hidden)
     made.update_yaxes(**hidden, scaleanchor=None)
     made.update_layout(

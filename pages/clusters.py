@@ -16,7 +16,8 @@ TERMS = """
 - **Size, share**: how many pairs, and which part of all pairs.
 - **Typical words**: words that tell this cluster's chosen (or rejected) completions from the
   others' (class-based TF-IDF).
-- **Mean similarity**: how far the cluster's pairs push, on average, over the prompts of the map.
+- **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
+  similarity to them.
 - A name in (parentheses) is a suggestion made of typical words. It stays one until somebody
   gives the cluster a name.
 - **Merge** makes clusters one; nothing is lost, and every change can be undone.
@@ -63,10 +64,13 @@ def listed() -> pd.DataFrame:
 
 
 def _words() -> pd.DataFrame:
-    kept = found[["cluster", "mean_similarity", "words_chosen", "words_rejected", "words_prompt"]]
+    pushed = found["top_group"] + ", " + found["top_condition"]
+    words = ["words_chosen", "words_rejected", "words_prompt"]
+    kept = found.assign(pushed=pushed)[["cluster", "pushed", "top_group_similarity", *words]]
     return kept.rename(
         columns={
-            "mean_similarity": "mean similarity",
+            "pushed": "pushes",
+            "top_group_similarity": "how far",
             "words_chosen": "chosen",
             "words_rejected": "rejected",
             "words_prompt": "prompt",
@@ -85,7 +89,7 @@ def choose(table: pd.DataFrame) -> int:
         column_config={
             "share": st.column_config.NumberColumn(format="%.1f %%"),
             "of it": st.column_config.NumberColumn(format="%.0f %%"),
-            "mean similarity": st.column_config.NumberColumn(format="%.3f"),
+            "how far": st.column_config.NumberColumn(format="%.3f"),
         },
     )
     ids = list(table["cluster"])

@@ -116,9 +116,11 @@ points, title = color_by()
 recipe = _cart.both(parts) if parts else None
 selected = _selection.pairs(project.pairs, recipe) if recipe else pairs.iloc[:0]
 inside = pd.Series(places.index.isin(selected.index) if recipe else True, index=places.index)
-left, right = st.columns([3, 2])
+lost = int(places["x"].isna().sum())
+nowhere = f"; {lost:,} have no place, because their vector is undefined" if lost else ""
+left, right = st.columns([3, 2], gap="large")
 with left:
-    st.caption(f"{len(places):,} pairs" + _map.drawn_note(len(places)))
+    st.caption(f"{len(places):,} pairs" + _map.drawn_note(len(places)) + nowhere)
     figure = _map.figure(points, inside=inside, outline=_map.region(run), title=title)
     _map.draw(figure, run)
 with right:

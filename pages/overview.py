@@ -6,7 +6,7 @@ import streamlit as st
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
-from pages import _jobs, _loaders, _plan, _rates
+from pages import _alarms, _jobs, _loaders, _plan, _rates
 
 CARDS = 3  # in a row
 
@@ -48,6 +48,14 @@ def show_changes(measured: pd.DataFrame) -> None:
         points = st.column_config.NumberColumn(format="%+.1f")
         st.dataframe(other, hide_index=True, column_config={"change, points": points})
     _rates.explain()
+
+
+def show_alarms(measured: pd.DataFrame) -> None:
+    """Clusters that push some prompts far, once there is a map."""
+    mapped = next(step for step in plan if step.name == "discover")
+    if _loaders.store().state(mapped.run) == "finished":
+        st.header("Worth a look")
+        _alarms.show(mapped.run, measured)
 
 
 def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
@@ -127,6 +135,7 @@ def show_next_page() -> None:
 generated = plan[0].run
 if _loaders.store().state(generated) == "finished":
     show_changes(_loaders.table(generated, "rates"))
+    show_alarms(_loaders.table(generated, "rates"))
 else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
 st.header("The investigation")

@@ -334,6 +334,9 @@ def discovery(rng) -> dict:
             "top_source": ["chat", "instructions"],
             "top_source_share": [1.0, 1.0],
             "medoid_uid": ["pair-200", "pair-005"],
+            "top_group": ["benign", "harmful"],
+            "top_condition": ["plain", "distractor"],
+            "top_group_similarity": [0.02, 0.55],
             "suggested_name": ["sure, here / then", "lock, pick / cannot"],
         }
     )
