@@ -1,5 +1,7 @@
 """Did retraining on the edited pairs make the behavior go away, and at what price?"""
 
+import shlex
+
 import streamlit as st
 
 from core.runs.specs import EditSpec
@@ -127,7 +129,13 @@ def show_export() -> None:
     third.download_button(
         "Recipe (JSON)", edits[chosen].model_dump_json(indent=2), "recipe.json", "application/json"
     )
-    _jobs.command(edits[chosen])
+    with st.expander("The same from the command line"):
+        words = ["pairtrace", "--workspace", str(store.workspace), "export", chosen]
+        st.text("A folder for Hugging Face datasets, with a card that says where it comes from:")
+        form = ["--out", "edited-pairs", "--format", "datasets"]
+        st.code(shlex.join([*words, *form]), language="bash", wrap_lines=True)
+        st.text("The edit itself:")
+        st.code(_jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
 
 
 with st.expander("What these words mean"):

@@ -1,0 +1,30 @@
+"""The edited pairs leave the browser whole."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.pages import workspaces
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(
+    ("button", "read"),
+    [
+        ("Pairs (Parquet)", pd.read_parquet),
+        ("Pairs (JSON lines)", lambda path: pd.read_json(path, lines=True)),
+    ],
+)
+def test_the_download_holds_the_edited_pairs(tab, store, project, investigated, button, read):
+    rng = np.random.default_rng(0)
+    arms = workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,))
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/results")
+        settle(tab)
+        with tab.expect_download() as downloading:
+            tab.get_by_role("button", name=button).click()
+        found = read(downloading.value.path())
+    edited = pd.read_parquet(store.output(store.run_id(arms[0].edit)) / "pairs.parquet")
+    pd.testing.assert_frame_equal(found, edited, check_dtype=False)
