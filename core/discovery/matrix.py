@@ -101,3 +101,11 @@ def all_differences(readings: Readings) -> BehaviorVectors:
     """Behavior vectors of every prompt and condition, whatever the completions show."""
     is_policy = readings.completions["model"].eq("policy").to_numpy(bool)
     return differences(readings, is_policy, ~is_policy)
+
+
+def prompt_features(matrix: Matrix, attributed: Flags) -> Floats:
+    """What places the defined prompts: the direction of each row over the attributed pairs."""
+    rows = matrix.defined[:, attributed]
+    lengths = norm(rows)[:, None]
+    directions: Floats = np.divide(rows, lengths, out=rows.copy(), where=lengths > 0)
+    return principal_components(directions)

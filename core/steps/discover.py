@@ -12,8 +12,8 @@ from core.attribution.index import VectorIndex
 from core.data.pairs import read_pairs
 from core.discovery.clusters import find_clusters, medoids, merge_parallel
 from core.discovery.labels import describe
-from core.discovery.matrix import Features, Matrix, build_matrix, pair_features
-from core.discovery.projection import principal_components, project
+from core.discovery.matrix import Features, Matrix, build_matrix, pair_features, prompt_features
+from core.discovery.projection import project
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec
 from core.runs.store import Store
@@ -21,6 +21,7 @@ from core.steps.rank import matching_index, read
 
 Floats = NDArray[np.float32]
 STAGES = 5
+FEWEST_PROMPTS = 4  # in a cluster of prompts
 
 
 def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -36,7 +37,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     features = pair_features(matrix)
     pairs = map_pairs(matrix, features, spec)
     progress(3, STAGES, f"map of {int(matrix.prompt_defined.sum())} prompts")
-    prompts = map_prompts(matrix, spec)
+    prompts = map_prompts(matrix, features, spec)
     progress(4, STAGES, "words of the clusters")
     texts = _texts(spec, store).loc[matrix.uids.tolist()]
     clusters = describe_clusters(matrix, features, pairs, texts)
@@ -71,11 +72,12 @@ def map_pairs(matrix: Matrix, features: Features, spec: DiscoverSpec) -> pd.Data
     return pd.DataFrame({"uid": matrix.uids} | columns)
 
 
-def map_prompts(matrix: Matrix, spec: DiscoverSpec) -> pd.DataFrame:
+def map_prompts(matrix: Matrix, features: Features, spec: DiscoverSpec) -> pd.DataFrame:
     """prompts.parquet: prompts that the same pairs push lie together."""
-    components = principal_components(matrix.defined)
-    place = project(components, neighbors=spec.neighbors, min_dist=spec.min_dist, seed=spec.seed)
-    cluster, strength = find_clusters(place, max(4, len(place) // 20))
+    points = prompt_features(matrix, features.attributed)
+    place = project(points, neighbors=spec.neighbors, min_dist=spec.min_dist, seed=spec.seed)
+    island, strength = find_clusters(place, max(FEWEST_PROMPTS, len(place) // 20))
+    cluster = merge_parallel(points, island)
     columns = _with_undefined(matrix.prompt_defined, place, cluster, strength)
     columns.pop("strength")
     return matrix.prompts[["prompt_id", "condition", "group"]].assign(**columns)

@@ -1,0 +1,62 @@
+"""Baselines that read words, not activations: TF-IDF and BM25 between completions and pairs.
+
+A behavior's query is the text of the policy's completions minus that of the reference's on the
+same prompts; a pair's document is its chosen minus its rejected text. TF-IDF: cosine of the two
+differences. BM25 (Robertson & Zaragoza 2009, eq. 3.15): how well the chosen text answers the words
+that the policy added, minus how well the rejected text does. Knows nothing of prompts or models.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+WORD = r"(?u)\b\w[\w']*\b"
+K1, B = 1.2, 0.75  # saturation of a word's count, and how far length is normalised
+
+Floats = NDArray[np.float64]
+
+
+def tfidf(
+    chosen: Sequence[str], rejected: Sequence[str], policy: Sequence[str], reference: Sequence[str]
+) -> Floats:
+    """cos(mean policy − mean reference, chosen − rejected) of TF-IDF vectors, (pair,); or NaN."""
+    counter = TfidfVectorizer(token_pattern=WORD).fit([*chosen, *rejected])
+    query = _mean(counter.transform(policy)) - _mean(counter.transform(reference))
+    difference = counter.transform(chosen) - counter.transform(rejected)
+    norms = np.sqrt(np.asarray(difference.multiply(difference).sum(axis=1)).ravel())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores: Floats = (difference @ query) / (norms * np.linalg.norm(query))
+    return scores
+
+
+def bm25(
+    chosen: Sequence[str], rejected: Sequence[str], policy: Sequence[str], reference: Sequence[str]
+) -> Floats:
+    """BM25 of chosen − BM25 of rejected for the words that the policy added, (pair,)."""
+    counter = CountVectorizer(token_pattern=WORD).fit([*chosen, *rejected])
+    counts = counter.transform([*chosen, *rejected])
+    added = _mean(counter.transform(policy)) - _mean(counter.transform(reference))
+    scores = _saturated(counts) @ (_idf(counts) * np.maximum(added, 0))
+    return scores[: len(chosen)] - scores[len(chosen) :]
+
+
+def _mean(rows: csr_matrix) -> Floats:
+    return np.asarray(rows.mean(axis=0), np.float64).ravel()
+
+
+def _idf(counts: csr_matrix) -> Floats:
+    """log(1 + (N − n + ½) / (n + ½)), n of N texts having the word, (word,)."""
+    having = np.asarray((counts > 0).sum(axis=0), np.float64).ravel()
+    return np.log1p((counts.shape[0] - having + 0.5) / (having + 0.5))
+
+
+def _saturated(counts: csr_matrix) -> csr_matrix:
+    """tf (k1 + 1) / (tf + k1 (1 − b + b · length / mean length)), (text, word)."""
+    lengths = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    penalty = K1 * (1 - B + B * lengths / max(lengths.mean(), 1))
+    weights = counts.tocoo().astype(np.float64)
+    values = weights.data * (K1 + 1) / (weights.data + penalty[weights.row])
+    return csr_matrix((values, (weights.row, weights.col)), shape=counts.shape)
