@@ -207,6 +207,12 @@ def _replace(path: Path, data: bytes) -> None:
     os.replace(part, path)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what killed writers left half. Only for the one who holds the run."""
+    for part in (folder / "shards").glob("*.part"):
+        part.unlink()
+
+
 def problem(folder: Path, shard: str, layer: int) -> str | None:
     """What is wrong with a shard's vectors at a layer, if anything."""
     path = array_path(folder, shard, layer)

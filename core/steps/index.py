@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from core.attribution.activations import token_budget
-from core.attribution.index import Manifest, read_manifest
+from core.attribution.index import Manifest, read_manifest, sweep
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
 from core.data.pairs import PairTable, read_pairs
@@ -99,6 +99,7 @@ def _layers(spec: IndexSpec, n_blocks: int) -> tuple[int, ...]:
 def _compute(
     spec: IndexSpec, store: Store, output: Path, manifest: Manifest, progress: Progress
 ) -> None:
+    sweep(output)
     tasks = open_tasks(output, manifest)
     done = manifest.n_pairs - sum(task.shard.stop - task.shard.start for task in tasks)
     note = f"pairs at {len(manifest.layers)} layers"

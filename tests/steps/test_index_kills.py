@@ -78,3 +78,4 @@ def test_twenty_kills_lose_a_shard_each_at_most(tmp_path: Path) -> None:
     assert last.exitcode == 0
     assert done.items() <= written(output).items()
     assert checksum(output) == checksum(tmp_path / "calm")
+    assert not list(output.rglob("*.part"))
