@@ -32,7 +32,8 @@ def banner(rank: str) -> None:
     else:
         st.warning(f"{said} Do not trust this order.")
     if known["n_undefined"]:
-        st.caption(f"{known['n_undefined']:,} pairs have no defined similarity; they come last.")
+        n, total = known["n_undefined"], known["n_pairs"]
+        st.caption(f"Without a defined similarity: {n:,} of {total:,} pairs; they come last.")
 
 
 def show_layers(rank: str) -> None:

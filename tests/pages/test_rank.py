@@ -22,7 +22,7 @@ def test_the_best_pair_is_first_and_undefined_ones_are_last(open_page, investiga
 def test_the_validity_stands_above_the_ranking(open_page, investigated):
     app = open_page("rank")
     assert "5 of 6 prompts" in app.success[0].value
-    assert "1 pairs have no defined similarity" in said(app)
+    assert "Without a defined similarity: 1 of 400 pairs" in said(app)
 
 
 def test_an_invalid_vector_is_a_warning(open_page, investigated, store):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.pages import workspaces
 from tests.pages.conftest import said
 
 NAMES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results")
@@ -37,3 +38,9 @@ def test_the_cart_is_on_every_page(open_page, investigated):
 def test_a_project_file_that_is_broken_is_named(open_page, project, store):
     (store.workspace / "project.toml").write_text("name = [")
     assert "project.toml" in open_page("overview").error[0].value
+
+
+def test_what_runs_is_shown_on_every_page(open_page, investigated, project, store):
+    workspaces.begin(store, project.train(project.pairs, seed=0), "running")
+    app = open_page("rank")
+    assert "1 running, 0 waiting" in said(app)
