@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from core.attribution.index import Manifest, Shard, VectorIndex, array_path, write_vectors
-from core.attribution.similarity import Query, scan
+from core.attribution.similarity import Query, keep_mean_contexts, scan
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
 IN_SHARD = 1200  # pairs, about a million tokens
@@ -32,10 +32,8 @@ def run() -> dict[str, Any]:
         seconds, index = _write(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
         cold = _forget(Path(folder))
-        before = os.times()
-        start = time.perf_counter()
-        tables = scan(index, 0, _queries(), bank=False)
-        wall, after = time.perf_counter() - start, os.times()
+        cold_wall, cold_cpu, tables = _timed_scan(index)
+        warm_wall, warm_cpu, _ = _timed_scan(index)
         return {
             "pairs": len(tables[0]),
             "d_model": WIDTH,
@@ -44,10 +42,20 @@ def run() -> dict[str, Any]:
             "index_gb": size / 1e9,
             "write_seconds": seconds,
             "cold_cache": cold,
-            "scan_seconds": wall,
-            "scan_cpu_seconds": after.user + after.system - before.user - before.system,
+            "first_scan_seconds": cold_wall,
+            "first_scan_cpu_seconds": cold_cpu,
+            "second_scan_seconds": warm_wall,
+            "second_scan_cpu_seconds": warm_cpu,
             "peak_resident_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
         }
+
+
+def _timed_scan(index: VectorIndex) -> tuple[float, float, list[pd.DataFrame]]:
+    """Wall-clock and CPU seconds of eight behaviors with gated scores."""
+    before, start = os.times(), time.perf_counter()
+    tables = scan(index, 0, _queries(), bank=False)
+    wall, after = time.perf_counter() - start, os.times()
+    return wall, after.user + after.system - before.user - before.system, tables
 
 
 def _write(folder: Path) -> tuple[float, VectorIndex]:
@@ -67,7 +75,9 @@ def _write(folder: Path) -> tuple[float, VectorIndex]:
     (folder / "manifest.json").write_text(manifest.to_json())
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(PAIRS)]})
     uids.to_parquet(folder / "pairs.parquet")
-    return time.perf_counter() - start, VectorIndex.open(folder)
+    index = VectorIndex.open(folder)
+    keep_mean_contexts(index)  # as the index step does
+    return time.perf_counter() - start, index
 
 
 def _copy(folder: Path, source: str, name: str) -> None:

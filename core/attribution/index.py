@@ -4,6 +4,7 @@
     pairs.parquet               uid, lengths, offset and content of each pair, in index order
     tokens.bin                  their ids, int32, from `offset`: prompt, chosen, rejected
     skipped.parquet             row, uid, field, reason of each pair that was left out
+    mean-context-layer<l>.npy   μ, the mean context over all pairs, once all shards are there
     shards/<shard>-layer<l>.npy   (3, pair, d_model): datapoint, chosen and context means
     shards/<shard>-layer<l>.json  its SHA-256, written last: a shard without it does not exist
 
@@ -197,11 +198,12 @@ def write_vectors(folder: Path, shard: str, layer: int, vectors: Floats) -> None
     np.save(buffer, vectors.astype(np.float16 if fits else np.float32), allow_pickle=False)
     data = buffer.getvalue()
     checksum = {"sha256": hashlib.sha256(data).hexdigest()}
-    _replace(path, data)
-    _replace(path.with_suffix(".json"), json.dumps(checksum).encode())
+    write_file(path, data)
+    write_file(path.with_suffix(".json"), json.dumps(checksum).encode())
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(data)
     os.replace(part, path)

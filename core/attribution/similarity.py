@@ -10,14 +10,19 @@ grow with the number of pairs beyond the scores themselves. A cosine with a zero
 exist: it is NaN and stays NaN. Knows vectors only, not what they were made from.
 """
 
+import io
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.index import Block, VectorIndex
+from core.attribution.index import Block, VectorIndex, write_file
 
 Floats = NDArray[np.float32]
 
@@ -45,10 +50,12 @@ def scan(
     topics = unit(np.stack([query.context.mean(axis=0) for query in queries]) - mean)
     banks = [unit(query.behavior) for query in queries] if bank else []
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
-    for block in index.blocks(layer):
-        for number, scores in enumerate(_score(block, mean, plain, topics, banks)):
-            for name, values in scores.items():
-                columns[number].setdefault(name, []).append(values)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets go of the interpreter
+        score = partial(_score, mean=mean, plain=plain, topics=topics, banks=banks)
+        for block_scores in pool.map(score, index.blocks(layer)):
+            for number, scores in enumerate(block_scores):
+                for name, values in scores.items():
+                    columns[number].setdefault(name, []).append(values)
     return [
         pd.DataFrame({"uid": index.uids} | {name: np.concatenate(v) for name, v in made.items()})
         for made in columns
@@ -68,7 +75,28 @@ def matrix(index: VectorIndex, layer: int, query: Query, *, gated: bool) -> Floa
 
 
 def mean_context(index: VectorIndex, layer: int) -> Floats:
-    """μ: the mean context vector over all pairs, (d_model,), summed in float64."""
+    """μ: the mean context vector over all pairs, (d_model,); kept beside the shards once known."""
+    path = _mean_path(index, layer)
+    if path.exists():
+        kept: Floats = np.load(path, allow_pickle=False)
+        return kept
+    return _mean_context(index, layer)
+
+
+def keep_mean_contexts(index: VectorIndex) -> None:
+    """Save a pass over the index for every scan to come."""
+    for layer in index.layers:
+        buffer = io.BytesIO()
+        np.save(buffer, _mean_context(index, layer), allow_pickle=False)
+        write_file(_mean_path(index, layer), buffer.getvalue())
+
+
+def _mean_path(index: VectorIndex, layer: int) -> Path:
+    return index.folder / f"mean-context-layer{layer}.npy"
+
+
+def _mean_context(index: VectorIndex, layer: int) -> Floats:
+    """Summed in float64, block by block."""
     total, count = np.zeros(index.d_model), 0
     for block in index.blocks(layer):
         ones = np.ones(len(block.uids), np.float32)

@@ -9,9 +9,10 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from core.attribution.activations import token_budget
-from core.attribution.index import Manifest, read_manifest, sweep
+from core.attribution.index import Manifest, VectorIndex, read_manifest, sweep
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
+from core.attribution.similarity import keep_mean_contexts
 from core.data.pairs import PairTable, read_pairs
 from core.data.tokens import template_hash
 from core.errors import UserError
@@ -28,6 +29,7 @@ def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> N
     try:
         manifest = _plan(spec, store, output, progress)
         _compute(spec, store, output, manifest, progress)
+        keep_mean_contexts(VectorIndex.open(output))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.attribution.index import VectorIndex, checksum
+from core.attribution.similarity import mean_context
 from core.errors import UserError
 from core.runs.execution import execute
 from core.runs.progress import Cancelled, Progress
@@ -43,6 +45,9 @@ def test_every_layer_is_kept_unless_some_are_named(spec: IndexSpec, store: Store
     index = VectorIndex.open(store.output(execute(spec, store)))
     assert index.layers == (0, 1, 2, 3)
     assert len(index.uids) == 30
+    _, context = index.context(2)
+    np.testing.assert_allclose(mean_context(index, 2), context.mean(axis=0), atol=1e-5)
+    assert (index.folder / "mean-context-layer2.npy").exists()
     some = spec.model_copy(update={"layers": (2, 1)})
     assert VectorIndex.open(store.output(execute(some, store))).layers == (1, 2)
 
@@ -100,7 +105,7 @@ def test_a_full_disk_keeps_what_is_done(
 ) -> None:
     from core.attribution import index
 
-    write, written = index._replace, []
+    write, written = index.write_file, []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) > 8:
@@ -108,10 +113,10 @@ def test_a_full_disk_keeps_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(index, "_replace", full)
+    monkeypatch.setattr(index, "write_file", full)
     with pytest.raises(UserError, match="disk is full"):
         execute(spec, store)
-    monkeypatch.setattr(index, "_replace", write)
+    monkeypatch.setattr(index, "write_file", write)
     kept = {path: path.stat().st_mtime_ns for path in written}
     output = store.output(execute(spec, store))
     names = [output / path.relative_to(path.parents[1]) for path in written[:8]]
