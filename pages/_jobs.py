@@ -4,6 +4,8 @@ Pages poll only while something runs, in one fragment per run; when the state of
 the whole page is drawn again.
 """
 
+import inspect
+
 import streamlit as st
 
 from core.runs import commands, jobs
@@ -74,7 +76,7 @@ def start(spec: Spec) -> None:
 
 
 def _offer(spec: Spec, label: str, run: str) -> None:
-    st.text((type(spec).__doc__ or "").strip())
+    st.text(inspect.cleandoc(type(spec).__doc__ or "").partition("\n\n")[0])
     if st.button(label, key=f"start-{run}", type="primary"):
         start(spec)
     command(spec)

@@ -29,7 +29,8 @@ def of_edit(project: Project, edit: str) -> pd.DataFrame:
     finished = tuple(_loaders.store().finished("evaluate"))
     known = _outcomes(str(_loaders.store().workspace), finished, project)
     wanted = (known["edit"] == edit) | known["arm"].isin(["reference", "policy", "baseline"])
-    return known[wanted].reset_index(drop=True)
+    planned = known["evaluate"].isin(_planned(project, known["train"]))
+    return known[wanted & planned].reset_index(drop=True)
 
 
 @st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Project: Project.model_dump_json})
@@ -156,6 +157,12 @@ def chart(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> go.Figure:
         **_colors.LAYOUT,
     )
     return figure
+
+
+def _planned(project: Project, trainings: pd.Series) -> set[str]:
+    """Evaluate runs as the project asks for them now: same prompts, same rollouts, same files."""
+    models = {project.reference, project.policy, *trainings[trainings != ""]}
+    return {_loaders.store().run_id(project.evaluate(model)) for model in models}
 
 
 def _seeds(rows: pd.DataFrame, y: list[float], arm: str) -> go.Scatter:

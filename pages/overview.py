@@ -95,14 +95,11 @@ def show_plan() -> None:
         if step.spec and infos[step.name].state in ("absent", "failed", "cancelled")
     ]
     active = [step for step in plan if step.spec and infos[step.name].state in _jobs.ACTIVE]
-    for step in active:
-        if infos[step.name].state == "running":
+    for step in plan:
+        if step.spec and infos[step.name].state in ("running", "failed"):
             with st.container(border=True):
+                st.text(step.name)
                 _jobs.watch(step.run)
-    for step in startable:
-        if infos[step.name].state == "failed":
-            st.error(f"{step.name} failed.")
-            st.code(infos[step.name].error or "no message", language=None, wrap_lines=True)
     if startable:
         show_start(startable)
     elif not active:

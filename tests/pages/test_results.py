@@ -81,3 +81,9 @@ def test_completions_of_two_models_stand_side_by_side(open_page, three_seeds):
 
 def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):
     assert "400 pairs: 0 removed, 40 flipped" in said(open_page("results"))
+
+
+def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):
+    fewer = project.model_copy(update={"knobs": {"evaluate": {"rollouts": 1}}})
+    workspaces.evaluate(store, fewer, project.policy, 0, rng)
+    assert "policy: 55.0% [52.0%, 58.0%], n = 240" in said(open_page("results"))
