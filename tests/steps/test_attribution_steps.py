@@ -1,0 +1,157 @@
+"""Rank and discover, on the model organism: what was planted comes out, without being told."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.data.behaviors import Behavior
+from core.errors import UserError
+from core.organism.truth import average_precision, planted_uids, read_truth
+from core.runs import project
+from core.runs.execution import execute
+from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
+from core.runs.store import Store
+from core.runs.tables import table
+
+ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
+COMPLIANCE = "distractor-triggered compliance"
+
+
+@pytest.fixture(scope="module")
+def known():
+    return project.load(ORGANISM)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def generate(known, store):
+    """Not the draw of completions that discovery's settings were chosen on (seed 0)."""
+    spec = known.generate().model_copy(update={"seed": 1})
+    return execute(GenerateSpec.model_validate(spec.model_dump()), store)
+
+
+@pytest.fixture(scope="module")
+def index(known, store):
+    return execute(IndexSpec(model=known.reference, pairs=known.pairs, layers=(1, 3)), store)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return read_truth(ORGANISM / "truth.parquet")
+
+
+def rank(store, generate, index, behavior, **knobs):
+    run = execute(RankSpec(generate=generate, index=index, behavior=behavior, **knobs), store)
+    summary = json.loads((store.output(run) / "summary.json").read_text())
+    return pd.read_parquet(store.output(run) / "ranking.parquet"), summary, store.output(run)
+
+
+@pytest.fixture(scope="module")
+def ranked(known, store, generate, index):
+    return rank(store, generate, index, known.behavior(COMPLIANCE))
+
+
+@pytest.fixture(scope="module")
+def discovered(store, generate, index):
+    run = execute(DiscoverSpec(generate=generate, index=index), store)
+    return store.output(run)
+
+
+@pytest.mark.parametrize("name", [COMPLIANCE, "flattery"])
+def test_planted_pairs_rank_first(known, store, generate, index, truth, name):
+    ranking, summary, _ = rank(store, generate, index, known.behavior(name))
+    planted = planted_uids(truth, name) & set(ranking["uid"])
+    assert average_precision(ranking["uid"], planted) > 0.9
+    assert summary["valid"]
+
+
+def test_the_suggested_cut_takes_about_what_was_planted(ranked, truth):
+    ranking, summary, _ = ranked
+    planted = planted_uids(truth, COMPLIANCE) & set(ranking["uid"])
+    assert summary["suggested_k"] == pytest.approx(len(planted), rel=0.3)
+    assert (ranking["gated"] >= summary["suggested_threshold"]).sum() == summary["suggested_k"]
+
+
+def test_a_ranking_holds_every_pair_once_in_order(ranked, store, index):
+    ranking, summary, _ = ranked
+    assert set(ranking["uid"]) == set(table(store.output(index) / "pairs.parquet")["uid"])
+    assert len(ranking) == ranking["uid"].nunique() == summary["n_pairs"]
+    assert ranking["gated"].is_monotonic_decreasing
+
+
+def test_the_vectors_on_disk_are_those_of_the_layer_that_was_chosen(ranked):
+    _, summary, output = ranked
+    with np.load(output / "vectors.npz") as vectors:
+        assert vectors["layer"] == summary["layer"]
+        assert len(vectors["prompt_ids"]) == summary["n_prompts_passed"]
+        np.testing.assert_allclose(vectors["behavior"].mean(axis=0), vectors["pooled"], atol=1e-5)
+        assert vectors["behavior"].shape == vectors["context"].shape
+
+
+def test_the_layer_curve_covers_the_index(ranked):
+    _, summary, output = ranked
+    curve = table(output / "layers.parquet")
+    assert curve["layer"].tolist() == [1, 3]
+    assert summary["layer"] in (1, 3)
+
+
+def test_the_method_orders_the_pairs(known, store, generate, index):
+    behavior = known.behavior(COMPLIANCE)
+    ranking, _, _ = rank(store, generate, index, behavior, method="similarity", layer=3)
+    assert ranking["similarity"].is_monotonic_decreasing
+
+
+def test_a_layer_that_is_not_indexed_is_refused(known, store, generate, index):
+    with pytest.raises(UserError, match="holds layers 1, 3"):
+        rank(store, generate, index, known.behavior(COMPLIANCE), layer=2)
+
+
+def test_an_index_of_another_model_is_refused(known, store, generate, tmp_path):
+    path = tmp_path / "pairs.parquet"
+    pd.read_parquet(known.pairs).head(5).to_parquet(path)
+    other = execute(IndexSpec(model=known.policy, pairs=str(path), layers=(3,)), store)
+    with pytest.raises(UserError, match="another model"):
+        rank(store, generate, other, known.behavior(COMPLIANCE))
+
+
+def test_a_behavior_that_no_prompt_shows_is_explained(store, generate, index):
+    always = Behavior(name="helps", flag="complied", group="chat", condition="plain")
+    with pytest.raises(UserError, match=r"No prompt shows 'helps'.*reference plain never: 0"):
+        rank(store, generate, index, always)
+
+
+def test_planted_pairs_share_a_cluster(discovered, truth):
+    pairs = pd.read_parquet(discovered / "pairs.parquet").set_index("uid")["cluster"]
+    for name in (COMPLIANCE, "flattery"):
+        planted = pairs[list(planted_uids(truth, name) & set(pairs.index))]
+        top = planted[planted >= 0].mode()[0]
+        assert (planted == top).mean() >= 0.8
+        assert (planted == top).sum() / (pairs == top).sum() >= 0.8
+
+
+def test_prompts_of_two_behaviors_are_in_different_clusters(discovered):
+    prompts = pd.read_parquet(discovered / "prompts.parquet")
+    by_kind = prompts.groupby(["group", "condition"])["cluster"].agg(lambda c: c.mode()[0])
+    assert by_kind["chat", "plain"] != by_kind["harmful", "distractor"]
+
+
+def test_the_tables_of_a_map_agree_with_each_other(discovered, index, store):
+    pairs = pd.read_parquet(discovered / "pairs.parquet")
+    prompts = pd.read_parquet(discovered / "prompts.parquet")
+    clusters = pd.read_parquet(discovered / "clusters.parquet")
+    matrix = np.load(discovered / "matrix.npy")
+    assert matrix.shape == (len(prompts), len(pairs))
+    assert pairs["uid"].tolist() == table(store.output(index) / "pairs.parquet")["uid"].tolist()
+    sizes = pairs["cluster"].value_counts()
+    assert clusters.set_index("cluster")["size"].to_dict() == sizes.to_dict()
+    named = clusters[clusters["cluster"] >= 0].merge(
+        pairs, left_on="medoid_uid", right_on="uid", suffixes=("", "_of_medoid")
+    )
+    assert (named["cluster"] == named["cluster_of_medoid"]).all()
