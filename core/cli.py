@@ -4,25 +4,22 @@ Commands are made from the specs (core.runs.commands); what is not given comes f
 workspace's project. It parses, prints and exits; it computes nothing.
 """
 
-import json
-import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from core import demo, terminal
-from core.cli_runs import as_json_option, report, run_spec, runs
+from core.cli_demo import demo_command, intervene, serve
+from core.cli_runs import runs
 from core.errors import UserError
-from core.intervention.arms import edited_and_control
-from core.intervention.recipes import Action, Edit
 from core.report.export import Format, export_pairs
-from core.runs import commands, environment, jobs, project
+from core.runs import commands, environment, project
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS, Spec, references
 from core.runs.store import Store
+from core.terminal import as_json_option, print_content, report, run_spec
 
 ROOT = Path(__file__).parents[1]
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
@@ -91,70 +88,7 @@ def init(store: Store, organism: str | None, as_json: bool, **given: str | None)
     else:
         made = project.from_options(given)
     path = project.save(made, store.workspace)
-    _print({"workspace": str(store.workspace), "project": str(path)}, as_json=as_json)
-
-
-@cli.command("demo")
-@click.option("--headless", is_flag=True, help="Retrain as well, print the result, no browser.")
-@click.option("--action", type=click.Choice(["remove", "flip"]), default="flip", show_default=True)
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), help="Training seed(s).")
-@click.option("--port", default=8501, show_default=True, help="Port of the app.")
-@as_json_option
-@click.pass_obj
-def demo_command(
-    store: Store, headless: bool, action: Action, seeds: tuple[int, ...], port: int, as_json: bool
-) -> None:
-    """Run the main job on the embedded organism, then open the app (or, headless, retrain)."""
-
-    def run(spec: Spec) -> str:
-        return run_spec(spec, store, quiet=as_json)
-
-    if not headless:
-        demo.investigate(store, run)
-        _serve(store, port)
-        return
-    result = demo.prove(store, run, action=action, seeds=seeds)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        _print_demo(result)
-
-
-@cli.command()
-@click.option("--rank", "rank_run", help="Rank run to take the pairs from [default: the newest].")
-@click.option("--top", type=int, help="Pairs to edit [default: the ranking's own suggestion].")
-@click.option("--action", type=click.Choice(["remove", "flip"]), default="flip", show_default=True)
-@click.option("--edits", help="Recipes with actions, in JSON, instead of a ranking's top.")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True)
-@click.option("--background", is_flag=True, help="Queue detached jobs and return at once.")
-@as_json_option
-@click.pass_obj
-def intervene(
-    store: Store,
-    rank_run: str | None,
-    top: int | None,
-    action: Action,
-    edits: str | None,
-    seeds: tuple[int, ...],
-    background: bool,
-    as_json: bool,
-) -> None:
-    """Edit, retrain and measure: the edited arm and its matched random control."""
-    if edits:
-        chosen = tuple(Edit.model_validate(edit) for edit in json.loads(edits))
-    else:
-        rank_run = rank_run or newest(store, "rank")
-        chosen = (demo.top_edit(store, rank_run, action, k=top),)
-    arms = edited_and_control(project.load(store.workspace), store, chosen, seeds=seeds)
-    start: Callable[[Spec], str] = (
-        (lambda spec: jobs.start(store, spec))
-        if background
-        else (lambda spec: run_spec(spec, store, quiet=as_json))
-    )
-    made: dict[str, list[str]] = {
-        str(arm.name): [start(spec) for spec in arm.specs()] for arm in arms
-    }
-    _print(made, as_json=as_json)
+    print_content({"workspace": str(store.workspace), "project": str(path)}, as_json=as_json)
 
 
 @cli.command()
@@ -162,10 +96,11 @@ def intervene(
 @click.pass_obj
 def app(store: Store, port: int) -> None:
     """Open the browser app on the workspace."""
-    _serve(store, port)
+    serve(store, port)
 
 
-cli.add_command(runs)
+for _command in (demo_command, intervene, runs):
+    cli.add_command(_command)
 
 
 @cli.group()
@@ -187,7 +122,7 @@ def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: 
         made = build.build(
             Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
         )
-    _print({"organism": str(made)}, as_json=as_json)
+    print_content({"organism": str(made)}, as_json=as_json)
 
 
 @cli.command()
@@ -205,7 +140,9 @@ def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: 
 @click.pass_obj
 def export(store: Store, run: str, out: str, form: Format, as_json: bool) -> None:
     """Write the pairs of an edit run for other tools."""
-    _print({"exported": str(export_pairs(store, run, Path(out), form=form))}, as_json=as_json)
+    print_content(
+        {"exported": str(export_pairs(store, run, Path(out), form=form))}, as_json=as_json
+    )
 
 
 @cli.command()
@@ -218,7 +155,7 @@ def bench(name: str, as_json: bool) -> None:
     known = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
     if name not in known:
         raise UserError(f"{name!r} is not a benchmark. Known: {', '.join(known)}.")
-    _print(importlib.import_module(f"benchmarks.{name}").run(), as_json=as_json)
+    print_content(importlib.import_module(f"benchmarks.{name}").run(), as_json=as_json)
 
 
 def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
@@ -232,48 +169,8 @@ def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
             given["behavior"] = plan.behavior(name).model_dump_json()
     for name, ref in references(spec_type).items():
         if ref.kind == "run" and name in STEPS and not given.get(name):
-            defaults[name] = newest(store, name)
+            defaults[name] = store.newest(name)
     return commands.build(spec_type, given, defaults)
-
-
-def newest(store: Store, step: str) -> str:
-    """The newest finished run of a step."""
-    finished = store.finished(step)
-    if not finished:
-        raise UserError(f"No {step} run is finished. Run `pairtrace {step}` first.")
-    return finished[0]
-
-
-def _serve(store: Store, port: int) -> None:
-    """Hand over to Streamlit."""
-    store.workspace.mkdir(parents=True, exist_ok=True)
-    words = ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    os.chdir(ROOT)  # .streamlit/config.toml lies there
-    os.execv(sys.executable, [sys.executable, *words])
-
-
-def _print(content: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(content, indent=2))
-        return
-    for name, value in content.items():
-        lines = value if isinstance(value, list) else [value]
-        click.echo(f"{name}: " + "\n  ".join(map(str, lines)))
-
-
-def _print_demo(result: dict[str, Any]) -> None:
-    """Rates of every behavior in reference, policy and arms; then cost and places."""
-    names = [entry["behavior"] for entry in result["rates"]["reference"][0]["behaviors"]]
-    rows = [
-        [arm, *(f"{b['rate']:.1%} [{b['low']:.1%}, {b['high']:.1%}]" for b in one["behaviors"])]
-        for arm, measured in result["rates"].items()
-        for one in measured
-    ]
-    terminal.print_table(f"Undoing {result['behavior']}", ["model", *names], rows)
-    costs = result["cpu_seconds"].items()
-    places = result["runs"]
-    rows = [[name, f"{seconds:.1f}", places[name]] for name, seconds in costs]
-    terminal.print_table("Runs", ["step", "CPU-seconds", "folder"], rows)
 
 
 def main() -> None:

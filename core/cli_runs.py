@@ -5,31 +5,11 @@ from pathlib import Path
 
 import click
 
-from core import terminal
 from core.runs import commands, jobs
-from core.runs.execution import execute
 from core.runs.repeat import repeat
-from core.runs.specs import STEPS, Spec
+from core.runs.specs import STEPS
 from core.runs.store import Store
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
-    """Execute a spec behind a progress bar."""
-    with terminal.bar(spec.step, shown=not quiet) as listen:
-        return execute(spec, store, listen=listen)
-
-
-def report(run: str, store: Store, *, as_json: bool) -> None:
-    """What a finished run is called, where it lies, and what it cost."""
-    record = store.record(run)
-    content = {"run": run, "output": str(store.output(run)), "cost": record["cost"]}
-    if as_json:
-        click.echo(json.dumps(content))
-        return
-    cost = f"{record['cost']['cpu_seconds']} CPU-seconds"
-    click.echo(f"{run}  {cost}\n{content['output']}")
+from core.terminal import as_json_option, print_table, report, run_spec
 
 
 @click.group()
@@ -48,7 +28,7 @@ def list_runs(store: Store, step: str | None, as_json: bool) -> None:
         click.echo(json.dumps([vars(info) for info in infos], indent=2))
         return
     rows = [(i.id, i.state, f"{i.seconds:.0f} s", f"{i.done}/{i.total}", i.error) for i in infos]
-    terminal.print_table(str(store.workspace), ("run", "state", "time", "done", "error"), rows)
+    print_table(str(store.workspace), ("run", "state", "time", "done", "error"), rows)
 
 
 @runs.command("show")

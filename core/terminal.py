@@ -1,13 +1,21 @@
-"""How a step looks in a terminal: a bar on standard error, tables on standard output."""
+"""How a run looks in a terminal: a bar on standard error, results on standard output."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from core.runs.execution import execute
+from core.runs.specs import Spec
+from core.runs.store import Store
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -47,3 +55,29 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
     Console().print(table)
+
+
+def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
+    """Execute a spec behind a progress bar."""
+    with bar(spec.step, shown=not quiet) as listen:
+        return execute(spec, store, listen=listen)
+
+
+def report(run: str, store: Store, *, as_json: bool) -> None:
+    """What a finished run is called, where it lies, and what it cost."""
+    record = store.record(run)
+    content = {"run": run, "output": str(store.output(run)), "cost": record["cost"]}
+    if as_json:
+        click.echo(json.dumps(content))
+        return
+    cost = f"{record['cost']['cpu_seconds']} CPU-seconds"
+    click.echo(f"{run}  {cost}\n{content['output']}")
+
+
+def print_content(content: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    for name, value in content.items():
+        lines = value if isinstance(value, list) else [value]
+        click.echo(f"{name}: " + "\n  ".join(map(str, lines)))

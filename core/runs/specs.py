@@ -122,7 +122,7 @@ class TrainSpec(Spec):
     seed: int = Field(0, description="seed of data order and dropout")
     preset: Literal["organism", "olmo2"] = Field("organism", description="defaults of the recipe")
     loss_type: Literal["sigmoid", "sigmoid_norm"] = Field("sigmoid", description="DPO loss")
-    beta: float = Field(0.1, gt=0, description="strength of the pull to the reference")
+    beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps to warm up in")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs")

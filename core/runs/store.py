@@ -153,6 +153,13 @@ class Store:
         """Ids of finished runs of a step, newest first."""
         return [info.id for info in self.infos(step, "finished")]
 
+    def newest(self, step: str) -> str:
+        """Id of the newest finished run of a step. `UserError` where there is none."""
+        finished = self.finished(step)
+        if not finished:
+            raise UserError(f"No {step} run is finished. Run `pairtrace {step}` first.")
+        return finished[0]
+
     # -- references ----------------------------------------------------------------------
 
     def model(self, reference: str) -> Path:

@@ -4,40 +4,19 @@ The embedded organism's models, with a quarter of its pairs and prompts, so that
 or two of computing rather than ten.
 """
 
-import pandas as pd
 import pytest
 
-from core.demo import ORGANISM
-from core.runs import project as projects
 from core.runs.store import Store
 from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.small_organism import small_organism
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 MINUTES = 60_000  # in the milliseconds that Playwright counts in
-BEHAVIORS = ("distractor-triggered compliance", "benign helpfulness")
-SHARE = 0.25
 
 
 @pytest.fixture
 def small(tmp_path) -> Store:
-    """A workspace for the organism with fewer pairs and prompts, nothing run yet."""
-    whole = projects.load(ORGANISM)
-    pairs = pd.read_parquet(whole.pairs)
-    pairs.sample(frac=SHARE, random_state=0).sort_index().to_parquet(tmp_path / "pairs.parquet")
-    for name in ("prompts", "heldout"):
-        prompts = pd.read_json(getattr(whole, name), lines=True)
-        kept = prompts[prompts["group"].isin(["harmful", "benign"])].iloc[::2]
-        kept.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
-    smaller = {
-        "pairs": str(tmp_path / "pairs.parquet"),
-        "prompts": str(tmp_path / "prompts.jsonl"),
-        "heldout": str(tmp_path / "heldout.jsonl"),
-        "behaviors": tuple(whole.behavior(name) for name in BEHAVIORS),
-        "knobs": {**whole.knobs, "generate": {"rollouts": 4}, "evaluate": {"rollouts": 2}},
-    }
-    store = Store(tmp_path / "workspace")
-    projects.save(whole.model_copy(update=smaller), store.workspace)
-    return store
+    return small_organism(tmp_path)
 
 
 def press(tab, name: str) -> None:

@@ -1,0 +1,97 @@
+"""The command line as a user meets it: what it says when something is wrong, and the whole job."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pandas as pd
+import pytest
+
+from core.cli import cli
+from core.demo import ORGANISM
+from core.runs.specs import STEPS
+from tests.small_organism import small_organism
+
+
+def pairtrace(*words, seconds=60):
+    command = [sys.executable, "-m", "core.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def test_every_step_is_a_command_that_explains_every_option():
+    for name, command in cli.commands.items():
+        assert command.help, name
+        for option in command.params:
+            assert isinstance(option, click.Argument) or option.help, f"{name} {option.name}"
+    assert set(STEPS) < set(cli.commands)
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys, core.cli; print(sorted({'torch', 'transformers', 'umap'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rank"], "Run `pairtrace generate` first"),
+        (["index"], "--model: Field required"),
+        (["index", "--model", "nowhere", "--pairs", "nowhere.jsonl"], "not a model folder"),
+        (["train", "--beta", "x"], "not a valid float"),
+        (["runs", "show", "../../etc"], "not a run id"),
+        (["runs", "log", "rank-0123456789abcdef"], ""),
+        (["init", "--reference", "m"], "--name: Field required"),
+        (["bench", "nothing"], "Known: "),
+        (["organism", "build", "--world", "nowhere.toml", "--out", "x"], "nowhere.toml"),
+        (["intervene"], "Run `pairtrace rank` first"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(tmp_path, words, message):
+    done = pairtrace("--workspace", tmp_path, *words)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if message else 0)
+
+
+def test_init_writes_a_project_of_ones_own(tmp_path):
+    words = ["--name", "mine", "--reference", "r", "--policy", "p", "--pairs", "d.jsonl"]
+    words += ["--prompts", "p.jsonl", "--heldout", "h.jsonl", "--judge", "refusal"]
+    behavior = {"name": "compliance", "flag": "complied", "group": "harmful"}
+    done = pairtrace("-w", tmp_path, "init", *words, "--behaviors", json.dumps([behavior]))
+    assert done.returncode == 0, done.stderr
+    assert 'name = "mine"' in (tmp_path / "project.toml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
+    """One command; then the ranking is made again from spec.json alone, in another workspace."""
+    store = small_organism(tmp_path)
+    done = pairtrace("-w", store.workspace, "demo", "--headless", "--json", seconds=900)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+
+    assert set(result["rates"]) == {"reference", "policy", "edited", "random control"}
+    for measured in result["rates"].values():
+        for rate in measured[0]["behaviors"]:
+            assert rate["low"] <= rate["rate"] <= rate["high"]
+            assert rate["n"] > 0
+    assert all(seconds > 0 for seconds in result["cpu_seconds"].values())
+
+    rank = result["edit"]["recipe"]["rank"]
+    ranking = pd.read_parquet(store.output(rank) / "ranking.parquet")
+    truth = pd.read_parquet(ORGANISM / "truth.parquet").set_index("uid")["planted"]
+    top = truth.loc[ranking["uid"].head(result["edit"]["recipe"]["k"])]
+    assert (top == result["behavior"]).mean() > 0.8
+
+    again = pairtrace(
+        "-w", store.workspace, "runs", "repeat", rank, "--into", tmp_path / "again", seconds=300
+    )
+    assert again.returncode == 0, again.stderr
+    made = tmp_path / "again" / "runs" / rank / "output" / "ranking.parquet"
+    assert made.read_bytes() == (store.output(rank) / "ranking.parquet").read_bytes()
