@@ -17,6 +17,9 @@ from core.runs.store import Store
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
+SUMMARY = {"index": "manifest.json"}
+PLAIN = (str, int, float, bool)
+
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -64,14 +67,19 @@ def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
 
 
 def report(run: str, store: Store, *, as_json: bool) -> None:
-    """What a finished run is called, where it lies, and what it cost."""
-    record = store.record(run)
-    content = {"run": run, "output": str(store.output(run)), "cost": record["cost"]}
+    """What a finished run found in a few numbers, what it cost, and where it lies."""
+    output, record = store.output(run), store.record(run)
+    summary = json.loads((output / SUMMARY.get(record["step"], "summary.json")).read_text("utf-8"))
+    numbers = {name: value for name, value in summary.items() if isinstance(value, PLAIN)}
     if as_json:
+        content = {"run": run, "output": str(output), "cost": record["cost"], "summary": numbers}
         click.echo(json.dumps(content))
         return
-    cost = f"{record['cost']['cpu_seconds']} CPU-seconds"
-    click.echo(f"{run}  {cost}\n{content['output']}")
+    click.echo(f"{run}  {record['cost']['cpu_seconds']} CPU-seconds")
+    print_content(numbers, as_json=False)
+    if numbers.get("n_skipped"):
+        click.echo("What was skipped, by row, field and reason: skipped.parquet in this folder:")
+    click.echo(output)
 
 
 def print_content(content: Mapping[str, Any], *, as_json: bool) -> None:
