@@ -111,12 +111,15 @@ def held_out_auc(behavior: Floats, trial: Trial, signs: Floats, rng: np.random.G
 def choose_layer(curve: pd.DataFrame) -> int:
     """The layer that tells the models apart best; near ties go to the steadiest vector.
 
-    Layers that beat their null come first. Needs no truth about the pairs.
+    Layers that beat their null come first. Needs no truth about the pairs. Layer 0 is taken only
+    if it is the only one: before any attention a context is a bag of words, whose gate is coarser,
+    and these figures, being about completions, do not show it.
     """
-    able = curve[curve["beats_null"]] if curve["beats_null"].any() else curve
+    deep = curve[curve["layer"] > 0] if curve["layer"].gt(0).any() else curve
+    able = deep[deep["beats_null"]] if deep["beats_null"].any() else deep
     best = able[able["auc"] >= able["auc"].max() - AUC_TOLERANCE]
     if best.empty:  # too few prompts to test any layer
-        return int(curve["layer"].iloc[len(curve) // 2])
+        return int(deep["layer"].iloc[len(deep) // 2])
     return int(best.loc[best["split_half"].idxmax(), "layer"])
 
 

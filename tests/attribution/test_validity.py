@@ -81,13 +81,15 @@ def curve(*rows):
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        (curve((0, 0.7, 0.9, True), (4, 0.9, 0.5, True)), 4),
-        (curve((0, 0.900, 0.9, True), (4, 0.905, 0.5, True)), 0),
-        (curve((0, 0.99, 0.9, False), (4, 0.8, 0.5, True)), 4),
-        (curve((0, 0.6, 0.3, False), (4, 0.7, 0.2, False)), 4),
-        (curve((0, np.nan, np.nan, False), (2, np.nan, np.nan, False)), 2),
+        (curve((1, 0.7, 0.9, True), (4, 0.9, 0.5, True)), 4),
+        (curve((1, 0.900, 0.9, True), (4, 0.905, 0.5, True)), 1),
+        (curve((1, 0.99, 0.9, False), (4, 0.8, 0.5, True)), 4),
+        (curve((1, 0.6, 0.3, False), (4, 0.7, 0.2, False)), 4),
+        (curve((1, np.nan, np.nan, False), (2, np.nan, np.nan, False)), 2),
+        (curve((0, 0.99, 0.9, True), (4, 0.8, 0.5, True)), 4),
+        (curve((0, 0.99, 0.9, True)), 0),
     ],
-    ids=["best-auc", "steadiest-of-ties", "null-first", "none-valid", "untestable"],
+    ids=["best", "steadiest", "beats-null", "none-valid", "untestable", "not-0", "only-0"],
 )
 def test_the_layer_is_chosen_by_validity(layers, expected):
     assert choose_layer(layers) == expected
