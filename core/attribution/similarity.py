@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from core.attribution.index import Block, VectorIndex, write_file
 
@@ -50,7 +51,8 @@ def scan(
     topics = unit(np.stack([query.context.mean(axis=0) for query in queries]) - mean)
     banks = [unit(query.behavior) for query in queries] if bank else []
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets go of the interpreter
+    # one block per core: BLAS's own threads would fight these and cost four times the CPU
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         score = partial(_score, mean=mean, plain=plain, topics=topics, banks=banks)
         for block_scores in pool.map(score, index.blocks(layer)):
             for number, scores in enumerate(block_scores):
