@@ -12,7 +12,7 @@ import pandas as pd
 
 from core.data.behaviors import Behavior
 from core.runs.project import Project
-from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
+from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec, identity
 from core.runs.store import Store
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
@@ -79,5 +79,6 @@ def _arm(pairs: str, store: Store) -> dict[str, Any]:
     assert isinstance(edit, EditSpec)
     if edit.control is None:
         return {"arm": "edited", "edit": pairs}
-    matched = store.run_id(edit.model_copy(update={"control": None}))
-    return {"arm": "random control", "edit": matched}
+    plain = edit.model_copy(update={"control": None})
+    matched = identity(plain, store.record(pairs)["contents"])  # as the files were then
+    return {"arm": "random control", "edit": f"edit-{matched}"}
