@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.typing import DataframeState
 
 from core.data.behaviors import Behavior
 from core.runs.project import Project
@@ -35,6 +36,12 @@ def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: st
     chosen = st.multiselect(label, options, format_func=shown, key=key)
     _remember(key, chosen)
     return chosen
+
+
+def row(event: DataframeState, n: int) -> int:
+    """The row that was clicked in a table of n rows; the first one if none was, or it is gone."""
+    picked = [number for number in event.selection.rows if number < n]
+    return picked[0] if picked else 0
 
 
 def _remember(key: str, chosen: Sequence[T]) -> None:

@@ -30,6 +30,7 @@ CATEGORIES = (
     "#9A8B1F",
     "#8C6BB1",
 )
+DIVERGING = [[0, "#0072B2"], [0.5, "#B9BFC6"], [1, "#D55E00"]]  # around 0, light and dark
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star")
 LAYOUT = {  # of every chart
     "margin": {"l": 10, "r": 10, "t": 30, "b": 40},

@@ -18,33 +18,35 @@ from pages import _colors
 
 ON_SCREEN = 5_000  # points; a larger map is drawn as an even sample of its clusters
 NOISE = "no cluster"
-SEQUENTIAL = "Cividis"  # even in lightness, and the same for every kind of color vision
+HEIGHT = 500  # pixels: the whole map fits a laptop, so that one gesture reaches all of it
+PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is kept
 
 
-def region(run: str) -> InPolygon | None:
-    """The region that was drawn on a run's map."""
-    drawn = st.session_state.get("region")
+def region(run: str, kept: str = PAIRS) -> InPolygon | None:
+    """The region that was drawn on a run's map of pairs (or of prompts)."""
+    drawn = st.session_state.get(kept)
     if not drawn or drawn["discover"] != run:
         return None
     return InPolygon(**drawn)
 
 
-def clear() -> None:
-    """Forget the region, and redraw the chart without it."""
-    st.session_state["region"] = None
-    st.session_state["drawing"] = _drawing() + 1
+def clear(kept: str = PAIRS) -> None:
+    """Forget a region, and redraw its chart without it."""
+    _keep(None, kept)
 
 
-def draw(figure: go.Figure, run: str) -> None:
-    """The map, ready for a lasso or a box."""
-    key = f"map-{run}-{_drawing()}"
+def draw(
+    figure: go.Figure, run: str, kept: str = PAIRS, *, alt: str, then: dict[str, str] | None = None
+) -> None:
+    """A map, ready for a lasso or a box; a gesture also sets the widgets named in `then`."""
+    key = f"{kept}-{run}-{_drawing(kept)}"
     st.plotly_chart(
         figure,
         key=key,
-        on_select=lambda: _copy(run, key),
+        on_select=lambda: _copy(run, key, kept, then or {}),
         selection_mode=("lasso", "box"),
         config={"scrollZoom": True, "displaylogo": False},
-        alt="Map of the preference pairs: pairs that act alike lie together.",
+        alt=alt,
     )
 
 
@@ -72,20 +74,21 @@ def figure(
                 marker = {"color": _colors.GREY, "symbol": "circle-open", "size": 5}
             if len(rows):
                 made.add_trace(_points(rows, str(name), marker))
-    if outline is not None:
-        made.add_shape(
-            type="path", path=_path(outline), line={"dash": "dot", "width": 2, "color": "#D55E00"}
-        )
-    return _styled(made, 560)
+    _outlined(made, outline)
+    return _styled(made)
 
 
-def prompts_figure(prompts: pd.DataFrame) -> go.Figure:
-    """The prompts' own map, by group."""
+def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figure:
+    """The prompts' own map: by `value`, how far the selected pairs push each, else by group."""
     made = go.Figure()
-    for position, (name, rows) in enumerate(prompts.groupby("group")):
-        color, symbol = _colors.of_category(position)
-        made.add_trace(_points(rows, str(name), {"color": color, "symbol": symbol, "size": 7}))
-    return _styled(made, 560)
+    if "value" in prompts:
+        made.add_trace(_valued(prompts, "mean push of the selection"))
+    else:
+        for position, (name, rows) in enumerate(prompts.groupby("group")):
+            color, symbol = _colors.of_category(position)
+            made.add_trace(_points(rows, str(name), {"color": color, "symbol": symbol, "size": 7}))
+    _outlined(made, outline)
+    return _styled(made)
 
 
 def drawn_note(n: int) -> str:
@@ -93,11 +96,18 @@ def drawn_note(n: int) -> str:
     return f", {ON_SCREEN:,} of them drawn; a selection counts all" if n > ON_SCREEN else ""
 
 
-def _copy(run: str, key: str) -> None:
-    """Keep the polygon of a gesture, and give the chart a new key."""
+def _copy(run: str, key: str, kept: str, then: Mapping[str, str]) -> None:
+    """Keep the polygon of a gesture."""
     polygon = _polygon(st.session_state[key]["selection"])
-    st.session_state["region"] = {"discover": run, **polygon} if polygon else None
-    st.session_state["drawing"] = _drawing() + 1
+    _keep({"discover": run, **polygon} if polygon else None, kept)
+    if polygon:
+        st.session_state.update(then)
+
+
+def _keep(drawn: dict[str, Any] | None, kept: str) -> None:
+    """Remember a region, and give its chart a new key."""
+    st.session_state[kept] = drawn
+    st.session_state[f"{kept}-drawing"] = _drawing(kept) + 1
 
 
 def _polygon(selection: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | None:
@@ -133,7 +143,8 @@ def _points(rows: pd.DataFrame, name: str, marker: dict[str, Any]) -> go.Scatter
 def _valued(rows: pd.DataFrame, title: str) -> go.Scattergl:
     marker = {
         "color": rows["value"],
-        "colorscale": SEQUENTIAL,
+        "colorscale": _colors.DIVERGING,
+        "cmid": 0,
         "showscale": True,
         "size": 6,
         "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12},
@@ -141,17 +152,24 @@ def _valued(rows: pd.DataFrame, title: str) -> go.Scattergl:
     return _points(rows, title, marker)
 
 
+def _outlined(made: go.Figure, outline: InPolygon | None) -> None:
+    """Show the region that was drawn."""
+    if outline is not None:
+        line = {"dash": "dot", "width": 2, "color": _colors.CATEGORIES[1]}
+        made.add_shape(type="path", path=_path(outline), line=line)
+
+
 def _path(outline: InPolygon) -> str:
     corners: Sequence[str] = [f"{x},{y}" for x, y in zip(outline.x, outline.y, strict=True)]
     return "M" + "L".join(corners) + "Z"
 
 
-def _styled(made: go.Figure, height: int) -> go.Figure:
+def _styled(made: go.Figure) -> go.Figure:
     hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
     made.update_xaxes(**hidden)
     made.update_yaxes(**hidden, scaleanchor=None)
     made.update_layout(
-        height=height,
+        height=HEIGHT,
         dragmode="lasso",
         margin={"l": 5, "r": 5, "t": 10, "b": 10},
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
@@ -160,5 +178,5 @@ def _styled(made: go.Figure, height: int) -> go.Figure:
     return made
 
 
-def _drawing() -> int:
-    return int(st.session_state.get("drawing", 0))
+def _drawing(kept: str) -> int:
+    return int(st.session_state.get(f"{kept}-drawing", 0))

@@ -60,9 +60,8 @@ def choose_prompt(table: pd.DataFrame) -> str:
             for name in ("reference", "policy", "change")
         },
     )
-    picked = event.selection.rows
     ids = list(table["prompt_id"])
-    default = ids.index(ids[picked[0]]) if picked else 0
+    default = _choose.row(event, len(ids))
     return st.selectbox(
         "Prompt",
         ids,

@@ -93,7 +93,7 @@ def choose(table: pd.DataFrame) -> int:
         },
     )
     ids = list(table["cluster"])
-    clicked = event.selection.rows
+    clicked = [number for number in event.selection.rows if number < len(ids)]
     if clicked and st.session_state.get("clicked") != clicked[0]:
         st.session_state["one"] = ids[clicked[0]]
     st.session_state["clicked"] = clicked[0] if clicked else None

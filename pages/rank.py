@@ -160,7 +160,7 @@ def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
             for name in ("gated", "similarity", "bank")
         },
     )
-    return rows.iloc[event.selection.rows[0] if event.selection.rows else 0]
+    return rows.iloc[_choose.row(event, len(rows))]
 
 
 with st.expander("What these words mean"):

@@ -6,19 +6,24 @@ import pytest
 
 from core.runs.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.pages import workspaces
 
 pytestmark = pytest.mark.browser
-WHERE = """(place) => {
-  const chart = document.querySelector('.js-plotly-plot');
+WHERE = """([number, place]) => {
+  const chart = document.querySelectorAll('.js-plotly-plot')[number];
   const box = chart.getBoundingClientRect(), {xaxis, yaxis} = chart._fullLayout;
   return [box.x + xaxis._offset + xaxis.l2p(place[0]), box.y + yaxis._offset + yaxis.l2p(place[1])];
+}"""
+EDGES = """(number) => {
+  const {xaxis, yaxis} = document.querySelectorAll('.js-plotly-plot')[number]._fullLayout;
+  return [xaxis, yaxis].map(({range: [a, b]}) => [a + (b - a) / 100, b - (b - a) / 100]);
 }"""
 AROUND_PLANTED = [(4, 4), (8.5, 4), (8.5, 8.5), (4, 8.5)]  # the other pairs lie around (0, 0)
 
 
-def drag(tab, corners) -> None:
+def drag(tab, corners, *, chart: int = 0) -> None:
     """Press at the first corner, move along the others, let go; in the data's coordinates."""
-    places = [tab.evaluate(WHERE, list(corner)) for corner in corners]
+    places = [tab.evaluate(WHERE, [chart, list(corner)]) for corner in corners]
     tab.mouse.move(*places[0])
     tab.mouse.down()
     for place in places[1:]:
@@ -29,7 +34,8 @@ def drag(tab, corners) -> None:
 def open_map(tab, address: str) -> None:
     tab.goto(f"{address}/map")
     settle(tab)
-    tab.wait_for_selector(".js-plotly-plot .main-svg")
+    for number in range(2):
+        tab.locator(".js-plotly-plot").nth(number).locator(".main-svg").first.wait_for()
 
 
 def pairs_selected(tab) -> int:
@@ -64,7 +70,8 @@ def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expec
         tab.locator('.js-plotly-plot [data-val="select"]').first.click()
         drag(tab, [AROUND_PLANTED[0], AROUND_PLANTED[2]])
         tab.get_by_text("pairs inside a region of the map").wait_for()
-        tab.get_by_role("radio", name="source").click()
+        tab.get_by_role("combobox", name="Color by").click()
+        tab.get_by_role("option", name="source").click()
         settle(tab)
         assert pairs_selected(tab) == expected
         tab.get_by_role("button", name="Clear the region").click()
@@ -79,3 +86,13 @@ def test_the_same_selection_by_widgets_alone(tab, store, expected):
         tab.get_by_text("pairs of cluster 1").wait_for()
         assert pairs_selected(tab) == 40
         assert "cluster=1" in tab.url
+
+
+def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store, investigated):
+    with serving(store.workspace, *STREAMLIT) as address:
+        open_map(tab, address)
+        (left, right), (low, high) = tab.evaluate(EDGES, 1)
+        around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
+        drag(tab, around, chart=1)
+        tab.get_by_text(f"Onto the {workspaces.N_PROMPTS} prompts in the region").wait_for()
+        assert "color=push+on+prompts" in tab.url

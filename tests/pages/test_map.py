@@ -1,5 +1,9 @@
 """Map: a region or a choice by name becomes a recipe, with the pairs behind it."""
 
+import base64
+import json
+
+import numpy as np
 import pytest
 
 from core.runs.catalog import Catalog
@@ -62,11 +66,13 @@ def test_a_link_restores_the_clusters(open_page, investigated):
     assert app.metric[0].value == "40"
 
 
-@pytest.mark.parametrize("by", ["cluster", "source", "gated similarity to compliance"])
+@pytest.mark.parametrize(
+    "by", ["cluster", "source", "push on prompts", "gated similarity to compliance"]
+)
 def test_the_map_can_be_colored(open_page, investigated, by):
     app = open_page("map", color=by)
     assert not app.exception
-    assert app.segmented_control("color").value == by
+    assert app.selectbox("color").value == by
 
 
 def test_scores_of_the_selection_stand_next_to_all(open_page, investigated):
@@ -74,3 +80,24 @@ def test_scores_of_the_selection_stand_next_to_all(open_page, investigated):
     (scores,) = [frame.value for frame in app.dataframe if "mean of selection" in frame.value]
     gated = scores[scores["score"] == "gated"].iloc[0]
     assert gated["mean of selection"] > 0.5 > 0.1 > gated["mean of all pairs"]
+
+
+def values(app, chart: int) -> list[float]:
+    """What the points of a chart are colored by."""
+    figure = json.loads(app.get("plotly_chart")[chart].proto.spec)
+    (trace,) = [trace for trace in figure["data"] if "colorbar" in trace["marker"]]
+    coded = trace["marker"]["color"]
+    return list(np.frombuffer(base64.b64decode(coded["bdata"]), coded["dtype"]))
+
+
+def test_selected_pairs_show_which_prompts_they_push(open_page, investigated):
+    pushed = values(open_page("map", cluster="1"), chart=1)
+    assert max(pushed) == pytest.approx(0.55)
+    assert min(pushed) == pytest.approx(0.01)
+
+
+def test_chosen_prompts_show_which_pairs_push_them(open_page, investigated):
+    app = open_page("map", color="push on prompts")
+    app.selectbox("kind").set_value("harmful, distractor").run()
+    pushed = np.array(values(app, chart=0))
+    assert (pushed > 0.5).sum() == workspaces.N_PLANTED

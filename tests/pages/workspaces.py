@@ -108,7 +108,9 @@ def finish(store: Store, spec, **tables) -> str:
     progress.event("queued")
     output = store.part(run, keep=False)
     for name, content in tables.items():
-        if isinstance(content, pd.DataFrame):
+        if isinstance(content, np.ndarray):
+            np.save(output / f"{name}.npy", content)
+        elif isinstance(content, pd.DataFrame):
             content.to_parquet(output / f"{name}.parquet")
         elif isinstance(content, dict):
             (output / f"{name}.json").write_text(json.dumps(content))
@@ -340,7 +342,10 @@ def discovery(rng) -> dict:
             "suggested_name": ["sure, here / then", "lock, pick / cannot"],
         }
     )
-    return {"pairs": pairs, "prompts": placed, "clusters": clusters, "summary": {"layer": 2}}
+    harmful = (placed["group"] == "harmful").to_numpy()
+    matrix = np.where(harmful[:, None] & planted, 0.55, 0.01).astype(np.float32)
+    tables = {"pairs": pairs, "prompts": placed, "clusters": clusters}
+    return tables | {"matrix": matrix, "summary": {"layer": 2}}
 
 
 def training_log() -> list[dict]:
