@@ -15,10 +15,12 @@ from core.cli_demo import demo_command, intervene, serve
 from core.cli_runs import runs
 from core.errors import UserError
 from core.report.export import Format, export_pairs
+from core.report.gather import gather
+from core.report.page import to_html, to_markdown
 from core.runs import commands, environment, project
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS, Spec, references
-from core.runs.store import Store
+from core.runs.store import Store, write_whole
 from core.terminal import as_json_option, print_content, report, run_spec
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +145,20 @@ def export(store: Store, run: str, out: str, form: Format, as_json: bool) -> Non
     print_content(
         {"exported": str(export_pairs(store, run, Path(out), form=form))}, as_json=as_json
     )
+
+
+@cli.command("report")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="report.html, or .md")
+@as_json_option
+@click.pass_obj
+def report_command(store: Store, out: str, as_json: bool) -> None:
+    """Write one self-contained report: what changed, why, and what retraining did."""
+    path = Path(out)
+    write = {".html": to_html, ".md": to_markdown}.get(path.suffix)
+    if write is None:
+        raise UserError(f"{path}: end the name in .html or .md.")
+    write_whole(path, write(gather(store)))
+    print_content({"report": str(path)}, as_json=as_json)
 
 
 @cli.command()

@@ -1,0 +1,1 @@
+"""What leaves PairTrace: a report of the investigation, and the edited pairs."""

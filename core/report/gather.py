@@ -1,0 +1,145 @@
+"""What a report says, read from finished runs: tables of text and numbers, no layout.
+
+Everything comes from the workspace's runs and project; nothing is computed again. A part whose
+runs are not finished is empty.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.intervention.outcomes import of_behaviors, outcomes
+from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.intervention.wording import edit_words
+from core.runs import commands, project
+from core.runs.project import Project
+from core.runs.specs import EditSpec, RankSpec
+from core.runs.store import Store
+
+ARMS = ("reference", "policy", "baseline", "random control", "edited")
+RATES = ("behavior", "wanted", "arm", "rate", "low", "high", "n", "seeds")
+MODELS = ("reference", "policy")
+
+
+@dataclass(frozen=True)
+class EditStory:
+    """One edit: what was done to which pairs, and what every arm measured afterwards."""
+
+    run: str
+    words: list[str]
+    touched: str
+    rates: pd.DataFrame  # behavior, wanted, arm, rate, low, high, n, seeds
+    commands: list[str]
+
+
+@dataclass(frozen=True)
+class Story:
+    """The whole report."""
+
+    project: Project
+    changes: pd.DataFrame  # behavior, wanted, model, rate, low, high, n
+    rankings: pd.DataFrame  # behavior, layer, prompts, suggested pairs, verdict
+    edits: list[EditStory]
+    environment: pd.DataFrame  # run, commit, torch, CPU-seconds
+
+
+def gather(store: Store) -> Story:
+    """Read the workspace. Raises `UserError` where it has no project."""
+    plan = project.load(store.workspace)
+    measured = outcomes(store, plan)
+    generated = store.finished("generate")
+    return Story(
+        project=plan,
+        changes=_changes(store, plan, generated[0]) if generated else pd.DataFrame(),
+        rankings=pd.DataFrame([_ranking(store, run) for run in store.finished("rank")]),
+        edits=[_edit(store, run, measured) for run in _edits(store)],
+        environment=pd.DataFrame([_cost(store, info.id) for info in store.infos(state="finished")]),
+    )
+
+
+def _changes(store: Store, plan: Project, run: str) -> pd.DataFrame:
+    return of_behaviors(pd.read_parquet(store.output(run) / "rates.parquet"), plan.behaviors)
+
+
+def _ranking(store: Store, run: str) -> dict[str, object]:
+    summary = pd.read_json(store.output(run) / "summary.json", typ="series")
+    return {
+        "behavior": summary["behavior"],
+        "layer": summary["layer"],
+        "prompts": f"{summary['n_prompts_passed']} of {summary['n_prompts']}",
+        "suggested pairs": summary["suggested_k"],
+        "verdict": summary["verdict"],
+        "run": run,
+    }
+
+
+def _edits(store: Store) -> list[str]:
+    """Finished edit runs that are no control, newest first."""
+    specs = {run: store.spec(run) for run in store.finished("edit")}
+    return [r for r, spec in specs.items() if isinstance(spec, EditSpec) and spec.control is None]
+
+
+def _edit(store: Store, run: str, measured: pd.DataFrame) -> EditStory:
+    spec = store.spec(run)
+    assert isinstance(spec, EditSpec)
+    summary = pd.read_json(store.output(run) / "summary.json", typ="series")
+    mine = measured[(measured["edit"] == run) | measured["arm"].isin([*MODELS, "baseline"])]
+    trained = sorted({*mine["train"], *mine["evaluate"]} - {""})
+    return EditStory(
+        run=run,
+        words=[edit_words(edit, _behaviors(store)) for edit in spec.edits],
+        touched=f"{summary['n_removed']} removed, {summary['n_flipped']} flipped, "
+        f"of {summary['n_pairs'] + summary['n_removed']} pairs",
+        rates=_by_arm(mine),
+        commands=[commands.command(store.spec(r), store) for r in [run, *trained]],
+    )
+
+
+def _behaviors(store: Store) -> dict[str, str]:
+    """Rank run → the behavior that it ranks for."""
+    specs = {run: store.spec(run) for run in store.finished("rank")}
+    return {run: spec.behavior.name for run, spec in specs.items() if isinstance(spec, RankSpec)}
+
+
+def _by_arm(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per behavior and arm."""
+    rows = []
+    for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False):
+        rates = group["rate"].tolist()
+        low, high = _interval(group)
+        rows.append(
+            {
+                "behavior": behavior,
+                "wanted": bool(group["wanted"].iloc[0]),
+                "arm": arm,
+                "rate": group["rate"].mean(),
+                "low": low,
+                "high": high,
+                "n": int(group["n"].sum()),
+                "seeds": len(rates),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(RATES))
+    return table.sort_values("arm", key=lambda arm: arm.map(ARMS.index), kind="stable")
+
+
+def _interval(group: pd.DataFrame) -> tuple[float, float]:
+    """Over prompts for one evaluation, over seeds for three or more; NaN for two."""
+    if len(group) == 1:
+        return float(group["low"].iloc[0]), float(group["high"].iloc[0])
+    if len(group) < LEAST_SEEDS:
+        return math.nan, math.nan
+    _, low, high, _ = seed_interval(group["rate"].tolist())
+    return max(0.0, low), min(1.0, high)
+
+
+def _cost(store: Store, run: str) -> dict[str, object]:
+    record = store.record(run)
+    return {
+        "run": run,
+        "commit": record["provenance"]["git_commit"][:12],
+        "torch": record["provenance"]["versions"]["torch"],
+        "CPU-seconds": record["cost"]["cpu_seconds"],
+        "device": record["cost"]["device"],
+    }
