@@ -36,6 +36,7 @@ def rates_chart(rates: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(tickvals=list(range(len(order))), ticktext=order, showgrid=False)
     figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate")
     figure.update_layout(
+        template="plotly_white",
         height=120 + 58 * len(order),
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},

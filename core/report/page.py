@@ -95,7 +95,8 @@ def readable(rates: pd.DataFrame) -> pd.DataFrame:
     long = pd.DataFrame({"behavior": named, "arm": rates["arm"], "cell": cells})
     arms = list(dict.fromkeys(long["arm"]))
     wide = long.pivot(index="behavior", columns="arm", values="cell")
-    return wide.loc[list(dict.fromkeys(named)), arms].fillna("").reset_index()
+    wide = wide.loc[list(dict.fromkeys(named)), arms].fillna("")
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def _html(kind: str, text: str) -> str:
