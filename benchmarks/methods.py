@@ -81,9 +81,9 @@ def _compare(
     is_planted = ordered["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
     scores, seconds = _forward_only(index, vectors, layer, readings, behavior, ordered)
     sample = np.arange(0, len(ordered), STRIDE)
-    start = time.process_time()
-    gradient = _gradient(known.reference, readings, behavior, ordered.iloc[sample])
-    gradient_seconds = (time.process_time() - start) * STRIDE
+    gradient, gradient_seconds = _gradient(
+        known.reference, readings, behavior, ordered.iloc[sample]
+    )
     on_sample = {"gradient": gradient} | {name: s[sample] for name, s in scores.items()}
     return {
         "layer": layer,
@@ -138,8 +138,12 @@ def _forward_only(
 
 def _gradient(
     folder: str, readings: Readings, behavior: Behavior, pairs: pd.DataFrame
-) -> NDArray[np.float32]:
-    """Cosine of each pair's margin gradient and the mean one of the behavior's prompts."""
+) -> tuple[NDArray[np.float32], float]:
+    """Cosine of each pair's margin gradient and the mean one of the behavior's prompts.
+
+    And CPU-seconds for all pairs: what is done once, plus `STRIDE` times what each pair costs.
+    """
+    start = time.process_time()
     loaded = load_model(folder)
     ids = [encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())]
     ids += [encode_completions(loaded.tokenizer, pairs[s].tolist()) for s in ("chosen", "rejected")]
@@ -152,7 +156,9 @@ def _gradient(
         wanted.append(Contrast(prompt, *sides))
     target = margin_gradients(loaded.model, wanted).mean(axis=0)
     contrasts = [Contrast(*three) for three in zip(*ids, strict=True)]
-    return cosines(target[None], margin_gradients(loaded.model, contrasts))[0]
+    once = time.process_time() - start
+    rows, seconds = _timed(lambda: margin_gradients(loaded.model, contrasts))
+    return cosines(target[None], rows)[0], once + STRIDE * seconds
 
 
 def _texts(readings: Readings, behavior: Behavior) -> tuple[list[str], list[str]]:
