@@ -11,6 +11,7 @@ import streamlit as st
 from pages import _clusters, _loaders
 
 SHOWN = 5
+CHANGE = "what changed there"
 
 
 def show(discover: str, measured: pd.DataFrame) -> None:
@@ -26,6 +27,7 @@ def show(discover: str, measured: pd.DataFrame) -> None:
     st.dataframe(
         table.head(SHOWN),
         hide_index=True,
+        column_order=["name", "pairs", "mostly from", "pushes", "how far", CHANGE, "mark"],
         column_config={"how far": st.column_config.NumberColumn(format="%.3f")},
     )
     first = int(table["cluster"].iloc[0])
@@ -49,7 +51,7 @@ def listed(discover: str, measured: pd.DataFrame) -> pd.DataFrame:
             "mostly from": kept["top_source"],
             "pushes": kept["top_group"] + ", " + kept["top_condition"],
             "how far": kept["top_group_similarity"],
-            "what changed there": [
+            CHANGE: [
                 _change(measured, group, condition)
                 for group, condition in zip(kept["top_group"], kept["top_condition"], strict=True)
             ],

@@ -62,9 +62,31 @@ def rate(rows: pd.DataFrame) -> str:
     if len(rates) < LEAST_SEEDS:
         each = ", ".join(f"{one:.1%}" for one in rates)
         return f"{sum(rates) / len(rates):.1%} ({len(rates)} seeds: {each}), {n}"
+    if max(rates) == min(rates):  # no spread over seeds, yet prompts leave a doubt
+        low, high = rows["low"].min(), rows["high"].max()
+        return f"{rates[0]:.1%} in all {len(rates)} seeds, each [{low:.1%}, {high:.1%}], {n}"
     found = seed_interval(rates)
     low, high = max(0.0, found.low), min(1.0, found.high)
     return f"{found.value:.1%} [{low:.1%}, {high:.1%}], {found.n} seeds, {n}"
+
+
+def headline(measured: pd.DataFrame, behavior: str) -> str:
+    """The answer for one behavior: before, after, and next to the control."""
+    rows = measured[measured["behavior"] == behavior]
+    means = rows.groupby("arm")["rate"].mean()
+    if not {"policy", "edited"} <= set(means.index):
+        return f"{behavior}: policy or edited are not measured yet."
+    return (
+        f"{behavior}: {means['policy']:.1%} in the policy, {means['edited']:.1%} after the edit. "
+        + against_control(rows)
+    )
+
+
+def traced(spec: EditSpec) -> list[str]:
+    """The behaviors whose rankings an edit reads."""
+    behaviors = _loaders.ranked_behaviors()
+    runs = [run for edit in spec.edits for run in edit.recipe.runs()]
+    return list(dict.fromkeys(behaviors[run] for run in runs if run in behaviors))
 
 
 def against_control(rows: pd.DataFrame) -> str:
@@ -153,7 +175,7 @@ def chart(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> go.Figure:
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False)
     figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate, 95% intervals")
     figure.update_layout(
-        height=110 + 95 * len(names),
+        height=110 + 72 * len(names),
         **_colors.LAYOUT,
     )
     return figure

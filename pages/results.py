@@ -46,6 +46,8 @@ trainings = _outcomes.trainings(chosen)
 
 def show_headline() -> None:
     """Before, control and edited: one rate each per behavior, and edited against the control."""
+    for name in _outcomes.traced(edits[chosen]):
+        st.info(_outcomes.headline(measured, name))
     for start in range(0, len(project.behaviors), CARDS):
         cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
         for column, behavior in cards:

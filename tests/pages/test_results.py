@@ -22,12 +22,14 @@ def test_before_any_retraining_it_says_what_to_do(open_page, investigated):
 def test_every_arm_shows_rate_interval_and_n(open_page, three_seeds):
     told = said(open_page("results"))
     assert "policy: 55.0% [52.0%, 58.0%], n = 240" in told
-    assert "edited: 8.0% [8.0%, 8.0%], 3 seeds, n = 720" in told
+    assert "edited: 8.0% in all 3 seeds, each [5.0%, 11.0%], n = 720" in told
     assert "random control: 50.0%" in told
 
 
 def test_edited_is_compared_with_the_control_over_seeds(open_page, three_seeds):
-    assert "Edited minus control: -42.0 points" in said(open_page("results"))
+    told = open_page("results").info[0].value
+    assert told.startswith("compliance: 55.0% in the policy, 8.0% after the edit.")
+    assert "Edited minus control: -42.0 points" in told
 
 
 def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):

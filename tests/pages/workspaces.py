@@ -102,8 +102,7 @@ def prompts() -> pd.DataFrame:
 def finish(store: Store, spec, **tables) -> str:
     """A finished run with these tables (frames → Parquet, dicts → JSON, lists → JSON lines)."""
     run = store.run_id(spec)
-    record = {"step": spec.step, "spec": spec.model_dump(mode="json")}
-    store.write_record(run, record | {"cost": {"cpu_seconds": 1.5}})
+    store.write_record(run, record(store, spec) | {"cost": {"cpu_seconds": 1.5}})
     progress = Progress(store.folder(run) / "progress.jsonl")
     progress.event("queued")
     output = store.part(run, keep=False)
@@ -122,10 +121,16 @@ def finish(store: Store, spec, **tables) -> str:
     return run
 
 
+def record(store: Store, spec) -> dict:
+    """What spec.json says, but for where and with which versions."""
+    said = spec.model_dump(mode="json")
+    return {"step": spec.step, "spec": said, "contents": store.contents(spec)}
+
+
 def begin(store: Store, spec, state: str, **fields) -> str:
     """A run that is under way (as this process), or ended as failed or cancelled."""
     run = store.run_id(spec)
-    store.write_record(run, {"step": spec.step, "spec": spec.model_dump(mode="json")})
+    store.write_record(run, record(store, spec))
     progress = Progress(store.folder(run) / "progress.jsonl")
     progress.event("queued")
     progress.event("started")
