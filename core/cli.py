@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from core import demo, terminal
+from core.attribution.index import verify
 from core.cli_demo import demo_command, intervene, serve
 from core.cli_runs import runs
 from core.errors import UserError
@@ -47,17 +48,20 @@ def cli(context: click.Context, workspace: str | None) -> None:
     environment.prepare(context.obj.workspace)
 
 
-def step_command(spec_type: type[Spec]) -> click.Command:
-    """The command of one step."""
+def step_command(spec_type: type[Spec]) -> click.Group:
+    """The command of one step; a group, so that a step may have commands of its own."""
 
     def callback(as_json: bool, **given: Any) -> None:
-        store: Store = click.get_current_context().obj
-        spec = _build(spec_type, given, store)
-        report(run_spec(spec, store, quiet=as_json), store, as_json=as_json)
+        context = click.get_current_context()
+        if context.invoked_subcommand is None:
+            spec = _build(spec_type, given, context.obj)
+            report(run_spec(spec, context.obj, quiet=as_json), context.obj, as_json=as_json)
 
-    return click.Command(
+    return click.Group(
         spec_type.step,
         callback=callback,
+        invoke_without_command=True,
+        subcommand_metavar="",
         params=[
             *commands.options(spec_type),
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
@@ -69,6 +73,20 @@ def step_command(spec_type: type[Spec]) -> click.Command:
 
 for _spec_type in STEPS.values():
     cli.add_command(step_command(_spec_type))
+
+
+@cli.commands["index"].command("verify")  # type: ignore[attr-defined]
+@click.argument("run", required=False)
+@as_json_option
+@click.pass_obj
+def verify_index(store: Store, run: str | None, as_json: bool) -> None:
+    """Check every shard of an index against its checksum [default: the newest index]."""
+    run = run or store.newest("index")
+    bad = verify(store.output(run))
+    print_content({"run": run, "bad_shards": len(bad)}, as_json=as_json)
+    if not bad.empty:
+        rows = "; ".join(f"{row.file}: {row.problem}" for row in bad.itertuples())
+        raise UserError(f"{run}: {len(bad)} bad: {rows}. Delete the run and index again.")
 
 
 @cli.command()

@@ -95,3 +95,18 @@ def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     assert again.returncode == 0, again.stderr
     made = tmp_path / "again" / "runs" / rank / "output" / "ranking.parquet"
     assert made.read_bytes() == (store.output(rank) / "ranking.parquet").read_bytes()
+
+
+def test_a_damaged_index_is_told_by_file(tmp_path):
+    """One byte of one shard is changed after the index was made."""
+    store = small_organism(tmp_path)
+    assert pairtrace("-w", store.workspace, "index").returncode == 0
+    whole = pairtrace("-w", store.workspace, "index", "verify", "--json")
+    assert json.loads(whole.stdout)["bad_shards"] == 0
+    shard = sorted(store.output(store.newest("index")).glob("shards/**/*.npy"))[0]
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    damaged = pairtrace("-w", store.workspace, "index", "verify")
+    assert damaged.returncode == 2
+    assert str(shard) in damaged.stderr
