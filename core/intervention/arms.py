@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.intervention.leaks import refuse_shared_prompts
 from core.intervention.recipes import Edit
 from core.runs.project import Project
 from core.runs.specs import EditSpec, EvaluateSpec, Spec, TrainSpec
@@ -39,7 +40,11 @@ def edited_and_control(
     seeds: Sequence[int],
     control_seed: int = 0,
 ) -> list[Arm]:
-    """The edited arm and its matched random control."""
+    """The edited arm and its matched random control.
+
+    Raises `UserError` where the project would measure on prompts that built its behaviors.
+    """
+    refuse_shared_prompts(project.prompts, project.heldout)
     edited = EditSpec(pairs=project.pairs, edits=tuple(edits))
     control = edited.model_copy(update={"control": control_seed})
     return [

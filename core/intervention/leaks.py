@@ -8,6 +8,7 @@ are not found, nor those of runs that were deleted.
 
 import pandas as pd
 
+from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.runs.execution import inputs
 from core.runs.specs import EvaluateSpec, Spec
@@ -24,6 +25,17 @@ def refuse_leaks(spec: EvaluateSpec, sent: pd.DataFrame, store: Store) -> None:
                 f"{spec.prompts}: {len(leaked)} of its {len(sent)} prompts also built the behavior "
                 f"({run}), such as {leaked.iloc[0]!r}. Measure on prompts of their own."
             )
+
+
+def refuse_shared_prompts(prompts: str, heldout: str) -> None:
+    """The same refusal before anything is trained: `UserError` where two prompt files overlap."""
+    built, measured = (expand(read_prompts(path))["prompt"] for path in (prompts, heldout))
+    shared = measured[measured.isin(built)]
+    if not shared.empty:
+        raise UserError(
+            f"{heldout}: {len(shared)} of its {len(measured)} prompts are also in {prompts}, such "
+            f"as {shared.iloc[0]!r}. Measure on prompts that built no behavior."
+        )
 
 
 def _generate_runs(spec: Spec, store: Store) -> set[str]:

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from core.errors import UserError
+from core.intervention.arms import edited_and_control
+from core.intervention.recipes import Edit
+from core.runs import project as projects
+from core.runs.specs import EditSpec, TrainSpec
+from tests.small_organism import small_organism
+
+EDIT = Edit.model_validate(
+    {"action": "flip", "recipe": {"kind": "where", "column": "source", "values": ["safety"]}}
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return small_organism(tmp_path)
+
+
+@pytest.fixture
+def project(store):
+    return projects.load(store.workspace)
+
+
+def test_the_control_differs_from_the_edit_by_nothing_but_its_seed(project, store):
+    edited, control = edited_and_control(project, store, [EDIT], seeds=(0,), control_seed=5)
+    assert isinstance(edited.edit, EditSpec)
+    assert control.edit == edited.edit.model_copy(update={"control": 5})
+
+
+def test_every_input_comes_before_the_spec_that_reads_it(project, store):
+    for arm in edited_and_control(project, store, [EDIT], seeds=(0, 1, 2)):
+        made = set()
+        for spec in arm.specs():
+            needed = {getattr(spec, name, "") for name in ("pairs", "model")}
+            assert {n for n in needed if store.is_run(n)} <= made
+            made.add(store.run_id(spec))
+
+
+def test_arms_train_the_reference_with_the_projects_knobs_and_each_seed(project, store):
+    edited, _ = edited_and_control(project, store, [EDIT], seeds=(3, 4))
+    assert [training.seed for training in edited.trainings] == [3, 4]
+    assert isinstance(edited.trainings[0], TrainSpec)
+    assert edited.trainings[0].reference == project.reference
+    assert edited.trainings[0].beta == project.knobs["train"]["beta"]
+
+
+def test_prompts_that_built_a_behavior_are_refused_for_measuring_it(project, store, tmp_path):
+    first = (tmp_path / "prompts.jsonl").read_text().splitlines()[0]
+    with (tmp_path / "heldout.jsonl").open("a") as stream:
+        stream.write(json.dumps(json.loads(first) | {"prompt_id": "again"}) + "\n")
+    with pytest.raises(UserError, match=r"are also in .*prompts\.jsonl"):
+        edited_and_control(project, store, [EDIT], seeds=(0,))
