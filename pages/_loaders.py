@@ -87,7 +87,8 @@ def ranked_behaviors() -> dict[str, str]:
 def show_workspace() -> None:
     """Which investigation this is; for the sidebar."""
     st.text(project().name if has_project() else "No project yet")
-    st.caption(f"`{store().workspace}`", help="The workspace: the folder of this investigation.")
+    folder = store().workspace
+    st.caption(f"`{folder.name}`", help=f"The folder of this investigation: `{folder}`")
 
 
 @st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)

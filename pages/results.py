@@ -44,10 +44,8 @@ measured = _outcomes.of_edit(project, chosen)
 trainings = _outcomes.trainings(chosen)
 
 
-def show_headline() -> None:
+def show_behaviors() -> None:
     """Before, control and edited: one rate each per behavior, and edited against the control."""
-    for name in _outcomes.traced(edits[chosen]):
-        st.info(_outcomes.headline(measured, name))
     for start in range(0, len(project.behaviors), CARDS):
         cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
         for column, behavior in cards:
@@ -143,8 +141,10 @@ def show_export() -> None:
 with st.expander("What these words mean"):
     st.markdown(TERMS)
 if measured["arm"].isin(["edited", "random control"]).any():
-    show_headline()
+    for name in _outcomes.traced(edits[chosen]):
+        st.info(_outcomes.headline(measured, name))
     st.plotly_chart(_outcomes.chart(measured, project.behaviors), key="outcomes")
+    show_behaviors()
     with st.expander("The numbers"):
         _rates.show_table(_outcomes.numbered(measured), column="model")
     show_worse()
