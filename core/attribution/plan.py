@@ -57,7 +57,8 @@ def make_plan(
     `skipped` are the rows that reading left out already; those that do not fit are added.
     `earlier` are folders of finished indexes that may hold some of the vectors.
     """
-    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    _forget(folder)
+    (folder / "shards").mkdir(parents=True)
     listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
     left_out = pd.concat([skipped[list(SKIPPED)], unfit], ignore_index=True)
     left_out.to_parquet(folder / "skipped.parquet", index=False)
@@ -66,6 +67,13 @@ def make_plan(
     manifest = replace(wanted, n_pairs=len(listed), n_skipped=len(left_out), shards=tuple(shards))
     write_whole(folder / "manifest.json", manifest.to_json())
     return manifest
+
+
+def _forget(folder: Path) -> None:
+    """Delete an earlier plan and its shards: under the same names, these hold other pairs."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    if (folder / "shards").exists():
+        shutil.rmtree(folder / "shards")
 
 
 def _tokenise(

@@ -84,6 +84,19 @@ def test_an_attempt_with_other_settings_is_started_over(
     assert VectorIndex.open(output).layers == (3,)
 
 
+def test_shards_of_another_plan_are_never_taken_for_those_of_this_one(
+    spec: IndexSpec, tmp_path: Path
+) -> None:
+    store, output = Store(tmp_path / "empty"), tmp_path / "part"
+    output.mkdir()
+    step.run(spec, store=store, output=output, progress=Progress())
+    turned = tmp_path / "turned.jsonl"
+    random_pairs(30)[::-1].to_json(turned, orient="records", lines=True)
+    other = spec.model_copy(update={"pairs": str(turned)})
+    step.run(other, store=store, output=output, progress=Progress())
+    assert checksum(output) == checksum(store.output(execute(other, store)))
+
+
 def test_bad_rows_are_counted_and_good_ones_kept(
     spec: IndexSpec, store: Store, tmp_path: Path
 ) -> None:
