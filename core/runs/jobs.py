@@ -10,8 +10,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from core.runs.commands import arguments, command
 from core.runs.environment import prepare
@@ -21,24 +23,54 @@ from core.runs.specs import Spec
 from core.runs.store import Store
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
+WORK = ("spawned", "waiting", "started", "progress")  # what a process says that makes the run
 
 
 def start(store: Store, spec: Spec) -> str:
     """Start the run of `spec` in the background, unless it is finished or under way.
 
-    Returns its id at once. Starting a failed or cancelled run again resumes it.
+    Returns its id at once. Starting a failed or cancelled run again resumes it. Of several who
+    start one run at the same moment, one does.
     """
     run = store.run_id(spec)
-    if store.state(run) in ("waiting", "running", "finished"):
-        return run
-    store.write_record(run, describe(spec, store))
-    folder = store.folder(run)
-    progress = Progress(folder / "progress.jsonl")
-    progress.event("queued", command=command(spec, store))
+    store.folder(run).mkdir(parents=True, exist_ok=True)
+    with _starting(store, run):
+        if store.state(run) in ("waiting", "running", "finished"):
+            return run
+        store.write_record(run, describe(spec, store))
+        progress = Progress(store.folder(run) / "progress.jsonl")
+        progress.event("queued", command=command(spec, store))
+        try:
+            process = _spawn(store, spec, run)
+        except OSError as error:
+            progress.event("failed", error=f"its process could not be started: {error}")
+            raise
+        progress.event("spawned", pid=process.pid)
+    return run
+
+
+def cancel(store: Store, run: str) -> None:
+    """Stop a job: ask, wait up to eight seconds, then kill. What is checkpointed stays.
+
+    Every process that works on the run or waits for it is asked; never the one that asks.
+    """
+    if not store.folder(run).is_dir():
+        return
+    with _starting(
+        store, run
+    ):  # a run is queued by the server, and has no process before it spawns
+        if store.state(run) not in ("waiting", "running"):
+            return
+        _stop(_workers(store.events(run)))
+        if store.state(run) != "finished":
+            Progress(store.folder(run) / "progress.jsonl").event("cancelled")
+
+
+def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
     prepare(store.workspace, environment)
-    with (folder / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
+    with (store.folder(run) / "log.txt").open("ab") as log:
+        return subprocess.Popen(
             [sys.executable, "-m", "core.cli", *arguments(spec, store), "--json"],
             cwd=Path(__file__).parents[2],
             env=environment,
@@ -47,24 +79,33 @@ def start(store: Store, spec: Spec) -> str:
             stderr=log,
             start_new_session=True,
         )
-    progress.event("spawned", pid=process.pid)
-    return run
 
 
-def cancel(store: Store, run: str) -> None:
-    """Stop a job: ask, wait up to eight seconds, then kill. What is checkpointed stays."""
-    if store.state(run) not in ("waiting", "running"):
-        return
-    with suppress(psutil.NoSuchProcess):
-        _stop(psutil.Process(store.events(run)[-1]["pid"]))
-    if store.state(run) != "finished":
-        Progress(store.folder(run) / "progress.jsonl").event("cancelled")
+def _starting(store: Store, run: str) -> FileLock:
+    """Held while a run is queued and spawned, and while it is stopped."""
+    return FileLock(store.folder(run) / "starting")
 
 
-def _stop(process: psutil.Process) -> None:
-    family = [process, *process.children(recursive=True)]
-    process.terminate()
-    _, alive = psutil.wait_procs([process], timeout=GRACE_SECONDS)
-    for member in family if alive else family[1:]:
+def _workers(events: list[dict[str, Any]]) -> list[psutil.Process]:
+    """The live processes that took up the run: not who queued or stopped it, nor this process."""
+    wrote = {event["pid"]: event["time"] for event in events if event["event"] in WORK}
+    found = []
+    for pid in wrote.keys() - {os.getpid()}:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if process.create_time() - 1 <= wrote[pid]:  # else another one has its number now
+                found.append(process)
+    return found
+
+
+def _stop(workers: list[psutil.Process]) -> None:
+    family = list(workers)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            family += worker.children(recursive=True)
+            worker.terminate()
+    _, alive = psutil.wait_procs(workers, timeout=GRACE_SECONDS)
+    for member in family if alive else family[len(workers) :]:
         if member.is_running():
-            member.kill()
+            with suppress(psutil.NoSuchProcess):
+                member.kill()

@@ -1,11 +1,14 @@
 import os
 import signal
+import threading
 import time
 
+import psutil
 import pytest
 from filelock import FileLock
 
 from core.runs import jobs
+from core.runs.progress import Progress
 from core.runs.specs import EditSpec
 
 PATIENCE = 60  # seconds; a busy machine starts processes slowly
@@ -52,6 +55,58 @@ def test_cancelling_a_job_frees_it_in_ten_seconds(store, held_run):
     jobs.cancel(store, held_run)
     assert time.monotonic() - began < 10
     assert store.state(held_run) == "cancelled"
+
+
+def test_cancelling_before_the_process_is_spawned_never_stops_who_asked(store, edit_spec):
+    """The server that queues a run may be the process that cancels it; it must live on."""
+    run, folder = store.run_id(edit_spec), store.folder(store.run_id(edit_spec))
+    folder.mkdir(parents=True)
+    Progress(folder / "progress.jsonl").event("queued")
+    assert store.state(run) == "waiting"
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("it stopped itself"))
+    try:
+        jobs.cancel(store, run)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert store.state(run) == "cancelled"
+
+
+def test_a_run_cannot_be_cancelled_between_queue_and_process(store, edit_spec):
+    """Whoever cancels waits until the process is there, and stops that one."""
+    run = store.run_id(edit_spec)
+    folder = store.folder(run)
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        threads = [
+            threading.Thread(target=jobs.start, args=(store, edit_spec)),
+            *(threading.Thread(target=_cancel_once_queued, args=(store, run)) for _ in range(2)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    (spawned,) = [e["pid"] for e in store.events(run) if e["event"] == "spawned"]
+    assert not psutil.pid_exists(spawned) or psutil.Process(spawned).status() == "zombie"
+    assert store.state(run) == "cancelled"
+
+
+def _cancel_once_queued(store, run):
+    deadline = time.monotonic() + PATIENCE
+    while not store.events(run) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    jobs.cancel(store, run)
+
+
+def test_two_people_who_start_one_run_at_the_same_moment_start_one_process(store, edit_spec):
+    threads = [threading.Thread(target=jobs.start, args=(store, edit_spec)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    run = store.run_id(edit_spec)
+    assert wait_for(store, run, "finished", "failed") == "finished"
+    names = [event["event"] for event in store.events(run)]
+    assert names.count("spawned") == names.count("started") == 1
 
 
 def test_a_killed_job_is_failed_and_can_be_started_again(store, edit_spec):
