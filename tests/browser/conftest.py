@@ -111,6 +111,10 @@ def investigated(store, project):
 
 
 def settle(page) -> None:
-    """Wait until the app has drawn the page and does nothing more."""
+    """Wait until the app has drawn the page and its script rests.
+
+    The running man in the corner is no sign of that: he comes late. And nothing that is drawn by a
+    rerun may be asserted with `is_visible`, which does not wait; `wait_for` does.
+    """
     page.wait_for_selector("h1")
-    page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')

@@ -50,6 +50,6 @@ def test_from_overview_to_a_finished_retraining(tab, small):
         go_to(tab, "Results")
         tab.get_by_text("Edited minus control").first.wait_for()
         for arm in ("reference", "policy", "random control", "edited"):
-            assert tab.get_by_text(f"{arm}: ").first.is_visible()
+            tab.get_by_text(f"{arm}: ").first.wait_for()
     assert len(small.finished("train")) == 2
     assert not small.infos(state="failed")
