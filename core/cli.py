@@ -97,7 +97,7 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @click.option("--pairs", help="Preference pairs, JSONL or Parquet.")
 @click.option("--prompts", help="Prompts that may show a behavior, JSONL.")
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
-@click.option("--judge", help="A world file (TOML), or 'refusal'.")
+@click.option("--judge", help="A world file or judge file (TOML), or 'refusal'.")
 @click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
 @as_json_option
 @click.pass_obj

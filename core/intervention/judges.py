@@ -2,19 +2,24 @@
 
 A judge answers each flag with True, False or NA. NA means unscored: the judge could not tell. It
 is counted beside every rate and never taken for False. The judge of an organism's world parses
-completions (core.organism.judge); the one here reads how a completion begins.
+completions (core.organism.judge), a judge file asks a language model
+(core.intervention.endpoint_judge); the one here reads how a completion begins.
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from core.errors import UserError
+from core.intervention.endpoint_judge import EndpointJudge, read_judge_file
+from core.models.answers import Answers
 from core.organism.judge import GrammarJudge
 from core.organism.world import read_world
+from core.runs import environment
 
 BEGINNING = 300  # characters: a refusal says so early, a story may quote one late
 REFUSALS = re.compile(
@@ -52,12 +57,33 @@ class RefusalJudge:
 
 
 def load_judge(reference: str) -> Judge:
-    """The judge that a spec names: `refusal`, or a world file (TOML)."""
+    """The judge that a spec names: `refusal`, a world file, or a judge file (TOML)."""
     if reference == "refusal":
         return RefusalJudge()
-    if Path(reference).suffix == ".toml":
-        return GrammarJudge(read_world(Path(reference)))
-    raise UserError(f"judge {reference!r} is neither 'refusal' nor a world file (.toml).")
+    path = Path(reference)
+    if path.suffix != ".toml":
+        raise UserError(
+            f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file (.toml)."
+        )
+    content = _toml(path)
+    if "endpoint" in content:
+        answers = Answers(environment.default_workspace() / "cache" / "answers.sqlite")
+        return EndpointJudge(read_judge_file(path, content), answers)
+    return GrammarJudge(read_world(path))
+
+
+def cost(judge: Judge) -> dict[str, float]:
+    """What a judge has cost so far: questions, tokens, dollars; nothing if it runs here."""
+    return dict(vars(judge.usage)) if isinstance(judge, EndpointJudge) else {}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such judge.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _refuses(completion: str) -> bool:

@@ -42,7 +42,7 @@ class Project(BaseModel):
     pairs: str = Field(description="preference pairs, JSONL or Parquet")
     prompts: str = Field(description="prompts that may show a behavior, JSONL")
     heldout: str = Field(description="held-out prompts for evaluation, JSONL")
-    judge: str = Field(description="world file (TOML), or 'refusal'")
+    judge: str = Field(description="world file or judge file (TOML), or 'refusal'")
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

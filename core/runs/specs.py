@@ -27,7 +27,7 @@ class Ref:
 
 
 File = Annotated[str, Ref("file")]  # a path
-Judge = Annotated[str, Ref("judge")]  # a world file, or the name of a built-in judge
+Judge = Annotated[str, Ref("judge")]  # a world file, a judge file, or the name of a built-in judge
 Model = Annotated[str, Ref("model")]  # a model folder, or a train run's id
 Pairs = Annotated[str, Ref("pairs")]  # a pairs file, or an edit run's id
 Run = Annotated[str, Ref("run")]  # a run's id
@@ -49,7 +49,7 @@ class GenerateSpec(Spec):
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
     prompts: File = Field(description="prompts (JSONL) that may show the behavior")
-    judge: Judge = Field(description="who judges: a world file (TOML), or 'refusal'")
+    judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
     rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
@@ -154,7 +154,7 @@ class EvaluateSpec(Spec):
     step: ClassVar[str] = "evaluate"
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
-    judge: Judge = Field(description="who judges: a world file (TOML), or 'refusal'")
+    judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
     behaviors: tuple[Behavior, ...] = Field(description="what to measure, in JSON")
     rollouts: PositiveInt = Field(4, description="completions per prompt and condition")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")

@@ -10,7 +10,7 @@ import torch
 
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation import judged, rates
-from core.intervention.judges import load_judge
+from core.intervention.judges import cost, load_judge
 from core.intervention.leaks import refuse_leaks
 from core.models.loading import load_model
 from core.models.residual import projecting_out, steering
@@ -29,7 +29,8 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     with _steered(loaded.model, spec, store):
         completions = completions_of(loaded, sent, spec, progress).assign(model="evaluated")
     completions = judged(completions, judge)
-    write_measurement(output, completions, rates(completions, spec.behaviors))
+    measured = rates(completions, spec.behaviors)
+    write_measurement(output, completions, measured, cost(judge))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pandas as pd
 
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation import every_behavior, judged, rates
-from core.intervention.judges import load_judge
+from core.intervention.judges import cost, load_judge
 from core.models.generation import Report, sample
 from core.models.loading import LoadedModel, load_model
 from core.runs.progress import Progress
@@ -33,7 +33,7 @@ def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -
         tables.append(completions_of(loaded, sent, spec, report).assign(model=name))
     completions = judged(pd.concat(tables, ignore_index=True), judge)
     measured = rates(completions, every_behavior(sent, judge.flags))
-    write_measurement(output, completions, measured)
+    write_measurement(output, completions, measured, cost(judge))
     progress(total, total, "judged")
 
 
@@ -54,7 +54,9 @@ def completions_of(
     return repeated.join(drawn.drop(columns="prompt"))
 
 
-def write_measurement(output: Path, completions: pd.DataFrame, measured: pd.DataFrame) -> None:
+def write_measurement(
+    output: Path, completions: pd.DataFrame, measured: pd.DataFrame, judging: dict[str, float]
+) -> None:
     """The three files that generate and evaluate have in common."""
     completions.to_parquet(output / "completions.parquet", index=False)
     measured.to_parquet(output / "rates.parquet", index=False)
@@ -63,5 +65,6 @@ def write_measurement(output: Path, completions: pd.DataFrame, measured: pd.Data
         "n_prompts": int(completions["prompt_id"].nunique()),
         "n_unfinished": int((~completions["finished"]).sum()),
         "n_tokens": int(completions["n_tokens"].sum()),
+        "judging": judging,
     }
     write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -101,5 +101,5 @@ def test_prompts_and_completions_must_pair_up():
 
 def test_a_judge_that_is_not_known_is_refused():
     assert isinstance(load_judge("refusal"), RefusalJudge)
-    with pytest.raises(UserError, match="neither 'refusal' nor a world file"):
+    with pytest.raises(UserError, match="none of 'refusal', a world file"):
         load_judge("clever")
