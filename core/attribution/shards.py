@@ -2,7 +2,8 @@
 
 A reader is made once per process: it holds the model, and turns tasks (a shard, and the layers it
 lacks) into files. Everything a task needs lies in the index folder, so tasks are small and can be
-sent anywhere. Does not know which process it runs in, nor how vectors are stored.
+sent anywhere. A task is computed on one core: the same bytes on any machine of a kind, whatever
+the executor. Does not know which process it runs in, nor how vectors are stored.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.plan import TOKENS
-from core.models.loading import load_model, use_cores
+from core.models.loading import load_model, on_cores
 from core.models.packing import Prompted
 
 Ids = NDArray[np.int32]
@@ -54,9 +55,7 @@ def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
 class ShardReader:
     """Reads shards of one index with one model."""
 
-    def __init__(self, folder: Path, model_folder: Path, cores: int | None = None) -> None:
-        if cores is not None:
-            use_cores(cores)
+    def __init__(self, folder: Path, model_folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.pairs = read_pair_list(folder)
@@ -71,13 +70,14 @@ class ShardReader:
         """Write the shard's vectors; `tick(pairs)` is called as they come. Returns its pairs."""
         pairs = self.pairs.iloc[task.shard.start : task.shard.stop]
         items, owners = _items(pairs, self.tokens)
-        means = segment_means(
-            self.loaded.model,
-            items,
-            task.layers,
-            budget=self.manifest.budget,
-            progress=lambda done, _: tick(int(np.searchsorted(owners, done))),
-        )
+        with on_cores(1):
+            means = segment_means(
+                self.loaded.model,
+                items,
+                task.layers,
+                budget=self.manifest.budget,
+                progress=lambda done, _: tick(int(np.searchsorted(owners, done))),
+            )
         chosen, rejected = means.completion[0::2], means.completion[1::2]
         vectors = np.stack([chosen - rejected, chosen, means.context[owners]])
         for number, layer in enumerate(task.layers):

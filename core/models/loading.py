@@ -77,9 +77,19 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def use_cores(count: int) -> None:
-    """Compute on at most `count` cores in this process."""
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Compute on `count` cores, whatever this process was left with; then as before.
+
+    Sums are cut by the number of threads, so the last digits depend on it. It is not only ours to
+    set: numba's OpenMP layer, which UMAP starts, sets it for torch too and leaves it so.
+    """
+    before = torch.get_num_threads()
     torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def shorten(config: Any, blocks: int) -> None:

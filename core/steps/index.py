@@ -1,7 +1,6 @@
 """Turn preference pairs into vectors on disk: plan, then compute what is missing."""
 
 import errno
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,8 +110,7 @@ def _compute(
         progress(done + some, manifest.n_pairs, note)
 
     executor = pick(environment.executor())
-    cores = max(1, (os.cpu_count() or 1) // executor.workers) if executor.workers > 1 else None
-    make = partial(ShardReader, output, store.model(spec.model), cores)
+    make = partial(ShardReader, output, store.model(spec.model))
     for pairs in executor(make, tasks, tick):
         done += pairs
         progress(done, manifest.n_pairs, note)

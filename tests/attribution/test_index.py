@@ -164,6 +164,25 @@ def test_a_restart_does_only_what_is_missing_and_ends_in_the_same_bytes(
     assert compute(tmp_path, model) == 0
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_threads_that_a_process_was_left_with_change_no_byte(
+    threads: int, model: Path, tmp_path: Path
+) -> None:
+    """UMAP leaves torch with another number of threads, which cuts sums at other places."""
+    made(random_pairs(), tmp_path / "a", model)
+    plan(random_pairs(), tmp_path / "b")
+    reader, during = ShardReader(tmp_path / "b", model), set()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for task in open_tasks(tmp_path / "b", reader.manifest):
+            reader(task, lambda _: during.add(torch.get_num_threads()))
+        assert (during, torch.get_num_threads()) == ({1}, threads)
+    finally:
+        torch.set_num_threads(before)
+    assert checksum(tmp_path / "b") == checksum(tmp_path / "a")
+
+
 def test_a_damaged_shard_is_found_and_only_it_is_done_again(model: Path, tmp_path: Path) -> None:
     made(random_pairs(), tmp_path, model)
     assert verify(tmp_path).empty

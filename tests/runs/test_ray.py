@@ -23,7 +23,7 @@ class DiesOnce:
     """A reader whose process is killed in the middle of the index, once."""
 
     def __init__(self, folder: Path, model: Path, mark: Path) -> None:
-        self.reader, self.mark = ShardReader(folder, model, 1), mark
+        self.reader, self.mark = ShardReader(folder, model), mark
 
     def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
         if task.shard.name == "00003" and not self.mark.exists():
@@ -48,7 +48,7 @@ def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str
     monkeypatch.setattr("core.attribution.plan.SHARD_TOKENS", (100, 1000))
     model = save_tiny_model(tmp_path / "model")
     plan(random_pairs(), tmp_path / "inline")
-    run(Inline(), partial(ShardReader, tmp_path / "inline", model, 1), tmp_path / "inline")
+    run(Inline(), partial(ShardReader, tmp_path / "inline", model), tmp_path / "inline")
     return model, checksum(tmp_path / "inline")
 
 
@@ -61,7 +61,7 @@ def test_two_actors_end_in_the_same_bytes(expected: tuple[Path, str], tmp_path: 
     model, bytes_inline = expected
     folder = tmp_path / "ray"
     plan(random_pairs(), folder)
-    assert run(Ray(2), partial(ShardReader, folder, model, 1), folder) == 40
+    assert run(Ray(2), partial(ShardReader, folder, model), folder) == 40
     assert checksum(folder) == bytes_inline
 
 

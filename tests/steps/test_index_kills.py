@@ -23,10 +23,8 @@ KILLS = 20
 
 def build(spec: IndexSpec, store: Store, output: Path) -> None:
     """One attempt, in a process of its own, with shards of about ten pairs."""
-    from core.models.loading import use_cores
     from core.steps import index
 
-    use_cores(1)
     plan.SHARD_TOKENS = (200, 200)
     index.run(spec, store=store, output=output, progress=Progress())
 
