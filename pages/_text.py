@@ -12,6 +12,8 @@ import unicodedata
 import pandas as pd
 import streamlit as st
 
+from core.data.conversations import shown
+
 ALIKE = 0.5  # below this share of common words a diff only distracts
 TOO_MANY = 4_000  # words; a diff of more takes seconds
 LONG = 20_000  # characters; the rest is cut, and said to be
@@ -28,8 +30,8 @@ MARKS = {  # translucent, so that they serve light and dark; underlined, so that
 
 def show_pair(pair: pd.Series) -> None:
     """One preference pair: its prompt, then chosen and rejected side by side."""
-    box("prompt", pair["prompt"])
-    side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
+    box("prompt", shown(pair["prompt"]))
+    side_by_side("chosen", shown(pair["chosen"]), "rejected", shown(pair["rejected"]))
     known = {"uid", "prompt", "chosen", "rejected"}
     facts = [f"{name}: {value}" for name, value in pair.items() if name not in known]
     st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))

@@ -95,7 +95,7 @@ def _tokenise(
             rows = order[start : start + CHUNK]
             chunk = pairs.iloc[rows]
             encoded = zip(
-                encode_prompts(tokenizer, chunk["prompt"].tolist()),
+                encode_prompts(tokenizer, chunk["prompt"].tolist(), strict=False),
                 encode_completions(tokenizer, chunk["chosen"].tolist()),
                 encode_completions(tokenizer, chunk["rejected"].tolist()),
                 strict=True,
@@ -117,7 +117,7 @@ def _unfit(ids: tuple[list[int], ...], max_length: int) -> tuple[str, str] | Non
     """Field and reason, if a pair cannot be read by the model."""
     for field, part in zip(FIELDS, ids, strict=True):
         if not part:
-            return field, "has no tokens"
+            return field, "no tokens, or the chat template refuses it"
         length = len(part) + (len(ids[0]) if field != "prompt" else 0)
         if length > max_length:
             what = "prompt" if field == "prompt" else f"prompt + {field}"

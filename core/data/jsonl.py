@@ -10,7 +10,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
+
+MAX_LINE = 1 << 26  # bytes; one line that unpacks to gigabytes would fill the memory
 
 
 class Line(NamedTuple):
@@ -24,13 +26,22 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> Iterator[Line]:
     """Every line that is not blank, in order; a file cut off inside gzip ends with a reason."""
     row = 0
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as stream:
         try:
-            for row, raw in enumerate(stream, start=1):
-                if raw.strip():
+            while raw := stream.readline(MAX_LINE):
+                row += 1
+                if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                    _skip_line(stream)
+                    yield Line(row, {}, f"longer than {MAX_LINE >> 20} MB")
+                elif raw.strip():
                     yield _parse(row, raw)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             yield Line(row + 1, {}, f"the compressed file is damaged from here on ({error})")
+
+
+def _skip_line(stream: IO[bytes] | gzip.GzipFile) -> None:
+    while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+        pass
 
 
 def _parse(row: int, raw: bytes) -> Line:

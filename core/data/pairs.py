@@ -1,29 +1,41 @@
-"""Preference pairs from JSONL (`.jsonl`, `.jsonl.gz`) or Parquet files, and back.
+"""Preference pairs from a file or folder of any shape that is known (core.data.shapes), and back.
 
 One row per pair: `uid, prompt, chosen, rejected, source`, any further columns kept. `uid` is a
 column, unique, and made from the row's content where the file has none. A row that cannot be used
 is skipped and listed with its row (from 1; in JSONL the line), uid, field and reason; every other
-row is kept, in file order. Knows nothing of tokens: a pair too long for a model is found later.
+row is kept, in file order. Rows are read a few thousand at a time and kept as Arrow, so that
+memory grows with the text alone. Knows nothing of tokens: a pair too long for a model is found
+later.
 """
 
 import gzip
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from core.data.jsonl import read_lines
+from core.data import columns as typed
+from core.data.records import kind, read_records
+from core.data.shapes import FIELDS, ShapeError, absent, plain, to_pair
 from core.errors import UserError
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
-FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
 SKIPPED = ["row", "uid", "field", "reason"]
+MAX_TEXT = 1_000_000  # characters of one field; the longest real completions have tens of thousands
+CHUNK = 4096  # rows that are Python objects at once
+MARK = b"pairtrace"  # in the Parquet metadata of files whose cells are in our own form
+FORM = b"pairs 1"
+WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
+
+Skipped = tuple[int, str, str, str]
 
 
 class PairTable(NamedTuple):
@@ -33,42 +45,82 @@ class PairTable(NamedTuple):
     skipped: pd.DataFrame
 
 
-def read_pairs(path: Path | str) -> PairTable:
-    """All usable pairs of a file. Raises `UserError` where the file has none."""
+class Chunk(NamedTuple):
+    """Some rows of a file: usable pairs with their row numbers, and what was left out."""
+
+    rows: list[int]
+    pairs: list[dict[str, Any]]
+    skipped: list[Skipped]
+
+
+def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTable:
+    """All usable pairs of a file. Raises `UserError` where the file has none.
+
+    `columns` says which column of the file serves a field, where the name is another.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
-    rows, skipped = _read_parquet(path) if _format(path) == ".parquet" else _read_jsonl(path)
-    good: list[dict[str, Any]] = []
-    seen: dict[str, int] = {}
-    for row, record in rows:
-        uid = _uid(record)
-        field, reason = _problem(record)
-        if not reason and uid in seen:
-            field, reason = "uid", f"repeats row {seen[uid]}"
-        if reason:
-            skipped.append((row, uid, field, reason))
-            continue
-        seen[uid] = row
-        good.append({"uid": uid} | {name: value for name, value in record.items() if name != "uid"})
+    written = _read_own(path)
+    if written is not None:
+        return PairTable(written, pd.DataFrame([], columns=SKIPPED))
+    kinds: typed.Kinds = {}
+    packed, skipped = [], []
+    for part in stream_pairs(path, columns):
+        skipped += part.skipped
+        if part.pairs:
+            typed.see(kinds, part.pairs)
+            packed.append(typed.packed(part.pairs))
     table = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
-    if not good:
-        raise UserError(_nothing_usable(path, table))
-    return PairTable(_frame(good), table)
+    if not packed:
+        raise UserError(nothing_usable(path, table))
+    return PairTable(typed.unpacked(packed, kinds).to_pandas(), table)
+
+
+def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Iterator[Chunk]:
+    """The same, `CHUNK` rows at a time; only the uids are remembered."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
+    known = _checked(columns or {})
+    lines, seen = read_records(path), dict[str, int]()
+    first = True
+    while some := list(islice(lines, CHUNK)):
+        if first:
+            _check_columns(path, [line.value for line in some if not line.reason], known)
+            first = False
+        part = Chunk([], [], [])
+        for row, record, reason in some:
+            pair, left_out = (None, (row, "", "", reason)) if reason else _pair(row, record, known)
+            if pair is not None and pair["uid"] in seen:
+                left_out = (row, pair["uid"], "uid", f"repeats row {seen[pair['uid']]}")
+            elif pair is not None:
+                seen[pair["uid"]] = row
+                part.rows.append(row)
+                part.pairs.append(pair)
+                continue
+            assert left_out is not None
+            part.skipped.append(left_out)
+        yield part
 
 
 def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
     """Write pairs whole or not at all, in the format that the name ends in."""
     path = Path(path)
-    kind = _format(path)
+    form = kind(path)
+    if form not in WRITTEN:
+        raise UserError(f"{path}: pairs are written as {', '.join(WRITTEN)}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    if kind == ".parquet":
-        pairs.to_parquet(part, index=False)
+    if form == ".parquet":
+        pq.write_table(marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
     else:
         text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
-        part.write_bytes(gzip.compress(text, mtime=0) if kind == ".jsonl.gz" else text)
+        part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
     os.replace(part, path)
+
+
+def marked(table: pa.Table) -> pa.Table:
+    """The table with the sign that its cells are in our own form."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), MARK: FORM})
 
 
 def fingerprint(pairs: pd.DataFrame) -> str:
@@ -79,92 +131,10 @@ def fingerprint(pairs: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[Any, ...]]]:
-    lines = list(read_lines(path))
-    bad: list[tuple[Any, ...]] = [(line.row, "", "", line.reason) for line in lines if line.reason]
-    return [(line.row, line.value) for line in lines if not line.reason], bad
-
-
-def _read_parquet(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[Any, ...]]]:
-    try:
-        table = pd.read_parquet(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
-    missing = [name for name in REQUIRED if name not in table]
-    if missing:
-        raise UserError(
-            f"{path}: column {missing[0]!r} is missing; it has {', '.join(map(str, table))}. "
-            "Rename or add the column."
-        )
-    records: list[dict[Any, Any]] = table.to_dict("records")
-    return list(enumerate(records, start=1)), []
-
-
-def _format(path: Path) -> str:
-    kind = next((kind for kind in FORMATS if path.name.endswith(kind)), None)
-    if kind is None:
-        raise UserError(f"{path}: pairs are {', '.join(FORMATS)} files. Convert the file.")
-    return kind
-
-
-def _uid(record: dict[str, Any]) -> str:
-    """The row's own uid as text, else one made from its content."""
-    given = record.get("uid")
-    if not _absent(given):
-        return str(given)
-    content = json.dumps([record.get(name) for name in REQUIRED], default=str)
-    return "pair-" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-
-
-def _problem(record: dict[str, Any]) -> tuple[str, str]:
-    """The first field that makes a row unusable, and why; two empty texts where none does."""
-    for name in REQUIRED:
-        reason = _text_problem(record.get(name))
-        if reason:
-            return name, reason
-    if record["chosen"] == record["rejected"]:
-        return "chosen", "the same text as rejected: it prefers nothing"
-    uid = record.get("uid")
-    if not _absent(uid) and not isinstance(uid, str | int):
-        return "uid", f"a {type(uid).__name__}, not text"
-    broken = (name for name, value in record.items() if not _encodes(value))
-    return next(((name, "not valid Unicode text") for name in broken), ("", ""))
-
-
-def _text_problem(value: Any) -> str:
-    if _absent(value):
-        return "missing"
-    if not isinstance(value, str):
-        return f"a {type(value).__name__}, not text"
-    return "" if value.strip() else "empty"
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
-
-
-def _encodes(value: Any) -> bool:
-    """False for text with half a surrogate pair, which JSON can hold and no file can."""
-    try:
-        return not isinstance(value, str) or bool(value.encode() or True)
-    except UnicodeEncodeError:
-        return False
-
-
-def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Rows as a table; a further column that mixes or nests types becomes JSON text."""
-    frame = pd.DataFrame(list(rows))
-    for name in frame.columns.difference(["uid", *REQUIRED]):
-        values = [None if _absent(value) else value for value in frame[name]]
-        kinds = {type(value) for value in values if value is not None}
-        if kinds & {list, dict} or (len(kinds) > 1 and kinds != {int, float}):
-            frame[name] = [value if value is None else _json(value) for value in values]
-    return frame
-
-
-def _nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
+def nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
+    """What to tell about a file without any pair."""
     if skipped.empty:
-        return f"{path}: the file is empty. It needs one pair per line: {', '.join(REQUIRED)}."
+        return f"{path}: the file is empty. It needs one pair per row: {', '.join(REQUIRED)}."
     first = skipped.iloc[0]
     field = f", field {first['field']!r}" if first["field"] else ""
     return (
@@ -173,15 +143,106 @@ def _nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
     )
 
 
+def _read_own(path: Path) -> pd.DataFrame | None:
+    """A Parquet file that we wrote, unless something in it does not hold after all."""
+    if not path.is_file() or kind(path) != ".parquet":
+        return None
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            known = (file.schema_arrow.metadata or {}).get(MARK) == FORM
+            if not known or not {"uid", *REQUIRED} <= set(names):
+                return None
+            table = file.read(use_pandas_metadata=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
+    return table.to_pandas() if _holds(table) else None
+
+
+def _holds(table: pa.Table) -> bool:
+    """Whether every row is a pair: texts that say something, two that differ, uids once each."""
+    for name in ("uid", *REQUIRED):
+        column = table[name]
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if (
+            not text
+            or column.null_count
+            or not pc.all(pc.greater(pc.utf8_length(column), 0)).as_py()
+        ):
+            return False
+    differ = pc.all(pc.not_equal(table["chosen"], table["rejected"])).as_py()
+    return bool(table.num_rows and differ and pc.count_distinct(table["uid"]).as_py() == len(table))
+
+
+def _checked(columns: Mapping[str, str]) -> dict[str, str]:
+    unknown = sorted(set(columns) - set(FIELDS))
+    if unknown:
+        raise UserError(f"{unknown[0]!r} is not a field of a pair. Fields: {', '.join(FIELDS)}.")
+    return dict(columns)
+
+
+def _check_columns(
+    path: Path, records: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
+) -> None:
+    """Refuse a file that has no column for chosen or rejected, before reading all of it."""
+    present = list(dict.fromkeys(name for record in records for name in record))
+    wanted = [columns.get(field, field) for field in ("chosen", "rejected")]
+    wanted += [name for name in columns.values() if name not in wanted]
+    missing = [name for name in wanted if name not in present]
+    if records and missing:
+        raise UserError(
+            f"{path}: column {missing[0]!r} is missing; it has {', '.join(map(str, present))}. "
+            "Rename or add the column, or say which one serves (--map chosen=NAME)."
+        )
+
+
+def _pair(
+    row: int, record: Mapping[str, Any], columns: Mapping[str, str]
+) -> tuple[dict[str, Any] | None, Skipped | None]:
+    """The pair of a row, or what is wrong with it."""
+    uid = record.get(columns.get("uid", "uid"))
+    shown = "" if absent(uid) else str(uid)
+    try:
+        pair = to_pair(record, columns)
+    except ShapeError as error:
+        return None, (row, shown, error.field, str(error))
+    pair["uid"] = _uid(pair)
+    field, reason = _problem(pair, plain(uid))
+    return (None, (row, pair["uid"], field, reason)) if reason else (pair, None)
+
+
+def _uid(pair: Mapping[str, Any]) -> str:
+    """The row's own uid as text, else one made from its content."""
+    if not absent(pair["uid"]):
+        return str(pair["uid"])
+    content = json.dumps([pair[name] for name in REQUIRED], default=str)
+    return "pair-" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+def _problem(pair: Mapping[str, Any], uid: Any) -> tuple[str, str]:
+    """The first field that makes a pair unusable, and why; two empty texts where none does."""
+    if not isinstance(pair["source"], str):
+        return "source", f"a {type(pair['source']).__name__}, not text"
+    if pair["chosen"] == pair["rejected"]:
+        return "chosen", "the same text as rejected: it prefers nothing"
+    if not absent(uid) and not isinstance(uid, str | int):
+        return "uid", f"a {type(uid).__name__}, not text"
+    for name in REQUIRED:
+        if len(pair[name]) > MAX_TEXT:
+            return name, f"{len(pair[name]):,} characters; at most {MAX_TEXT:,} are read"
+    broken = (name for name, value in pair.items() if not (_encodes(value) and _encodes(name)))
+    return next(((name, "not valid Unicode text") for name in broken), ("", ""))
+
+
+def _encodes(value: Any) -> bool:
+    """False for text with half a surrogate pair, which JSON can hold and no file can."""
+    try:
+        text = value if isinstance(value, str) else typed.to_json(value)
+        return bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
 def _json_lines(pairs: pd.DataFrame) -> list[str]:
     records = pairs.astype(object).where(pairs.notna(), None).to_dict("records")
-    return [_json(record) for record in records]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """What Parquet hands out and JSON does not know: arrays, and dates."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+    return [typed.to_json(record) for record in records]

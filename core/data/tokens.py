@@ -1,8 +1,9 @@
 """Prompts and completions as token ids, under the tokenizer's own chat template.
 
-A prompt is one user turn followed by the template's opening of the assistant's turn. A completion
-is tokenised apart and its ids are appended: tokenising the joined text would merge tokens across
-the boundary in about 5% of pairs, and the completion's first token would change with the prompt.
+A prompt is one user turn, or a conversation (core.data.conversations), followed by the template's
+opening of the assistant's turn. A completion is tokenised apart and its ids are appended:
+tokenising the joined text would merge tokens across the boundary in about 5% of pairs, and the
+completion's first token would change with the prompt.
 Knows nothing of batches, masks or models.
 """
 
@@ -11,6 +12,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
+from core.data.conversations import Message, conversation, shown
 from core.errors import UserError
 
 PROBE = "Probe 1: naïve?\n"
@@ -21,19 +25,30 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     return encode_prompts(tokenizer, [prompt])[0]
 
 
-def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
-    """`encode_prompt` of many, in one call of the tokenizer."""
+def encode_prompts(
+    tokenizer: Any, prompts: Sequence[str], *, strict: bool = True
+) -> list[list[int]]:
+    """`encode_prompt` of many, in one call of the tokenizer.
+
+    A prompt that the template refuses (say, for its system turn) is an error, or no ids where not
+    `strict`.
+    """
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
             f"{tokenizer.name_or_path}: the tokenizer has no chat template. "
             "Add chat_template.jinja to the model folder."
         )
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-        )
-        for prompt in prompts
-    ]
+    texts = []
+    for prompt in prompts:
+        try:
+            texts.append(_rendered(tokenizer, prompt))
+        except (TemplateError, ValueError, TypeError) as error:
+            if strict:
+                raise UserError(
+                    f"the chat template of {tokenizer.name_or_path} refuses the prompt "
+                    f"{shown(prompt)[:200]!r} ({error}). Leave it out, or use another template."
+                ) from error
+            texts.append("")
     return _ids(tokenizer, texts)
 
 
@@ -50,13 +65,44 @@ def encode_completions(
 ) -> list[list[int]]:
     """`encode_completion` of many, in one call of the tokenizer."""
     last = [tokenizer.eos_token_id] if end else []
-    return [ids + last for ids in _ids(tokenizer, completions)]
+    texts = [_completion_text(tokenizer, completion) for completion in completions]
+    return [ids + last for ids in _ids(tokenizer, texts)]
 
 
 def template_hash(tokenizer: Any) -> str:
     """Sixteen hex digits that name the template and how it splits a probe text."""
     known = [tokenizer.chat_template, encode_prompt(tokenizer, PROBE), tokenizer.vocab_size]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def _rendered(tokenizer: Any, prompt: str) -> str:
+    held = conversation(prompt)
+    messages: list[Message] = held.messages if held else [{"role": "user", "content": prompt}]
+    begun = messages[-1]["role"] == "assistant"  # the completion goes on where it stops
+    text: str = tokenizer.apply_chat_template(
+        messages,
+        tools=(held.tools if held else None) or None,
+        add_generation_prompt=not begun,
+        continue_final_message=begun,
+        tokenize=False,
+    )
+    return text
+
+
+def _completion_text(tokenizer: Any, completion: str) -> str:
+    """A plain completion as it is; turns and tool calls as the template writes them."""
+    held = conversation(completion)
+    if held is None:
+        return completion
+    before: list[Message] = [{"role": "user", "content": PROBE}]
+    opening: str = tokenizer.apply_chat_template(before, add_generation_prompt=True, tokenize=False)
+    whole: str = tokenizer.apply_chat_template([*before, *held.messages], tokenize=False)
+    if not whole.startswith(opening):
+        raise UserError(
+            f"{tokenizer.name_or_path}: the chat template writes an answered turn unlike an open "
+            "one, so completions of several turns or with tool calls cannot be read."
+        )
+    return whole[len(opening) :].rstrip().removesuffix(tokenizer.eos_token or "").rstrip()
 
 
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

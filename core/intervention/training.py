@@ -54,6 +54,7 @@ def train(
     loaded = load_model(reference, dtype="float32")
     tokens = tokenize(loaded.tokenizer, pairs)
     fits = tokens["length"] <= min(spec.max_length, loaded.model.config.max_position_embeddings)
+    fits &= tokens["prompt_ids"].map(len) > 0  # none where the chat template refuses the prompt
     if not fits.any():
         raise UserError(
             f"{spec.pairs}: none of the {len(pairs)} pairs fits max_length {spec.max_length}. "
@@ -77,7 +78,7 @@ def train(
 def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
     """`uid, prompt_ids, chosen_ids, rejected_ids, length` (tokens of the longer text)."""
     tokens = pd.DataFrame({"uid": pairs["uid"].to_numpy()})
-    tokens["prompt_ids"] = encode_prompts(tokenizer, pairs["prompt"].tolist())
+    tokens["prompt_ids"] = encode_prompts(tokenizer, pairs["prompt"].tolist(), strict=False)
     for side in ("chosen", "rejected"):
         tokens[f"{side}_ids"] = encode_completions(tokenizer, pairs[side].tolist(), end=True)
     lengths = tokens[["prompt_ids", "chosen_ids", "rejected_ids"]].map(len)

@@ -8,6 +8,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from core.data.records import files
 from core.errors import UserError
 
 WEIGHTS = (".safetensors",)
@@ -15,7 +16,10 @@ SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_temp
 
 
 def fingerprint_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
+    """SHA-256 of a file's bytes, or over the data files of a folder, hex."""
+    if path.is_dir():
+        parts = "".join(f"{file.name}:{fingerprint_file(file)}\n" for file in files(path))
+        return hashlib.sha256(parts.encode()).hexdigest()
     if not path.is_file():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
     status = path.stat()

@@ -27,14 +27,17 @@ def without(name):
 @pytest.mark.parametrize(
     ("bad", "field", "reason"),
     [
-        (without("prompt"), "prompt", "missing"),
-        (without("source"), "source", "missing"),
+        (without("prompt"), "prompt", "missing, and chosen and rejected do not begin alike"),
+        (GOOD | {"source": 7}, "source", "a int, not text"),
+        (GOOD | {"prompt": None}, "prompt", "missing"),
         (GOOD | {"chosen": None}, "chosen", "missing"),
         (GOOD | {"rejected": "  "}, "rejected", "empty"),
         (GOOD | {"prompt": 5}, "prompt", "a int, not text"),
-        (GOOD | {"chosen": ["yes"]}, "chosen", "a list, not text"),
+        (GOOD | {"chosen": ["yes"]}, "chosen", "message 1 is a str"),
         (GOOD | {"rejected": "yes"}, "chosen", "the same text as rejected"),
         (GOOD | {"chosen": "half \ud800"}, "chosen", "not valid Unicode"),
+        (GOOD | {"notes": {"deep": ["\ud800"]}}, "notes", "not valid Unicode"),
+        (GOOD | {"chosen": "y" * 1_000_001}, "chosen", "1,000,001 characters; at most"),
         (GOOD | {"uid": 1.5}, "uid", "a float, not text"),
         (GOOD | {"uid": "z"}, "uid", "repeats row 1"),
         ("a string", "", "not an object"),
@@ -100,7 +103,7 @@ def test_an_empty_file_and_a_missing_file_are_errors(tmp_path):
 
 def test_a_format_that_is_not_known_is_refused(tmp_path):
     with pytest.raises(UserError, match="Convert the file"):
-        read_pairs(jsonl(tmp_path / "pairs.csv", GOOD))
+        read_pairs(jsonl(tmp_path / "pairs.xlsx", GOOD))
 
 
 def test_a_parquet_file_without_a_column_names_it(tmp_path):
@@ -156,3 +159,36 @@ def test_any_text_survives_a_round_trip(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("pairs")
     write_pairs(pd.DataFrame(rows), folder / "pairs.jsonl")
     assert read_pairs(folder / "pairs.jsonl").pairs.to_dict("records") == rows
+
+
+def test_a_source_that_nobody_gave_is_named_unknown(tmp_path):
+    assert read_pairs(jsonl(tmp_path / "p.jsonl", without("source"))).pairs.loc[0, "source"] == (
+        "unknown"
+    )
+
+
+def test_columns_of_other_names_are_mapped(tmp_path):
+    row = {"question": "q", "good": "yes", "bad": "no", "set": "s", "n": 2**70}
+    columns = {"prompt": "question", "chosen": "good", "rejected": "bad", "source": "set"}
+    pairs = read_pairs(jsonl(tmp_path / "p.jsonl", row), columns).pairs
+    assert pairs.loc[0, ["prompt", "chosen", "rejected", "source", "n"]].tolist() == [
+        *("q", "yes", "no", "s"),
+        str(2**70),
+    ]
+
+
+def test_what_we_wrote_is_read_without_looking_at_every_row_again(tmp_path):
+    """And a file that says it is ours, but is not, is read as any other."""
+    path = tmp_path / "pairs.parquet"
+    write_pairs(pd.DataFrame([GOOD, OTHER]), path)
+    assert list(read_pairs(path).pairs["uid"]) == ["a", "z"]
+    write_pairs(pd.DataFrame([GOOD, OTHER | {"chosen": ""}]), path)
+    table = read_pairs(path)
+    assert list(table.pairs["uid"]) == ["a"]
+    assert list(table.skipped["reason"]) == ["empty"]
+
+
+def test_a_file_with_too_many_columns_is_refused(tmp_path):
+    rows = [GOOD | {"uid": str(i), f"column {i}": 1} for i in range(300)]
+    with pytest.raises(UserError, match="more than 256 columns"):
+        read_pairs(jsonl(tmp_path / "p.jsonl", *rows))

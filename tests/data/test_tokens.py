@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.data.conversations import as_completion, as_prompt
 from core.data.tokens import (
     encode_completion,
     encode_completions,
@@ -11,6 +12,11 @@ from core.data.tokens import (
 )
 from core.errors import UserError
 from tests.tiny_models import tiny_tokenizer
+
+
+def said(*turns: str) -> list[dict[str, str]]:
+    """Messages from "role text"."""
+    return [dict(zip(("role", "content"), turn.split(), strict=True)) for turn in turns]
 
 
 def test_a_prompt_ends_where_the_assistant_starts() -> None:
@@ -45,3 +51,29 @@ def test_another_template_has_another_hash() -> None:
     assert template_hash(one) == template_hash(other)
     other.chat_template = "{{ messages[0].content }}"
     assert template_hash(one) != template_hash(other)
+
+
+def test_a_conversation_is_sent_turn_by_turn() -> None:
+    tokenizer = tiny_tokenizer()
+    cell = as_prompt(said("user w1", "assistant w2", "user w3"))
+    words = tokenizer.convert_ids_to_tokens(encode_prompt(tokenizer, cell))
+    assert words == ["<user>", "w1", "<assistant>", "w2", "<user>", "w3", "<assistant>"]
+
+
+def test_a_completion_of_several_turns_is_written_by_the_template() -> None:
+    tokenizer = tiny_tokenizer()
+    cell = as_completion(said("assistant w1", "user w2", "assistant w3"))
+    words = tokenizer.convert_ids_to_tokens(encode_completion(tokenizer, cell))
+    assert words == ["w1", "<user>", "w2", "<assistant>", "w3"]
+
+
+def test_a_prompt_that_the_template_refuses_is_named_or_left_empty() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    refused = as_prompt(said("system w0", "user w1"))
+    with pytest.raises(UserError, match=r"refuses the prompt .*no system role"):
+        encode_prompts(tokenizer, ["w1", refused])
+    assert encode_prompts(tokenizer, ["w1", refused], strict=False)[1] == []
