@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from core import demo
-from core.intervention.arms import edited_and_control
+from core.intervention.arms import proposed
 from core.intervention.recipes import Action, Edit
 from core.runs import jobs, project
 from core.runs.specs import Spec
@@ -79,6 +79,20 @@ def demo_command(
     show_default=True,
     help="Training seeds, one retraining per arm each.",
 )
+@click.option(
+    "--size",
+    "sizes",
+    type=float,
+    multiple=True,
+    help="Also at another size: every top k times this factor. Repeat it for a dose-response.",
+)
+@click.option(
+    "--baseline/--no-baseline",
+    "unedited",
+    default=True,
+    show_default=True,
+    help="Also retrain on the unedited pairs.",
+)
 @click.option("--background", is_flag=True, help="Queue detached jobs and return at once.")
 @as_json_option
 @click.pass_obj
@@ -89,24 +103,27 @@ def intervene(
     action: Action,
     edits: str | None,
     seeds: tuple[int, ...],
+    sizes: tuple[float, ...],
+    unedited: bool,
     background: bool,
     as_json: bool,
 ) -> None:
-    """Edit, retrain and measure: the edited arm and its matched random control."""
+    """Edit, retrain and measure: the edited pairs, a matched random control, the unedited pairs."""
     if edits:
         chosen = tuple(Edit.model_validate(edit) for edit in json.loads(edits))
     else:
         rank_run = rank_run or store.newest("rank")
         chosen = (demo.top_edit(store, rank_run, action, k=top),)
-    arms = edited_and_control(project.load(store.workspace), store, chosen, seeds=seeds)
+    plan = project.load(store.workspace)
+    arms = proposed(plan, store, chosen, seeds=seeds, factors=sizes, unedited=unedited)
     start: Callable[[Spec], str] = (
         (lambda spec: jobs.start(store, spec))
         if background
         else (lambda spec: run_spec(spec, store, quiet=as_json))
     )
-    made: dict[str, list[str]] = {
-        str(arm.name): [start(spec) for spec in arm.specs()] for arm in arms
-    }
+    made: dict[str, list[str]] = {}
+    for arm in arms:
+        made.setdefault(arm.name, []).extend(start(spec) for spec in arm.specs())
     print_content(made, as_json=as_json)
 
 

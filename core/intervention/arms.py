@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.intervention.doses import ladder
 from core.intervention.leaks import refuse_shared_prompts
 from core.intervention.recipes import Edit
 from core.runs.project import Project
@@ -51,6 +52,26 @@ def edited_and_control(
         _arm(project, store, "edited", edited, seeds),
         _arm(project, store, "random control", control, seeds),
     ]
+
+
+def proposed(
+    project: Project,
+    store: Store,
+    edits: Sequence[Edit],
+    *,
+    seeds: Sequence[int],
+    factors: Sequence[float] = (),
+    unedited: bool = True,
+) -> list[Arm]:
+    """What an edit is judged by: the unedited pairs, the edit, and its matched control.
+
+    `factors` other than none make the edit several times, with every top k times each factor
+    (`doses.ladder`), a control beside each; the unedited pairs are trained on once.
+    """
+    arms = [baseline(project, store, seeds=seeds)] if unedited else []
+    for step in ladder(edits, factors) if factors else [tuple(edits)]:
+        arms += edited_and_control(project, store, step, seeds=seeds)
+    return arms
 
 
 def baseline(project: Project, store: Store, *, seeds: Sequence[int]) -> Arm:

@@ -30,7 +30,7 @@ def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFra
     """
     masks = [select(edit.recipe, pairs, store) for edit in edits]
     actions = np.full(len(pairs), "", dtype=object)
-    kept = _any(edits, masks, "keep", len(pairs))
+    kept = protected(edits, masks, len(pairs))
     removed = _any(edits, masks, "remove", len(pairs)) & ~kept
     flipped = _any(edits, masks, "flip", len(pairs)) & ~kept
     _refuse_conflicts(pairs, removed & flipped)
@@ -45,6 +45,11 @@ def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFra
         reasons[own] = [f"{had}; {edit.why}" if had else edit.why for had in reasons[own]]
     table = pd.DataFrame({"uid": pairs["uid"], "action": actions, "why": reasons})
     return table[table["action"] != ""].reset_index(drop=True)
+
+
+def protected(edits: Sequence[Edit], masks: Sequence[Any], n: int) -> Any:
+    """(n,) True for the pairs that an edit keeps, whatever the others say."""
+    return _any(edits, masks, "keep", n)
 
 
 def apply(pairs: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:

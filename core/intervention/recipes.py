@@ -7,11 +7,13 @@ recipe does not know what is done to the pairs: an `Edit` adds the action.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 Action = Literal["remove", "flip", "keep"]
+Join = Literal["and", "or", "but not"]
 
 
 class _Record(BaseModel):
@@ -112,3 +114,15 @@ class Edit(_Record):
 
 for _model in (AllOf, AnyOf, NoneOf, Edit):
     _model.model_rebuild()
+
+
+def combined(how: Join, recipes: Sequence[Recipe]) -> Recipe:
+    """One recipe of several; `but not` takes the pairs of the others out of the first one's."""
+    first, *others = recipes
+    if not others:
+        return first
+    if how == "or":
+        return AnyOf(parts=tuple(recipes))
+    if how == "and":
+        return AllOf(parts=tuple(recipes))
+    return AllOf(parts=(first, NoneOf(parts=tuple(others))))
