@@ -12,6 +12,7 @@ import click
 
 from core import demo, terminal
 from core.attribution.index import verify
+from core.cli_data import data
 from core.cli_demo import demo_command, intervene, serve
 from core.cli_runs import runs
 from core.errors import UserError
@@ -119,7 +120,7 @@ def app(store: Store, port: int) -> None:
     serve(store, port)
 
 
-for _command in (demo_command, intervene, runs):
+for _command in (data, demo_command, intervene, runs):
     cli.add_command(_command)
 
 

@@ -80,16 +80,18 @@ def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
-    known = _checked(columns or {})
+    known = check_columns(columns or {})
     lines, seen = read_records(path), dict[str, int]()
     first = True
     while some := list(islice(lines, CHUNK)):
         if first:
-            _check_columns(path, [line.value for line in some if not line.reason], known)
+            _refuse_missing(path, [line.value for line in some if not line.reason], known)
             first = False
         part = Chunk([], [], [])
         for row, record, reason in some:
-            pair, left_out = (None, (row, "", "", reason)) if reason else _pair(row, record, known)
+            pair, left_out = (
+                (None, (row, "", "", reason)) if reason else pair_of(row, record, known)
+            )
             if pair is not None and pair["uid"] in seen:
                 left_out = (row, pair["uid"], "uid", f"repeats row {seen[pair['uid']]}")
             elif pair is not None:
@@ -174,14 +176,14 @@ def _holds(table: pa.Table) -> bool:
     return bool(table.num_rows and differ and pc.count_distinct(table["uid"]).as_py() == len(table))
 
 
-def _checked(columns: Mapping[str, str]) -> dict[str, str]:
+def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise UserError(f"{unknown[0]!r} is not a field of a pair. Fields: {', '.join(FIELDS)}.")
     return dict(columns)
 
 
-def _check_columns(
+def _refuse_missing(
     path: Path, records: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
 ) -> None:
     """Refuse a file that has no column for chosen or rejected, before reading all of it."""
@@ -196,7 +198,7 @@ def _check_columns(
         )
 
 
-def _pair(
+def pair_of(
     row: int, record: Mapping[str, Any], columns: Mapping[str, str]
 ) -> tuple[dict[str, Any] | None, Skipped | None]:
     """The pair of a row, or what is wrong with it."""

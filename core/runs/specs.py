@@ -42,6 +42,19 @@ class Spec(BaseModel):
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
 
 
+class CheckSpec(Spec):
+    """Look for what is wrong, or odd, with the pairs: duplicates, empty or endless texts, sources.
+
+    With a model, a sample is tokenised: how many pairs are too long, or refused by its template.
+    """
+
+    step: ClassVar[str] = "check"
+    uses_device: ClassVar[bool] = False
+    pairs: Pairs = Field(description="preference pairs: a file or folder of any known shape")
+    model: Model | None = Field(None, description="model whose tokenizer and template are asked")
+    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+
+
 class GenerateSpec(Spec):
     """Run prompts through reference and policy, and judge every completion."""
 
@@ -174,6 +187,7 @@ class EvaluateSpec(Spec):
 STEPS: dict[str, type[Spec]] = {
     spec.step: spec
     for spec in (
+        CheckSpec,
         GenerateSpec,
         IndexSpec,
         RankSpec,

@@ -1,0 +1,84 @@
+"""Copy a preference set of any shape into one Parquet file in our own form, in constant memory.
+
+Two passes: the first finds the columns' types and the set's health, the second writes. The copy is
+what an investigation reads from then on: it cannot change under it, and opens in a second.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from core.data import columns as typed
+from core.data.health import Examination, Health
+from core.data.pairs import SKIPPED, check_columns, marked, nothing_usable, pair_of, stream_pairs
+from core.data.records import read_records
+from core.errors import UserError
+
+Tick = Callable[[int], None]  # hears how many more rows were seen
+
+
+class Preview(NamedTuple):
+    """The first rows of a file: its columns, the pairs they make, and those that make none."""
+
+    columns: list[str]
+    pairs: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def preview(path: Path, columns: Mapping[str, str] | None = None, n: int = 5) -> Preview:
+    """What the first `n` rows would become; columns that are missing are an error."""
+    known = check_columns(columns or {})
+    lines = list(islice(read_records(path), n))
+    names = list(dict.fromkeys(name for line in lines for name in line.value))
+    pairs: list[object] = []
+    skipped: list[object] = []
+    for row, record, reason in lines:
+        pair, left_out = (None, (row, "", "", reason)) if reason else pair_of(row, record, known)
+        (pairs if pair else skipped).append(pair or left_out)
+    return Preview(names, pd.DataFrame(pairs), pd.DataFrame(skipped, columns=SKIPPED))
+
+
+def import_pairs(
+    source: Path,
+    out: Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    tick: Tick = lambda _rows: None,
+) -> Health:
+    """Write `out` (Parquet) and tell the set's health."""
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: end the name in .parquet.")
+    health, kinds = _survey(source, columns, tick)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    schema = marked(typed.schema(kinds).empty_table()).schema
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for chunk in stream_pairs(source, columns):
+                if chunk.pairs:
+                    writer.write_table(marked(typed.chunk(chunk.pairs, kinds)))
+                tick(len(chunk.pairs) + len(chunk.skipped))
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    return health
+
+
+def _survey(
+    source: Path, columns: Mapping[str, str] | None, tick: Tick
+) -> tuple[Health, typed.Kinds]:
+    examination = Examination()
+    kinds: typed.Kinds = {}
+    for chunk in stream_pairs(source, columns):
+        examination.see(chunk)
+        typed.see(kinds, chunk.pairs)
+        tick(len(chunk.pairs) + len(chunk.skipped))
+    health = examination.health()
+    if not health.summary["n_pairs"]:
+        raise UserError(nothing_usable(source, health.rows[SKIPPED]))
+    return health, kinds
