@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.runs.catalog import Catalog
+from core.runs.edit_changes import Put, SaveEdit, Verdict
 from core.runs.labels import Add, Drop, Event, Mark, Merge, Name, Note, Split, Undo, in_force
 from pages import _cart, _recipes, _text
 
@@ -67,6 +68,14 @@ def _said(event: Event) -> str:
             return f"cart: {_recipes.edit_words(edit)}"
         case Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
+        case Put(entries=entries, edits=edits):
+            said = "; ".join(_recipes.edit_words(edit) for edit in edits) or "nothing"
+            return f"cart: {len(entries)} entries became {said}"
+        case SaveEdit(name=name):
+            return f"saved the edit “{name}”"
+        case Verdict(flag=flag, shown=shown):
+            said = "cannot tell" if shown is None else flag if shown else f"not {flag}"
+            return f"spot-check: {said}"
         case Undo(event=undone):
             return f"undid event {undone}"
     raise TypeError(f"{type(event.change).__name__} is not a change")

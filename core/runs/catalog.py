@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.intervention.recipes import Edit
+from core.runs.edit_changes import Put, SaveEdit, Verdict
 from core.runs.labels import (
     FIRST_SPLIT,
     Add,
@@ -135,6 +136,14 @@ class Catalog:
             if entry not in {known.id for known in replay(_events(connection)).cart}:
                 raise UserError(f"Entry {entry} is not in the edit cart (any more).")
             return _insert(connection, Drop(entries=(entry,)), who, why)
+
+    def change(self, change: Put | SaveEdit | Verdict, *, who: str, why: str = "") -> Event:
+        """Rearrange the cart, save an edit, or give a verdict; see `core.runs.edit_changes`."""
+        with self._writing() as connection:
+            taken = set(change.entries) if isinstance(change, Put) else set[int]()
+            if taken - {known.id for known in replay(_events(connection)).cart}:
+                raise UserError("The edit cart was changed meanwhile. Look again, then repeat.")
+            return _insert(connection, change, who, why)
 
     def clear(self, *, who: str, why: str = "") -> Event | None:
         """Empty the cart of what is in it now; None when it is empty already."""

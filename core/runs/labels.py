@@ -20,6 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.errors import UserError
 from core.intervention.recipes import AllOf, AnyOf, Edit, InCluster, InPolygon, NoneOf, Recipe
+from core.runs.edit_changes import (
+    FIRST_PUT,
+    Put,
+    SaveEdit,
+    Verdict,
+    Verdicts,
+    Version,
+    with_verdict,
+    with_version,
+)
 
 Marking = Literal["harmful", "unwanted", "wanted", "ignore"]
 T = TypeVar("T")
@@ -100,7 +110,8 @@ class Undo(_Change):
 
 
 Change = Annotated[
-    Name | Mark | Note | Merge | Split | Add | Drop | Undo, Field(discriminator="kind")
+    Name | Mark | Note | Merge | Split | Add | Drop | Put | SaveEdit | Verdict | Undo,
+    Field(discriminator="kind"),
 ]
 
 
@@ -161,6 +172,8 @@ class State:
 
     labels: dict[str, Labels] = field(default_factory=dict)  # by discover run
     cart: tuple[Entry, ...] = ()
+    versions: tuple[Version, ...] = ()  # of saved edits, oldest first
+    verdicts: Verdicts = field(default_factory=dict)
 
     def of(self, discover: str) -> Labels:
         """The labels of one discover run, empty if nobody said anything yet."""
@@ -226,9 +239,17 @@ def _applied(state: State, event: Event) -> State:
     if isinstance(change, Add):
         entry = Entry(event.id, change.edit, event.who, event.time)
         return replace(state, cart=(*state.cart, entry))
-    if isinstance(change, Drop):
-        kept = tuple(entry for entry in state.cart if entry.id not in change.entries)
-        return replace(state, cart=kept)
+    if isinstance(change, Drop | Put):
+        kept = [entry for entry in state.cart if entry.id not in change.entries]
+        put = enumerate(change.edits if isinstance(change, Put) else ())
+        put_in = [Entry(FIRST_PUT * event.id + i, e, event.who, event.time) for i, e in put]
+        return replace(state, cart=(*kept, *put_in))
+    if isinstance(change, SaveEdit):
+        versions = with_version(state.versions, change, event.who, event.time)
+        return replace(state, versions=versions)
+    if isinstance(change, Verdict):
+        verdicts = with_verdict(state.verdicts, change, event.who, event.time)
+        return replace(state, verdicts=verdicts)
     if isinstance(change, Undo):
         raise ValueError(f"event {event.id} is an undo: it is not applied, see in_force")
     labels = _labelled(state.of(change.discover), event, change)
