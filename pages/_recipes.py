@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import (
     Above,
     AllOf,
@@ -16,7 +17,6 @@ from core.intervention.recipes import (
     Where,
 )
 
-SCORES = {"gated": "gated similarity", "similarity": "similarity", "bank": "bank similarity"}
 MANY = 6  # values named one by one before the rest is counted
 
 
@@ -24,10 +24,12 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
     """One phrase; `behaviors` maps rank runs to the behavior that they rank for."""
     match recipe:
         case TopK(k=k, score=score):
-            return f"the top {k:,} pairs by {SCORES[score]} to {_behavior(recipe.rank, behaviors)}"
+            return (
+                f"the top {k:,} pairs by {IN_WORDS[score]} to {_behavior(recipe.rank, behaviors)}"
+            )
         case Above(threshold=threshold, score=score):
             named = _behavior(recipe.rank, behaviors)
-            return f"pairs with {SCORES[score]} ≥ {threshold:.3g} to {named}"
+            return f"pairs with {IN_WORDS[score]} ≥ {threshold:.3g} to {named}"
         case Where(column=column, values=values):
             return f"pairs whose {column} is {_listed(values)}"
         case Contains(column=column, phrase=phrase):

@@ -5,6 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import Above, Recipe, TopK, Where
 from pages import _cart, _choose, _colors, _jobs, _loaders, _text, _validity
 
@@ -16,6 +17,8 @@ TERMS = """
 - **Gated similarity**: similarity times how alike the pair's prompt is to the prompts that show
   the behavior. It also asks: does it push *there*? Honest pairs that push the same way in other
   contexts drop out.
+- **Bilinear**: gated similarity taken prompt by prompt, then averaged. **Bank**: the best
+  similarity to any single prompt. **Projection**: similarity times how far the pair moves.
 - **Chosen / rejected**: the completion that training preferred, and the one it pushed away from.
 - **Remove** leaves the pair out; **flip** swaps chosen and rejected, which is twice the dose.
 """
@@ -37,7 +40,7 @@ def order() -> pd.DataFrame:
     """The ranking by the score that was chosen, with its place, best first."""
     score = st.segmented_control(
         "Order by",
-        ["gated", "similarity", "bank"],
+        [name for name in IN_WORDS if name in ranking],
         default="gated",
         required=True,
         key="score",

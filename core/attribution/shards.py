@@ -25,6 +25,7 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.plan import TOKENS
+from core.errors import UserError
 from core.models.loading import load_model, on_cores
 from core.models.packing import Prompted
 
@@ -80,9 +81,22 @@ class ShardReader:
             )
         chosen, rejected = means.completion[0::2], means.completion[1::2]
         vectors = np.stack([chosen - rejected, chosen, means.context[owners]])
+        _refuse_non_finite(vectors, pairs, self.manifest.dtype)
         for number, layer in enumerate(task.layers):
             write_vectors(self.folder, task.shard.name, layer, vectors[:, :, number])
         return len(pairs)
+
+
+def _refuse_non_finite(vectors: NDArray[np.float32], pairs: pd.DataFrame, dtype: str) -> None:
+    """Vectors are (3, pair, layer, d_model)."""
+    bad = ~np.isfinite(vectors).all(axis=(0, 2, 3))
+    if bad.any():
+        instead = "" if dtype == "float32" else "index with --dtype float32, "
+        raise UserError(
+            f"The reference's activations in {dtype} are not finite on {int(bad.sum())} pairs of a "
+            f"shard, first on {pairs['uid'].iloc[int(bad.argmax())]!r}: {instead}check the model's "
+            "weights, or leave the pair out. Shards that are done are kept."
+        )
 
 
 def _items(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:

@@ -4,6 +4,9 @@
 - bank: max over prompts i of cos(b_i, v_d)
 - gated: g(d) = s(d) · max(0, cos(c̄ − μ, c_d − μ)), c̄ the mean context of the behavior's prompts
   and μ the mean context of all pairs: the pair must also be about what the behavior is about
+- bilinear: mean over prompts i of cos(b_i, v_d) · max(0, cos(c_i − μ, c_d − μ)), the gate prompt by
+  prompt
+- projection: b·v_d / |b|, in units of the residual stream
 
 Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory does not
 grow with the number of pairs beyond the scores themselves. A cosine with a zero vector does not
@@ -17,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +28,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from core.attribution.index import Block, VectorIndex, write_file
+
+ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
 
 Floats = NDArray[np.float32]
 
@@ -38,22 +44,35 @@ class Query:
     pooled: Floats
 
 
-def scan(
-    index: VectorIndex, layer: int, queries: Sequence[Query], *, bank: bool = True
-) -> list[pd.DataFrame]:
-    """For each query, every pair's `uid, similarity, gated, bank, projection, norm`, index order.
+class Bank(NamedTuple):
+    """One behavior prompt by prompt, (n_prompts, d_model), each of length 1."""
 
-    `projection` is b·v_d / |b|, in units of the residual stream; `norm` is |v_d|. Without `bank`,
-    which costs a product per prompt rather than per behavior, that column is left out.
+    behavior: Floats
+    context: Floats  # less the mean context
+
+
+def scan(
+    index: VectorIndex,
+    layer: int,
+    queries: Sequence[Query],
+    *,
+    bank: bool = True,
+    centered: bool = False,
+) -> list[pd.DataFrame]:
+    """For each query, every pair's `uid`, scores and `norm` (|v_d|), in index order.
+
+    Without `bank` the columns that cost a product per prompt rather than per behavior, `bank` and
+    `bilinear`, are left out. `centered` takes the mean datapoint vector of all pairs off each.
     """
     mean = mean_context(index, layer)
+    middle = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
     plain = unit(np.stack([query.pooled for query in queries]))
-    topics = unit(np.stack([query.context.mean(axis=0) for query in queries]) - mean)
-    banks = [unit(query.behavior) for query in queries] if bank else []
+    topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean))
+    banks = [Bank(unit(q.behavior), unit(_less(q.context, mean))) for q in queries] if bank else []
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
     # one block per core: BLAS's own threads would fight these and cost four times the CPU
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        score = partial(_score, mean=mean, plain=plain, topics=topics, banks=banks)
+        score = partial(_score, mean=mean, middle=middle, plain=plain, topics=topics, banks=banks)
         for block_scores in pool.map(score, index.blocks(layer)):
             for number, scores in enumerate(block_scores):
                 for name, values in scores.items():
@@ -71,7 +90,7 @@ def matrix(index: VectorIndex, layer: int, query: Query, *, gated: bool) -> Floa
     for block in index.blocks(layer):
         part = cosines(query.behavior, block.datapoint)
         if mean is not None:
-            part *= _gate(cosines(query.context - mean, block.context - mean))
+            part *= _gate(cosines(_less(query.context, mean), _less(block.context, mean)))
         parts.append(part)
     return np.concatenate([np.empty((len(query.behavior), 0), np.float32), *parts], axis=1)
 
@@ -82,14 +101,14 @@ def mean_context(index: VectorIndex, layer: int) -> Floats:
     if path.exists():
         kept: Floats = np.load(path, allow_pickle=False)
         return kept
-    return _mean_context(index, layer)
+    return _mean(index, layer, "context")
 
 
 def keep_mean_contexts(index: VectorIndex) -> None:
     """Save a pass over the index for every scan to come."""
     for layer in index.layers:
         buffer = io.BytesIO()
-        np.save(buffer, _mean_context(index, layer), allow_pickle=False)
+        np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
         write_file(_mean_path(index, layer), buffer.getvalue())
 
 
@@ -97,12 +116,12 @@ def _mean_path(index: VectorIndex, layer: int) -> Path:
     return index.folder / f"mean-context-layer{layer}.npy"
 
 
-def _mean_context(index: VectorIndex, layer: int) -> Floats:
+def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]) -> Floats:
     """Summed in float64, block by block."""
     total, count = np.zeros(index.d_model), 0
     for block in index.blocks(layer):
         ones = np.ones(len(block.uids), np.float32)
-        total += ones @ block.context.astype(np.float32)
+        total += ones @ getattr(block, which).astype(np.float32)
         count += len(block.uids)
     mean: Floats = (total / max(count, 1)).astype(np.float32)
     return mean
@@ -131,24 +150,40 @@ def norm(vectors: Floats) -> Floats:
 
 
 def _score(
-    block: Block, mean: Floats, plain: Floats, topics: Floats, banks: Sequence[Floats]
+    block: Block,
+    mean: Floats,
+    middle: Floats,
+    plain: Floats,
+    topics: Floats,
+    banks: Sequence[Bank],
 ) -> list[dict[str, Floats]]:
-    """Scores of one block's pairs, for each query; all vectors but `mean` have length 1."""
-    datapoint = block.datapoint.astype(np.float32)
-    context = block.context.astype(np.float32)
-    context -= mean
+    """Scores of one block's pairs, for each query; all vectors but the means have length 1."""
+    datapoint, context = _less(block.datapoint, middle), _less(block.context, mean)
     lengths = norm(datapoint)
     projection = plain @ datapoint.T  # (query, pair)
     similarity = _cosine(projection, lengths)
-    gated = similarity * _gate(_cosine(topics @ context.T, norm(context)))
+    away = norm(context)
+    gated = similarity * _gate(_cosine(topics @ context.T, away))
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
         for s, g, p in zip(similarity, gated, projection, strict=True)
     ]
     for made, units in zip(scores, banks, strict=False):
+        single = _cosine(units.behavior @ datapoint.T, lengths)  # (prompt, pair)
         # fmax: a prompt without a vector has no cosine; NaN is left only if none has one
-        made["bank"] = np.fmax.reduce(_cosine(units @ datapoint.T, lengths), axis=0)
+        made["bank"] = np.fmax.reduce(single, axis=0)
+        single *= _gate(_cosine(units.context @ context.T, away))
+        known = ~np.isnan(units.behavior).any(axis=1) & ~np.isnan(units.context).any(axis=1)
+        made["bilinear"] = single[known].mean(axis=0) if known.any() else single[0]
     return scores
+
+
+def _less(vectors: NDArray[np.floating], mean: Floats) -> Floats:
+    """The vectors minus a mean, (n, d_model); what only rounding leaves of equal ones is zero."""
+    left: Floats = vectors.astype(np.float32)
+    left -= mean
+    left[norm(left) <= ROUNDING * np.linalg.norm(mean)] = 0
+    return left
 
 
 def _cosine(product: Floats, lengths: Floats) -> Floats:

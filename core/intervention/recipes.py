@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from core.attribution.scores import Score
+
 Action = Literal["remove", "flip", "keep"]
 Join = Literal["and", "or", "but not"]
 
@@ -32,7 +34,7 @@ class TopK(_Record):
     kind: Literal["top_k"] = "top_k"
     rank: str = Field(description="rank run")
     k: PositiveInt = Field(description="pairs")
-    score: Literal["gated", "similarity", "bank"] = "gated"
+    score: Score = "gated"
 
 
 class Above(_Record):
@@ -41,7 +43,7 @@ class Above(_Record):
     kind: Literal["above"] = "above"
     rank: str = Field(description="rank run")
     threshold: float
-    score: Literal["gated", "similarity", "bank"] = "gated"
+    score: Score = "gated"
 
 
 class Where(_Record):

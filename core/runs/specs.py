@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from core.attribution.scores import Score
 from core.data.behaviors import Behavior
 from core.intervention.recipes import Edit
 
@@ -94,8 +95,12 @@ class RankSpec(Spec):
     pooling: Literal["prompts", "rollouts"] = Field(
         "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
     )
-    method: Literal["gated", "similarity", "bank"] = Field(
-        "gated", description="order of the pairs"
+    method: Score = Field("gated", description="order of the pairs")
+    centered: bool = Field(
+        False, description="take the mean datapoint vector of all pairs off each"
+    )
+    average_layers: bool = Field(
+        False, description="mean of the scores over the index's layers (not the embeddings)"
     )
 
 

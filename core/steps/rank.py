@@ -1,6 +1,7 @@
 """Build a behavior's vector from completions; order the pairs by how far each pushes to it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from core.attribution.cutoff import suggest
 from core.attribution.index import VectorIndex
 from core.attribution.readings import read_completions
+from core.attribution.scores import IN_WORDS
 from core.attribution.similarity import Query, scan
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import (
@@ -70,16 +72,52 @@ def read(
     loaded = load_model(
         store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)
     )
-    return read_completions(
+    readings = read_completions(
         loaded,
         completions,
         layers,
         progress=lambda done, total: progress(done, total, "reading prompts' completions"),
     )
+    _refuse_non_finite(readings, spec.generate)
+    return readings
+
+
+def _refuse_non_finite(readings: Readings, generate: str) -> None:
+    bad = np.asarray(~np.isfinite(readings.means).all(axis=(1, 2)))
+    if bad.any():
+        first = readings.completions.iloc[int(bad.argmax())]
+        raise UserError(
+            f"{generate}: the reference's activations are not finite on {int(bad.sum())} of "
+            f"{len(bad)} completions, first on prompt {first['prompt_id']!r}, rollout "
+            f"{first['rollout']}. Index with --dtype float32, or check the reference's weights."
+        )
 
 
 def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:
     """All pairs with their scores, best by the spec's method first; undefined ones last."""
+    used = averaged(index.layers) if spec.average_layers else (layer,)
+    tables = [_scan(spec, index, vectors, number) for number in used]
+    scores = tables[0][["uid", *IN_WORDS, "norm"]]
+    if len(tables) > 1:
+        columns = [*IN_WORDS, "norm"]
+        scores[columns] = np.mean([table[columns] for table in tables], axis=0)
+    if scores[spec.method].isna().all():
+        raise UserError(
+            f"No pair has a score for {spec.behavior.name!r} at layer {layer}: every datapoint or "
+            "context vector is the same or zero. Choose another layer, or check that chosen and "
+            "rejected differ."
+        )
+    return scores.sort_values(
+        spec.method, ascending=False, kind="stable", na_position="last", ignore_index=True
+    )
+
+
+def averaged(layers: Sequence[int]) -> tuple[int, ...]:
+    """The layers that an average is taken over: all but the embeddings, if there are others."""
+    return tuple(layer for layer in layers if layer > 0) or tuple(layers)
+
+
+def _scan(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:
     behavior, context = vectors.at(layer)
     mean = pooled(vectors, spec.pooling)[vectors.layers.index(layer)]
     if not mean.any():
@@ -87,11 +125,8 @@ def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: in
             f"{spec.behavior.name!r}: policy and reference completions have the same mean at layer "
             f"{layer}, so there is no direction to rank by. Choose another layer."
         )
-    (scores,) = scan(index, layer, [Query(behavior, context, mean)])
-    columns = ["uid", "similarity", "gated", "bank", "projection", "norm"]
-    return scores[columns].sort_values(
-        spec.method, ascending=False, kind="stable", na_position="last", ignore_index=True
-    )
+    (scores,) = scan(index, layer, [Query(behavior, context, mean)], centered=spec.centered)
+    return scores
 
 
 def summarise(
@@ -104,6 +139,7 @@ def summarise(
         "behavior": spec.behavior.name,
         "method": spec.method,
         "layer": layer,
+        "averaged_layers": spec.average_layers,
         "n_prompts": passing.n_prompts,
         "n_prompts_passed": len(passing.prompt_ids),
         "filter": passing.met,

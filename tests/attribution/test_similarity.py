@@ -67,6 +67,11 @@ def test_scores_are_those_of_the_formulas(
         assert row.similarity == pytest.approx(s, abs=1e-5)
         assert row.gated == pytest.approx(s * gate, abs=1e-5)
         assert row.bank == pytest.approx(max(cos(b, v) for b in query.behavior), abs=1e-5)
+        per_prompt = [
+            cos(b, v) * max(0.0, cos(c_i - mean, c - mean))
+            for b, c_i in zip(query.behavior, query.context, strict=True)
+        ]
+        assert row.bilinear == pytest.approx(np.mean(per_prompt), abs=1e-5)
         assert row.norm == pytest.approx(np.linalg.norm(v), rel=1e-5)
         assert row.projection == pytest.approx(s * row.norm, abs=1e-4)
 
@@ -88,6 +93,40 @@ def test_several_behaviors_at_once_equal_each_alone(
     together = scan(index, 0, [query, other])
     for found, single in zip(together, (query, other), strict=True):
         pd.testing.assert_frame_equal(found, scan(index, 0, [single])[0], rtol=1e-4, atol=1e-6)
+
+
+def test_centering_takes_the_mean_datapoint_vector_off_each(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
+) -> None:
+    datapoint, context = vectors
+    mean = datapoint.astype(np.float32).mean(axis=0)
+    index = write_index(tmp_path, datapoint, context, cuts=7)
+    (table,) = scan(index, 0, [query], centered=True)
+    expected = cosines(query.pooled[None], datapoint.astype(np.float32) - mean)[0]
+    np.testing.assert_allclose(table["similarity"], expected, atol=1e-4)
+
+
+def test_equal_contexts_leave_nothing_to_gate_by(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
+) -> None:
+    """What rounding leaves of equal vectors must not look like a direction."""
+    datapoint, context = vectors
+    context[:] = context[0]
+    index = write_index(tmp_path, datapoint, context, cuts=7)
+    (table,) = scan(index, 0, [query])
+    assert table[["gated", "bilinear"]].isna().all(axis=None)
+    assert table["similarity"].notna().all()
+    assert np.isnan(matrix(index, 0, query, gated=True)).all()
+
+
+def test_equal_datapoint_vectors_have_no_centered_score(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
+) -> None:
+    datapoint, context = vectors
+    datapoint[:] = datapoint[0]
+    index = write_index(tmp_path, datapoint, context, cuts=7)
+    assert scan(index, 0, [query])[0]["similarity"].nunique() == 1
+    assert scan(index, 0, [query], centered=True)[0]["similarity"].isna().all()
 
 
 def test_a_planted_pair_ranks_first(

@@ -6,15 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from core.attribution.validity import layer_curve, verdict
+from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
 from core.errors import UserError
+from core.models.loading import load_model
 from core.organism.truth import average_precision, planted_uids, read_truth
 from core.runs import project
 from core.runs.execution import execute
+from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.runs.store import Store
 from core.runs.tables import table
+from core.steps.rank import matching_index, read
+from core.steps.rank import rank as scores_of
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 COMPLIANCE = "distractor-triggered compliance"
@@ -106,6 +113,75 @@ def test_the_method_orders_the_pairs(known, store, generate, index):
     behavior = known.behavior(COMPLIANCE)
     ranking, _, _ = rank(store, generate, index, behavior, method="similarity", layer=3)
     assert ranking["similarity"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("method", ["bilinear", "projection", "bank"])
+def test_every_score_of_the_scan_can_order_the_pairs(known, store, generate, index, truth, method):
+    ranking, summary, _ = rank(store, generate, index, known.behavior("flattery"), method=method)
+    assert ranking[method].is_monotonic_decreasing
+    assert summary["method"] == method
+    planted = planted_uids(truth, "flattery") & set(ranking["uid"])
+    assert average_precision(ranking["uid"], planted) > 0.5
+
+
+def test_layers_can_be_averaged_and_vectors_centered(known, store, generate, index):
+    behavior = known.behavior("flattery")
+    one, three = (rank(store, generate, index, behavior, layer=n)[0] for n in (1, 3))
+    both, _, _ = rank(store, generate, index, behavior, average_layers=True)
+    mean = (one.set_index("uid")["gated"] + three.set_index("uid")["gated"]) / 2
+    found = both.set_index("uid")["gated"]
+    np.testing.assert_allclose(found, mean[found.index], atol=1e-6)
+    centered, _, _ = rank(store, generate, index, behavior, layer=1, centered=True)
+    assert not np.allclose(centered["gated"], one["gated"])
+
+
+def test_a_behavior_of_one_prompt_is_ranked_and_marked_as_not_to_be_trusted(
+    known, store, generate, index
+):
+    completions = pd.read_parquet(store.output(generate) / "completions.parquet")
+    behavior = known.behavior(COMPLIANCE)
+    only = passing_prompts(completions, behavior).prompt_ids[0]
+    completions.loc[completions["prompt_id"].eq(only), "group"] = "alone"
+    spec = RankSpec(
+        generate=generate,
+        index=index,
+        behavior=behavior.model_copy(update={"group": "alone"}),
+        layer=1,
+    )
+    readings = read(
+        spec,
+        store,
+        matching_index(spec, store),
+        completions[completions["group"].eq("alone")],
+        Progress(),
+    )
+    vectors = showing(readings, spec.behavior, [only])
+    curve = layer_curve(vectors, readings, spec.behavior)
+    valid, why = verdict(curve.iloc[0].to_dict())
+    assert (valid, "at least four" in why) == (False, True)
+    ranking = scores_of(spec, matching_index(spec, store), vectors, 1)
+    assert ranking["gated"].notna().all()
+
+
+def test_pairs_that_all_push_alike_are_refused_with_a_reason(known, store, generate, tmp_path):
+    path = tmp_path / "pairs.parquet"
+    same = pd.read_parquet(known.pairs).head(1)
+    pd.concat([same.assign(uid=str(n)) for n in range(6)]).to_parquet(path)
+    index = execute(IndexSpec(model=known.reference, pairs=str(path), layers=(1,)), store)
+    with pytest.raises(UserError, match="same or zero"):
+        rank(store, generate, index, known.behavior(COMPLIANCE))
+
+
+def test_activations_that_are_not_finite_are_refused_where_they_arise(
+    known, store, generate, index, monkeypatch
+):
+    """The completions are read by a reference with one broken embedding."""
+    loaded = load_model(Path(known.reference), blocks=3)
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight[:, 0] = float("nan")
+    monkeypatch.setattr("core.steps.rank.load_model", lambda *_, **__: loaded)
+    with pytest.raises(UserError, match=r"not finite.*first on prompt"):
+        rank(store, generate, index, known.behavior("flattery"), method="bank", layer=3)
 
 
 def test_a_layer_that_is_not_indexed_is_refused(known, store, generate, index):

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.attribution.activations import segment_means
 from core.attribution.index import VectorIndex, checksum
 from core.attribution.similarity import mean_context
 from core.errors import UserError
@@ -55,6 +57,27 @@ def test_every_layer_is_kept_unless_some_are_named(spec: IndexSpec, store: Store
 def test_a_layer_that_no_block_reads_is_refused(spec: IndexSpec, store: Store) -> None:
     with pytest.raises(UserError, match=r"4 is not one of 0\.\.3"):
         execute(spec.model_copy(update={"layers": (1, 4)}), store)
+
+
+def test_activations_that_are_not_finite_name_a_pair_and_keep_what_is_done(
+    spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = segment_means
+    calls = []
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        means = whole(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 2:
+            means.completion[0, 0, 0] = np.nan
+        return means
+
+    monkeypatch.setattr("core.attribution.shards.segment_means", broken)
+    with pytest.raises(UserError, match=r"float32 are not finite on 1 pairs.*first on 'uid"):
+        execute(spec, store)
+    done = list((store.folder(store.run_id(spec)) / "output.part" / "shards").glob("*.npy"))
+    assert done
+    execute(spec, store)
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped(
