@@ -6,7 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import Arm
+from core.intervention.doses import total_k
 from core.runs import jobs
+from core.runs.forecast import Forecast, forecast, left, typical_seconds
 from core.runs.store import RunInfo
 from pages import _jobs, _loaders
 
@@ -14,23 +16,23 @@ STARTABLE = ("absent", "failed", "cancelled")
 
 
 def cost(arms: Sequence[Arm]) -> str:
-    """How long training and measuring will take, from the runs that are finished here."""
+    """How long the runs that are still to do will take, from those that are finished here."""
     store = _loaders.store()
-    said, total, unknown = [], 0.0, []
-    for step, n in (
-        ("train", sum(len(arm.trainings) for arm in arms)),
-        ("evaluate", sum(len(arm.evaluations) for arm in arms)),
-    ):
-        known = [info.seconds for info in store.infos(step, "finished")]
-        if known:
-            total += n * sorted(known)[len(known) // 2]
-        else:
-            unknown.append(step)
-        said.append(f"{n} × {step}")
-    took = f"{total / 60:.0f} min" if total > 90 else f"{total:.0f} s"
-    if unknown:
-        return " + ".join(said) + f". How long is not known: no {unknown[0]} ran here yet."
-    return " + ".join(said) + f": about {took} in all, by what such runs took here."
+    missing = [s for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"]
+    steps = [spec.step for spec in missing if spec.step != "edit"]
+    counts = " + ".join(f"{steps.count(step)} × {step}" for step in dict.fromkeys(steps))
+    if not steps:
+        return "All of it is done."
+    return f"Still to do: {counts}. {_time(forecast(steps, typical_seconds(store)))}"
+
+
+def _time(expected: Forecast) -> str:
+    seconds, unknown = expected
+    took = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    if unknown and not seconds:
+        return f"How long is not known: no {unknown[0]} ran here yet."
+    beside = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
+    return f"About {took}{beside}, one after the other, by what such runs took here."
 
 
 def watch(arms: Sequence[Arm]) -> None:
@@ -47,8 +49,15 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
     infos = [store.info(run) for run in runs]
     if _states(infos) != seen:
         st.rerun()
-    done = sum(info.state == "finished" for info in infos)
-    st.progress(done / len(infos), text=f"{done} of {len(infos)} runs finished")
+    states = [info.state for info in infos]
+    done = states.count("finished")
+    others = ("running", "waiting", "failed", "cancelled")
+    counts = [f"{states.count(state)} {state}" for state in others if state in states]
+    text = ", ".join([f"{done} of {len(infos)} runs finished", *counts])
+    if any(state in _jobs.ACTIVE for state in states):
+        started = [info for info in infos if info.state in _jobs.ACTIVE]
+        text += ". " + _time(left(started, typical_seconds(store)))
+    st.progress(done / len(infos), text=text)
     st.dataframe(
         pd.DataFrame([_row(info, runs[info.id]) for info in infos]),
         hide_index=True,
@@ -70,11 +79,14 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
 
 
 def _row(info: RunInfo, name: str) -> dict[str, object]:
+    finished = info.state == "finished"
+    cost = _loaders.store().record(info.id).get("cost", {}) if finished else {}
     return {
         "run of": name,
         "state": info.state,
         "done": f"{info.done:,} of {info.total:,}" if info.total else "",
         "seconds": round(info.seconds),
+        "CPU-seconds": cost.get("cpu_seconds"),
         "note": info.note,
         "run": info.id,
     }
@@ -83,11 +95,13 @@ def _row(info: RunInfo, name: str) -> dict[str, object]:
 def _named(arm: Arm) -> Iterator[tuple[str, str]]:
     """Every run of an arm with what it is, a seed's training before its evaluation."""
     store = _loaders.store()
+    size = total_k(arm.edit.edits) if arm.edit else 0
+    name = f"{arm.name}, top {size:,}" if size else arm.name
     if arm.edit:
-        yield store.run_id(arm.edit), f"{arm.name} · edit"
+        yield store.run_id(arm.edit), f"{name} · edit"
     for training, evaluation in zip(arm.trainings, arm.evaluations, strict=True):
-        yield store.run_id(training), f"{arm.name} · train, seed {training.seed}"
-        yield store.run_id(evaluation), f"{arm.name} · evaluate, seed {training.seed}"
+        yield store.run_id(training), f"{name} · train, seed {training.seed}"
+        yield store.run_id(evaluation), f"{name} · evaluate, seed {training.seed}"
 
 
 def _states(infos: Sequence[RunInfo]) -> list[str]:

@@ -26,11 +26,17 @@ def ensure_measured(project: Project) -> None:
 
 def of_edit(project: Project, edit: str) -> pd.DataFrame:
     """Rates of the models before, and of the arms of this edit, one row per seed and behavior."""
+    known = all_measured(project)
+    wanted = (known["edit"] == edit) | known["arm"].isin(["reference", "policy", "baseline"])
+    return known[wanted].reset_index(drop=True)
+
+
+def all_measured(project: Project) -> pd.DataFrame:
+    """Rates of every model that was measured as the project asks for now, whatever its edit."""
     finished = tuple(_loaders.store().finished("evaluate"))
     known = _outcomes(str(_loaders.store().workspace), finished, project)
-    wanted = (known["edit"] == edit) | known["arm"].isin(["reference", "policy", "baseline"])
-    planned = known["evaluate"].isin(_planned(project, known["train"]))
-    return known[wanted & planned].reset_index(drop=True)
+    planned = _planned(project, known["train"]) if len(known) else set()
+    return known[known["evaluate"].isin(planned)].reset_index(drop=True)
 
 
 @st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Project: Project.model_dump_json})

@@ -5,10 +5,12 @@ import shlex
 import pandas as pd
 import streamlit as st
 
-from core.intervention.arms import Arm, baseline, edited_and_control
+from core.intervention.arms import Arm, proposed
+from core.intervention.doses import FACTORS, total_k
 from core.intervention.recipes import Edit
+from core.intervention.statistics import LEAST_SEEDS
 from core.runs import jobs
-from pages import _arms, _cart, _loaders, _recipes, _selection, _text
+from pages import _arms, _cart, _compose, _effects, _loaders, _selection, _text
 
 TERMS = """
 - **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
@@ -37,28 +39,18 @@ if not entries:
     st.info("The edit cart is empty. Add pairs from a ranking, the map, or a cluster first.")
     for page, label in (("rank.py", "Rank"), ("map.py", "Map"), ("clusters.py", "Clusters")):
         st.page_link(page, label=label)
+    _compose.show_saved_when_empty()
     st.stop()
 
 
 def show_dry_run(edits: list[Edit]) -> bool:
     """What the edit would touch; returns whether it can be trained on."""
-    st.header("1 · What it will touch")
-    behaviors = _loaders.ranked_behaviors()
-    counted = [
-        {
-            "action": edit.action,
-            "pairs": _text.visible(_recipes.words(edit.recipe, behaviors)),
-            "n": len(_selection.uids(edit.recipe)),
-            "why": edit.why,
-        }
-        for edit in edits
-    ]
-    st.dataframe(pd.DataFrame(counted), hide_index=True)
+    st.header("2 · What it will touch")
     trial = _selection.dry_run(project.pairs, edits)
     if trial.problem:
         st.error(_text.visible(trial.problem))
         return False
-    found = trial.summary
+    found, behaviors = trial.summary, _loaders.ranked_behaviors()
     facts = st.columns(4)
     facts[0].metric("Removed", f"{found['n_removed']:,}")
     facts[1].metric("Flipped", f"{found['n_flipped']:,}")
@@ -69,25 +61,42 @@ def show_dry_run(edits: list[Edit]) -> bool:
             f"These pairs carry {share:.0%} of all attribution to {behaviors[run]} "
             f"(of the positive gated similarities)."
         )
-    with st.expander("By source", expanded=True):
-        st.dataframe(pd.DataFrame(found["per_source"]), hide_index=True)
+    _effects.show_predictions(project, edits)
+    with st.expander("By source"):
+        st.dataframe(by_source(found["per_source"]), hide_index=True)
+    _effects.show_shift(project, edits)
+    _effects.show_examples(project, edits)
     return True
 
 
-def choose_arms(edits: list[Edit]) -> list[Arm]:
-    """The arms and their seeds."""
-    st.header("2 · The arms")
-    left, right = st.columns(2, vertical_alignment="bottom")
+def by_source(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Rows of every source, those that lose the largest part first."""
+    table = pd.DataFrame(rows)
+    table["% of the source"] = (100 * (table["removed"] + table["flipped"]) / table["n"]).round(1)
+    return table.sort_values("% of the source", ascending=False)
+
+
+def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:
+    """The arms with their seeds, and the sizes that were asked for."""
+    st.header("3 · The arms")
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
     n = left.number_input(
-        "Training seeds per arm", 1, 10, 3, key="seeds", help="Fewer than 3 shows no noise."
-    )
-    again = right.checkbox("Also retrain on the unedited pairs (baseline)", key="baseline")
-    arms = edited_and_control(project, store, edits, seeds=range(n))
-    if again:
-        arms.append(baseline(project, store, seeds=range(n)))
+        "Training seeds per arm", 1, 10, LEAST_SEEDS, key="seeds", help="Fewer than 3 shows no "
+        "noise, and gives no interval.",
+    )  # fmt: skip
+    unedited = middle.checkbox(
+        "Baseline: retrain on the unedited pairs too", value=True, key="baseline",
+        help="What retraining changes by itself. Trained once, whatever the edits.",
+    )  # fmt: skip
+    several = right.checkbox(
+        "Dose-response: also at ¼, ½ and 2 × the size", key="dose", disabled=not total_k(edits),
+        help="Every top k of the edit times these factors, each with a control of its own.",
+    )  # fmt: skip
+    sizes = FACTORS if several and total_k(edits) else ()
+    arms = proposed(project, store, edits, seeds=range(n), factors=sizes, unedited=bool(unedited))
     st.dataframe(pd.DataFrame([_described(arm) for arm in arms]), hide_index=True)
     st.caption(_arms.cost(arms))
-    return arms
+    return arms, sizes
 
 
 def _described(arm: Arm) -> dict[str, object]:
@@ -96,33 +105,43 @@ def _described(arm: Arm) -> dict[str, object]:
         "random control": "as many random pairs of the same sources, edited the same way",
         "baseline": "the pairs as they are",
     }
-    return {"arm": arm.name, "trained on": what[arm.name], "seeds": len(arm.trainings)}
+    size = total_k(arm.edit.edits) if arm.edit else 0
+    return {
+        "arm": arm.name,
+        "trained on": what[arm.name],
+        "top k": f"{size:,}" if size else "",
+        "seeds": len(arm.trainings),
+    }
 
 
-def command(edits: list[Edit], seeds: int) -> str:
+def command(edits: list[Edit], arms: list[Arm], sizes: tuple[float, ...]) -> str:
     """The same intervention as one shell command."""
     said = "[" + ",".join(edit.model_dump_json() for edit in edits) + "]"
     words = ["pairtrace", "--workspace", str(store.workspace), "intervene", "--edits", said]
-    for seed in range(seeds):
+    for seed in range(len(arms[0].trainings)):
         words += ["--seed", str(seed)]
+    for size in sizes:
+        words += ["--size", f"{size:g}"]
+    if arms[0].name != "baseline":
+        words.append("--no-baseline")
     return shlex.join([*words, "--background"])
 
 
-def show_start(arms: list[Arm], *, possible: bool) -> None:
+def show_start(arms: list[Arm], said: str) -> None:
     """One button for edit, training and evaluation of every arm; then their progress."""
-    st.header("3 · Train and measure")
+    st.header("4 · Train and measure")
     specs = [spec for arm in arms for spec in arm.specs()]
     states = {store.run_id(spec): store.state(store.run_id(spec)) for spec in specs}
     missing = [spec for spec in specs if states[store.run_id(spec)] in _arms.STARTABLE]
     if missing:
         label = "Start" if len(missing) == len(specs) else "Start what is missing"
         text = f"{label}: {len(missing)} runs (edit → train → evaluate)"
-        if st.button(text, type="primary", key="start-arms", disabled=not possible):
+        if st.button(text, type="primary", key="start-arms"):
             for spec in missing:
                 jobs.start(store, spec)
             st.rerun()
     with st.expander("The same from the command line"):
-        st.code(command(edits, len(arms[0].trainings)), language="bash", wrap_lines=True)
+        st.code(said, language="bash", wrap_lines=True)
     if any(state != "absent" for state in states.values()):
         _arms.watch(arms)
     if not missing and all(state == "finished" for state in states.values()):
@@ -130,7 +149,10 @@ def show_start(arms: list[Arm], *, possible: bool) -> None:
         st.page_link("results.py", label="See the results")
 
 
+st.header("1 · The edit")
+_compose.show_entries(entries)
+_compose.show_tools(entries)
 edits = [entry.edit for entry in entries]
-possible = show_dry_run(edits)
-if possible:
-    show_start(choose_arms(edits), possible=possible)
+if not _compose.show_conflicts(entries) and show_dry_run(edits):
+    arms, sizes = choose_arms(edits)
+    show_start(arms, command(edits, arms, sizes))

@@ -34,7 +34,7 @@ def conflicts(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> list[
             if (flips.action, removes.action) == ("flip", "remove"):
                 both = masks[i] & masks[j] & free
                 if both.any():
-                    example = str(pairs.loc[both, "uid"].iloc[0])
+                    example = str(pairs["uid"][both].iloc[0])
                     found.append(Conflict(i, j, int(both.sum()), example))
     return found
 

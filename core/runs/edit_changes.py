@@ -7,13 +7,23 @@ completion without having seen what the judge said. Replayed by `core.runs.label
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.intervention.recipes import Edit
 
+
+class HasId(Protocol):
+    """An entry of the cart."""
+
+    @property
+    def id(self) -> int: ...
+
+
+T = TypeVar("T", bound=HasId)
 FIRST_PUT = 1_000_000  # an entry that event e put in i-th is numbered FIRST_PUT · e + i
 
 
@@ -78,6 +88,14 @@ class Said(NamedTuple):
 
 
 Verdicts = dict[tuple[Completion, str], Said]  # by completion and person
+
+
+def replaced(cart: Sequence[T], gone: Sequence[int], put_in: Sequence[T]) -> tuple[T, ...]:
+    """A cart in which entries stand in the place of the first of those that they replace."""
+    places = [place for place, entry in enumerate(cart) if entry.id in gone]
+    first = places[0] if places else len(cart)
+    rest = [[e for e in part if e.id not in gone] for part in (cart[:first], cart[first:])]
+    return (*rest[0], *put_in, *rest[1])
 
 
 def with_version(

@@ -27,6 +27,7 @@ from core.runs.edit_changes import (
     Verdict,
     Verdicts,
     Version,
+    replaced,
     with_verdict,
     with_version,
 )
@@ -240,10 +241,9 @@ def _applied(state: State, event: Event) -> State:
         entry = Entry(event.id, change.edit, event.who, event.time)
         return replace(state, cart=(*state.cart, entry))
     if isinstance(change, Drop | Put):
-        kept = [entry for entry in state.cart if entry.id not in change.entries]
         put = enumerate(change.edits if isinstance(change, Put) else ())
         put_in = [Entry(FIRST_PUT * event.id + i, e, event.who, event.time) for i, e in put]
-        return replace(state, cart=(*kept, *put_in))
+        return replace(state, cart=replaced(state.cart, change.entries, put_in))
     if isinstance(change, SaveEdit):
         versions = with_version(state.versions, change, event.who, event.time)
         return replace(state, versions=versions)

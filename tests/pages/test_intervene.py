@@ -31,14 +31,83 @@ def test_the_dry_run_counts_pairs_sources_and_dose(open_page, cart):
     assert values == {"Removed": "0", "Flipped": "40", "Dose": "20.0%", "Left to train on": "400"}
     sources = next(f.value for f in app.dataframe if "flipped" in f.value)
     assert dict(zip(sources["source"], sources["flipped"], strict=True))["instructions"] == 40
+    assert sources["% of the source"].max() == 100
 
 
-def test_edited_and_control_are_proposed_with_three_seeds(open_page, cart):
+def arms_of(app):
+    return next(frame.value for frame in app.dataframe if "arm" in frame.value)
+
+
+def test_baseline_edited_and_control_are_proposed_with_three_seeds(open_page, cart):
     app = open_page("intervene")
-    arms = next(frame.value for frame in app.dataframe if "arm" in frame.value)
-    assert list(arms["arm"]) == ["edited", "random control"]
-    assert list(arms["seeds"]) == [3, 3]
-    assert app.button("start-arms").label.startswith("Start: 14 runs")
+    assert list(arms_of(app)["arm"]) == ["baseline", "edited", "random control"]
+    assert list(arms_of(app)["seeds"]) == [3, 3, 3]
+    assert app.button("start-arms").label.startswith("Start: 20 runs")
+
+
+def test_several_sizes_are_one_click(open_page, cart):
+    app = open_page("intervene")
+    app.checkbox("dose").check().run()
+    edited = arms_of(app)[arms_of(app)["arm"] == "edited"]
+    assert list(edited["top k"]) == ["10", "20", "40", "80"]
+    (command,) = [code.value for code in app.code]
+    assert "--size 0.25 --size 0.5 --size 1 --size 2 --background" in command
+
+
+def test_every_behavior_that_is_known_gets_a_predicted_rate(open_page, cart):
+    app = open_page("intervene")
+    table = next(frame.value for frame in app.dataframe if "predicted" in frame.value)
+    one = table.set_index("behavior").loc["compliance"]
+    assert one["now"] == pytest.approx(55.0)
+    assert one["predicted"] < 5
+    assert one["taken back"] > 100
+
+
+def test_the_number_of_pairs_can_be_changed_and_undone(open_page, cart):
+    app = open_page("intervene")
+    size = f"size-{cart.state().cart[0].id}"
+    app.number_input(size).set_value(25).run()
+    assert cart.state().cart[0].edit.recipe.k == 25
+    assert {m.label: m.value for m in app.metric}["Flipped"] == "25"
+    app.button("undo-edit").click().run()
+    assert cart.state().cart[0].edit.recipe.k == 40
+
+
+def test_the_action_of_an_entry_can_be_changed(open_page, cart):
+    app = open_page("intervene")
+    app.selectbox(f"change-{cart.state().cart[0].id}").set_value("remove").run()
+    assert {m.label: m.value for m in app.metric}["Removed"] == "40"
+
+
+def test_entries_combine_into_one_recipe(open_page, cart):
+    cart.add(Edit(action="keep", recipe=Where(column="chosen_model", values=("beta",))), who="ben")
+    app = open_page("intervene")
+    first, second = [entry.id for entry in cart.state().cart]
+    app.multiselect("combine-entries").set_value([first, second]).run()
+    app.segmented_control("combine-how").set_value("but not").run()
+    app.button("combine").click().run()
+    (entry,) = cart.state().cart
+    assert entry.edit.action == "flip"
+    assert {m.label: m.value for m in app.metric}["Flipped"] == "20"
+
+
+def test_a_source_is_dropped_from_the_page(open_page, cart):
+    app = open_page("intervene")
+    app.multiselect("drop-values-source").set_value(["chat"]).run()
+    assert app.button("drop-source").label == "Remove 360 pairs"
+    app.button("drop-source").click().run()
+    assert {m.label: m.value for m in app.metric}["Removed"] == "360"
+
+
+def test_edits_are_saved_opened_and_compared(open_page, cart, edit):
+    app = open_page("intervene")
+    app.text_input("save-name").set_value("plan").run()
+    app.button("save-edit").click().run()
+    app.number_input(f"size-{cart.state().cart[0].id}").set_value(30).run()
+    difference = next(frame.value for frame in app.dataframe if "n" in frame.value)
+    assert list(difference["n"]) == [30, 10, 0, 0]
+    app.button("open-saved").click().run()
+    assert [entry.edit for entry in cart.state().cart] == [edit]
 
 
 def test_the_command_is_the_same_intervention(open_page, cart, edit):
@@ -52,8 +121,23 @@ def test_a_conflict_is_named_and_cannot_be_started(open_page, cart):
     recipe = Where(column="source", values=("instructions",))
     cart.add(Edit(action="remove", recipe=recipe), who="ben")
     app = open_page("intervene")
-    assert "both removed and flipped" in app.error[0].value
+    assert "entry 1 flips and entry 2 removes the same 40 pairs" in said(app)
     assert "start-arms" not in [button.key for button in app.button]
+
+
+@pytest.mark.parametrize(
+    ("button", "expected"), [("flip-wins", ("0", "40")), ("remove-wins", ("35", "5"))]
+)
+def test_a_conflict_has_ways_out(open_page, cart, button, expected):
+    some = tuple(f"pair-{i:03}" for i in range(35))
+    cart.add(Edit(action="remove", recipe=Where(column="uid", values=some)), who="ben")
+    app = open_page("intervene")
+    flip, remove = [entry.id for entry in cart.state().cart]
+    app.button(f"{button}-{flip}-{remove}").click().run()
+    if button == "flip-wins":  # nothing is left of the removal, which is no conflict any more
+        assert "Conflict" not in said(app)
+    values = {metric.label: metric.value for metric in app.metric}
+    assert (values["Removed"], values["Flipped"]) == expected
 
 
 def test_an_entry_can_be_taken_out_of_the_cart(open_page, cart):
@@ -69,7 +153,8 @@ def test_started_arms_are_followed(open_page, cart, edit, store, project, state)
     app = open_page("intervene")
     assert not app.exception
     table = next(frame.value for frame in app.dataframe if "run of" in frame.value)
-    assert table["state"].iloc[0] == state
+    states = dict(zip(table["run of"], table["state"], strict=True))
+    assert states["edited, top 40 · edit"] == state
     assert ("the disk is full" in said(app)) == (state == "failed")
 
 
@@ -79,4 +164,5 @@ def test_finished_arms_lead_to_the_results(
     rank = investigated["rank compliance"]
     workspaces.intervene(store, project, rank, rng, seeds=range(3), why=edit.why)
     app = open_page("intervene")
+    app.checkbox("baseline").uncheck().run()
     assert "Every arm is trained and measured" in app.success[0].value

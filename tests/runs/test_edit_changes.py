@@ -30,6 +30,13 @@ def test_one_undo_takes_back_a_whole_rearrangement(catalog):
     assert in_cart(catalog) == [edit("a")]
 
 
+def test_what_is_put_in_stands_where_the_old_entry_stood(catalog):
+    first = catalog.add(edit("a"), who="ann").id
+    catalog.add(edit("z"), who="ben")
+    catalog.change(Put(entries=(first,), edits=(edit("b"),)), who="ann")
+    assert in_cart(catalog) == [edit("b"), edit("z")]
+
+
 def test_entries_that_were_put_in_can_be_taken_out_one_by_one(catalog):
     catalog.change(Put(edits=(edit("b"), edit("c"))), who="ann")
     catalog.remove(catalog.state().cart[0].id, who="ben")

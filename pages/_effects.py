@@ -1,0 +1,136 @@
+"""What an edit does before anything is trained: actions, predictions, shifts; kept in memory.
+
+Asked of the functions that the edit step and the results use, so that what is shown here is what
+will be trained on and compared later.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from pydantic import TypeAdapter
+
+from core.intervention import predictions
+from core.intervention.edits import plan
+from core.intervention.recipes import Edit
+from core.intervention.shift import NOTABLE, shift
+from core.runs.project import Project
+from pages import _loaders, _outcomes, _text
+
+EDITS: TypeAdapter[tuple[Edit, ...]] = TypeAdapter(tuple[Edit, ...])
+PREDICTION_TERMS = """
+To first order every pair moves the *log-odds* of a behavior by its attribution. **Taken back** is
+the share of all positive attribution to a behavior that the edit takes away (a flip counts twice);
+the predicted rate goes back that share of the way from policy to reference. Above 100% it goes
+beyond. For behaviors without a ranking of their own, the map's matrix is read: how far *whatever
+changed on these prompts* is taken back. A prediction knows nothing of what other pairs make up
+for, nor of how much retraining varies by itself: the Results page shows how far such predictions
+held here.
+"""
+SHIFT_TERMS = """
+Difference is in standard deviations over all pairs. Where it is large, retraining without these
+pairs also changes how long (or how strongly marked) the training completions are, and the random
+control does not share that.
+"""
+
+
+def actions(edits: Sequence[Edit]) -> pd.DataFrame:
+    """What is done to which pair; `UserError` where the edit cannot be."""
+    said = EDITS.dump_json(tuple(edits)).decode()
+    return _actions(str(_loaders.store().workspace), _loaders.project().pairs, said)
+
+
+def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
+    """The predicted rate of every behavior that anything is known of, wanted ones too."""
+    st.subheader("What it should do, and what would move with it")
+    known = _attributions(str(_loaders.store().workspace), _runs_known(), project)
+    if not known:
+        st.info("Nothing is ranked or mapped yet, so nothing is predicted.")
+        return
+    table = predictions.predict(actions(edits), known, _outcomes.all_measured(project))
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "behavior": table["behavior"],
+                "": table["wanted"].map({True: "wanted", False: "unwanted"}),
+                "taken back": 100 * table["undone"],
+                "reference": 100 * table["reference"],
+                "now": 100 * table["before"],
+                "predicted": 100 * table["predicted"],
+                "change, points": 100 * (table["predicted"] - table["before"]),
+                "read from": table["read from"]
+                .str.partition("-")[0]
+                .map({"rank": "its ranking", "discover": "the map"}),
+            }
+        ),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format=form)
+            for name, form in {
+                "taken back": "%.0f %%",
+                "reference": "%.1f %%",
+                "now": "%.1f %%",
+                "predicted": "%.1f %%",
+                "change, points": "%+.1f",
+            }.items()
+        },
+    )
+    unknown = [b.name for b in project.behaviors if b.name not in set(table["behavior"])]
+    if unknown:
+        st.caption("Not predicted, for nothing is known of their prompts: " + ", ".join(unknown))
+    if table["before"].isna().any():
+        st.caption("Rates appear once reference and policy are measured on the held-out prompts.")
+    with st.expander("How this is predicted"):
+        st.markdown(PREDICTION_TERMS)
+
+
+def show_shift(project: Project, edits: Sequence[Edit]) -> None:
+    """Length and norm of the touched pairs against the rest."""
+    found = actions(edits)
+    touched = found.loc[found["action"] != "keep", "uid"]
+    table = shift(_loaders.pairs(project.pairs), list(touched), _norms(edits))
+    notable = table[table["difference"].abs() >= NOTABLE]
+    for row in notable.itertuples():
+        word = "more" if row.difference > 0 else "less"
+        st.text(f"{row.what}: {abs(row.difference):.1f} standard deviations {word} than the rest.")
+    with st.expander(
+        "Length and norm of the touched pairs against the rest"
+        + ("" if len(notable) else ": alike")
+    ):
+        st.dataframe(table.round(2), hide_index=True)
+        st.caption(SHIFT_TERMS)
+
+
+def show_examples(project: Project, edits: Sequence[Edit]) -> None:
+    """A few of the touched pairs, to read before training on the edit."""
+    found = actions(edits)
+    touched = found[found["action"] != "keep"]
+    with st.expander(f"Read some of the {len(touched):,} touched pairs"):
+        number = st.number_input("Touched pair", 1, len(touched), 1, key="touched-pair")
+        row = touched.iloc[number - 1]
+        st.text(_text.visible(f"{row['action']}: {row['why'] or 'no reason given'}"))
+        _text.show_pair(_loaders.pairs(project.pairs).loc[row["uid"]])
+
+
+def _norms(edits: Sequence[Edit]) -> pd.Series | None:
+    """Norms of the datapoint vectors, from a ranking that the edit reads, or the newest."""
+    read = [run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")]
+    ranked = [*read, *_loaders.store().finished("rank")]
+    return _loaders.table(ranked[0], "ranking").set_index("uid")["norm"] if ranked else None
+
+
+def _runs_known() -> tuple[str, ...]:
+    store = _loaders.store()
+    return (*store.finished("rank"), *store.finished("discover"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _actions(workspace: str, reference: str, edits: str) -> pd.DataFrame:
+    return plan(EDITS.validate_json(edits), _loaders.pairs(reference), _loaders.store())
+
+
+@st.cache_resource(show_spinner=False, max_entries=4, hash_funcs={Project: Project.model_dump_json})
+def _attributions(
+    workspace: str, finished: tuple[str, ...], project: Project
+) -> list[predictions.Attribution]:
+    return predictions.attributions(_loaders.store(), project)
