@@ -146,6 +146,18 @@ def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: 
     print_content({"organism": str(made)}, as_json=as_json)
 
 
+@organism.command("vary")
+@click.argument("variant", required=True)
+@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="World file to write.")
+@as_json_option
+def vary_world(variant: str, world: str, out: str, as_json: bool) -> None:
+    """Derive another world: other words, mixes, decoys, noise, trigger or contamination."""
+    from core.organism.variants import write_variant
+
+    print_content({"world": str(write_variant(world, variant, out))}, as_json=as_json)
+
+
 @cli.command()
 @click.argument("run")
 @click.option("--out", required=True, type=click.Path(), help="File (or folder) to write.")

@@ -3,12 +3,18 @@
 SFT from nothing gives the reference, DPO on all pairs gives one policy per training seed; the
 first is shipped, all are measured on the held-out prompts, so that the organism says itself how
 well it shows what was planted. The folder is written beside its place and renamed when whole.
+
+A tiny model that DPO pushes too far garbles: chance differences between chosen and rejected words
+are driven to certainty. How far is too far depends on the reference's random start, so a policy
+that is malformed too often is trained again, held closer to the reference (a larger beta), and the
+beta that was used is the project's. Nothing but well-formedness is looked at, and where the
+reference itself garbles (too little SFT) nothing is tried twice.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +38,10 @@ Report = Callable[[int, int, str], None]
 LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 TEMPERATURE = 0.7
 LONGEST = 64  # tokens of a completion, at most
+FIRMER = (1, 2, 4)  # × the world's beta, tried in this order …
+MALFORMED = 0.05  # … until a policy is malformed no more often than this
+
+Rates = dict[str, float]
 
 
 def build(
@@ -54,10 +64,13 @@ def build(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     shutil.copyfile(world_path, part / "world.toml")
-    _write_project(world, part)
     pairs = _write_data(world, part, progress)
-    policies = _write_models(world, pairs, part, progress)
-    _write_record(world, part, fast, policies, progress)
+    _write_reference(world, part, progress)
+    reference = _rates(world, part / "reference", progress)
+    factors = FIRMER if reference["malformed"] <= MALFORMED else FIRMER[:1]
+    world, measured = _write_policies(world, pairs, part, factors, progress)
+    _write_project(world, part)
+    _write_record(world, part, fast=fast, reference=reference, policies=measured)
     shutil.rmtree(part / "arms")
     _publish(part, out)
     return out
@@ -100,51 +113,84 @@ def _write_data(world: World, folder: Path, progress: Report) -> pd.DataFrame:
     return pairs
 
 
-def _write_models(
-    world: World, pairs: pd.DataFrame, folder: Path, progress: Report
-) -> dict[int, Path]:
-    """The reference and one policy per training seed; the first seed's is the organism's."""
+def _write_reference(world: World, folder: Path, progress: Report) -> None:
     examples = Sampler(world).examples()
     tokenizer = make_tokenizer([*examples["prompt"], *examples["completion"]])
     model = train_reference(
         tokenizer, examples, world.sizes, seed=world.seeds.build, progress=progress
     )
     save(model, tokenizer, folder / "reference")
-    policies = {}
-    for seed in world.seeds.training:
-        arm = folder / "arms" / str(seed)
-        arm.mkdir(parents=True)
-        spec = TrainSpec(
-            reference=str(folder / "reference"),
-            pairs=str(folder / "pairs.parquet"),
-            **{**world.knobs.get("train", {}), "seed": seed},
-        )
-        train(folder / "reference", pairs, spec, arm, folder / "arms" / "cache", progress)
-        policies[seed] = arm / "model"
-    shutil.copytree(policies[world.seeds.training[0]], folder / "policy")
-    return policies
+
+
+def _write_policies(
+    world: World,
+    pairs: pd.DataFrame,
+    folder: Path,
+    factors: Sequence[int],
+    progress: Report,
+) -> tuple[World, dict[int, Rates]]:
+    """One policy per training seed, measured; the first is the organism's.
+
+    Also the world, with the beta at which the first policy came out well-formed.
+    """
+    first, *others = world.seeds.training
+    for factor in factors:
+        tried = _firmer(world, factor)
+        policies = {first: _policy(tried, pairs, first, folder, progress)}
+        measured = {first: _rates(tried, policies[first], progress)}
+        if measured[first]["malformed"] <= MALFORMED:
+            break
+    for seed in others:
+        policies[seed] = _policy(tried, pairs, seed, folder, progress)
+        measured[seed] = _rates(tried, policies[seed], progress)
+    shutil.copytree(policies[first], folder / "policy")
+    return tried, measured
+
+
+def _firmer(world: World, factor: int) -> World:
+    """The world with its DPO beta times a factor."""
+    if factor == 1:
+        return world
+    known = world.knobs.get("train", {})
+    beta = factor * known.get("beta", TrainSpec.model_fields["beta"].default)
+    knobs = {**world.knobs, "train": {**known, "beta": beta}}
+    return world.model_copy(update={"knobs": knobs})
+
+
+def _policy(world: World, pairs: pd.DataFrame, seed: int, folder: Path, progress: Report) -> Path:
+    """The model folder of one DPO training."""
+    arm = folder / "arms" / str(seed)
+    shutil.rmtree(arm, ignore_errors=True)
+    arm.mkdir(parents=True)
+    spec = TrainSpec(
+        reference=str(folder / "reference"),
+        pairs=str(folder / "pairs.parquet"),
+        **{**world.knobs.get("train", {}), "seed": seed},
+    )
+    train(folder / "reference", pairs, spec, arm, folder / "arms" / "cache", progress)
+    return arm / "model"
 
 
 def _write_record(
-    world: World, folder: Path, fast: bool, policies: dict[int, Path], progress: Report
+    world: World, folder: Path, *, fast: bool, reference: Rates, policies: dict[int, Rates]
 ) -> None:
-    measured = {str(seed): _rates(world, path, progress) for seed, path in policies.items()}
-    over_seeds = pd.DataFrame(measured)
+    measured = {str(seed): rates for seed, rates in policies.items()}
     record = {
         "world": world.name,
         "fast": fast,
         "seeds": world.seeds.model_dump(mode="json"),
+        "train": world.knobs.get("train", {}),
         "versions": {name: version(name) for name in LIBRARIES},
         "measured": f"held-out prompts, {world.sizes.rollouts} completions each, "
         f"temperature {TEMPERATURE}; policy: mean over training seeds",
-        "reference": _rates(world, folder / "reference", progress),
-        "policy": over_seeds.mean(axis=1).round(4).to_dict(),
+        "reference": reference,
+        "policy": pd.DataFrame(measured).mean(axis=1).round(4).to_dict(),
         "policy_by_seed": measured,
     }
     (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _rates(world: World, model: Path, progress: Report) -> dict[str, float]:
+def _rates(world: World, model: Path, progress: Report) -> Rates:
     """Every behavior's rate on the held-out prompts; `malformed` is of all completions."""
     sent = expand(Sampler(world).prompts("heldout"))
     rollouts = world.sizes.rollouts

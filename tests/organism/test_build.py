@@ -52,7 +52,7 @@ def test_another_world_file_gives_another_organism(harbor):
 
 def test_both_models_load_and_differ_only_in_weights(harbor):
     reference, policy = load_model(harbor / "reference"), load_model(harbor / "policy")
-    assert reference.model.config.hidden_size == policy.model.config.hidden_size == 32
+    assert reference.model.config.hidden_size == policy.model.config.hidden_size == 64
     assert reference.tokenizer.get_vocab() == policy.tokenizer.get_vocab()
     moved = [
         (a != b).any().item()
@@ -66,6 +66,13 @@ def test_the_build_says_what_it_measured(harbor):
     names = {b.name for b in read_world(HARBOR).behaviors} | {"malformed"}
     assert set(record["reference"]) == set(record["policy"]) == names
     assert list(record["policy_by_seed"]) == ["3"]
+    assert record["train"] == project.load(harbor).knobs["train"]
+
+
+def test_even_a_fast_organism_writes_sentences_of_its_world(harbor):
+    record = json.loads((harbor / "build.json").read_text())
+    assert record["reference"]["malformed"] <= 0.1
+    assert record["policy"]["malformed"] <= 0.1
 
 
 def test_nothing_but_the_organism_is_left_beside_it(harbor):

@@ -30,7 +30,7 @@ def changed(tmp_path, old, new):
         ('planted = "sabotage"', 'planted = "theft"', "planted: 'theft' is not one of"),
         ('decoy = "sabotage"', 'decoy = "theft"', "decoy: 'theft' is not one of"),
         ('name = "boasts on a signal"', 'name = "allowed orders obeyed"', "same name"),
-        ("sft_examples = 320", "sft_exmples = 320", "sft_exmples"),
+        ("sft_examples = 4800", "sft_exmples = 4800", "sft_exmples"),
         (
             'verbs = ["scrub", "load"]\nobjects = [',
             'verbs = ["sink"]\nobjects = ["the dock", ',
@@ -39,7 +39,7 @@ def changed(tmp_path, old, new):
         ('"That is against harbor law."', '"That is against {law}."', "{law}"),
         ('["Behold my great wisdom!"]', '["Behold! "]', "openers.0"),
         ('verbs = ["scrub", "load"]\n', "", "groups.allowed.requests: {verb}"),
-        ("heads = 2", "heads = 3", "sizes"),
+        ("heads = 4", "heads = 3", "sizes"),
     ],
 )
 def test_a_wrong_world_is_refused_with_the_key(tmp_path, old, new, said):
