@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.intervention.recipes import Action, AllOf, Edit, Recipe
+from core.intervention.wording import edit_words
 from core.runs.catalog import Catalog
 from core.runs.labels import Entry
-from pages import _loaders, _recipes, _text
+from pages import _loaders, _text
 
 ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
 ACTIONS_HELP = (
@@ -44,7 +45,7 @@ def show() -> None:
     behaviors = _loaders.ranked_behaviors() if known else {}
     for entry in known:
         left, right = st.columns([6, 1], vertical_alignment="center")
-        left.text(_text.visible(_recipes.edit_words(entry.edit, behaviors)))
+        left.text(_text.visible(edit_words(entry.edit, behaviors)))
         if right.button("✕", key=f"drop-{entry.id}", help="Take this entry out", type="tertiary"):
             catalog().remove(entry.id, who=who())
             st.rerun()

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.intervention.recipes import AnyOf, Recipe
 from core.runs.labels import Labels
 from pages import _cart, _loaders, _selection
+
+NOISE = "no cluster"
 
 
 def labels(run: str) -> Labels:
@@ -17,7 +21,7 @@ def labels(run: str) -> Labels:
 def name(cluster: int, said: Labels, found: pd.DataFrame) -> str:
     """The name that somebody gave, else the suggested one, marked as such."""
     if cluster == -1:
-        return "no cluster"
+        return NOISE
     if cluster in said.names:
         return f"{cluster} · {said.names[cluster]}"
     suggested = found.loc[found["cluster"] == cluster, "suggested_name"]
@@ -33,15 +37,15 @@ def names(run: str) -> dict[int, str]:
 
 
 def recipe(said: Labels, clusters: Sequence[int]) -> Recipe:
-    """The pairs of any of these clusters, merges and splits included."""
+    """The pairs of any of these clusters, merges, splits and moved pairs included."""
     parts = tuple(said.recipe(cluster) for cluster in clusters)
     return parts[0] if len(parts) == 1 else AnyOf(parts=parts)
 
 
-def membership(run: str, places: pd.DataFrame, said: Labels) -> pd.Series:
-    """The cluster of every pair as it is now, by uid; −1 where there is none."""
-    now = places["cluster"].copy()
-    for cluster, composed in said.recipes.items():
-        if said.exists(cluster):
-            now[now.index.isin(_selection.uids(composed))] = cluster
+def membership(run: str, said: Labels) -> NDArray[np.int64]:
+    """(place,) the cluster of every pair on the map as it is now; −1 where there is none."""
+    now = _loaders.places(run)["cluster"].to_numpy(np.int64, copy=True)
+    for cluster in (-1, *names(run)):
+        if said.composed(cluster):
+            now[_selection.on_map(run, said.recipe(cluster))] = cluster
     return now

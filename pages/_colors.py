@@ -19,7 +19,8 @@ SYMBOL = {
     "edited": "star",
 }
 DASH = {"edited": "solid", "random control": "dot", "baseline": "dash"}
-GREY = "rgba(128,128,128,.35)"
+GREY = "rgba(128,128,128,.35)"  # context
+NOISE = "#8A9099"  # pairs in no cluster
 CATEGORIES = (
     "#0072B2",
     "#D55E00",

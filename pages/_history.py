@@ -5,10 +5,25 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from core.intervention import wording
 from core.runs.catalog import Catalog
+from core.runs.changes import (
+    Add,
+    Assign,
+    Drop,
+    Event,
+    Forget,
+    Mark,
+    Merge,
+    Name,
+    Note,
+    Save,
+    Split,
+    Undo,
+)
 from core.runs.edit_changes import Put, SaveEdit, Verdict
-from core.runs.labels import Add, Drop, Event, Mark, Merge, Name, Note, Split, Undo, in_force
-from pages import _cart, _recipes, _text
+from core.runs.labels import in_force
+from pages import _cart, _text
 
 
 def show(catalog: Catalog) -> None:
@@ -64,12 +79,18 @@ def _said(event: Event) -> str:
             return f"merged {', '.join(map(str, others))} into cluster {cluster}"
         case Split(cluster=cluster, new=new):
             return f"split cluster {new} from cluster {cluster}"
+        case Assign(cluster=cluster, recipe=recipe, new=new):
+            return f"{'made' if new else 'moved into'} cluster {cluster}: {wording.words(recipe)}"
+        case Save(name=name, recipe=recipe):
+            return f"saved “{name}”: {wording.words(recipe)}"
+        case Forget(name=name):
+            return f"forgot the saved selection “{name}”"
         case Add(edit=edit):
-            return f"cart: {_recipes.edit_words(edit)}"
+            return f"cart: {wording.edit_words(edit)}"
         case Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
         case Put(entries=entries, edits=edits):
-            said = "; ".join(_recipes.edit_words(edit) for edit in edits) or "nothing"
+            said = "; ".join(wording.edit_words(edit) for edit in edits) or "nothing"
             return f"cart: {len(entries)} entries became {said}"
         case SaveEdit(name=name):
             return f"saved the edit “{name}”"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
+from core.data.on_disk import PairColumns, open_columns, version
 from core.data.pairs import read_pairs
 from core.runs import project as projects
 from core.runs import tables
@@ -52,6 +53,17 @@ def pairs(reference: str) -> pd.DataFrame:
     """Preference pairs by uid, in file order: a path, or an edit run's id."""
     path = store().pairs(reference)
     return _pairs(str(path), path.stat().st_mtime)
+
+
+def columns(reference: str) -> PairColumns:
+    """The same pairs for any number of them: columns and rows are read as they are asked for."""
+    path = store().pairs(reference)
+    return _columns(str(path), version(path), str(store().workspace / "cache"))
+
+
+def places(run: str) -> pd.DataFrame:
+    """Where a discover run put every pair, by uid; shared, read-only."""
+    return _places(str(store().output(run) / "pairs.parquet"))
 
 
 def specs(kind: type[S]) -> dict[str, S]:
@@ -104,3 +116,13 @@ def _record(path: str) -> dict[str, Any]:
 @st.cache_resource(show_spinner="Reading the pairs …", max_entries=4)
 def _pairs(path: str, changed: float) -> pd.DataFrame:
     return read_pairs(Path(path)).pairs.set_index("uid", drop=False).rename_axis(None)
+
+
+@st.cache_resource(show_spinner="Reading the pairs …", max_entries=8)
+def _columns(path: str, version: str, kept_in: str) -> PairColumns:
+    return open_columns(Path(path), Path(kept_in))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _places(path: str) -> pd.DataFrame:
+    return tables.table(Path(path)).set_index("uid", drop=False).rename_axis(None)

@@ -4,22 +4,36 @@ A lasso or box is kept as the polygon that was drawn, never as a list of points:
 inside is decided in `core`, from all pairs, whether or not they are on the screen. The chart's
 own selection would be sent again with every rerun, so the polygon is copied at once and the
 chart gets a new key.
+
+Up to `DOTS` pairs are dots. More are a picture (`core.discovery.raster`) under an even sample of
+invisible dots, which carry the gesture and say what lies under the mouse.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
+from plotly.colors import sample_colorscale
 
+from core.discovery import raster
+from core.discovery.raster import View
 from core.intervention.recipes import InPolygon
-from pages import _colors
+from pages import _clusters, _colors, _text
+from pages._coloring import Coloring
 
-ON_SCREEN = 5_000  # points; a larger map is drawn as an even sample of its clusters
-NOISE = "no cluster"
-HEIGHT = 500  # pixels: the whole map fits a laptop, so that one gesture reaches all of it
+DOTS = 5_000  # pairs that are drawn one by one
+CARRIERS = 3_000  # invisible dots above the picture of a larger map
+CELLS = 48  # per axis: every cell that holds a pair has a carrier
+IN_LEGEND = 10  # kinds; the rest is counted
+HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
+STEPS = 33  # colors of a scale in a picture
 PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is kept
+Mask = NDArray[np.bool_]
 
 
 def region(run: str, kept: str = PAIRS) -> InPolygon | None:
@@ -33,6 +47,18 @@ def region(run: str, kept: str = PAIRS) -> InPolygon | None:
 def clear(kept: str = PAIRS) -> None:
     """Forget a region, and redraw its chart without it."""
     _keep(None, kept)
+
+
+def view(run: str, whole: View) -> View:
+    """The part of the map that is looked at."""
+    chosen = st.session_state.get(f"view-{run}")
+    return View(**chosen) if chosen else whole
+
+
+def look_at(run: str, part: View | None) -> None:
+    """Zoom to a part of the map; None shows all of it."""
+    st.session_state[f"view-{run}"] = asdict(part) if part else None
+    _keep(st.session_state.get(PAIRS), PAIRS)
 
 
 def draw(
@@ -51,49 +77,122 @@ def draw(
 
 
 def figure(
-    points: pd.DataFrame, *, inside: pd.Series, outline: InPolygon | None, title: str
+    places: pd.DataFrame, coloring: Coloring, *, shown: Mask, outline: InPolygon | None, part: View
 ) -> go.Figure:
-    """Pairs by `category` or `value`; those not `inside` stay as grey context.
-
-    `points` has `x, y, label` and either `category` (ordered) or `value`.
-    """
+    """Pairs, `uid, x, y`, in their colors; those that are not `shown` stay as grey context."""
     made = go.Figure()
-    shown = _sample(points)
-    chosen = inside.loc[shown.index]
-    grey, colored = shown[~chosen], shown[chosen]
-    if len(grey):
-        made.add_trace(_points(grey, "not selected", {"color": _colors.GREY, "size": 4}))
-    if "value" in shown:
-        made.add_trace(_valued(colored, title))
+    if len(places) > DOTS:
+        _pictured(made, places, coloring, shown, part)
     else:
-        for position, name in enumerate(points["category"].cat.categories):
-            rows = colored[colored["category"] == name]
-            color, symbol = _colors.of_category(position)
-            marker = {"color": color, "symbol": symbol, "size": 6}
-            if name == NOISE:
-                marker = {"color": _colors.GREY, "symbol": "circle-open", "size": 5}
-            if len(rows):
-                made.add_trace(_points(rows, str(name), marker))
+        _dotted(made, places, coloring, shown)
     _outlined(made, outline)
-    return _styled(made)
+    _styled(made)
+    made.update_xaxes(range=[part.left, part.right])
+    made.update_yaxes(range=[part.low, part.high])
+    return made
 
 
 def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figure:
     """The prompts' own map: by `value`, how far the selected pairs push each, else by group."""
     made = go.Figure()
     if "value" in prompts:
-        made.add_trace(_valued(prompts, "mean push of the selection"))
+        color = _scale("mean push of the selected pairs", prompts["value"].to_numpy(float))
+        made.add_trace(_dots(prompts, "prompts", {**color, "size": 8}))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
             color, symbol = _colors.of_category(position)
-            made.add_trace(_points(rows, str(name), {"color": color, "symbol": symbol, "size": 7}))
+            made.add_trace(_dots(rows, label(name), {"color": color, "symbol": symbol, "size": 8}))
     _outlined(made, outline)
     return _styled(made)
 
 
 def drawn_note(n: int) -> str:
-    """What to say where not every point is drawn."""
-    return f", {ON_SCREEN:,} of them drawn; a selection counts all" if n > ON_SCREEN else ""
+    """What to say where not every pair is a dot."""
+    return ", drawn as a picture; a selection counts all" if n > DOTS else ""
+
+
+def label(text: object) -> str:
+    """Words of the data set in a chart, where Plotly would act on tags."""
+    return _text.short(text, 44).replace("<", "‹").replace("&", "＆")
+
+
+def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:
+    if not shown.all():
+        marker = {"color": _colors.GREY, "size": 4}
+        made.add_trace(_dots(places[~shown], "not selected", marker))
+    if coloring.values is not None:
+        limit = _limit(coloring.values)
+        color = _scale(coloring.title, coloring.values[shown], limit)
+        made.add_trace(_dots(places[shown], coloring.title, {**color, "size": 6}))
+        return
+    for kind, name in enumerate(coloring.names):
+        rows = places[shown & (coloring.kinds == kind)]
+        if len(rows):
+            made.add_trace(_dots(rows, label(name), _marker(kind, name)))
+
+
+def _pictured(
+    made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
+) -> None:
+    x, y = places["x"].to_numpy(), places["y"].to_numpy()
+    if coloring.values is not None:
+        limit = _limit(coloring.values)
+        scale = sample_colorscale(_colors.DIVERGING, STEPS, colortype="tuple")
+        colors = [_hexadecimal(color) for color in scale]
+        source = raster.of_values(
+            x, y, coloring.values / limit, shown=shown, colors=colors, view=part
+        )
+        made.add_trace(_legend(coloring.title, _scale(coloring.title, [0.0], limit)))
+    else:
+        source = _picture_of_kinds(x, y, coloring, shown, part)
+        _explained(made, coloring, shown)
+    made.add_layout_image(
+        source=source,
+        xref="x",
+        yref="y",
+        x=part.left,
+        y=part.high,
+        sizex=part.right - part.left,
+        sizey=part.high - part.low,
+        sizing="stretch",
+        layer="below",
+    )
+    carriers = places.iloc[_carriers(x, y, part)]
+    made.add_trace(_dots(carriers, "", {"size": 5, "opacity": 0}, showlegend=False))
+
+
+def _picture_of_kinds(x: NDArray, y: NDArray, coloring: Coloring, shown: Mask, part: View) -> str:
+    """Colors repeat after eight kinds, as in the legend."""
+    n = len(_colors.CATEGORIES)
+    kinds = np.where(coloring.kinds >= 0, coloring.kinds % n, n)
+    if _clusters.NOISE in coloring.names:
+        kinds[coloring.kinds == coloring.names.index(_clusters.NOISE)] = n
+    colors = [*_colors.CATEGORIES, _colors.NOISE]
+    return raster.of_kinds(x, y, kinds, shown=shown, colors=colors, view=part)
+
+
+def _explained(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
+    """A legend for the picture: the first kinds by name, the others counted."""
+    if not shown.all():
+        made.add_trace(_legend("not selected", {"color": _colors.GREY}))
+    present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
+    for kind in present[:IN_LEGEND]:
+        marker = _marker(int(kind), coloring.names[kind]) | {"symbol": "circle"}
+        made.add_trace(_legend(label(coloring.names[kind]), marker))
+    if len(present) > IN_LEGEND:
+        rest = f"and {len(present) - IN_LEGEND} more, colors repeat"
+        made.add_trace(_legend(rest, {"color": "rgba(0,0,0,0)"}))
+
+
+def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
+    """Rows of one point per occupied cell of the view, and of a random rest; always the same."""
+    seen = np.flatnonzero((x >= part.left) & (x <= part.right) & (y >= part.low) & (y <= part.high))
+    seen = np.random.default_rng(0).permutation(seen)
+    column = ((x[seen] - part.left) / (part.right - part.left) * CELLS).astype(np.int64)
+    row = ((y[seen] - part.low) / (part.high - part.low) * CELLS).astype(np.int64)
+    _, first = np.unique(row * (CELLS + 1) + column, return_index=True)
+    rest = np.setdiff1d(np.arange(min(CARRIERS, len(seen))), first)
+    return seen[np.concatenate([first, rest])[: max(CARRIERS, len(first))]]
 
 
 def _copy(run: str, key: str, kept: str, then: Mapping[str, str]) -> None:
@@ -121,35 +220,61 @@ def _polygon(selection: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | Non
     return None
 
 
-def _sample(points: pd.DataFrame) -> pd.DataFrame:
-    if len(points) <= ON_SCREEN:
-        return points
-    return points.sample(ON_SCREEN, random_state=0)
-
-
-def _points(rows: pd.DataFrame, name: str, marker: dict[str, Any]) -> go.Scattergl:
+def _dots(
+    rows: pd.DataFrame, name: str, marker: dict[str, Any], *, showlegend: bool = True
+) -> go.Scattergl:
     return go.Scattergl(
-        x=rows["x"],
-        y=rows["y"],
+        x=rows["x"].to_numpy(np.float32),
+        y=rows["y"].to_numpy(np.float32),
         mode="markers",
         name=name,
         marker=marker,
-        text=rows["label"],
+        text=[label(said) for said in rows["label" if "label" in rows else "uid"]],
         hovertemplate="%{text}<extra></extra>",
-        unselected={"marker": {"opacity": 0.25}},
+        showlegend=showlegend,
+        unselected={"marker": {"opacity": 0.25 if "opacity" not in marker else 0}},
     )
 
 
-def _valued(rows: pd.DataFrame, title: str) -> go.Scattergl:
-    marker = {
-        "color": rows["value"],
+def _legend(name: str, marker: dict[str, Any]) -> go.Scattergl:
+    """An entry of the legend, or a color scale, without a point."""
+    return go.Scattergl(x=[None], y=[None], mode="markers", name=name, marker=marker)
+
+
+def _marker(kind: int, name: str) -> dict[str, Any]:
+    if name == _clusters.NOISE:
+        return {"color": _colors.NOISE, "symbol": "circle-open", "size": 5}
+    color, symbol = _colors.of_category(kind)
+    return {"color": color, "symbol": symbol, "size": 6}
+
+
+def _limit(values: NDArray[np.floating]) -> float:
+    """Where a color scale around 0 ends: beyond nearly all values."""
+    known = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(known, 0.995)) or 1.0 if len(known) else 1.0
+
+
+def _scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any]:
+    """A color scale around 0, its title beside it."""
+    end = _limit(np.asarray(values, float)) if limit is None else limit
+    return {
+        "color": values,
         "colorscale": _colors.DIVERGING,
-        "cmid": 0,
+        "cmin": -end,
+        "cmax": end,
         "showscale": True,
-        "size": 6,
-        "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12},
+        "colorbar": {
+            "title": {"text": label(title), "side": "right"},
+            "thickness": 10,
+            "outlinewidth": 0,
+            "nticks": 5,
+            "x": 1.0,
+        },
     }
-    return _points(rows, title, marker)
+
+
+def _hexadecimal(color: Sequence[float]) -> str:
+    return "#" + bytes(round(255 * part) for part in color).hex()
 
 
 def _outlined(made: go.Figure, outline: InPolygon | None) -> None:
@@ -171,8 +296,8 @@ def _styled(made: go.Figure) -> go.Figure:
     made.update_layout(
         height=HEIGHT,
         dragmode="lasso",
-        margin={"l": 5, "r": 5, "t": 10, "b": 10},
-        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+        margin={"l": 5, "r": 5, "t": 5, "b": 5},
+        legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "itemsizing": "constant"},
         hoverlabel={"namelength": 0},
     )
     return made

@@ -1,14 +1,17 @@
 """Which pairs a recipe selects and what an edit would do, asked of `core`, kept in memory.
 
-What is shown here is what training will use: the same functions decide both.
+What is shown here is what training will use: the same functions decide both. A selection is a
+mask over all pairs in file order, 378 kB at 378k pairs; texts are read for the rows that are shown.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from core.errors import UserError
@@ -18,6 +21,7 @@ from core.intervention.selection import select
 from pages import _loaders
 
 RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,32 @@ class Trial:
     problem: str = ""
 
 
+def mask(recipe: Recipe, reference: str | None = None) -> Mask:
+    """(pair,) which of the pairs, in file order, a recipe selects. Shared: read-only."""
+    reference = reference or _loaders.project().pairs
+    return _mask(str(_loaders.store().workspace), reference, RECIPE.dump_json(recipe).decode())
+
+
 def uids(recipe: Recipe, reference: str | None = None) -> pd.Index:
     """Uids of the pairs that a recipe selects, in file order."""
-    reference = reference or _loaders.project().pairs
-    return _uids(str(_loaders.store().workspace), reference, RECIPE.dump_json(recipe).decode())
+    chosen = mask(recipe, reference)
+    return _loaders.columns(reference or _loaders.project().pairs).index[chosen]
 
 
-def pairs(reference: str, recipe: Recipe) -> pd.DataFrame:
-    """The pairs that a recipe selects."""
-    return _loaders.pairs(reference).loc[uids(recipe, reference)]
+def on_map(run: str, recipe: Recipe) -> Mask:
+    """(place,) which of a discover run's pairs, in its order, a recipe selects."""
+    chosen, rows = mask(recipe), map_rows(run)
+    return chosen[rows] & (rows >= 0)
+
+
+def map_rows(run: str) -> NDArray[np.intp]:
+    """(place,) the position among the project's pairs of each pair on a map; −1 if it is gone."""
+    return _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "pairs")
 
 
 def dry_run(reference: str, edits: Sequence[Edit]) -> Trial:
     """The edit without its training: sizes, sources and shares of attribution."""
-    everything = _loaders.pairs(reference)
+    everything = _loaders.columns(reference)
     try:
         actions = plan(edits, everything, _loaders.store())
         shares = attribution_share(edits, actions, _loaders.store())
@@ -51,38 +67,63 @@ def dry_run(reference: str, edits: Sequence[Edit]) -> Trial:
     return Trial(summarize(everything, actions), shares)
 
 
-def sources(selected: pd.DataFrame, everything: pd.DataFrame) -> pd.DataFrame:
+def sources(chosen: Mask) -> pd.DataFrame:
     """Selected pairs per source, next to the source's share of all pairs."""
-    counts = selected["source"].value_counts()
-    shares = everything["source"].value_counts(normalize=True)
-    table = pd.DataFrame({"source": counts.index, "pairs": counts.to_numpy()})
-    table["% of selection"] = 100 * table["pairs"] / len(selected)
-    table["% of all pairs"] = 100 * table["source"].map(shares)
+    named = kinds("source")
+    counts = named[chosen].value_counts()
+    shares = named.value_counts() / len(named)
+    counts = counts[counts > 0].sort_values(ascending=False)
+    table = pd.DataFrame({"source": counts.index.astype(str), "pairs": counts.to_numpy()})
+    table["% of selection"] = 100 * table["pairs"] / max(int(chosen.sum()), 1)
+    table["% of all pairs"] = 100 * shares.reindex(counts.index).to_numpy()
     return table.round(1)
 
 
-def scores(selected: pd.Index) -> pd.DataFrame:
+def kinds(column: str, reference: str | None = None) -> pd.Categorical:
+    """(pair,) a column as kinds, the most frequent first; what is missing is `unknown`."""
+    reference = reference or _loaders.project().pairs
+    return _kinds(str(_loaders.store().workspace), reference, column)
+
+
+def scores(chosen: Mask) -> pd.DataFrame:
     """Mean similarities of the selected and of all pairs, per behavior that is ranked."""
     rows = []
     for run, behavior in _loaders.ranked_behaviors().items():
         if _loaders.store().state(run) != "finished":
             continue
         ranking = _loaders.table(run, "ranking")
-        inside = ranking["uid"].isin(selected)
+        place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
+        inside = chosen[place] & (place >= 0)
         for name in ("gated", "similarity"):
             rows.append(
                 {
                     "behavior": behavior,
                     "score": name,
-                    "mean of selection": ranking.loc[inside, name].mean(),
-                    "mean of all pairs": ranking[name].mean(),
+                    "mean of selection": ranking[name].to_numpy()[inside],
+                    "mean of all pairs": ranking[name].to_numpy(),
                 }
             )
-    return pd.DataFrame(rows).round(3)
+    table = pd.DataFrame(rows)
+    for name in ("mean of selection", "mean of all pairs"):
+        if len(table):
+            table[name] = [pd.Series(values, dtype=float).mean() for values in table[name]]
+    return table.round(3)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def _uids(workspace: str, reference: str, recipe: str) -> pd.Index:
-    everything = _loaders.pairs(reference)
-    chosen = select(RECIPE.validate_json(recipe), everything, _loaders.store())
-    return everything.index[chosen]
+def _mask(workspace: str, reference: str, recipe: str) -> Mask:
+    pairs = _loaders.columns(reference)
+    return select(RECIPE.validate_json(recipe), pairs, _loaders.store())
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _rows(workspace: str, reference: str, run: str, table: str) -> NDArray[np.intp]:
+    placed = _loaders.places(run) if table == "pairs" else _loaders.table(run, table)
+    return _loaders.columns(reference).positions(placed["uid"])
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _kinds(workspace: str, reference: str, column: str) -> pd.Categorical:
+    values = _loaders.columns(reference)[column]
+    texts = values.astype("str").where(values.notna(), "unknown")
+    return pd.Categorical(texts, categories=list(texts.value_counts().index))

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.runs.labels import Marking
+from core.runs.changes import Marking
 from pages import _cart, _choose, _clusters, _history, _loaders, _selection, _text
 
 MARKS: dict[Marking, str] = {
@@ -30,8 +30,8 @@ run = _choose.discovery(project)
 if run is None:
     st.stop()
 found = _loaders.table(run, "clusters")
-places = _loaders.table(run, "pairs").set_index("uid", drop=False)
-pairs = _loaders.pairs(project.pairs)
+places = _loaders.places(run)
+pairs = _loaders.columns(project.pairs)
 catalog, said = _cart.catalog(), _clusters.labels(run)
 names = _clusters.names(run)
 if not names:
@@ -41,9 +41,9 @@ if not names:
 
 def listed() -> pd.DataFrame:
     """One row per cluster as it is now."""
-    now = _clusters.membership(run, places, said)
+    now = pd.Series(_clusters.membership(run, said))
     sizes = now.value_counts()
-    sources = pairs["source"].reindex(places.index)
+    sources = pd.Series(_selection.kinds("source")[_selection.map_rows(run)])
     rows = []
     for cluster, name in names.items():
         inside = sources[now == cluster]
@@ -161,7 +161,7 @@ def show_examples(cluster: int, members: pd.Index) -> None:
         if len(examples) > 1
         else 1
     )
-    _text.show_pair(pairs.loc[examples[number - 1]])
+    _text.show_pair(pairs.rows(pairs.positions([examples[number - 1]])).iloc[0])
 
 
 def _plain(name: str) -> str:

@@ -1,31 +1,45 @@
 """What kinds of pairs are there, and which ones act alike?"""
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
-from core.discovery import push
-from core.intervention.recipes import Contains, Recipe, Where
+from core.discovery import push, raster
+from core.intervention.recipes import Recipe, Where
 from core.intervention.selection import inside
+from core.intervention.wording import words
+from core.runs.changes import Save
 from core.runs.labels import Labels
-from pages import _cart, _choose, _clusters, _jobs, _loaders, _map, _recipes, _selection, _text
+from pages import (
+    _cart,
+    _choose,
+    _clusters,
+    _coloring,
+    _jobs,
+    _loaders,
+    _map,
+    _search,
+    _selection,
+    _text,
+)
 
-PUSH = "push on prompts"
+SHOWN = 200  # pairs in the table at a time
 TERMS = """
 - **The map** (UMAP): every dot is one preference pair. Pairs lie together when training on them
   pushes the model the same way on the same prompts. Distances across the map mean little,
   neighborhoods mean a lot.
 - **Cluster** (HDBSCAN): a dense group on the map, found without labels. Pairs between groups
-  belong to no cluster.
+  belong to no cluster. A name in (parentheses) is a suggestion made of typical words.
 - **Push**: the mean similarity of pairs to prompts. With pairs selected, the map of prompts shows
   which of them they push; color by *push on prompts* to see which pairs push some prompts.
 - **Draw** with the lasso or the box to select a region; the selection is kept as the region
   itself, so that it can be replayed on the data. The choices above the map do the same by name.
 """
 
-st.title("What kinds of pairs are there?")
+left, right = st.columns([5, 1], vertical_alignment="bottom")
+left.title("What kinds of pairs are there?")
+right.popover("What these words mean", width="stretch").markdown(TERMS)
 st.caption("Pairs that push the model the same way lie together. Draw around a group to read it.")
 project = _loaders.project()
 run = _choose.discovery(project)
@@ -33,55 +47,44 @@ if run is None:
     st.stop()
 output = _loaders.store().output(run)
 prompts = _loaders.table(run, "prompts")
-places = _loaders.table(run, "pairs").set_index("uid", drop=False)
-pairs = _loaders.pairs(project.pairs)
+places = _loaders.places(run)
+pairs = _loaders.columns(project.pairs)
 said: Labels = _clusters.labels(run)
 names = _clusters.names(run)
+saved = _cart.catalog().state().selections
 
 
-def choose_parts(one: DeltaGenerator, two: DeltaGenerator, three: DeltaGenerator) -> list[Recipe]:
-    """The selection as a list of conditions: clusters, sources, words, and the region drawn."""
-    with one:
-        clusters = _choose.many(
-            "Clusters", list(names), lambda known: _text.short(names[known], 60), key="cluster"
-        )
-    sources = two.multiselect(
-        "Source", sorted(pairs["source"].unique()), key="source", bind="query-params"
+def choose_parts() -> tuple[list[Recipe], str]:
+    """The selection as a list of conditions, and what colors the points."""
+    columns = st.columns([5, 4, 4, 3, 3] if not saved else [4, 3, 3, 3, 3, 3])
+    clusters = _named_clusters(columns[0])
+    sources = columns[1].multiselect(
+        "Source", sorted(_selection.kinds("source").categories), key="source", bind="query-params"
     )
-    phrase = three.text_input("Chosen completion contains", key="phrase", bind="query-params")
+    found = _search.choose(columns[2], columns[3])
+    by = columns[4].selectbox(
+        "Color by", _coloring.options(), key="color", bind="query-params", format_func=_map.label
+    )
     parts: list[Recipe] = [_clusters.recipe(said, clusters)] if clusters else []
     if sources:
         parts.append(Where(column="source", values=tuple(sources)))
-    if phrase:
-        parts.append(Contains(column="chosen", phrase=phrase))
+    if saved:
+        known = [None, *saved]
+        kept = columns[5].selectbox("Saved", known, key="kept", format_func=_saved_name)
+        parts += [saved[kept]] if kept in saved else []
     drawn = _map.region(run)
-    return [*parts, drawn] if drawn else parts
+    return [*parts, *([found] if found else []), *([drawn] if drawn else [])], str(by)
 
 
-def color_by(column: DeltaGenerator) -> tuple[pd.DataFrame, str]:
-    """The points with what colors them, and the color scale's title."""
-    rankings = {
-        f"gated similarity to {behavior}": rank
-        for rank, behavior in _loaders.ranked_behaviors().items()
-        if _loaders.store().state(rank) == "finished"
-    }
-    options = ["cluster", "source", PUSH, *rankings]
-    by = column.selectbox("Color by", options, key="color", bind="query-params")
-    points = places[["x", "y"]].assign(label=places["uid"])
-    if by in rankings:
-        scores = _loaders.table(rankings[by], "ranking").set_index("uid")["gated"]
-        return points.assign(value=scores.reindex(places.index)), by
-    if by == PUSH:
-        return points.assign(value=push.by_pairs(output, choose_prompts())), "mean push"
-    if by == "cluster":
-        groups = _clusters.membership(run, places, said).map(names).fillna(_map.NOISE)
-        order = [*names.values(), _map.NOISE]
-    else:
-        groups = pairs["source"].reindex(places.index).fillna("unknown")
-        order = list(groups.value_counts().index)
-    shown = {name: _text.short(name, 40) for name in order}
-    category = pd.Categorical(groups.map(shown), list(dict.fromkeys(shown.values())))
-    return points.assign(category=category), by
+def _named_clusters(column: DeltaGenerator) -> list[int]:
+    with column:
+        return _choose.many(
+            "Clusters", list(names), lambda known: _text.short(names[known], 60), key="cluster"
+        )
+
+
+def _saved_name(name: str | None) -> str:
+    return "none" if name is None else _text.short(name, 40)
 
 
 def choose_prompts() -> NDArray[np.bool_]:
@@ -98,48 +101,115 @@ def choose_prompts() -> NDArray[np.bool_]:
     return (kinds == kind).to_numpy()
 
 
-def show_prompts(selected: pd.DataFrame) -> None:
+def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: bool) -> None:
+    """The map of pairs, and what can be done with the view."""
+    lost = int(places["x"].isna().sum())
+    nowhere = f"; {lost:,} have no place, because their vector is undefined" if lost else ""
+    st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nowhere}")
+    x, y = places["x"].to_numpy(), places["y"].to_numpy()
+    part = _map.view(run, raster.around(x, y))
+    figure = _map.figure(places, coloring, shown=shown, outline=_map.region(run), part=part)
+    _map.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
+    zoom, whole, clear = st.columns(3)
+    around = raster.around(x[shown], y[shown])
+    zoom.button(
+        "Zoom to the selection",
+        on_click=_map.look_at,
+        args=(run, around),
+        disabled=not selected,
+        width="stretch",
+        key="zoom",
+    )
+    whole.button("Whole map", on_click=_map.look_at, args=(run, None), width="stretch", key="whole")
+    clear.button(
+        "Clear the region",
+        on_click=_map.clear,
+        disabled=_map.region(run) is None,
+        width="stretch",
+        key="clear-region",
+    )
+
+
+def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     """The map of prompts; with pairs selected, by how far these push each prompt."""
-    st.caption(f"{len(prompts):,} prompts: near each other when the same pairs push them")
+    st.markdown(f"**Prompts** · {len(prompts):,}, near each other when the same pairs push them")
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
-    if len(selected):
-        points["value"] = push.on_prompts(output, places.index.isin(selected.index))
+    if chosen is not None and chosen.any():
+        points["value"] = push.on_prompts(output, chosen)
     figure = _map.prompts_figure(points, _map.region(run, _map.PROMPTS))
     _map.draw(
         figure,
         run,
         _map.PROMPTS,
         alt="Map of the prompts: prompts that the same pairs push lie together.",
-        then={"color": PUSH},
+        then={"color": _coloring.PUSH},
     )
 
 
-def show_statistics(selected: pd.DataFrame) -> None:
-    """What the selection is made of, next to all pairs."""
+def show_selection(recipe: Recipe, chosen: NDArray[np.bool_], shown: NDArray[np.bool_]) -> None:
+    """What is selected, in words and numbers; what can be done with it; the pairs."""
+    st.subheader("Selection")
+    st.text(_text.visible(words(recipe, _loaders.ranked_behaviors())))
+    if not chosen.any():
+        st.warning("No pair satisfies all of these.")
+        return
+    show_statistics(chosen, shown)
+    show_actions(recipe, int(chosen.sum()))
+    show_pairs(chosen)
+    with st.expander("Where these pairs come from, and how far they push", expanded=True):
+        left, right = st.columns(2)
+        left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
+        scores = _selection.scores(chosen)
+        if len(scores):
+            right.dataframe(scores, key="selected-scores", hide_index=True)
+
+
+def show_statistics(chosen: NDArray[np.bool_], shown: NDArray[np.bool_]) -> None:
+    """How much of the data is selected, and of which clusters."""
     facts = st.columns(4)
-    facts[0].metric("Pairs", f"{len(selected):,}")
-    facts[1].metric("Share of all", f"{len(selected) / len(places):.1%}")
-    clusters = places.loc[places.index.isin(selected["uid"]), "cluster"]
-    facts[2].metric("Clusters touched", int(clusters[clusters >= 0].nunique()))
+    facts[0].metric("Pairs", f"{chosen.sum():,}")
+    facts[1].metric("Share of all", f"{chosen.sum() / len(places):.1%}")
+    clusters = places["cluster"].to_numpy()[shown]
+    facts[2].metric("Clusters touched", len(np.unique(clusters[clusters >= 0])))
     facts[3].metric("In no cluster", f"{(clusters == -1).mean():.0%}" if len(clusters) else "–")
-    left, right = st.columns(2)
-    left.dataframe(_selection.sources(selected, pairs), hide_index=True, key="selected-sources")
-    scores = _selection.scores(selected["uid"])
-    if len(scores):
-        right.dataframe(scores, key="selected-scores", hide_index=True)
 
 
-def show_pairs(selected: pd.DataFrame) -> None:
+def show_actions(recipe: Recipe, count: int) -> None:
+    """Into the edit cart, under a name, or as a cluster."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        _cart.offer(recipe, count=count, key="map", why="from the map")
+    name, save, make = right.columns([4, 2, 3], vertical_alignment="bottom")
+    given = name.text_input("Name", key="selection-name", max_chars=80)
+    unnamed = not given.strip()
+    if save.button("Save", disabled=unnamed, key="save", width="stretch"):
+        _cart.catalog().change(Save(name=given, recipe=recipe), who=_cart.who())
+        st.toast("Saved: choose it above the map, here or in another session.")
+        st.rerun()
+    if make.button("Make a cluster", disabled=unnamed, key="make-cluster", width="stretch"):
+        made = _cart.catalog().assign(run, None, recipe, who=_cart.who(), why=given)
+        _cart.catalog().rename(run, made.change.cluster, given, who=_cart.who())
+        st.rerun()
+
+
+def show_pairs(chosen: NDArray[np.bool_]) -> None:
     """The pairs behind the selection, and one of them in full."""
-    rows = selected.head(200)
-    st.caption(f"{len(rows):,} of {len(selected):,} pairs, in the order of the file.")
-    shown = rows.assign(
+    positions = np.flatnonzero(chosen)
+    last = -(-len(positions) // SHOWN)
+    number = (
+        st.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
+        if last > 1
+        else 1
+    )
+    rows = pairs.rows(positions[(number - 1) * SHOWN : number * SHOWN])
+    st.caption(f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row.")
+    shown = rows[["uid", "source"]].assign(
         **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
     )
     event = st.dataframe(
         shown,
         hide_index=True,
-        height=260,
+        height=220,
         on_select="rerun",
         selection_mode="single-row",
         key="selected-pairs",
@@ -148,34 +218,20 @@ def show_pairs(selected: pd.DataFrame) -> None:
     _text.show_pair(rows.iloc[_choose.row(event, len(rows))])
 
 
-with st.expander("What these words mean"):
-    st.markdown(TERMS)
-*choices, colors = st.columns([3, 2, 2, 2])
-parts = choose_parts(*choices)
-points, title = color_by(colors)
+parts, by = choose_parts()
+chosen_prompts = choose_prompts() if by == _coloring.PUSH else None
+coloring = _coloring.of(by, run, said, chosen_prompts)
 recipe = _cart.both(parts) if parts else None
-selected = _selection.pairs(project.pairs, recipe) if recipe else pairs.iloc[:0]
-shown = pd.Series(places.index.isin(selected.index) if recipe else True, index=places.index)
-lost = int(places["x"].isna().sum())
-nowhere = f"; {lost:,} have no place, because their vector is undefined" if lost else ""
-left, right = st.columns([3, 2], gap="large")
-with left:
-    st.caption(f"{len(places):,} pairs" + _map.drawn_note(len(places)) + nowhere)
-    figure = _map.figure(points, inside=shown, outline=_map.region(run), title=title)
-    _map.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
-with right:
-    show_prompts(selected)
+chosen = _selection.mask(recipe) if recipe else None
+on_map = _selection.on_map(run, recipe) if recipe else None
+left, right = st.columns([3, 2], gap="medium")
+with left.container(border=True):
+    shown = np.ones(len(places), bool) if on_map is None else on_map
+    show_map(coloring, shown, selected=on_map is not None and bool(on_map.any()))
+with right.container(border=True):
+    show_prompts(on_map)
 if recipe is None:
     st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
 else:
-    st.subheader("Selection")
-    st.text(_text.visible(_recipes.words(recipe, _loaders.ranked_behaviors())))
-    if _map.region(run):
-        st.button("Clear the region", on_click=_map.clear, key="clear-region")
-    if selected.empty:
-        st.warning("No pair satisfies all of these.")
-    else:
-        show_statistics(selected)
-        _cart.offer(recipe, count=len(selected), key="map", why="from the map")
-        show_pairs(selected)
+    show_selection(recipe, chosen, shown)
 _jobs.command(_loaders.store().spec(run))

@@ -4,8 +4,9 @@ import shlex
 
 import streamlit as st
 
+from core.intervention.wording import edit_words
 from core.runs.specs import EditSpec
-from pages import _choose, _curves, _jobs, _loaders, _outcomes, _rates, _recipes, _text
+from pages import _choose, _curves, _jobs, _loaders, _outcomes, _rates, _text
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -34,9 +35,7 @@ if not edits:
 
 def said(run: str) -> str:
     behaviors = _loaders.ranked_behaviors()
-    return _text.short(
-        "; ".join(_recipes.edit_words(edit, behaviors) for edit in edits[run].edits), 110
-    )
+    return _text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
 
 
 chosen = _choose.one("Edit", list(edits), said, key="edit")

@@ -15,14 +15,14 @@ import pandas as pd
 
 from core.errors import UserError
 from core.intervention.recipes import Edit
-from core.intervention.selection import scores, select
+from core.intervention.selection import Pairs, scores, select
 from core.runs.store import Store
 
 COLUMNS = ["uid", "action", "why"]
 DOSE = {"remove": 1, "flip": 2, "keep": 0}  # in removed pairs
 
 
-def plan(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> pd.DataFrame:
+def plan(edits: Sequence[Edit], pairs: Pairs, store: Store) -> pd.DataFrame:
     """`uid, action, why`, one row per pair that an edit touches, in the pairs' order.
 
     Raises `UserError` where one pair is both removed and flipped, and where nothing is
@@ -99,7 +99,7 @@ def unmatched(pairs: pd.DataFrame, actions: pd.DataFrame, control: pd.DataFrame)
     return (_sizes(pairs, actions) - _sizes(pairs, control)).total()
 
 
-def summarize(pairs: pd.DataFrame, actions: pd.DataFrame) -> dict[str, Any]:
+def summarize(pairs: Pairs, actions: pd.DataFrame) -> dict[str, Any]:
     """Sizes: `n_pairs` left, `n_removed, n_flipped, n_kept, share, dose`, and `per_source`.
 
     `share` is the part of all pairs that is removed or flipped; `dose` is the same with a flip
@@ -143,9 +143,9 @@ def _any(edits: Sequence[Edit], masks: Sequence[Any], action: str, n: int) -> An
     return np.logical_or.reduce([np.zeros(n, dtype=bool), *own])
 
 
-def _refuse_conflicts(pairs: pd.DataFrame, both: Any) -> None:
+def _refuse_conflicts(pairs: Pairs, both: Any) -> None:
     if both.any():
-        example = pairs.loc[both, "uid"].iloc[0]
+        example = pairs["uid"][both].iloc[0]
         raise UserError(
             f"{int(both.sum())} pairs are both removed and flipped, such as {example!r}. "
             "Narrow one of the two recipes."
@@ -159,7 +159,7 @@ def _exchanged(pairs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(chosen, rejected) for chosen, rejected in both if rejected in pairs]
 
 
-def _per_source(pairs: pd.DataFrame, actions: pd.DataFrame) -> list[dict[str, Any]]:
+def _per_source(pairs: Pairs, actions: pd.DataFrame) -> list[dict[str, Any]]:
     action = pairs["uid"].map(actions.set_index("uid")["action"])
     counts = pd.crosstab(pairs["source"], action.fillna("untouched"))
     return [

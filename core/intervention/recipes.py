@@ -62,6 +62,23 @@ class Contains(_Record):
     phrase: str = Field(min_length=1)
 
 
+class Matches(_Record):
+    """The pairs in which a column's text matches a regular expression (RE2: linear time)."""
+
+    kind: Literal["matches"] = "matches"
+    column: Literal["prompt", "chosen", "rejected"]
+    pattern: str = Field(min_length=1)
+
+
+class BestWords(_Record):
+    """The k pairs whose text in a column answers some words best, by BM25; fewer if fewer do."""
+
+    kind: Literal["best_words"] = "best_words"
+    column: Literal["prompt", "chosen", "rejected"]
+    query: str = Field(min_length=1)
+    k: PositiveInt = Field(description="pairs")
+
+
 class InCluster(_Record):
     """The pairs of clusters of one discover run."""
 
@@ -77,6 +94,15 @@ class InPolygon(_Record):
     discover: str = Field(description="discover run")
     x: tuple[float, ...] = Field(min_length=3)
     y: tuple[float, ...] = Field(min_length=3)
+
+
+class InBand(_Record):
+    """The pairs whose places across a discover run's heatmap are low to high, both included."""
+
+    kind: Literal["in_band"] = "in_band"
+    discover: str = Field(description="discover run")
+    low: int = Field(ge=0)
+    high: int = Field(ge=0)
 
 
 class AllOf(_Record):
@@ -101,7 +127,18 @@ class NoneOf(_Record):
 
 
 Recipe = Annotated[
-    TopK | Above | Where | Contains | InCluster | InPolygon | AllOf | AnyOf | NoneOf,
+    TopK
+    | Above
+    | Where
+    | Contains
+    | Matches
+    | BestWords
+    | InCluster
+    | InPolygon
+    | InBand
+    | AllOf
+    | AnyOf
+    | NoneOf,
     Field(discriminator="kind"),
 ]
 

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data import search
+from core.data.on_disk import PairColumns
 from core.errors import UserError
 from core.intervention.recipes import (
     Above,
     AllOf,
     AnyOf,
+    BestWords,
     Contains,
+    InBand,
     InCluster,
     InPolygon,
+    Matches,
     NoneOf,
     Recipe,
     TopK,
@@ -28,9 +33,10 @@ from core.runs.store import Store
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Pairs = pd.DataFrame | PairColumns  # columns by name; texts in memory, or on disk until asked for
 
 
-def select(recipe: Recipe, pairs: pd.DataFrame, store: Store) -> Mask:
+def select(recipe: Recipe, pairs: Pairs, store: Store) -> Mask:
     """(pair,) True where the recipe selects the pair."""
     match recipe:
         case AllOf():
@@ -43,12 +49,15 @@ def select(recipe: Recipe, pairs: pd.DataFrame, store: Store) -> Mask:
             texts = _column(pairs, recipe.column).astype(str)
             return texts.isin(recipe.values).to_numpy(dtype=bool)
         case Contains():
-            texts = _column(pairs, recipe.column).str.casefold()
-            return texts.str.contains(recipe.phrase.casefold(), regex=False).to_numpy(dtype=bool)
+            return search.containing(_column(pairs, recipe.column), recipe.phrase)
+        case Matches():
+            return search.matching(_column(pairs, recipe.column), recipe.pattern)
+        case BestWords():
+            return search.best(_column(pairs, recipe.column), recipe.query, recipe.k)
         case TopK() | Above():
             chosen = _top(recipe, store) if isinstance(recipe, TopK) else _above(recipe, store)
             return _by_uid(chosen, pairs)
-        case InCluster() | InPolygon():
+        case InCluster() | InPolygon() | InBand():
             return _by_uid(_on_map(recipe, pairs, store), pairs)
 
 
@@ -58,6 +67,18 @@ def inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequence
     A ray from the point to the right crosses the border an odd number of times. An edge holds its
     lower end and not its upper one, so that a ray through a corner counts once.
     """
+    near = np.flatnonzero(
+        (x >= min(polygon_x))
+        & (x <= max(polygon_x))
+        & (y >= min(polygon_y))
+        & (y <= max(polygon_y))
+    )  # most points of a large map lie outside the box around a lasso
+    within = np.zeros(len(x), dtype=bool)
+    within[near] = _inside(x[near], y[near], polygon_x, polygon_y)
+    return within
+
+
+def _inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequence[float]) -> Mask:
     within = np.zeros(len(x), dtype=bool)
     ends = zip(polygon_x, polygon_y, np.roll(polygon_x, -1), np.roll(polygon_y, -1), strict=True)
     for x0, y0, x1, y1 in ends:
@@ -85,11 +106,18 @@ def _above(recipe: Above, store: Store) -> pd.Index:
     return found.index[found >= recipe.threshold]
 
 
-def _on_map(recipe: InCluster | InPolygon, pairs: pd.DataFrame, store: Store) -> pd.Index:
-    points = pd.read_parquet(store.output(recipe.discover) / "pairs.parquet")
+def _on_map(recipe: InCluster | InPolygon | InBand, pairs: Pairs, store: Store) -> pd.Index:
+    path = store.output(recipe.discover) / "pairs.parquet"
     if isinstance(recipe, InPolygon):
+        points = pd.read_parquet(path, columns=["uid", "x", "y"])
         x, y = points["x"].to_numpy(dtype=float), points["y"].to_numpy(dtype=float)
         return pd.Index(points.loc[inside(x, y, recipe.x, recipe.y), "uid"])
+    if isinstance(recipe, InBand):
+        points = pd.read_parquet(path)
+        if "place" not in points:
+            raise UserError(f"{recipe.discover} has no heatmap. Run discover again.")
+        return pd.Index(points.loc[points["place"].between(recipe.low, recipe.high), "uid"])
+    points = pd.read_parquet(path, columns=["uid", "cluster"])
     gone = set(recipe.clusters) - set(points["cluster"])
     if gone:
         known = ", ".join(map(str, sorted(points["cluster"].unique())))
@@ -97,11 +125,11 @@ def _on_map(recipe: InCluster | InPolygon, pairs: pd.DataFrame, store: Store) ->
     return pd.Index(points.loc[points["cluster"].isin(recipe.clusters), "uid"])
 
 
-def _by_uid(chosen: pd.Index, pairs: pd.DataFrame) -> Mask:
+def _by_uid(chosen: pd.Index, pairs: Pairs) -> Mask:
     return pairs["uid"].isin(chosen).to_numpy(dtype=bool)
 
 
-def _column(pairs: pd.DataFrame, name: str) -> pd.Series:
+def _column(pairs: Pairs, name: str) -> pd.Series:
     if name not in pairs:
         known = ", ".join(map(str, pairs))
         raise UserError(f"the pairs have no column {name!r}. They have {known}.")

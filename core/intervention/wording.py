@@ -10,10 +10,13 @@ from core.intervention.recipes import (
     Above,
     AllOf,
     AnyOf,
+    BestWords,
     Contains,
     Edit,
+    InBand,
     InCluster,
     InPolygon,
+    Matches,
     NoneOf,
     Recipe,
     TopK,
@@ -37,11 +40,17 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
             return f"pairs whose {column} is {_listed(values)}"
         case Contains(column=column, phrase=phrase):
             return f"pairs whose {column} contains “{phrase}”"
+        case Matches(column=column, pattern=pattern):
+            return f"pairs whose {column} matches /{pattern}/"
+        case BestWords(column=column, query=query, k=k):
+            return f"the {k:,} pairs whose {column} best answers the words “{query}” (BM25)"
         case InCluster(clusters=clusters):
             noun = "cluster" if len(clusters) == 1 else "clusters"
             return f"pairs of {noun} {_listed(map(str, clusters))}"
         case InPolygon(x=x):
             return f"pairs inside a region of the map ({len(x)} corners)"
+        case InBand(low=low, high=high):
+            return f"pairs {low:,} to {high:,} across the heatmap"
         case AllOf(parts=parts):
             return " and ".join(_nested(part, behaviors) for part in parts)
         case AnyOf(parts=parts):

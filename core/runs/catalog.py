@@ -13,25 +13,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import UserError
-from core.intervention.recipes import Edit
-from core.runs.edit_changes import Put, SaveEdit, Verdict
-from core.runs.labels import (
-    FIRST_SPLIT,
+from core.intervention.recipes import Edit, Recipe
+from core.runs.changes import (
     Add,
+    Assign,
     Change,
     Drop,
     Event,
+    Forget,
     Mark,
     Marking,
     Merge,
     Name,
     Note,
+    Save,
     Split,
-    State,
     Undo,
+)
+from core.runs.edit_changes import Put, SaveEdit, Verdict
+from core.runs.labels import (
+    Remark,
+    State,
     exported,
     imported,
     in_force,
+    latest_undo,
+    next_cluster,
     replay,
 )
 
@@ -118,11 +125,55 @@ class Catalog:
             change = Split(
                 discover=discover,
                 cluster=cluster,
-                new=_next_cluster(_events(connection), discover),
+                new=next_cluster(_events(connection), discover),
                 x=tuple(x),
                 y=tuple(y),
             )
             return _insert(connection, change, who, why)
+
+    def assign(
+        self, discover: str, cluster: int | None, recipe: Recipe, *, who: str, why: str = ""
+    ) -> Event:
+        """Move pairs into a cluster (−1: into none), or, without one, into a new cluster."""
+        with self._writing() as connection:
+            if cluster is not None:
+                _require_clusters(connection, discover, [cluster])
+            number = next_cluster(_events(connection), discover) if cluster is None else cluster
+            change = Assign(discover=discover, cluster=number, recipe=recipe, new=cluster is None)
+            return _insert(connection, change, who, why)
+
+    def adopt(
+        self,
+        discover: str,
+        cluster: int,
+        *,
+        name: str | None,
+        mark: Marking | None,
+        notes: Sequence[Remark] = (),
+        who: str,
+        why: str,
+    ) -> list[Event]:
+        """Give a cluster what was said of another one: all of it or, on error, nothing."""
+        changes: list[Change] = []
+        if name:
+            changes.append(Name(discover=discover, cluster=cluster, name=name))
+        if mark:
+            changes.append(Mark(discover=discover, cluster=cluster, mark=mark))
+        for note in notes:
+            text = f"{note.text} ({note.who}, of an earlier map)"
+            changes.append(Note(discover=discover, cluster=cluster, text=text))
+        with self._writing() as connection:
+            _require_clusters(connection, discover, [cluster])
+            return [_insert(connection, change, who, why) for change in changes]
+
+    # -- saved selections ----------------------------------------------------------------
+
+    def forget(self, name: str, *, who: str, why: str = "") -> Event:
+        """Keep a saved selection no longer."""
+        with self._writing() as connection:
+            if name not in replay(_events(connection)).selections:
+                raise UserError(f"There is no saved selection “{name}” (any more).")
+            return _insert(connection, Forget(name=name), who, why)
 
     # -- the edit cart -------------------------------------------------------------------
 
@@ -137,8 +188,8 @@ class Catalog:
                 raise UserError(f"Entry {entry} is not in the edit cart (any more).")
             return _insert(connection, Drop(entries=(entry,)), who, why)
 
-    def change(self, change: Put | SaveEdit | Verdict, *, who: str, why: str = "") -> Event:
-        """Rearrange the cart, save an edit, or give a verdict; see `core.runs.edit_changes`."""
+    def change(self, change: Put | Save | SaveEdit | Verdict, *, who: str, why: str = "") -> Event:
+        """Rearrange the cart, save a selection or an edit, or give a verdict."""
         with self._writing() as connection:
             taken = set(change.entries) if isinstance(change, Put) else set[int]()
             if taken - {known.id for known in replay(_events(connection)).cart}:
@@ -168,7 +219,7 @@ class Catalog:
     def redo(self, *, who: str, why: str = "") -> Event:
         """Take back the latest undo of this person, unless they changed something since."""
         with self._writing() as connection:
-            target = _latest_undo(_events(connection), who)
+            target = latest_undo(_events(connection), who)
             if target is None:
                 raise UserError(f"{who} has nothing to redo.")
             return _insert(connection, Undo(event=target), who, why)
@@ -176,11 +227,11 @@ class Catalog:
     # -- export, import ------------------------------------------------------------------
 
     def export_labels(self) -> str:
-        """Names, marks, notes and recipes of all clusters, as JSON."""
+        """Names, marks, notes and recipes of all clusters, and the saved selections, as JSON."""
         return exported(self.state())
 
     def import_labels(self, text: str, *, who: str, why: str = "imported") -> list[Event]:
-        """Take over the names, marks and notes of an export; all of them or, on error, none.
+        """Take over names, marks, notes and selections of an export; all or, on error, none.
 
         Merges and splits are shown in an export but not imported: they are another log's history.
         """
@@ -246,22 +297,3 @@ def _require_clusters(
     gone = [cluster for cluster in clusters if not labels.exists(cluster)]
     if gone:
         raise UserError(f"{discover}: there is no cluster {gone[0]} (any more). Reload the page.")
-
-
-def _next_cluster(events: Sequence[Event], discover: str) -> int:
-    """A number that no split of the run ever had, undone ones included."""
-    splits = (e.change for e in events if isinstance(e.change, Split))
-    used = [split.new for split in splits if split.discover == discover]
-    return max(used, default=FIRST_SPLIT - 1) + 1
-
-
-def _latest_undo(events: Sequence[Event], who: str) -> int | None:
-    """The latest of a person's undos that can be taken back; none after a new change."""
-    undone = {e.change.event for e in events if isinstance(e.change, Undo)}
-    undos = {e.id for e in events if isinstance(e.change, Undo)}
-    for event in reversed([e for e in events if e.who == who]):
-        if not isinstance(event.change, Undo):
-            return None
-        if event.id not in undone and event.change.event not in undos:
-            return event.id
-    return None

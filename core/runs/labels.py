@@ -1,4 +1,4 @@
-"""What people said about clusters and put into the edit cart: changes, and their replay.
+"""What holds after the changes that people made: the replay of the log.
 
 The log of changes is the truth; the current state is a pure fold over it. An undo does not
 delete: it is one more change, which cancels an earlier one, and may itself be undone. A change
@@ -14,12 +14,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from core.errors import UserError
 from core.intervention.recipes import AllOf, AnyOf, Edit, InCluster, InPolygon, NoneOf, Recipe
+from core.runs.changes import (
+    FIRST_SPLIT,
+    Add,
+    Assign,
+    Change,
+    Drop,
+    Event,
+    Forget,
+    Mark,
+    Marking,
+    Merge,
+    Name,
+    Note,
+    Save,
+    Split,
+    Undo,
+)
 from core.runs.edit_changes import (
     FIRST_PUT,
     Put,
@@ -32,99 +49,8 @@ from core.runs.edit_changes import (
     with_version,
 )
 
-Marking = Literal["harmful", "unwanted", "wanted", "ignore"]
 T = TypeVar("T")
-FIRST_SPLIT = 10_000  # clusters that a split made are numbered from here
-
-
-class _Change(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _OfCluster(_Change):
-    discover: str = Field(description="discover run")
-    cluster: int = Field(ge=-1)
-
-
-class Name(_OfCluster):
-    """Call a cluster something; an empty name takes the name away."""
-
-    kind: Literal["name"] = "name"
-    name: str
-
-
-class Mark(_OfCluster):
-    """Say what should become of a cluster; None takes the mark away."""
-
-    kind: Literal["mark"] = "mark"
-    mark: Marking | None
-
-
-class Note(_OfCluster):
-    """Write a remark beside a cluster."""
-
-    kind: Literal["note"] = "note"
-    text: str = Field(min_length=1)
-
-
-class Merge(_OfCluster):
-    """Make clusters part of `cluster`, which keeps its number, name and mark."""
-
-    kind: Literal["merge"] = "merge"
-    others: tuple[int, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def check_distinct(self) -> Merge:
-        if self.cluster in self.others or len(set(self.others)) < len(self.others):
-            raise ValueError("a cluster can be merged once, and not with itself")
-        return self
-
-
-class Split(_OfCluster):
-    """Take the pairs inside a polygon out of a cluster; they become the cluster `new`."""
-
-    kind: Literal["split"] = "split"
-    new: int = Field(ge=FIRST_SPLIT)
-    x: tuple[float, ...] = Field(min_length=3)
-    y: tuple[float, ...] = Field(min_length=3)
-
-
-class Add(_Change):
-    """Put an edit into the cart; the event's number names the entry."""
-
-    kind: Literal["add"] = "add"
-    edit: Edit
-
-
-class Drop(_Change):
-    """Take entries out of the cart."""
-
-    kind: Literal["drop"] = "drop"
-    entries: tuple[int, ...] = Field(min_length=1)
-
-
-class Undo(_Change):
-    """Cancel an earlier event."""
-
-    kind: Literal["undo"] = "undo"
-    event: int
-
-
-Change = Annotated[
-    Name | Mark | Note | Merge | Split | Add | Drop | Put | SaveEdit | Verdict | Undo,
-    Field(discriminator="kind"),
-]
-
-
-class Event(BaseModel):
-    """One change, with who made it, when (seconds since the epoch) and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    id: int
-    time: float
-    who: str
-    why: str = ""
-    change: Change
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -146,15 +72,34 @@ class Labels:
     notes: dict[int, tuple[Remark, ...]] = field(default_factory=dict)
     recipes: dict[int, Recipe] = field(default_factory=dict)  # of merged and split clusters
     merged: dict[int, int] = field(default_factory=dict)  # cluster → the one it is now part of
+    moves: tuple[tuple[int, Recipe], ...] = ()  # (to which cluster, which pairs), oldest first
+    since: dict[int, int] = field(default_factory=dict)  # how many moves a recipe has in it
 
     def exists(self, cluster: int) -> bool:
         """Whether a cluster is still there, under its own number."""
         return cluster not in self.merged and (cluster < FIRST_SPLIT or cluster in self.recipes)
 
     def recipe(self, cluster: int) -> Recipe:
-        """Which pairs a cluster holds, merges and splits included."""
-        whole = InCluster(discover=self.discover, clusters=(cluster,))
-        return self.recipes.get(cluster, whole)
+        """Which pairs a cluster holds, merges, splits and moved pairs included."""
+        found: Recipe = self.recipes.get(
+            cluster, InCluster(discover=self.discover, clusters=(cluster,))
+        )
+        for target, pairs in self.moves[self.since.get(cluster, 0) :]:
+            if self.now(target) == cluster:
+                found = AnyOf(parts=(found, pairs))
+            else:
+                found = AllOf(parts=(found, NoneOf(parts=(pairs,))))
+        return found
+
+    def now(self, cluster: int) -> int:
+        """The cluster that a cluster is part of now."""
+        while cluster in self.merged:
+            cluster = self.merged[cluster]
+        return cluster
+
+    def composed(self, cluster: int) -> bool:
+        """Whether a cluster may hold other pairs than the discover run found."""
+        return cluster in self.recipes or bool(self.moves)
 
 
 @dataclass(frozen=True)
@@ -173,6 +118,7 @@ class State:
 
     labels: dict[str, Labels] = field(default_factory=dict)  # by discover run
     cart: tuple[Entry, ...] = ()
+    selections: dict[str, Recipe] = field(default_factory=dict)  # saved, by name
     versions: tuple[Version, ...] = ()  # of saved edits, oldest first
     verdicts: Verdicts = field(default_factory=dict)
 
@@ -198,17 +144,42 @@ def in_force(events: Sequence[Event]) -> list[Event]:
     return [e for e in events if e.id not in cancelled and not isinstance(e.change, Undo)]
 
 
+def next_cluster(events: Sequence[Event], discover: str) -> int:
+    """A number that no split or new cluster of the run ever had, undone ones included."""
+    changes = [e.change for e in events]
+    used = [c.new for c in changes if isinstance(c, Split) and c.discover == discover]
+    used += [c.cluster for c in changes if isinstance(c, Assign) and c.discover == discover]
+    return max([FIRST_SPLIT - 1, *used]) + 1
+
+
+def latest_undo(events: Sequence[Event], who: str) -> int | None:
+    """The latest of a person's undos that can be taken back; none after a new change."""
+    undone = {e.change.event for e in events if isinstance(e.change, Undo)}
+    undos = {e.id for e in events if isinstance(e.change, Undo)}
+    for event in reversed([e for e in events if e.who == who]):
+        if not isinstance(event.change, Undo):
+            return None
+        if event.id not in undone and event.change.event not in undos:
+            return event.id
+    return None
+
+
 def exported(state: State) -> str:
-    """Name, mark, notes and recipe of every cluster that anyone said something about, as JSON."""
+    """Every cluster that anyone said something about, and the saved selections, as JSON."""
     runs = {run: _described(labels) for run, labels in sorted(state.labels.items())}
-    return json.dumps({"labels": runs}, indent=2, ensure_ascii=False) + "\n"
+    saved = {name: recipe.model_dump(mode="json") for name, recipe in state.selections.items()}
+    content = {"labels": runs, "selections": saved}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def imported(text: str) -> list[Change]:
-    """The changes that give another log the names, marks and notes of an export."""
+    """The changes that give another log the names, marks, notes and selections of an export."""
     changes: list[Change] = []
     try:
-        for run, clusters in json.loads(text)["labels"].items():
+        content = json.loads(text)
+        for name, recipe in content.get("selections", {}).items():
+            changes.append(Save(name=name, recipe=recipe))
+        for run, clusters in content["labels"].items():
             for cluster, said in clusters.items():
                 where = {"discover": run, "cluster": int(cluster)}
                 if said.get("name"):
@@ -222,7 +193,8 @@ def imported(text: str) -> list[Change]:
 
 
 def _described(labels: Labels) -> dict[str, dict[str, Any]]:
-    known = sorted({*labels.names, *labels.marks, *labels.notes, *labels.recipes})
+    moved_to = {labels.now(target) for target, _ in labels.moves}
+    known = sorted({*labels.names, *labels.marks, *labels.notes, *labels.recipes, *moved_to})
     return {
         str(cluster): {
             "name": labels.names.get(cluster),
@@ -250,15 +222,22 @@ def _applied(state: State, event: Event) -> State:
     if isinstance(change, Verdict):
         verdicts = with_verdict(state.verdicts, change, event.who, event.time)
         return replace(state, verdicts=verdicts)
+    if isinstance(change, Save | Forget):
+        recipe = change.recipe if isinstance(change, Save) else None
+        return replace(state, selections=_with(state.selections, change.name, recipe))
     if isinstance(change, Undo):
         raise ValueError(f"event {event.id} is an undo: it is not applied, see in_force")
     labels = _labelled(state.of(change.discover), event, change)
     return replace(state, labels={**state.labels, change.discover: labels})
 
 
-def _labelled(labels: Labels, event: Event, change: Name | Mark | Note | Merge | Split) -> Labels:
+def _labelled(
+    labels: Labels, event: Event, change: Name | Mark | Note | Merge | Split | Assign
+) -> Labels:
     cluster = change.cluster
-    if not labels.exists(cluster):
+    if isinstance(change, Assign) and (change.new or labels.exists(cluster)):
+        return _assigned(labels, change)
+    if isinstance(change, Assign) or not labels.exists(cluster):
         return labels
     if isinstance(change, Name):
         return replace(labels, names=_with(labels.names, cluster, change.name or None))
@@ -280,6 +259,7 @@ def _merged(labels: Labels, change: Merge) -> Labels:
         labels,
         recipes={**labels.recipes, change.cluster: AnyOf(parts=parts)},
         merged={**labels.merged, **dict.fromkeys(others, change.cluster)},
+        since={**labels.since, change.cluster: len(labels.moves)},
     )
 
 
@@ -288,10 +268,25 @@ def _split(labels: Labels, change: Split) -> Labels:
     inside = InPolygon(discover=change.discover, x=change.x, y=change.y)
     rest = AllOf(parts=(whole, NoneOf(parts=(inside,))))
     taken = AllOf(parts=(whole, inside))
-    return replace(labels, recipes={**labels.recipes, change.cluster: rest, change.new: taken})
+    return replace(
+        labels,
+        recipes={**labels.recipes, change.cluster: rest, change.new: taken},
+        since={**labels.since, **dict.fromkeys((change.cluster, change.new), len(labels.moves))},
+    )
 
 
-def _with(known: dict[int, T], cluster: int, value: T | None) -> dict[int, T]:
-    """A copy in which a cluster has a value, or none."""
-    rest = {key: kept for key, kept in known.items() if key != cluster}
-    return rest if value is None else {**rest, cluster: value}
+def _assigned(labels: Labels, change: Assign) -> Labels:
+    moved = replace(labels, moves=(*labels.moves, (change.cluster, change.recipe)))
+    if not change.new:
+        return moved
+    return replace(
+        moved,
+        recipes={**labels.recipes, change.cluster: change.recipe},
+        since={**labels.since, change.cluster: len(moved.moves)},
+    )
+
+
+def _with(known: dict[K, T], key: K, value: T | None) -> dict[K, T]:
+    """A copy in which a key has a value, or none."""
+    rest = {other: kept for other, kept in known.items() if other != key}
+    return rest if value is None else {**rest, key: value}

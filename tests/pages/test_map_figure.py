@@ -4,18 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.discovery.raster import View
 from core.intervention.recipes import InPolygon
 from pages import _map
+from pages._coloring import Coloring
+
+PART = View(-0.1, 1.1, -0.1, 1.1)
 
 
-@pytest.fixture
-def points():
-    n = 30
-    category = pd.Categorical(["a"] * 20 + ["b"] * 10, ["a", "b", "c"])
-    place = np.linspace(0, 1, n)
-    return pd.DataFrame(
-        {"x": place, "y": place, "label": [f"pair {i}" for i in range(n)], "category": category}
-    )
+def places(n=30):
+    line = np.linspace(0, 1, n)
+    return pd.DataFrame({"x": line, "y": line, "uid": [f"pair {i}" for i in range(n)]})
+
+
+def coloring(n=30):
+    return Coloring("cluster", np.where(np.arange(n) < n * 2 // 3, 0, 1), ("a", "b", "c"))
+
+
+def drawn(shown, n=30, outline=None, colors=None):
+    return _map.figure(places(n), colors or coloring(n), shown=shown, outline=outline, part=PART)
 
 
 @pytest.mark.parametrize(
@@ -32,30 +39,42 @@ def test_a_gesture_becomes_the_polygon_that_was_drawn(selection, expected):
     assert (polygon and (polygon["x"], polygon["y"])) == expected
 
 
-def test_pairs_outside_the_selection_stay_as_grey_context(points):
-    inside = pd.Series(points["x"] > 0.5, index=points.index)
-    figure = _map.figure(points, inside=inside, outline=None, title="")
+def test_pairs_outside_the_selection_stay_as_grey_context():
+    figure = drawn(places()["x"].to_numpy() > 0.5)
     assert figure.data[0].name == "not selected"
-    assert sum(len(trace.x) for trace in figure.data) == len(points)
+    assert sum(len(trace.x) for trace in figure.data) == 30
 
 
-def test_a_category_keeps_its_color_when_others_are_absent(points):
-    everything = pd.Series(True, index=points.index)
-    only_b = points["category"] == "b"
-    whole = _map.figure(points, inside=everything, outline=None, title="")
-    part = _map.figure(points, inside=only_b, outline=None, title="")
+def test_a_category_keeps_its_color_when_others_are_absent():
+    whole, part = drawn(np.ones(30, bool)), drawn(coloring().kinds == 1)
     colors = {trace.name: trace.marker.color for trace in whole.data}
     assert part.data[1].marker.color == colors["b"]
 
 
-def test_the_region_stays_visible_on_the_map(points):
-    everything = pd.Series(True, index=points.index)
+def test_the_region_stays_visible_on_the_map():
     outline = InPolygon(discover="discover-0", x=(0, 1, 1), y=(0, 0, 1))
-    figure = _map.figure(points, inside=everything, outline=outline, title="")
+    figure = drawn(np.ones(30, bool), outline=outline)
     assert figure.layout.shapes[0].path == "M0.0,0.0L1.0,0.0L1.0,1.0Z"
 
 
-def test_a_large_map_is_drawn_as_a_sample(points):
-    many = pd.concat([points] * 400, ignore_index=True)
-    figure = _map.figure(many, inside=pd.Series(True, index=many.index), outline=None, title="")
-    assert sum(len(trace.x) for trace in figure.data) == _map.ON_SCREEN
+@pytest.mark.parametrize("valued", [False, True])
+def test_a_large_map_is_a_picture_under_a_sample_that_carries_the_gesture(valued):
+    n = 40_000
+    colors = Coloring("push", values=np.linspace(-1, 1, n)) if valued else None
+    figure = drawn(np.arange(n) < n // 2, n, colors=colors)
+    carriers = figure.data[-1]
+    assert carriers.marker.opacity == 0
+    assert len(carriers.x) <= _map.CARRIERS
+    assert len(figure.layout.images) == 1
+    assert len(figure.to_json()) < 600_000
+    assert {"not selected", "a"} <= {trace.name for trace in figure.data} or valued
+
+
+def test_every_island_of_a_large_map_has_a_dot_that_carries_the_gesture():
+    x = np.concatenate([np.zeros(100_000), [1.0]])
+    rows = _map._carriers(x, x, PART)
+    assert 100_000 in rows
+
+
+def test_words_of_the_data_set_are_no_tags_in_a_chart():
+    assert "<" not in _map.label("<a href='http://evil.example'>x</a>")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from core.errors import UserError
 from core.intervention.recipes import AllOf, AnyOf, Edit, InCluster, NoneOf, Where
 from core.runs.catalog import Catalog
-from core.runs.labels import FIRST_SPLIT, Labels, State, replay
+from core.runs.changes import FIRST_SPLIT
+from core.runs.labels import Labels, State, replay
 
 RUN = "discover-0123456789abcdef"
 SQUARE = {"x": (0.0, 1.0, 1.0, 0.0), "y": (0.0, 0.0, 1.0, 1.0)}

@@ -4,20 +4,23 @@ from typing import get_args
 
 import pytest
 
+from core.intervention import wording
 from core.intervention.recipes import (
     Above,
     AllOf,
     AnyOf,
+    BestWords,
     Contains,
     Edit,
+    InBand,
     InCluster,
     InPolygon,
+    Matches,
     NoneOf,
     Recipe,
     TopK,
     Where,
 )
-from pages import _recipes
 
 RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
 CHAT = Where(column="source", values=("chat",))
@@ -27,6 +30,12 @@ SAID = [
     (Above(rank=RANK, threshold=0.25), "pairs with gated similarity ≥ 0.25 to flattery"),
     (CHAT, "pairs whose source is chat"),
     (LOCK, "pairs whose prompt contains “lock”"),
+    (Matches(column="chosen", pattern="^sure"), "pairs whose chosen matches /^sure/"),
+    (
+        BestWords(column="chosen", query="lock pick", k=50),
+        "the 50 pairs whose chosen best answers the words “lock pick” (BM25)",
+    ),
+    (InBand(discover=DISCOVER, low=10, high=1999), "pairs 10 to 1,999 across the heatmap"),
     (InCluster(discover=DISCOVER, clusters=(1, 2)), "pairs of clusters 1, 2"),
     (
         InPolygon(discover=DISCOVER, x=(0, 1, 1), y=(0, 0, 1)),
@@ -48,7 +57,7 @@ SAID = [
 
 @pytest.mark.parametrize(("recipe", "said"), SAID)
 def test_a_recipe_is_said_in_words(recipe, said):
-    assert _recipes.words(recipe, {RANK: "flattery"}) == said
+    assert wording.words(recipe, {RANK: "flattery"}) == said
 
 
 def test_every_kind_of_recipe_has_words():
@@ -57,11 +66,11 @@ def test_every_kind_of_recipe_has_words():
 
 
 def test_an_edit_is_said_as_an_order():
-    assert _recipes.edit_words(Edit(action="remove", recipe=CHAT)) == (
+    assert wording.edit_words(Edit(action="remove", recipe=CHAT)) == (
         "remove pairs whose source is chat"
     )
 
 
 def test_many_values_are_counted_rather_than_listed():
     many = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
-    assert _recipes.words(many).endswith("u5 and 3 more")
+    assert wording.words(many).endswith("u5 and 3 more")

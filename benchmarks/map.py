@@ -1,0 +1,166 @@
+"""The map page over 378k pairs, in a headless Chromium: first paint, lasso, bytes both ways.
+
+A server of its own on a workspace of random blobs (`_large_workspace`). `first_ever` also makes the
+copy of the pairs that pages read; `fresh_server` is the first visitor of a server, `visit` a later
+one. A lasso is timed from letting go of the mouse to the number of selected pairs on the page, and
+that number is compared with a count made apart from the app.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import _large_workspace
+from core.runs.store import Store
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader"]
+LASSOS = 5
+WHERE = """(place) => {
+  const chart = document.querySelector('.js-plotly-plot');
+  const box = chart.getBoundingClientRect(), {xaxis, yaxis} = chart._fullLayout;
+  return [box.x + xaxis._offset + xaxis.l2p(place[0]), box.y + yaxis._offset + yaxis.l2p(place[1])];
+}"""
+
+
+def run() -> dict[str, Any]:
+    """Write the workspace to a temporary folder, measure, delete it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(_large_workspace.write(Path(folder)))
+
+
+def measure(store: Store) -> dict[str, Any]:
+    """Seconds on the clock and bytes, on a workspace that exists."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as session:
+        browser = session.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        found: dict[str, Any] = {"pairs": _large_workspace.PAIRS, "load": os.getloadavg()[0]}
+        with _serving(store.workspace) as address:
+            found["first_ever_seconds"] = _Visit(browser, address).seconds
+        with _serving(store.workspace) as address:
+            found["fresh_server_seconds"] = _Visit(browser, address).seconds
+            visit = _Visit(browser, address)
+            found |= {"visit_seconds": visit.seconds, "visit_bytes_down": visit.down}
+            found["lassos"] = [_lasso(visit, store, number) for number in range(LASSOS)]
+        browser.close()
+    return found
+
+
+class _Visit:
+    """A tab on the map, once the picture is painted; counts what goes over its socket."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.down = self.up = 0
+        self.tab = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        self.tab.set_default_timeout(120_000)
+        self.tab.on("websocket", self._count)
+        start = time.perf_counter()
+        self.tab.goto(f"{address}/map")
+        self.tab.locator(".js-plotly-plot .imagelayer image, .layer-below image").first.wait_for()
+        self.seconds = round(time.perf_counter() - start, 2)
+        self.settle()
+
+    def settle(self) -> None:
+        self.tab.locator(".js-plotly-plot").nth(1).locator(".main-svg").first.wait_for()
+        self.tab.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
+        self.tab.wait_for_timeout(500)
+
+    def _count(self, socket_: Any) -> None:
+        def received(body: Any) -> None:
+            self.down += len(body)
+
+        def sent(body: Any) -> None:
+            self.up += len(body)
+
+        socket_.on("framereceived", received)
+        socket_.on("framesent", sent)
+
+
+def _lasso(visit: _Visit, store: Store, number: int) -> dict[str, Any]:
+    """Draw around one blob; how long until the count, how many bytes, and whether it is right."""
+    points = pd.read_parquet(store.output(store.newest("discover")) / "pairs.parquet")
+    blob = points[points["cluster"] == 3 * number]
+    x, y = float(blob["x"].median()), float(blob["y"].median())
+    angles = np.linspace(0, 2 * np.pi, 24)
+    corners = [[x + 0.8 * np.cos(a), y + 0.8 * np.sin(a)] for a in angles]
+    places = [visit.tab.evaluate(WHERE, corner) for corner in corners]
+    visit.down = visit.up = 0
+    visit.tab.mouse.move(*places[0])
+    visit.tab.mouse.down()
+    for place in places[1:]:
+        visit.tab.mouse.move(*place)
+    before = _shown(visit)
+    start = time.perf_counter()
+    visit.tab.mouse.up()
+    while _shown(visit) == before:
+        visit.tab.wait_for_timeout(10)
+    seconds = time.perf_counter() - start
+    visit.settle()
+    path = visit.tab.evaluate("document.querySelector('.js-plotly-plot').layout.shapes[0].path")
+    kept = [tuple(map(float, corner.split(","))) for corner in re.findall(r"[^MLZ]+", path)]
+    expected = _inside(points["x"].to_numpy(float), points["y"].to_numpy(float), kept)
+    return {
+        "seconds": round(seconds, 2),
+        "settled_seconds": round(time.perf_counter() - start - 0.5, 2),
+        "selected": _shown(visit),
+        "inside_by_another_rule": expected,
+        "bytes_up": visit.up,
+        "bytes_down": visit.down,
+    }
+
+
+def _inside(x: np.ndarray, y: np.ndarray, corners: list[tuple[float, float]]) -> int:
+    """Points inside a polygon, by the angle that it turns around each: not the app's rule."""
+    turned = np.zeros(len(x))
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
+        cross = (ax - x) * (by - y) - (ay - y) * (bx - x)
+        turned += np.arctan2(cross, (ax - x) * (bx - x) + (ay - y) * (by - y))
+    return int((np.rint(turned / (2 * np.pi)) % 2 != 0).sum())
+
+
+def _shown(visit: _Visit) -> int:
+    """The number of pairs that the page says are selected; −1 where it says none."""
+    metric = visit.tab.locator('[data-testid="stMetric"]').filter(has_text=re.compile("^Pairs"))
+    values = metric.locator('[data-testid="stMetricValue"]').all_inner_texts()
+    return int(values[0].replace(",", "")) if values else -1
+
+
+@contextmanager
+def _serving(workspace: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def _wait(address: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(address)

@@ -1,0 +1,69 @@
+"""What the points of the map are colored by: clusters, kinds, numbers, or similarities.
+
+A coloring gives every place a kind (few names) or a value; how it is drawn is `_map`'s affair.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.discovery import push
+from core.runs.labels import Labels
+from pages import _clusters, _loaders, _selection
+
+PUSH = "push on prompts"
+FEW = 40  # values that a column may have to be shown as kinds
+
+
+@dataclass(frozen=True)
+class Coloring:
+    """One kind per place, an index into `names`; or one value per place, NaN where undefined."""
+
+    title: str
+    kinds: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
+    values: NDArray[np.floating] | None = None
+
+
+def options() -> list[str]:
+    """What can be chosen, the most useful first."""
+    columns = _loaders.columns(_loaders.project().pairs)
+    others = [name for name in columns.few_valued(FEW) if name != "source"]
+    numbers = [name for name in columns.numeric() if name not in others]
+    return ["cluster", "source", PUSH, *_rankings(), *others, *numbers]
+
+
+def of(by: str, run: str, said: Labels, prompts: NDArray[np.bool_] | None) -> Coloring:
+    """The coloring of a discover run's pairs; `prompts` are those that a push is counted on."""
+    if by == "cluster":
+        names = _clusters.names(run)
+        order = pd.Index([*names, -1])
+        kinds = order.get_indexer(pd.Index(_clusters.membership(run, said)))
+        return Coloring(by, kinds, (*names.values(), _clusters.NOISE))
+    if by == PUSH:
+        pushed = push.by_pairs(_loaders.store().output(run), prompts)
+        return Coloring("mean push on the chosen prompts", values=pushed)
+    if by in _rankings():
+        ranking = _loaders.table(_rankings()[by], "ranking").set_index("uid")["gated"]
+        return Coloring(by, values=ranking.reindex(_loaders.places(run).index).to_numpy(float))
+    return _of_column(by, run)
+
+
+def _of_column(column: str, run: str) -> Coloring:
+    pairs = _loaders.columns(_loaders.project().pairs)
+    rows = _selection.map_rows(run)
+    if column != "source" and column not in pairs.few_valued(FEW):
+        values = pairs[column].to_numpy(float)
+        return Coloring(column, values=np.where(rows >= 0, values[rows], np.nan))
+    named = _selection.kinds(column)
+    kinds = np.where(rows >= 0, named.codes[rows], -1).astype(np.int64)
+    return Coloring(column, kinds, tuple(str(name) for name in named.categories))
+
+
+def _rankings() -> dict[str, str]:
+    """Finished rank runs by what they are called here; the newest of a behavior."""
+    known = _loaders.ranked_behaviors().items()
+    done = [(run, name) for run, name in known if _loaders.store().state(run) == "finished"]
+    return {f"gated similarity to {name}": run for run, name in reversed(done)}
