@@ -8,6 +8,8 @@ import click
 from core import terminal
 from core.data.conversations import shown
 from core.data.importing import Preview, import_pairs, preview
+from core.data.prompts import append_distractors, read_prompts, split, write_prompts
+from core.data.scenarios import read_text_lines
 from core.data.shapes import FIELDS
 from core.errors import UserError
 from core.runs.progress import Progress
@@ -89,6 +91,48 @@ def import_command(
     known = {k: v for k, v in health.summary.items() if as_json or not isinstance(v, list | dict)}
     advice = health.summary["advice"]
     print_content({"pairs": str(path), **known, "advice": advice}, as_json=as_json)
+
+
+@data.command("prompts")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--distractors",
+    type=click.Path(path_type=Path),
+    help="Text file, one distractor per line; every prompt is built with every one.",
+)
+@click.option("--group", help="Group of all these prompts [default: the file's own].")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSONL to write.")
+@click.option("--heldout", type=click.Path(dir_okay=False, path_type=Path), help="Second JSONL.")
+@click.option("--share", default=0.5, show_default=True, help="Share of the prompts held out.")
+@as_json_option
+@click.pass_obj
+def prompts_command(
+    store: Store,
+    file: Path,
+    distractors: Path | None,
+    group: str | None,
+    out: Path | None,
+    heldout: Path | None,
+    share: float,
+    as_json: bool,
+) -> None:
+    """Make the two prompt files of an investigation from FILE (text, YAML, CSV or JSONL).
+
+    One set builds the behavior, the other measures it; they have no prompt in common.
+    """
+    prompts = read_prompts(file)
+    if group:
+        prompts = prompts.assign(group=group)
+    if distractors is not None:
+        texts = [line.value["prompt"] for line in read_text_lines(distractors)]
+        prompts = append_distractors(prompts, texts)
+    built, measured = split(prompts, share)
+    inputs = store.workspace / "inputs"
+    made = {out or inputs / "prompts.jsonl": built, heldout or inputs / "heldout.jsonl": measured}
+    for path, rows in made.items():
+        write_prompts(rows, path)
+    counts = {str(path): len(rows) for path, rows in made.items()}
+    print_content(counts, as_json=as_json)
 
 
 def _print_preview(file: Path, found: Preview) -> None:

@@ -40,6 +40,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     step: ClassVar[str]
     resumable: ClassVar[bool] = False  # may pick up a part that an earlier attempt left
+    later: ClassVar[frozenset[str]] = frozenset()  # fields that earlier versions did not have
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
 
 
@@ -60,14 +61,18 @@ class GenerateSpec(Spec):
     """Run prompts through reference and policy, and judge every completion."""
 
     step: ClassVar[str] = "generate"
+    later: ClassVar[frozenset[str]] = frozenset({"completions"})
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
-    prompts: File = Field(description="prompts (JSONL) that may show the behavior")
+    prompts: File = Field(description="prompts (JSONL, CSV, YAML, text) that may show the behavior")
     judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
     rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
     seed: int = Field(0, description="seed of the sampling")
+    completions: File | None = Field(
+        None, description="completions that exist already, judged or not, instead of sampling"
+    )
 
 
 class IndexSpec(Spec):
@@ -223,8 +228,12 @@ def _optional_metadata(annotation: Any) -> list[Any]:
 def identity(spec: Spec, contents: Mapping[str, str]) -> str:
     """Sixteen hex digits that name the work: the knobs, and the content behind each reference.
 
-    `contents` maps the name of every reference field to a fingerprint of what it refers to.
+    `contents` maps the name of every reference field to a fingerprint of what it refers to. A field
+    that came later leaves no trace at its default, so that earlier runs keep their names.
     """
     known = spec.model_dump(mode="json") | dict(contents)
+    for name in spec.later:
+        if getattr(spec, name) == type(spec).model_fields[name].default:
+            del known[name]
     text = json.dumps([type(spec).step, known], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.data.given import flags_of, read_completions
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation import every_behavior, judged, rates
 from core.intervention.judges import cost, load_judge
@@ -19,6 +20,23 @@ def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
     sent = expand(read_prompts(spec.prompts))
+    if spec.completions is None:
+        completions = judged(_sampled(spec, sent, store, progress), judge)
+        flags = list(judge.flags)
+    else:
+        completions = read_completions(Path(spec.completions), sent)
+        flags = list(flags_of(completions))
+        if not flags:
+            completions, flags = judged(completions, judge), list(judge.flags)
+    measured = rates(completions, every_behavior(sent, flags))
+    write_measurement(output, completions, measured, cost(judge))
+    progress(len(completions), len(completions), "judged")
+
+
+def _sampled(
+    spec: GenerateSpec, sent: pd.DataFrame, store: Store, progress: Progress
+) -> pd.DataFrame:
+    """What reference and policy write, one after the other."""
     total = 2 * len(sent) * spec.rollouts
     tables = []
     for place, name in enumerate(("reference", "policy")):
@@ -31,10 +49,7 @@ def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -
             progress(before + done, total, f"{note} of the {name}")
 
         tables.append(completions_of(loaded, sent, spec, report).assign(model=name))
-    completions = judged(pd.concat(tables, ignore_index=True), judge)
-    measured = rates(completions, every_behavior(sent, judge.flags))
-    write_measurement(output, completions, measured, cost(judge))
-    progress(total, total, "judged")
+    return pd.concat(tables, ignore_index=True)
 
 
 def completions_of(

@@ -1,0 +1,92 @@
+"""Completions that exist already, read in the place of generating them.
+
+A row has `prompt_id, model` (`reference` or `policy`) and `completion`; `condition` (`plain` unless
+it says `distractor`), and one yes/no column per flag that somebody judged. Empty flags are
+unscored, never no. Knows nothing of who wrote or judged them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data.records import read_records
+from core.data.shapes import absent
+from core.errors import UserError
+
+MODELS = ("reference", "policy")
+KNOWN = {"prompt_id", "model", "condition", "completion", "rollout", "n_tokens", "finished"}
+YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+KEPT = ["group", "topic", "prompt"]
+
+
+def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
+    """The table that generating would have made, with the flags that the file holds.
+
+    `sent` is what is sent (core.data.prompts.expand). Raises `UserError` for a row that belongs to
+    no prompt, and where a model has no completion at all.
+    """
+    places = sent.set_index(["prompt_id", "condition"])[KEPT].to_dict("index")
+    rows = list(_rows(path, places))
+    for model in MODELS:
+        if not any(row["model"] == model for row in rows):
+            raise UserError(f"{path}: holds no completion of the {model}. Both are compared.")
+    table = pd.DataFrame(rows)
+    table["rollout"] = table.groupby(["model", "prompt_id", "condition"]).cumcount()
+    for flag in table.columns.difference([*KNOWN, *KEPT]):
+        table[flag] = table[flag].astype("boolean")
+    return table
+
+
+def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[str, Any]]:
+    for row, record, reason in read_records(path):
+        if reason:
+            raise UserError(f"{path}: row {row}: {reason}.")
+        known = {"condition": "plain"} | {k: v for k, v in record.items() if not absent(v)}
+        place = (str(known.get("prompt_id")), str(known["condition"]))
+        if place not in places:
+            raise UserError(
+                f"{path}: row {row}: no prompt {place[0]!r} is sent under {place[1]!r}. "
+                "Check prompt_id and condition against the prompts."
+            )
+        if known.get("model") not in MODELS:
+            raise UserError(
+                f"{path}: row {row}, field 'model' is {known.get('model')!r}, not one of "
+                f"{', '.join(MODELS)}."
+            )
+        text = known.get("completion", "")
+        if not isinstance(text, str):
+            raise UserError(f"{path}: row {row}, field 'completion' is not text.")
+        yield {
+            "prompt_id": place[0],
+            "condition": place[1],
+            **places[place],
+            "model": known["model"],
+            "completion": text,
+            "n_tokens": int(known.get("n_tokens", 0)),
+            "finished": bool(known.get("finished", True)),
+            **_flags(path, row, record),
+        }
+
+
+def _flags(path: Path, row: int, record: Mapping[str, Any]) -> dict[str, bool | None]:
+    flags = {name: value for name, value in record.items() if name not in KNOWN | set(KEPT)}
+    return {name: _flag(path, row, name, value) for name, value in flags.items()}
+
+
+def _flag(path: Path, row: int, name: str, value: Any) -> bool | None:
+    if absent(value) or value == "":
+        return None
+    known = YES_NO.get(str(value).strip().lower())
+    if known is None:
+        raise UserError(
+            f"{path}: row {row}, field {name!r} is {value!r}, neither yes nor no. "
+            "Leave out columns that are no judgement."
+        )
+    return known
+
+
+def flags_of(completions: pd.DataFrame) -> Sequence[str]:
+    """The flags that a table of given completions is judged on already."""
+    return [str(name) for name in completions if name not in KNOWN | set(KEPT)]
