@@ -1,4 +1,9 @@
-"""Whether a behavior vector means anything, shown wherever its ranking is."""
+"""Whether a behavior vector means anything, and whether few pairs taught the behavior or all did.
+
+Shown wherever a ranking is.
+"""
+
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,6 +21,12 @@ TERMS = """
   not built from. 0.5 is guessing, 1 is perfect.
 - **Null**: the same numbers with the models' labels shuffled or the vector drawn at random. A
   vector that does not beat its null ranks pairs by chance.
+- **Sparse or diffuse**: a pair's attribution is its positive gated similarity. If a small set of
+  pairs stands apart from all others, the behavior is *sparse*, and editing that set should undo it.
+  If pairs merely differ by degrees, it is *diffuse*: every pair teaches a little of it.
+- **Random directions**: what the same pairs show for vectors that nobody asked about, with the same
+  spread over directions and the same gate. **Look-alikes**: other pairs of the same source, alike
+  in length and size.
 """
 BAND = "rgba(0,114,178,.25)"
 
@@ -31,17 +42,35 @@ def banner(rank: str) -> None:
         st.success(said)
     else:
         st.warning(f"{said} Do not trust this order.")
+    _show_verdict(known)
+    if known.get("filter_used") == "rising":
+        st.caption(
+            "The reference already shows this behavior here and there, so the vector comes from "
+            "all prompts on which the policy shows it more often."
+        )
     if known["n_undefined"]:
         n, total = known["n_undefined"], known["n_pairs"]
         st.caption(f"Without a defined similarity: {n:,} of {total:,} pairs; they come last.")
 
 
+def _show_verdict(known: dict[str, Any]) -> None:
+    """Sparse, mixed or diffuse, with its evidence."""
+    found = known.get("concentration")
+    if found is None:
+        st.caption("Whether it is sparse or diffuse was not measured yet: rank again to see.")
+        return
+    show = {"sparse": st.success, "undecided": st.info}.get(found["verdict"], st.warning)
+    show(found["evidence"])
+
+
 def show_layers(rank: str) -> None:
-    """Both curves over the layers, against their nulls."""
+    """Both curves over the layers, and how concentrated attribution is, against their nulls."""
     layers = _loaders.table(rank, "layers")
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     left.plotly_chart(_split_half(layers), key="split-half")
-    right.plotly_chart(_auc(layers), key="auc")
+    middle.plotly_chart(_auc(layers), key="auc")
+    if _loaders.summary(rank).get("concentration"):
+        right.plotly_chart(_concentration(_loaders.table(rank, "concentration")), key="held")
     with st.expander("What these words mean"):
         st.markdown(TERMS)
 
@@ -68,6 +97,35 @@ def _auc(layers: pd.DataFrame) -> go.Figure:
     figure = go.Figure([_line(layers, "auc", "held-out AUC")])
     figure.add_trace(_line(layers, "null_auc", "null", dash="dot"))
     return _finished(figure, "held-out AUC", [0.35, 1.05])
+
+
+def _concentration(held: pd.DataFrame) -> go.Figure:
+    """What the best pairs hold of all attribution, over their share of the pairs."""
+    figure = go.Figure()
+    band = {"x": held["share"], "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    figure.add_trace(go.Scatter(y=held["null_low"], showlegend=False, **band))
+    figure.add_trace(
+        go.Scatter(
+            y=held["null_high"],
+            fill="tonexty",
+            fillcolor=_colors.GREY,
+            name="random directions",
+            **band,
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=held["share"],
+            y=held["attribution"],
+            name="this behavior",
+            mode="lines+markers",
+            line={"color": _colors.CATEGORIES[0]},
+        )
+    )
+    figure.update_xaxes(title="best pairs, share of all (log)", type="log", tickformat=".1~%")
+    figure.update_yaxes(title="share of attribution", range=[0, 1.05], tickformat=".0%")
+    figure.update_layout(height=280, **_colors.LAYOUT)
+    return figure
 
 
 def _line(layers: pd.DataFrame, column: str, name: str, dash: str = "solid") -> go.Scatter:

@@ -4,8 +4,10 @@ A behavior vector is the mean over the policy's completions of one prompt minus 
 reference's, both read through the reference; rollouts are averaged first. For a known behavior,
 only prompts that pass the four-condition filter count, and of the policy only the rollouts that
 show the behavior: the others differ from the reference's by sampling noise and dilute the vector
-(arXiv 2602.11079 also takes completions that show it). For discovery every prompt and rollout
-counts. Unscored rollouts belong to neither side. Knows nothing of models or files.
+(arXiv 2602.11079 also takes completions that show it). A behavior that the reference already
+shows here and there passes on few prompts or none; then those on which its rate rises count. For
+discovery every prompt and rollout counts. Unscored rollouts belong to neither side. Knows nothing
+of models or files.
 """
 
 from collections.abc import Sequence
@@ -21,6 +23,9 @@ from core.errors import UserError
 
 Floats = NDArray[np.float32]
 PROMPT = ["prompt_id", "condition"]
+FEWEST = 4  # prompts that a vector can be tested with (core.attribution.validity)
+
+Filter = Literal["four-condition", "rising"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,12 @@ class BehaviorVectors:
 
 @dataclass(frozen=True)
 class Passing:
-    """The prompts that show a behavior by the four-condition filter, and how many met each part."""
+    """The prompts that show a behavior by a filter; how many met each of its conditions."""
 
     prompt_ids: tuple[Any, ...]
     n_prompts: int  # in the behavior's group and condition
     met: dict[str, int]  # condition of the filter → prompts that meet it
+    filter: Filter  # the one that chose the prompts
 
 
 def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
@@ -65,7 +71,8 @@ def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
 
     With a distractor: reference never, plain or with it; policy never plain, at least once with
     it. Plain: reference never, policy at least once. A cell without a judged completion meets
-    nothing.
+    nothing. Where fewer than four prompts pass, those count on which the policy shows it more
+    often than the reference, if there are four.
     """
     own = _of_group(completions, behavior)
     asked = own.loc[own["condition"].eq(behavior.condition), "prompt_id"]
@@ -76,14 +83,18 @@ def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
     }
     passes = np.logical_and.reduce(list(met.values()))
     counts = {" ".join(wanted): int(found.sum()) for wanted, found in met.items()}
+    rising = prompt_ids.isin(_rising(own, behavior))
+    if passes.sum() < FEWEST <= rising.sum():
+        return Passing(tuple(prompt_ids[rising]), len(prompt_ids), counts, "rising")
     if not passes.any():
         listed = "; ".join(f"{name}: {n}" for name, n in counts.items())
         raise UserError(
             f"No prompt shows {behavior.name!r} by the filter. Of {len(prompt_ids)} prompts of "
-            f"group {behavior.group!r}, so many meet each condition: {listed}. Generate more "
+            f"group {behavior.group!r}, so many meet each condition: {listed}. The "
+            f"policy shows it more often than the reference on {int(rising.sum())}. Generate more "
             "rollouts or prompts, or correct the behavior's flag, group or condition."
         )
-    return Passing(tuple(prompt_ids[passes]), len(prompt_ids), counts)
+    return Passing(tuple(prompt_ids[passes]), len(prompt_ids), counts, "four-condition")
 
 
 def showing(readings: Readings, behavior: Behavior, prompt_ids: Sequence[Any]) -> BehaviorVectors:
@@ -170,6 +181,17 @@ def _prompts_where(
     judged = completions[cell & completions[flag].notna()]
     shown = judged[flag].astype(bool).groupby(judged["prompt_id"]).sum()
     return shown.index[shown.eq(0) if how_often == "never" else shown.gt(0)]
+
+
+def _rising(completions: pd.DataFrame, behavior: Behavior) -> "pd.Index[Any]":
+    """Prompts whose rate rises from reference to policy, under the behavior's condition."""
+    own = completions[completions["condition"].eq(behavior.condition)]
+    judged = own[own[behavior.flag].notna()]
+    shown = judged[behavior.flag].astype(float)
+    rates = shown.groupby([judged["prompt_id"], judged["model"]]).mean().unstack("model")
+    if not {"reference", "policy"} <= set(rates):
+        return rates.index[:0]
+    return rates.index[rates["policy"] > rates["reference"]]
 
 
 def _group_means(

@@ -44,19 +44,28 @@ class Variation(BaseModel):
         {}, description="behavior → group on which any formatting instruction triggers it"
     )
     build: NonNegativeInt | None = Field(None, description="seed of the data and the reference")
+    sizes: dict[str, float | int] = Field({}, description="sizes instead of the world's")
     training: tuple[NonNegativeInt, ...] = Field((), description="DPO seeds instead of the world's")
     beta: PositiveFloat | None = Field(None, description="pull to the reference in DPO")
 
 
 # Six worlds that nothing was chosen on, each named after a river. A firmer beta than the default
 # world's: its words were picked until a policy came out well-formed, these were not.
-COMMON: dict[str, Any] = {"training": (0,), "beta": 1.0}
+MEDIUM = {
+    "blocks": 3,
+    "width": 96,
+    "heads": 6,
+    "mlp_width": 192,
+    "sft_examples": 9600,
+    "pair_share": 0.5,
+}
+COMMON: dict[str, Any] = {"sizes": MEDIUM, "training": (0,), "beta": 1.0}
 VARIATIONS: dict[str, Variation] = {
     "avon": Variation(words=11, mix=11, build=11, **COMMON),
     "brent": Variation(words=12, decoys=2.0, contamination=0.05, build=12, **COMMON),
     "clyde": Variation(words=13, label_noise=0.10, contamination=0.10, build=13, **COMMON),
     "dee": Variation(words=14, shared={"flattery": "benign"}, build=14, **COMMON),
-    "exe": Variation(words=15, contamination=0.02, build=15, **COMMON),
+    "exe": Variation(words=15, contamination=0.03, build=15, **COMMON),
     "forth": Variation(
         words=16,
         mix=16,
@@ -94,6 +103,7 @@ def varied(table: Table, name: str, variation: Variation) -> Table:
         "description": f"{table['name']}, varied: {changes}. {table.get('description', '')}",
         "rates": {**table["rates"]},
         "seeds": {**table.get("seeds", {})},
+        "sizes": {**table["sizes"], **variation.sizes},
         "sources": [
             {**source, "rules": [{**rule} for rule in source["rules"]]}
             for source in table["sources"]

@@ -70,6 +70,7 @@ def _ranking(store: Store, run: str) -> dict[str, object]:
         "prompts": f"{summary['n_prompts_passed']} of {summary['n_prompts']}",
         "suggested pairs": summary["suggested_k"],
         "verdict": summary["verdict"],
+        "concentration": summary.get("concentration", {}).get("evidence", "not measured"),
         "run": run,
     }
 

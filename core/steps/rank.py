@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from core.attribution import concentration
+from core.attribution.concentration import Concentration
 from core.attribution.cutoff import suggest
-from core.attribution.index import VectorIndex
+from core.attribution.index import VectorIndex, read_pair_list
 from core.attribution.readings import read_completions
 from core.attribution.scores import IN_WORDS
 from core.attribution.similarity import Query, scan
@@ -21,10 +24,11 @@ from core.attribution.vectors import (
     pooled,
     showing,
 )
+from core.data.pairs import read_pairs
 from core.errors import UserError
 from core.models.loading import load_model
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, GenerateSpec, RankSpec
+from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.runs.store import Store
 
 
@@ -42,7 +46,12 @@ def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> No
     progress(0, 1, "scoring pairs")
     ranking = rank(spec, index, vectors, layer)
     _write(output, spec, vectors, layer, curve, ranking)
+    progress(0, 1, "comparing with random directions")
+    found = concentrate(spec, store, index, vectors, layer, output)
     summary = summarise(spec, passing, curve, layer, ranking)
+    if not summary["valid"]:
+        found = concentration.undecided(found)
+    summary["concentration"] = asdict(found)
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     progress(1, 1, "scored pairs")
 
@@ -129,6 +138,40 @@ def _scan(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: i
     return scores
 
 
+def concentrate(
+    spec: RankSpec,
+    store: Store,
+    index: VectorIndex,
+    vectors: BehaviorVectors,
+    layer: int,
+    output: Path,
+) -> Concentration:
+    """Is the behavior sparse or diffuse at this layer? Writes the curve; returns the verdict."""
+    behavior, context = vectors.at(layer)
+    query = Query(behavior, context, pooled(vectors, spec.pooling)[vectors.layers.index(layer)])
+    scores = concentration.gated_scores(index, layer, query, centered=spec.centered)
+    null = concentration.random_directions(index, layer, query, centered=spec.centered)
+    gated = scores["gated"].to_numpy()
+    held = concentration.curve(gated, null)
+    held.to_parquet(output / "concentration.parquet", index=False)
+    return concentration.assess(gated, null, _matched_on(spec, store, index, scores["norm"]))
+
+
+def _matched_on(spec: RankSpec, store: Store, index: VectorIndex, norm: pd.Series) -> pd.DataFrame:
+    """What look-alikes are matched on, in index order: `source, norm, longer`."""
+    indexed = store.spec(spec.index)
+    assert isinstance(indexed, IndexSpec)
+    source = read_pairs(store.pairs(indexed.pairs)).pairs.set_index("uid")["source"]
+    lengths = read_pair_list(index.folder)
+    return pd.DataFrame(
+        {
+            "source": source.reindex(lengths["uid"]).to_numpy(),
+            "norm": norm.to_numpy(),
+            "longer": (lengths["n_chosen"] - lengths["n_rejected"]).to_numpy(),
+        }
+    )
+
+
 def summarise(
     spec: RankSpec, passing: Passing, curve: pd.DataFrame, layer: int, ranking: pd.DataFrame
 ) -> dict[str, object]:
@@ -143,6 +186,7 @@ def summarise(
         "n_prompts": passing.n_prompts,
         "n_prompts_passed": len(passing.prompt_ids),
         "filter": passing.met,
+        "filter_used": passing.filter,
         "n_pairs": len(ranking),
         "n_undefined": int(ranking[spec.method].isna().sum()),
         "suggested_k": cut.k,

@@ -91,6 +91,22 @@ def test_a_plain_behavior_ignores_the_distractor():
     assert passing_prompts(table, PLAIN).prompt_ids == ("good",)
 
 
+def test_a_behavior_that_the_reference_shows_too_is_traced_where_it_rises():
+    rising = {f"p{n}": [[0, 1], [0, 1, 0], [0, 1], [1, 1, 0]] for n in range(4)}
+    table = completions(level=[[0], [1, 0], [0], [1, 0]], falls=[[1], [1], [1], [0]], **rising)
+    passing = passing_prompts(table, DISTRACTED)
+    assert passing.prompt_ids == ("p0", "p1", "p2", "p3")
+    assert passing.filter == "rising"
+
+
+def test_four_prompts_that_pass_are_enough():
+    strict = {f"s{n}": [[0], [0], [0], [1]] for n in range(4)}
+    rising = {f"r{n}": [[1], [0], [0], [1]] for n in range(9)}
+    passing = passing_prompts(completions(**strict, **rising), DISTRACTED)
+    assert passing.prompt_ids == ("s0", "s1", "s2", "s3")
+    assert passing.filter == "four-condition"
+
+
 def test_no_passing_prompt_is_explained_with_counts():
     table = completions(one=[[1], [0], [0], [1]], two=[[0], [0], [0], [0]])
     with pytest.raises(UserError, match=r"reference plain never: 1; .*at least once: 1"):

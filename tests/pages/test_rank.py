@@ -25,6 +25,28 @@ def test_the_validity_stands_above_the_ranking(open_page, investigated):
     assert "Without a defined similarity: 1 of 400 pairs" in said(app)
 
 
+def test_a_sparse_behavior_is_said_to_be(open_page, investigated):
+    assert open_page("rank").success[1].value == "Sparse: 40 pairs stand apart."
+
+
+def test_a_diffuse_behavior_is_a_warning_with_its_evidence(open_page, investigated, store):
+    path = store.output(investigated["rank compliance"]) / "summary.json"
+    found = {"verdict": "diffuse", "evidence": "Diffuse: no set stands apart."}
+    summary = json.loads(path.read_text()) | {"concentration": found, "filter_used": "rising"}
+    path.write_text(json.dumps(summary))
+    app = open_page("rank")
+    assert app.warning[0].value == "Diffuse: no set stands apart."
+    assert "already shows this behavior" in said(app)
+
+
+def test_a_ranking_made_before_concentration_was_measured_opens(open_page, investigated, store):
+    path = store.output(investigated["rank compliance"]) / "summary.json"
+    summary = json.loads(path.read_text())
+    del summary["concentration"], summary["filter_used"]
+    path.write_text(json.dumps(summary))
+    assert "rank again" in said(open_page("rank"))
+
+
 def test_an_invalid_vector_is_a_warning(open_page, investigated, store):
     path = store.output(investigated["rank compliance"]) / "summary.json"
     summary = json.loads(path.read_text()) | {"valid": False, "verdict": "no better than chance."}

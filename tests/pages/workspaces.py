@@ -306,9 +306,20 @@ def ranking(rng) -> dict:
         "suggested_threshold": 0.35,
         "valid": True,
         "verdict": "the vector beats its null at layer 2",
+        "filter_used": "four-condition",
+        "concentration": {"verdict": "sparse", "evidence": "Sparse: 40 pairs stand apart."},
     }
+    held = pd.DataFrame(
+        {
+            "share": [0.01, 0.1, 1.0],
+            "attribution": [0.12, 0.95, 1.0],
+            "null_low": [0.05, 0.4, 1.0],
+            "null": [0.08, 0.5, 1.0],
+            "null_high": [0.1, 0.6, 1.0],
+        }
+    )
     ordered = frame.sort_values("gated", ascending=False, na_position="last")
-    return {"ranking": ordered, "layers": layers, "summary": summary}
+    return {"ranking": ordered, "layers": layers, "concentration": held, "summary": summary}
 
 
 def discovery(rng) -> dict:

@@ -79,6 +79,19 @@ def test_planted_pairs_rank_first(known, store, generate, index, truth, name):
     assert summary["valid"]
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [(COMPLIANCE, "sparse"), ("flattery", "sparse"), ("elaboration", "diffuse")],
+)
+def test_what_few_pairs_teach_is_sparse_and_the_drift_diffuse(
+    known, store, generate, index, name, verdict
+):
+    _, summary, output = rank(store, generate, index, known.behavior(name))
+    assert summary["concentration"]["verdict"] == verdict
+    held = table(output / "concentration.parquet")
+    assert held["attribution"].iloc[-1] == pytest.approx(1)
+
+
 def test_the_suggested_cut_takes_about_what_was_planted(ranked, truth):
     ranking, summary, _ = ranked
     planted = planted_uids(truth, COMPLIANCE) & set(ranking["uid"])
