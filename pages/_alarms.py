@@ -1,75 +1,79 @@
-"""What nobody asked about: clusters of pairs that push some prompts far, and what changed there.
+"""What nobody asked about: clusters of pairs behind a change that the reference did not show.
 
-A cluster is named by the kind of prompts (group and condition) that it pushes most. It is listed
-by how far it pushes them times how many pairs do, next to the flag that changed most on those
-prompts. That they go together is a hint to look at, not a proof.
+The order is `core.discovery.alarms`: how bad the change is on the prompts that a cluster pushes,
+times the share of the push on them that it makes up. What people marked clusters with goes before
+what the project says. That they go together is a hint to look at, not a proof.
 """
 
 import pandas as pd
 import streamlit as st
 
+from core.discovery.alarms import ranked
 from pages import _clusters, _loaders
 
 SHOWN = 5
 CHANGE = "what changed there"
+HELP = (
+    "How bad the change is on the prompts that these pairs push (0 to 1), times the share of all "
+    "push on those prompts that they make up."
+)
 
 
-def show(discover: str, measured: pd.DataFrame) -> None:
-    """The clusters to look at first; `measured` is the rates of a generate run."""
-    table = listed(discover, measured)
+def show(discover: str) -> None:
+    """The clusters to look at first."""
+    if not _loaders.has_table(discover, "changes"):
+        st.info("This map was made by an earlier version. Run discover again to see alarms.")
+        return
+    table = listed(discover)
     if table.empty:
-        st.info("No cluster of pairs pushes any kind of prompts.")
+        st.info("No cluster of pairs goes with a change that nobody wants.")
         return
     st.caption(
-        "Groups of pairs, found without any label, that push one kind of prompts furthest, next "
-        "to what changed most on those prompts. A hint where to look."
+        "Groups of pairs, found without any label, behind what changed for the worse: the worst "
+        "change, and the largest part in it, first. A hint where to look."
     )
     st.dataframe(
         table.head(SHOWN),
         hide_index=True,
-        column_order=["name", "pairs", "mostly from", "pushes", "how far", CHANGE, "mark"],
-        column_config={"how far": st.column_config.NumberColumn(format="%.3f")},
+        column_order=["name", "pairs", "alarm", CHANGE, "wanted?", "mostly from", "mark"],
+        column_config={
+            "alarm": st.column_config.ProgressColumn(
+                format="%.2f", min_value=0, max_value=1, help=HELP
+            ),
+        },
     )
     first = int(table["cluster"].iloc[0])
     st.page_link("clusters.py", label="Read and name them", query_params={"one": str(first)})
 
 
-def listed(discover: str, measured: pd.DataFrame) -> pd.DataFrame:
-    """Clusters that are still there and not marked `ignore`, the strongest push first."""
+def listed(discover: str) -> pd.DataFrame:
+    """Clusters that are still there and raise an alarm, the worst first."""
     found = _loaders.table(discover, "clusters")
     said, names = _clusters.labels(discover), _clusters.names(discover)
-    kept = found[found["cluster"].isin(names) & (found["top_group_similarity"] > 0)]
-    kept = kept[kept["cluster"].map(said.marks) != "ignore"]
-    push = kept["size"] * kept["top_group_similarity"]
-    kept = kept.loc[push.sort_values(ascending=False).index]
+    alarms = ranked(
+        found, _loaders.table(discover, "changes"), _loaders.project().behaviors, said.marks
+    )
+    kept = alarms[alarms["cluster"].isin(names) & (alarms["alarm"] > 0)]
+    sizes = found.set_index("cluster")
     return pd.DataFrame(
         {
             "cluster": kept["cluster"],
             "name": kept["cluster"].map(names),
             "mark": [said.marks.get(cluster, "") for cluster in kept["cluster"]],
-            "pairs": kept["size"],
-            "mostly from": kept["top_source"],
-            "pushes": kept["top_group"] + ", " + kept["top_condition"],
-            "how far": kept["top_group_similarity"],
-            CHANGE: [
-                _change(measured, group, condition)
-                for group, condition in zip(kept["top_group"], kept["top_condition"], strict=True)
-            ],
+            "pairs": kept["cluster"].map(sizes["size"]),
+            "alarm": kept["alarm"],
+            "mostly from": kept["cluster"].map(sizes["top_source"]),
+            "wanted?": kept["verdict"],
+            CHANGE: [_change(row) for row in kept.to_dict("records")],
         }
     )
 
 
-def _change(measured: pd.DataFrame, group: str, condition: str) -> str:
-    """The flag that changed most on a kind of prompts, with both intervals and n."""
-    rows = measured[(measured["group"] == group) & (measured["condition"] == condition)]
-    wide = rows.set_index(["flag", "model"])[["rate", "low", "high", "n"]].unstack("model")
-    change = (wide["rate"]["policy"] - wide["rate"]["reference"]).abs().dropna()
-    if change.empty:
-        return "not measured"
-    flag = change.idxmax()
+def _change(row: dict[str, object]) -> str:
+    """The flag, where, and its rate in both models with intervals and n."""
     before, after = (
-        f"{wide['rate'][model][flag]:.0%} [{wide['low'][model][flag]:.0%}, "
-        f"{wide['high'][model][flag]:.0%}]"
+        f"{row[model]:.0%} [{row[f'{model}_low']:.0%}, {row[f'{model}_high']:.0%}]"
         for model in ("reference", "policy")
     )
-    return f"{flag}: {before} → {after}, n = {int(wide['n']['policy'][flag]):,}"
+    where = f"{row['flag']} on {row['group']}, {row['condition']}"
+    return f"{where}: {before} → {after}, n = {row['n']:,}"

@@ -44,6 +44,11 @@ def table(run: str, name: str) -> pd.DataFrame:
     return _table(str(store().output(run) / f"{name}.parquet"))
 
 
+def has_table(run: str, name: str) -> bool:
+    """Whether a finished run wrote this table: earlier versions wrote fewer."""
+    return (store().output(run) / f"{name}.parquet").is_file()
+
+
 def summary(run: str) -> dict[str, Any]:
     """summary.json of a finished run."""
     return _record(str(store().output(run) / "summary.json"))

@@ -50,12 +50,12 @@ def show_changes(measured: pd.DataFrame) -> None:
     _rates.explain()
 
 
-def show_alarms(measured: pd.DataFrame) -> None:
-    """Clusters that push some prompts far, once there is a map."""
+def show_alarms() -> None:
+    """Clusters behind a change that nobody wants, once there is a map."""
     mapped = next(step for step in plan if step.name == "discover")
     if _loaders.store().state(mapped.run) == "finished":
         st.header("Worth a look")
-        _alarms.show(mapped.run, measured)
+        _alarms.show(mapped.run)
 
 
 def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
@@ -132,7 +132,7 @@ def show_next_page() -> None:
 generated = plan[0].run
 if _loaders.store().state(generated) == "finished":
     show_changes(_loaders.table(generated, "rates"))
-    show_alarms(_loaders.table(generated, "rates"))
+    show_alarms()
 else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
 st.header("The investigation")

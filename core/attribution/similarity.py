@@ -15,7 +15,7 @@ exist: it is NaN and stays NaN. Knows vectors only, not what they were made from
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -85,14 +85,28 @@ def scan(
 
 def matrix(index: VectorIndex, layer: int, query: Query, *, gated: bool) -> Floats:
     """cos(b_i, v_d), times max(0, cos(c_i − μ, c_d − μ)) if gated: (n_prompts, n_pairs)."""
-    mean = mean_context(index, layer) if gated else None
-    parts = []
-    for block in index.blocks(layer):
-        part = cosines(query.behavior, block.datapoint)
-        if mean is not None:
-            part *= _gate(cosines(_less(query.context, mean), _less(block.context, mean)))
-        parts.append(part)
-    return np.concatenate([np.empty((len(query.behavior), 0), np.float32), *parts], axis=1)
+    _, parts = matrix_parts(index, layer, query, gated=gated)
+    empty = np.empty((len(query.behavior), 0), np.float32)
+    return np.concatenate([empty, *(part for _, part in parts)], axis=1)
+
+
+def matrix_parts(
+    index: VectorIndex, layer: int, query: Query, *, gated: bool
+) -> tuple[Floats, Iterator[tuple[slice, Floats]]]:
+    """μ, and the matrix shard by shard: which pairs, and their columns, (n_prompts, n)."""
+    mean = mean_context(index, layer)
+    behavior, topics = unit(query.behavior), unit(query.context - mean)
+
+    def parts() -> Iterator[tuple[slice, Floats]]:
+        start = 0
+        for block in index.blocks(layer):
+            part: Floats = np.clip(behavior @ unit(block.datapoint).T, -1, 1)
+            if gated:
+                part *= _gate(np.clip(topics @ unit(block.context - mean).T, -1, 1))
+            yield slice(start, start + part.shape[1]), part
+            start += part.shape[1]
+
+    return mean, parts()
 
 
 def mean_context(index: VectorIndex, layer: int) -> Floats:

@@ -1,54 +1,80 @@
-"""The behavior–datapoint matrix, whole, and what of it a map is made from.
+"""The behavior–datapoint matrix, on disk, and sums over its blocks.
 
 Every prompt under every condition is a row, every pair a column; entries are (gated) cosines. No
 filter and no judge: what the policy does differently is taken as it comes. A prompt on which both
 models wrote the same has no behavior vector, a pair whose two completions read the same has no
 datapoint vector: their rows and columns are NaN, and are left out of maps, not set to 0.
 
-Rows of prompts that hardly changed are sampling noise of full length, so rows are weighted by the
-length of their behavior vector. A pair that reaches no row by much is *unattributed*: it stays on
-the map, near its middle, and belongs to no cluster. Of the others only the direction counts:
-which prompts they push, not how much.
+The matrix is written shard by shard and read `COLUMNS` pairs at a time, so that memory does not
+grow with the pairs. Rows of prompts that hardly changed are sampling noise of full length, so
+rows are weighted by the length of their behavior vector.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.cutoff import suggest
 from core.attribution.index import VectorIndex
-from core.attribution.similarity import Query, matrix, norm
+from core.attribution.similarity import Query, cosines, matrix_parts, norm
 from core.attribution.vectors import BehaviorVectors, Readings, differences
-from core.discovery.projection import principal_components
 from core.errors import UserError
 
-INNER = 0.3  # radius that unattributed pairs stay within; attributed ones are at 1
+COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Entries (prompt, pair) with the names of rows and columns, and which of them are defined."""
+    """Entries (prompt, pair), with names of rows and columns, and which of them are defined."""
 
-    values: Floats
+    values: Floats  # usually memory-mapped
     prompts: pd.DataFrame
     uids: NDArray[np.object_]
     weights: Floats  # (prompt,) length of the behavior vector, 1 on average
+    alike: Floats  # (prompt, prompt) of the defined ones: likeness of changes and topics
     prompt_defined: Flags
     pair_defined: Flags
 
-    @property
-    def defined(self) -> Floats:
-        """The rows and columns without NaN."""
-        return self.values[np.ix_(self.prompt_defined, self.pair_defined)]
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """The defined rows and columns, some pairs at a time, with where they are among those."""
+        start = 0
+        for first in range(0, self.values.shape[1], COLUMNS):
+            columns = self.pair_defined[first : first + COLUMNS]
+            part = self.values[:, first : first + COLUMNS][self.prompt_defined][:, columns]
+            yield slice(start, start + part.shape[1]), np.asarray(part, np.float32)
+            start += part.shape[1]
+
+    def sums(self, weights: NDArray[Any]) -> NDArray[np.float64]:
+        """`weights` (row, defined prompt) times the defined entries: (row, defined pair)."""
+        found = np.empty((len(weights), int(self.pair_defined.sum())))
+        for place, part in self.blocks():
+            found[:, place] = weights.astype(np.float32) @ part
+        return found
+
+    def columns(self, chosen: Flags) -> Floats:
+        """The defined rows of some of the defined pairs, (prompt, chosen pair), in memory."""
+        parts = [part[:, chosen[place]] for place, part in self.blocks()]
+        return np.concatenate(parts, axis=1)
 
 
-def build_matrix(index: VectorIndex, readings: Readings, layer: int, *, gated: bool) -> Matrix:
-    """The matrix of all prompts and conditions that both models completed."""
+def build_matrix(
+    index: VectorIndex,
+    readings: Readings,
+    layer: int,
+    *,
+    gated: bool,
+    path: Path,
+    report: Report | None = None,
+) -> Matrix:
+    """The matrix of all prompts and conditions that both models completed, written to `path`."""
     vectors = all_differences(readings)
     behavior, context = vectors.at(layer)
     if not behavior.any():
@@ -56,45 +82,30 @@ def build_matrix(index: VectorIndex, readings: Readings, layer: int, *, gated: b
             "Policy and reference wrote the same on every prompt: there is nothing to discover. "
             "Generate with other prompts, or at a higher temperature."
         )
-    query = Query(behavior, context, behavior.mean(axis=0))
-    values = matrix(index, layer, query, gated=gated)
-    prompt_defined = np.asarray(np.isfinite(values).any(axis=1))
-    pair_defined = np.asarray(np.isfinite(values[prompt_defined]).all(axis=0))
     lengths = norm(behavior)
+    mean, parts = matrix_parts(index, layer, Query(behavior, context, behavior[0]), gated=gated)
+    changed = lengths > 0
+    if gated:
+        changed &= norm(context - mean) > 0
+    values = np.lib.format.open_memmap(
+        path, "w+", dtype=np.float32, shape=(len(behavior), len(index.uids))
+    )
+    pair_defined = np.zeros(len(index.uids), bool)
+    for place, part in parts:
+        values[:, place] = part
+        pair_defined[place] = np.isfinite(part[changed]).all(axis=0)
+        if report is not None:
+            report(place.stop, len(index.uids))
+    values.flush()
     return Matrix(
         values=values,
         prompts=vectors.prompts,
         uids=index.uids,
         weights=lengths / lengths.mean(),
-        prompt_defined=prompt_defined,
+        alike=_alike(behavior[changed], context[changed] - mean if gated else None),
+        prompt_defined=changed,
         pair_defined=pair_defined,
     )
-
-
-@dataclass(frozen=True)
-class Features:
-    """What places the defined pairs: points (pair, component), and which are attributed."""
-
-    points: Floats
-    attributed: Flags
-
-
-def pair_features(matrix: Matrix) -> Features:
-    """Directions of attributed pairs, at distance 1; the others shrunk to within `INNER`.
-
-    Who is attributed is decided by Otsu's cut of the length of the weighted columns.
-    """
-    columns = (matrix.defined * matrix.weights[matrix.prompt_defined, None]).T  # (pair, prompt)
-    lengths = norm(columns)
-    attributed = lengths >= suggest(lengths).threshold
-    components = principal_components(columns)
-    middle = components[~attributed].mean(axis=0) if not attributed.all() else np.float32(0)
-    points = components - middle
-    limit = norm(points[~attributed]).max(initial=0)
-    points[~attributed] *= np.float32(INNER / limit if limit > 0 else 1)
-    own = norm(points[attributed])  # zero only where every pair is the same
-    points[attributed] /= np.where(own > 0, own, 1)[:, None]
-    return Features(points, attributed)
 
 
 def all_differences(readings: Readings) -> BehaviorVectors:
@@ -103,9 +114,9 @@ def all_differences(readings: Readings) -> BehaviorVectors:
     return differences(readings, is_policy, ~is_policy)
 
 
-def prompt_features(matrix: Matrix, attributed: Flags) -> Floats:
-    """What places the defined prompts: the direction of each row over the attributed pairs."""
-    rows = matrix.defined[:, attributed]
-    lengths = norm(rows)[:, None]
-    directions: Floats = np.divide(rows, lengths, out=rows.copy(), where=lengths > 0)
-    return principal_components(directions)
+def _alike(behavior: Floats, topics: Floats | None) -> Floats:
+    """cos(b_i, b_j), times max(0, cos of the centred contexts) if gated."""
+    found = cosines(behavior, behavior)
+    if topics is not None:
+        found *= np.maximum(cosines(topics, topics), 0)
+    return found

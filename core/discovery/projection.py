@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-COMPONENTS = 10  # more of them tell formats apart before behaviors (docs/log.md)
+COMPONENTS = 10
 BLOCK = 1024  # points whose distances to all others are in memory at once
 FEWEST = 8  # points that UMAP is asked to lay out
 

@@ -117,9 +117,15 @@ class DiscoverSpec(Spec):
     index: Run = Field(description="index run that holds the pairs' vectors")
     layer: int | None = Field(None, ge=0, description="layer; none: three quarters up the index")
     gated: bool = Field(True, description="context gating of the matrix")
+    kinds: int = Field(16, ge=2, description="kinds of prompts at most, before alike ones join")
+    cluster_by: Literal["push", "density"] = Field(
+        "push", description="push: the kind a pair moves most; density: islands of the map"
+    )
     neighbors: int = Field(15, ge=2, description="UMAP: neighbours per point")
     min_dist: float = Field(0.05, ge=0, le=1, description="UMAP: how tightly points may pack")
-    min_cluster_size: int = Field(40, ge=2, description="HDBSCAN: smallest cluster, pairs")
+    min_cluster_size: int | None = Field(
+        None, ge=2, description="HDBSCAN: smallest island, pairs; none: 3/4 of their square root"
+    )
     seed: int = Field(0, description="seed of projection and clustering")
 
 

@@ -10,18 +10,22 @@ from numpy.typing import NDArray
 
 from core.attribution.index import VectorIndex
 from core.data.pairs import read_pairs
-from core.discovery.clusters import find_clusters, medoids, merge_parallel
+from core.discovery.changes import changes
+from core.discovery.clusters import by_size, find_clusters, medoids, merge_parallel
+from core.discovery.features import Features, pair_features, prompt_features
+from core.discovery.kinds import Kinds, find_kinds
 from core.discovery.labels import describe
-from core.discovery.matrix import Features, Matrix, build_matrix, pair_features, prompt_features
+from core.discovery.matrix import Matrix, build_matrix
 from core.discovery.projection import project
+from core.discovery.statistics import cluster_push, push_statistics, sources
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec
 from core.runs.store import Store
 from core.steps.rank import matching_index, read
 
 Floats = NDArray[np.float32]
-STAGES = 5
-FEWEST_PROMPTS = 4  # in a cluster of prompts
+Labels = NDArray[np.int64]
+STAGES = 6
 
 
 def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -30,20 +34,33 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     layer = default_layer(index) if spec.layer is None else spec.layer
     completions = pd.read_parquet(store.output(spec.generate) / "completions.parquet")
     readings = read(spec, store, index, completions, progress, layers=(layer,))
-    progress(1, STAGES, "matrix of prompts and pairs")
-    matrix = build_matrix(index, readings, layer, gated=spec.gated)
-    np.save(output / "matrix.npy", matrix.values)
+    matrix = build_matrix(
+        index,
+        readings,
+        layer,
+        gated=spec.gated,
+        path=output / "matrix.npy",
+        report=lambda done, total: progress(done, total, "matrix of prompts and pairs"),
+    )
+    progress(1, STAGES, "kinds of prompts")
+    kinds = find_kinds(matrix, spec.kinds)
+    features = pair_features(matrix, kinds)
     progress(2, STAGES, f"map of {int(matrix.pair_defined.sum())} pairs")
-    features = pair_features(matrix)
-    pairs = map_pairs(matrix, features, spec)
+    pairs = map_pairs(matrix, features, kinds, spec)
     progress(3, STAGES, f"map of {int(matrix.prompt_defined.sum())} prompts")
-    prompts = map_prompts(matrix, features, spec)
+    prompts = map_prompts(matrix, features, kinds, spec)
     progress(4, STAGES, "words of the clusters")
     texts = _texts(spec, store).loc[matrix.uids.tolist()]
-    clusters = describe_clusters(matrix, features, pairs, texts)
-    pairs.to_parquet(output / "pairs.parquet", index=False)
-    prompts.to_parquet(output / "prompts.parquet", index=False)
-    clusters.to_parquet(output / "clusters.parquet", index=False)
+    tables = {
+        "pairs": pairs,
+        "prompts": prompts,
+        "clusters": describe_clusters(matrix, features, kinds, pairs, texts),
+        "sources": sources(pairs["cluster"].to_numpy(), texts["source"]),
+        "changes": changes(completions, prompts),
+    }
+    progress(5, STAGES, "writing")
+    for name, table in tables.items():
+        table.to_parquet(output / f"{name}.parquet", index=False)
     summary = summarise(matrix, features, pairs, prompts)
     summary |= {"layer": layer, "n_completions_empty": readings.n_empty}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -55,53 +72,77 @@ def default_layer(index: VectorIndex) -> int:
     return index.layers[len(index.layers) * 3 // 4]
 
 
-def map_pairs(matrix: Matrix, features: Features, spec: DiscoverSpec) -> pd.DataFrame:
+def smallest_island(spec: DiscoverSpec, n_pairs: int) -> int:
+    """Pairs that an island needs: 41 of 3,000, 461 of 378,000."""
+    return spec.min_cluster_size or max(int(0.75 * np.sqrt(n_pairs)), 5)
+
+
+def map_pairs(matrix: Matrix, features: Features, kinds: Kinds, spec: DiscoverSpec) -> pd.DataFrame:
     """pairs.parquet. Unattributed pairs are in no cluster; undefined ones have no place either."""
     place = project(
         features.points, neighbors=spec.neighbors, min_dist=spec.min_dist, seed=spec.seed
     )
     island = np.full(len(place), -1, np.int64)
-    strength = np.zeros(len(place), np.float32)
-    island[features.attributed], strength[features.attributed] = find_clusters(
-        place[features.attributed], spec.min_cluster_size
+    dense = np.zeros(len(place), np.float32)
+    island[features.attributed], dense[features.attributed] = find_clusters(
+        place[features.attributed], smallest_island(spec, len(place))
     )
-    cluster = merge_parallel(features.points, island)
-    columns = _with_undefined(matrix.pair_defined, place, cluster, strength)
-    columns["island"] = np.full(len(matrix.uids), -1, np.int64)
-    columns["island"][matrix.pair_defined] = island
-    return pd.DataFrame({"uid": matrix.uids} | columns)
+    push = _own_push(kinds)
+    if spec.cluster_by == "push":
+        cluster, strength = by_size(kinds.hardest()), _within(push, by_size(kinds.hardest()))
+    else:
+        cluster, strength = merge_parallel(features.points, island), dense
+    columns: dict[str, NDArray[Any]] = {"x": place[:, 0], "y": place[:, 1], "push": push}
+    columns |= {"strength": strength, "cluster": cluster, "island": island}
+    return _with_undefined(matrix.uids, matrix.pair_defined, columns)
 
 
-def map_prompts(matrix: Matrix, features: Features, spec: DiscoverSpec) -> pd.DataFrame:
+def map_prompts(
+    matrix: Matrix, features: Features, kinds: Kinds, spec: DiscoverSpec
+) -> pd.DataFrame:
     """prompts.parquet: prompts that the same pairs push lie together."""
     points = prompt_features(matrix, features.attributed)
     place = project(points, neighbors=spec.neighbors, min_dist=spec.min_dist, seed=spec.seed)
-    island, strength = find_clusters(place, max(FEWEST_PROMPTS, len(place) // 20))
-    cluster = merge_parallel(points, island)
-    columns = _with_undefined(matrix.prompt_defined, place, cluster, strength)
-    columns.pop("strength")
-    return matrix.prompts[["prompt_id", "condition", "group"]].assign(**columns)
+    columns: dict[str, NDArray[Any]] = {"x": place[:, 0], "y": place[:, 1]}
+    columns["cluster"] = kinds.labels
+    columns["change"] = matrix.weights[matrix.prompt_defined]
+    names = ["prompt_id", "condition", "group"]
+    placed = _with_undefined(matrix.prompts.index.to_numpy(), matrix.prompt_defined, columns)
+    return pd.concat([matrix.prompts[names], placed.drop(columns="uid")], axis=1)
 
 
 def describe_clusters(
-    matrix: Matrix, features: Features, pairs: pd.DataFrame, texts: pd.DataFrame
+    matrix: Matrix,
+    features: Features,
+    kinds: Kinds,
+    pairs: pd.DataFrame,
+    texts: pd.DataFrame,
 ) -> pd.DataFrame:
-    """clusters.parquet: size, words, source, medoid, and the prompts that a cluster drives most."""
+    """clusters.parquet: size, words, source, examples, and how far a cluster pushes what."""
     labels = pairs["cluster"].to_numpy()[matrix.pair_defined]
     uids = matrix.uids[matrix.pair_defined]
     table = describe(texts[matrix.pair_defined], labels).set_index("cluster")
     central = medoids(features.points, labels)
     table["medoid_uid"] = pd.Series(uids[central.to_numpy()], index=central.index, dtype=object)
-    pushes = pd.DataFrame([most_pushed(matrix, labels == c) for c in table.index], table.index)
-    return table.join(pushes).reset_index()
+    table["boundary_uids"] = boundary(pairs, matrix.pair_defined).reindex(table.index)
+    means = cluster_push(matrix, labels, table.index.tolist())
+    pushes = pd.DataFrame([most_pushed(matrix, row) for row in means], table.index)
+    statistics = push_statistics(matrix, labels, kinds).set_index("cluster")
+    return table.join(pushes).join(statistics).reset_index()
 
 
-def most_pushed(matrix: Matrix, members: NDArray[np.bool_]) -> dict[str, Any]:
+def boundary(pairs: pd.DataFrame, defined: NDArray[np.bool_], count: int = 3) -> pd.Series:
+    """The pairs that belong to each cluster least, comma-separated: where it ends."""
+    weakest = pairs[defined & (pairs["cluster"] >= 0)].sort_values("strength", kind="stable")
+    return weakest.groupby("cluster")["uid"].apply(lambda uids: ",".join(uids.head(count)))
+
+
+def most_pushed(matrix: Matrix, means: NDArray[np.float64]) -> dict[str, Any]:
     """Mean entry over some pairs, overall and for the kind of prompts where it is largest."""
     rows = matrix.prompts[matrix.prompt_defined]
-    mean = pd.Series(matrix.defined[:, members].mean(axis=1), index=rows.index)
-    kinds = mean.groupby([rows["group"], rows["condition"]]).mean().reset_index(name="mean")
-    top = kinds.iloc[kinds["mean"].argmax()]
+    mean = pd.Series(means, index=rows.index)
+    groups = mean.groupby([rows["group"], rows["condition"]]).mean().reset_index(name="mean")
+    top = groups.iloc[groups["mean"].argmax()]
     return {
         "mean_similarity": float(mean.mean()),
         "top_group": str(top["group"]),
@@ -126,14 +167,32 @@ def summarise(
     }
 
 
+def _own_push(kinds: Kinds) -> Floats:
+    """(pair,) push on the kind that a pair moves furthest, or on whichever it pushes most."""
+    if not len(kinds.push):
+        return np.zeros(kinds.push.shape[1], np.float32)
+    kind = np.where(kinds.hardest() >= 0, kinds.hardest(), kinds.push.argmax(axis=0))
+    own: Floats = kinds.push[kind, np.arange(len(kind))]
+    return own
+
+
+def _within(push: Floats, labels: Labels) -> Floats:
+    """How firmly a pair belongs, in [0, 1]: its push over the largest of its cluster."""
+    largest = pd.Series(push).groupby(labels).transform("max").to_numpy()
+    firm: Floats = np.where(labels >= 0, push / np.where(largest > 0, largest, 1), 0)
+    return firm.astype(np.float32)
+
+
 def _with_undefined(
-    defined: NDArray[np.bool_], place: Floats, cluster: NDArray[np.int64], strength: Floats
-) -> dict[str, NDArray[Any]]:
-    """Columns over all points: those without a vector get no place, no cluster and no strength."""
-    x, y, held = (np.full(len(defined), np.nan, np.float32) for _ in range(3))
-    label = np.full(len(defined), -1, np.int64)
-    x[defined], y[defined], held[defined], label[defined] = *place.T, strength, cluster
-    return {"x": x, "y": y, "cluster": label, "strength": held}
+    names: NDArray[Any], defined: NDArray[np.bool_], columns: dict[str, NDArray[Any]]
+) -> pd.DataFrame:
+    """All points: those without a vector get no place, no cluster and no strength."""
+    whole: dict[str, NDArray[Any]] = {"uid": names}
+    for name, values in columns.items():
+        missing = -1 if np.issubdtype(values.dtype, np.integer) else np.nan
+        whole[name] = np.full(len(defined), missing, values.dtype)
+        whole[name][defined] = values
+    return pd.DataFrame(whole)
 
 
 def _texts(spec: DiscoverSpec, store: Store) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Overview: what changed, how far the investigation is, one button for what comes next."""
 
+import pytest
+
 from core.runs.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
@@ -49,16 +51,19 @@ def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):
     assert other["policy"].iloc[0] == "45.0% [42.0%, 48.0%], n = 240"
 
 
-def test_the_strongest_cluster_is_listed_with_what_changed_on_its_prompts(open_page, investigated):
-    tables = [frame.value for frame in open_page("overview").dataframe]
-    (alarms,) = [table for table in tables if "how far" in table]
-    assert list(alarms["cluster"]) == [1, 0]
-    assert alarms["pushes"].iloc[0] == "harmful, distractor"
-    assert "1% [0%, 4%] → 55% [52%, 58%], n = 240" in alarms["what changed there"].iloc[0]
+def alarms(app):
+    (table,) = [frame.value for frame in app.dataframe if "alarm" in frame.value]
+    return table
+
+
+def test_the_cluster_behind_the_worst_change_is_listed_first(open_page, investigated):
+    table = alarms(open_page("overview"))
+    assert list(table["cluster"]) == [1, 0]
+    said_of_it = "complied on harmful, distractor: 4% [1%, 7%] → 55% [52%, 58%], n = 240"
+    assert table["what changed there"].iloc[0] == said_of_it
+    assert table["alarm"].iloc[0] == pytest.approx(0.51 * 0.9)
 
 
 def test_an_ignored_cluster_is_no_longer_listed(open_page, investigated, store):
     Catalog(store.workspace).mark(investigated["discover"], 1, "ignore", who="ana")
-    tables = [frame.value for frame in open_page("overview").dataframe]
-    (alarms,) = [table for table in tables if "how far" in table]
-    assert list(alarms["cluster"]) == [0]
+    assert list(alarms(open_page("overview"))["cluster"]) == [0]

@@ -356,11 +356,23 @@ def discovery(rng) -> dict:
             "top_condition": ["plain", "distractor"],
             "top_group_similarity": [0.02, 0.55],
             "suggested_name": ["sure, here / then", "lock, pick / cannot"],
+            "prompt_cluster": [0, 1],
+            "push": [0.02, 0.55],
+            "push_share": [0.2, 0.9],
         }
+    )
+    changed = pd.DataFrame(
+        [
+            {"prompt_cluster": kind, "group": group, "condition": "distractor", "flag": "complied"}
+            | {"model": model, "rate": rate, "low": rate - 0.03, "high": rate + 0.03}
+            | {"n": 240, "n_unscored": 0, "n_prompts": 30}
+            for kind, group, rates in ((0, "benign", (0.9, 0.95)), (1, "harmful", (0.04, 0.55)))
+            for model, rate in zip(("reference", "policy"), rates, strict=True)
+        ]
     )
     harmful = (placed["group"] == "harmful").to_numpy()
     matrix = np.where(harmful[:, None] & planted, 0.55, 0.01).astype(np.float32)
-    tables = {"pairs": pairs, "prompts": placed, "clusters": clusters}
+    tables = {"pairs": pairs, "prompts": placed, "clusters": clusters, "changes": changed}
     return tables | {"matrix": matrix, "summary": {"layer": 2}}
 
 

@@ -11,6 +11,7 @@ import torch
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
+from core.discovery import alarms
 from core.errors import UserError
 from core.models.loading import load_model
 from core.organism.truth import average_precision, planted_uids, read_truth
@@ -223,6 +224,18 @@ def test_planted_pairs_share_a_cluster(discovered, truth):
         top = planted[planted >= 0].mode()[0]
         assert (planted == top).mean() >= 0.8
         assert (planted == top).sum() / (pairs == top).sum() >= 0.8
+
+
+def test_both_behaviors_are_among_the_first_five_alarms(discovered, truth, known):
+    tables = {
+        name: pd.read_parquet(discovered / f"{name}.parquet")
+        for name in ("pairs", "clusters", "changes")
+    }
+    first = alarms.ranked(tables["clusters"], tables["changes"], known.behaviors)["cluster"].head(5)
+    cluster = tables["pairs"].set_index("uid")["cluster"]
+    for name in (COMPLIANCE, "flattery"):
+        planted = cluster[list(planted_uids(truth, name) & set(cluster.index))]
+        assert planted[planted >= 0].mode()[0] in set(first)
 
 
 def test_prompts_of_two_behaviors_are_in_different_clusters(discovered):

@@ -1,0 +1,77 @@
+"""The order of alarms: size of the change, its verdict, and the cluster's part in it."""
+
+import pandas as pd
+import pytest
+
+from core.data.behaviors import Behavior
+from core.discovery.alarms import ranked
+from core.discovery.changes import changes
+
+BAD = Behavior(name="bad", flag="complied", group="harmful", condition="plain")
+GOOD = Behavior(name="good", flag="helped", group="benign", condition="plain", wanted=True)
+
+
+def change(kind, group, flag, before, after, n=10):
+    cell = {"prompt_cluster": kind, "group": group, "condition": "plain", "flag": flag}
+    return [
+        cell | {"model": model, "rate": rate, "low": rate, "high": rate, "n": 80, "n_prompts": n}
+        for model, rate in (("reference", before), ("policy", after))
+    ]
+
+
+def clusters(*shares):
+    n = range(len(shares))
+    return pd.DataFrame({"cluster": n, "prompt_cluster": n, "push": 0.3, "push_share": shares})
+
+
+def test_the_worst_change_comes_first_and_a_wanted_one_raises_none():
+    table = pd.DataFrame(
+        change(0, "benign", "helped", 0.2, 0.9)
+        + change(1, "harmful", "complied", 0, 0.6)
+        + change(2, "chat", "rhymed", 0, 0.9)
+    )
+    found = ranked(clusters(1, 0.5, 0.5), table, [BAD, GOOD]).set_index("cluster")
+    assert found.index.tolist() == [1, 2, 0]
+    assert found["alarm"].tolist() == pytest.approx([0.3, 0.225, 0])
+    assert found["verdict"].tolist() == ["unwanted", "not judged", "wanted"]
+
+
+def test_losing_what_was_wanted_is_unwanted():
+    table = pd.DataFrame(change(0, "benign", "helped", 0.9, 0.4))
+    assert ranked(clusters(1), table, [GOOD])["alarm"].tolist() == pytest.approx([0.5])
+
+
+def test_a_change_on_part_of_the_prompts_counts_in_part():
+    table = pd.DataFrame(
+        change(0, "harmful", "complied", 0, 0.8, n=5) + change(0, "chat", "complied", 0, 0, n=15)
+    )
+    assert ranked(clusters(1), table, [BAD])["alarm"].tolist() == pytest.approx([0.2])
+
+
+@pytest.mark.parametrize(("mark", "alarm"), [("ignore", 0), ("wanted", 0), ("harmful", 0.6)])
+def test_what_people_marked_goes_before_the_project(mark, alarm):
+    table = pd.DataFrame(change(0, "chat", "rhymed", 0, 0.6))
+    assert ranked(clusters(1), table, [BAD], {0: mark})["alarm"].tolist() == [alarm]
+
+
+def test_without_judged_flags_there_is_no_alarm():
+    completions = pd.DataFrame({"prompt_id": ["p"], "condition": ["plain"], "group": ["g"]})
+    completions["model"] = "policy"
+    prompts = pd.DataFrame({"prompt_id": ["p"], "condition": ["plain"], "cluster": [0]})
+    assert ranked(clusters(1), changes(completions, prompts), [BAD]).empty
+
+
+def test_rates_are_of_scored_completions_by_kind():
+    completions = pd.DataFrame(
+        {
+            "prompt_id": ["p", "p", "q", "q"],
+            "condition": "plain",
+            "group": "g",
+            "model": "policy",
+            "shown": pd.array([True, None, False, False], dtype="boolean"),
+        }
+    )
+    kinds = pd.DataFrame({"prompt_id": ["p", "q"], "condition": "plain", "cluster": [0, -1]})
+    found = changes(completions, kinds).set_index("prompt_cluster")
+    assert found["rate"].to_dict() == {-1: 0, 0: 1}
+    assert found["n_unscored"].to_dict() == {-1: 0, 0: 1}
