@@ -4,20 +4,12 @@ From Okabe and Ito's palette, which every kind of color vision tells apart; char
 marker shape, so that no meaning hangs on color alone.
 """
 
-MODEL = {
-    "reference": "#7A8794",
-    "policy": "#D55E00",
-    "baseline": "#E69F00",
-    "random control": "#CC79A7",
-    "edited": "#009E73",
-}
-SYMBOL = {
-    "reference": "circle",
-    "policy": "diamond",
-    "baseline": "x",
-    "random control": "square",
-    "edited": "star",
-}
+from core.report.figures import COLORS as MODEL
+from core.report.figures import LAYOUT
+from core.report.figures import SYMBOLS as SYMBOL
+
+__all__ = ["CATEGORIES", "DASH", "DIVERGING", "GREY", "LAYOUT", "MODEL", "SYMBOL", "SYMBOLS"]
+
 DASH = {"edited": "solid", "random control": "dot", "baseline": "dash"}
 GREY = "rgba(128,128,128,.35)"  # context
 NOISE = "#8A9099"  # pairs in no cluster
@@ -33,10 +25,6 @@ CATEGORIES = (
 )
 DIVERGING = [[0, "#0072B2"], [0.5, "#B9BFC6"], [1, "#D55E00"]]  # around 0, light and dark
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star")
-LAYOUT = {  # of every chart
-    "margin": {"l": 10, "r": 10, "t": 30, "b": 40},
-    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-}
 
 
 def of_category(position: int) -> tuple[str, str]:

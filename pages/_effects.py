@@ -40,10 +40,17 @@ def actions(edits: Sequence[Edit]) -> pd.DataFrame:
     return _actions(str(_loaders.store().workspace), _loaders.project().pairs, said)
 
 
+def attributions(project: Project) -> list[predictions.Attribution]:
+    """How far each pair pushes each behavior, of all that anything is known of."""
+    store = _loaders.store()
+    known = (*store.finished("rank"), *store.finished("discover"))
+    return _attributions(str(store.workspace), known, project)
+
+
 def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
     """The predicted rate of every behavior that anything is known of, wanted ones too."""
     st.subheader("What it should do, and what would move with it")
-    known = _attributions(str(_loaders.store().workspace), _runs_known(), project)
+    known = attributions(project)
     if not known:
         st.info("Nothing is ranked or mapped yet, so nothing is predicted.")
         return
@@ -90,9 +97,9 @@ def show_shift(project: Project, edits: Sequence[Edit]) -> None:
     touched = found.loc[found["action"] != "keep", "uid"]
     table = shift(_loaders.pairs(project.pairs), list(touched), _norms(edits))
     notable = table[table["difference"].abs() >= NOTABLE]
-    for row in notable.itertuples():
-        word = "more" if row.difference > 0 else "less"
-        st.text(f"{row.what}: {abs(row.difference):.1f} standard deviations {word} than the rest.")
+    if len(notable):
+        far = [f"{row.what} {row.difference:+.1f}" for row in notable.itertuples()]
+        st.text("Unlike the other pairs, in standard deviations: " + "; ".join(far) + ".")
     with st.expander(
         "Length and norm of the touched pairs against the rest"
         + ("" if len(notable) else ": alike")
@@ -117,11 +124,6 @@ def _norms(edits: Sequence[Edit]) -> pd.Series | None:
     read = [run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")]
     ranked = [*read, *_loaders.store().finished("rank")]
     return _loaders.table(ranked[0], "ranking").set_index("uid")["norm"] if ranked else None
-
-
-def _runs_known() -> tuple[str, ...]:
-    store = _loaders.store()
-    return (*store.finished("rank"), *store.finished("discover"))
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

@@ -86,16 +86,6 @@ def training_log(run: str) -> pd.DataFrame:
     return tables.lines((whole if whole.is_dir() else folder / "output.part") / "log.jsonl")
 
 
-def content(run: str, name: str) -> bytes:
-    """A file of a finished run, to download."""
-    return tables.content(store().output(run) / name)
-
-
-def json_lines(run: str, name: str) -> bytes:
-    """A table of a finished run as JSON lines, to download."""
-    return table(run, name).to_json(orient="records", lines=True, force_ascii=False).encode()
-
-
 def ranked_behaviors() -> dict[str, str]:
     """The behavior that each rank run ranks for, by run id."""
     return {run: spec.behavior.name for run, spec in specs(RankSpec).items()}

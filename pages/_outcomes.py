@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from core.data.behaviors import Behavior
-from core.intervention.outcomes import outcomes
+from core.intervention.outcomes import ARMS, outcomes
 from core.intervention.statistics import LEAST_SEEDS, seed_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec, TrainSpec
-from pages import _colors, _jobs, _loaders
-
-ARMS = ("reference", "policy", "baseline", "random control", "edited")
+from pages import _jobs, _loaders
 
 
 def ensure_measured(project: Project) -> None:
@@ -164,78 +161,10 @@ def numbered(measured: pd.DataFrame) -> pd.DataFrame:
     return measured.assign(model=measured["arm"] + seeds).sort_values(["behavior", "model"])
 
 
-def chart(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> go.Figure:
-    """Per behavior one line per arm: every seed as a dot with its interval, the mean large."""
-    names = [behavior.name for behavior in behaviors][::-1]
-    arms = [arm for arm in ARMS if arm in set(measured["arm"])]
-    figure = go.Figure()
-    for position, arm in enumerate(arms):
-        offset = 0.7 * ((position + 0.5) / len(arms) - 0.5)
-        rows = measured[measured["arm"] == arm]
-        y = [names.index(name) - offset for name in rows["behavior"]]
-        figure.add_trace(_seeds(rows, y, arm))
-        if rows["seed"].notna().any():
-            means = rows.groupby("behavior")["rate"].mean()
-            heights = [names.index(str(name)) - offset for name in means.index]
-            figure.add_trace(_means(means, heights, arm))
-    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False)
-    figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate, 95% intervals")
-    figure.update_layout(
-        height=110 + 72 * len(names),
-        **_colors.LAYOUT,
-    )
-    return figure
-
-
 def _planned(project: Project, trainings: pd.Series) -> set[str]:
     """Evaluate runs as the project asks for them now: same prompts, same rollouts, same files."""
     models = {project.reference, project.policy, *trainings[trainings != ""]}
     return {_loaders.store().run_id(project.evaluate(model)) for model in models}
-
-
-def _seeds(rows: pd.DataFrame, y: list[float], arm: str) -> go.Scatter:
-    single = bool(rows["seed"].isna().all())
-    return go.Scatter(
-        x=rows["rate"],
-        y=y,
-        name=arm,
-        legendgroup=arm,
-        mode="markers",
-        marker={
-            "color": _colors.MODEL[arm],
-            "symbol": _colors.SYMBOL[arm] if single else "circle",
-            "size": 11 if single else 5,
-        },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows["high"] - rows["rate"],
-            "arrayminus": rows["rate"] - rows["low"],
-            "thickness": 1.2,
-            "width": 3,
-        },
-        customdata=rows[["low", "high", "n", "seed"]].astype(str),
-        hovertemplate="%{x:.1%} [%{customdata[0]}, %{customdata[1]}], n = %{customdata[2]}, "
-        f"seed %{{customdata[3]}}<extra>{arm}</extra>",
-        showlegend=single,
-    )
-
-
-def _means(means: pd.Series, y: list[float], arm: str) -> go.Scatter:
-    return go.Scatter(
-        x=means,
-        y=y,
-        name=f"{arm}, mean of seeds",
-        legendgroup=arm,
-        mode="markers",
-        marker={
-            "color": _colors.MODEL[arm],
-            "symbol": _colors.SYMBOL[arm],
-            "size": 13,
-            "line": {"width": 1, "color": "rgba(128,128,128,.9)"},
-        },
-        hovertemplate=f"mean %{{x:.1%}}<extra>{arm}</extra>",
-    )
 
 
 def _position(name: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.data.behaviors import Behavior
-from pages import _colors
+from core.report import figures
 
 TERMS = """
 - **Behavior rate**: the share of judged completions that show the behavior. A completion that the
@@ -42,28 +42,10 @@ def percent(rate: float, low: float, high: float, n: int) -> str:
     return f"{rate:.1%} [{low:.1%}, {high:.1%}], n = {n:,}"
 
 
-def label(row: pd.Series) -> str:
-    """Which rate it is: behavior, then the prompts it is measured on."""
-    return f"{row['behavior']} · {row['group']}, {row['condition']}"
-
-
-def chart(rates: pd.DataFrame, *, column: str = "model") -> go.Figure:
-    """Dots with 95% intervals, one row per behavior, one color and marker per `column`."""
-    figure = go.Figure()
-    rates = rates.assign(label=[label(row) for _, row in rates.iterrows()])
-    order = list(dict.fromkeys(rates["label"]))[::-1]
-    names = [name for name in _colors.MODEL if name in set(rates[column])]
-    for position, name in enumerate(names):
-        rows = rates[rates[column] == name]
-        offset = 0.5 * ((position + 0.5) / len(names) - 0.5)
-        figure.add_trace(_dots(rows, [order.index(one) - offset for one in rows["label"]], name))
-    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=order, showgrid=False)
-    figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate")
-    figure.update_layout(
-        height=110 + 58 * len(order),
-        **_colors.LAYOUT,
-    )
-    return figure
+def chart(rates: pd.DataFrame) -> go.Figure:
+    """Dots with 95% intervals, one row per behavior and prompts, one color and marker a model."""
+    prompts = rates["behavior"] + " · " + rates["group"] + ", " + rates["condition"]
+    return figures.rates_chart(rates.assign(behavior=prompts), column="model")
 
 
 def show_table(rates: pd.DataFrame, *, column: str = "model") -> None:
@@ -93,24 +75,3 @@ def explain() -> None:
     """What the words on rate charts mean."""
     with st.expander("What these words mean"):
         st.markdown(TERMS)
-
-
-def _dots(rows: pd.DataFrame, y: list[float], name: str) -> go.Scatter:
-    return go.Scatter(
-        x=rows["rate"],
-        y=y,
-        name=name,
-        mode="markers",
-        marker={"color": _colors.MODEL[name], "symbol": _colors.SYMBOL[name], "size": 11},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows["high"] - rows["rate"],
-            "arrayminus": rows["rate"] - rows["low"],
-            "thickness": 2,
-            "width": 5,
-        },
-        customdata=rows[["low", "high", "n"]],
-        hovertemplate="%{x:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}], "
-        f"n = %{{customdata[2]:,}}<extra>{name}</extra>",
-    )

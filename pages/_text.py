@@ -22,6 +22,7 @@ BOX = (
     "overflow-y:auto;padding:.6rem .8rem;border:1px solid rgba(128,128,128,.35);"
     "border-radius:.4rem;font-size:.9rem;line-height:1.45"
 )
+MARKDOWN = "\\`*_{}[]()<>#+-.!|~$:"
 MARKS = {  # translucent, so that they serve light and dark; underlined, so that color is not alone
     "left": "background:rgba(0,158,115,.28);text-decoration:underline;color:inherit",
     "right": "background:rgba(213,94,0,.28);text-decoration:underline dotted;color:inherit",
@@ -72,6 +73,11 @@ def visible(text: object) -> str:
     shown = str(text)
     cut = shown[:LONG] + (f" … ({len(shown) - LONG:,} more characters)" if shown[LONG:] else "")
     return "".join(_stand_in(letter) for letter in cut)
+
+
+def escape(text: object) -> str:
+    """Text that stays text where markdown is drawn."""
+    return "".join(f"\\{c}" if c in MARKDOWN else c for c in " ".join(visible(text).split()))
 
 
 def short(text: object, length: int = 90) -> str:

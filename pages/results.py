@@ -1,12 +1,18 @@
 """Did retraining on the edited pairs make the behavior go away, and at what price?"""
 
 import shlex
+from functools import partial
 
 import streamlit as st
 
+from core.data.behaviors import Behavior
+from core.intervention.outcomes import ARMS
 from core.intervention.wording import edit_words
+from core.report.export import Format, exported
+from core.report.gather import gather
+from core.report.page import to_html, to_markdown
 from core.runs.specs import EditSpec
-from pages import _choose, _curves, _jobs, _loaders, _outcomes, _rates, _text
+from pages import _answers, _choose, _curves, _jobs, _loaders, _outcomes, _text
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -20,6 +26,12 @@ TERMS = """
 """
 
 CARDS = 3  # in a row
+EXPORTS: tuple[tuple[str, Format, str], ...] = (
+    ("Pairs (Parquet)", "parquet", "pairs.parquet"),
+    ("Pairs (JSON lines)", "jsonl", "pairs.jsonl"),
+    ("Pairs (CSV, formula-safe)", "csv", "pairs.csv"),
+    ("Hugging Face dataset (zip)", "datasets", "edited-pairs.zip"),
+)
 
 st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
@@ -45,13 +57,14 @@ trainings = _outcomes.trainings(chosen)
 
 def show_behaviors() -> None:
     """Before, control and edited: one rate each per behavior, and edited against the control."""
+    _answers.show_everything(measured, project)
     for start in range(0, len(project.behaviors), CARDS):
         cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
         for column, behavior in cards:
             rows = measured[measured["behavior"] == behavior.name]
             with column.container(border=True, height="stretch"):
                 st.text(behavior.name + (" (wanted)" if behavior.wanted else " (unwanted)"))
-                for arm in _outcomes.ARMS:
+                for arm in ARMS:
                     one = rows[rows["arm"] == arm]
                     if len(one):
                         st.text(f"{arm}: {_outcomes.rate(one)}")
@@ -60,7 +73,7 @@ def show_behaviors() -> None:
 
 def show_worse() -> None:
     """Changes in the wrong direction between policy and edited."""
-    st.subheader("What got worse")
+    st.caption("**What got worse**")
     worse = _outcomes.worse(measured, project.behaviors)
     if worse.empty:
         st.text("No behavior moved the wrong way beyond the policy's interval.")
@@ -70,7 +83,6 @@ def show_worse() -> None:
 
 def show_completions() -> None:
     """The policy's and the edited model's completions of the same held-out prompt."""
-    st.header("Completions, before and after")
     runs = _outcomes.completions(measured)
     if len(runs) < 2:
         st.info("Completions appear once two models are measured.")
@@ -108,8 +120,19 @@ def show_completions() -> None:
 
 
 def show_export() -> None:
-    """The edited pairs, to train on elsewhere."""
-    st.header("Take the edited pairs elsewhere")
+    """The whole investigation as one file, and the edited pairs to train on elsewhere."""
+    st.subheader("Report")
+    st.caption("One file with the figures, numbers, recipes, commands and versions; opens offline.")
+    html, markdown, _, _ = st.columns(4)
+    html.download_button(
+        "Report (HTML)", lambda: to_html(gather(store)), "report.html", "text/html",
+        type="primary", width="stretch",
+    )  # fmt: skip
+    markdown.download_button(
+        "Report (Markdown)", lambda: to_markdown(gather(store)), "report.md", "text/markdown",
+        width="stretch",
+    )  # fmt: skip
+    st.subheader("The edited pairs")
     if store.state(chosen) != "finished":
         st.info(f"The edit is {store.state(chosen)}.")
         return
@@ -118,38 +141,71 @@ def show_export() -> None:
         f"{summary['n_pairs']:,} pairs: {summary['n_removed']:,} removed, "
         f"{summary['n_flipped']:,} flipped."
     )
-    left, right, third = st.columns(3)
-    left.download_button(
-        "Pairs (Parquet)", lambda: _loaders.content(chosen, "pairs.parquet"), "pairs.parquet"
-    )
-    right.download_button(
-        "Pairs (JSON lines)", lambda: _loaders.json_lines(chosen, "pairs"), "pairs.jsonl"
-    )
-    third.download_button(
+    for column, (label, form, name) in zip(st.columns(len(EXPORTS)), EXPORTS, strict=True):
+        column.download_button(
+            label, partial(exported, store, chosen, form=form), name, width="stretch"
+        )
+    st.download_button(
         "Recipe (JSON)", edits[chosen].model_dump_json(indent=2), "recipe.json", "application/json"
     )
     with st.expander("The same from the command line"):
-        words = ["pairtrace", "--workspace", str(store.workspace), "export", chosen]
-        st.text("A folder for Hugging Face datasets, with a card that says where it comes from:")
-        form = ["--out", "edited-pairs", "--format", "datasets"]
-        st.code(shlex.join([*words, *form]), language="bash", wrap_lines=True)
+        words = ["pairtrace", "--workspace", str(store.workspace)]
+        lines = [
+            [*words, "report", "--out", "report.html"],
+            [*words, "export", chosen, "--out", "edited-pairs", "--format", "datasets"],
+        ]
+        st.code("\n".join(map(shlex.join, lines)), language="bash", wrap_lines=True)
         st.text("The edit itself:")
         st.code(_jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
+
+
+def show_answer(traced: list[Behavior]) -> Behavior:
+    """The answer in a sentence and two charts; returns the behavior that it is about."""
+    for one in traced:
+        st.info(_outcomes.headline(measured, one.name))
+    options = [*traced, *(one for one in project.behaviors if one not in traced)]
+    name = st.selectbox("Behavior", [one.name for one in options], key="answer-behavior")
+    behavior = project.behavior(name)
+    left, right = st.columns(2)
+    with left:
+        _answers.show_bars(measured, behavior)
+    with right:
+        _answers.show_conditions(measured, behavior)
+    show_worse()
+    return behavior
 
 
 with st.expander("What these words mean"):
     st.markdown(TERMS)
 if measured["arm"].isin(["edited", "random control"]).any():
-    for name in _outcomes.traced(edits[chosen]):
-        st.info(_outcomes.headline(measured, name))
-    st.plotly_chart(_outcomes.chart(measured, project.behaviors), key="outcomes")
-    show_behaviors()
-    with st.expander("The numbers"):
-        _rates.show_table(_outcomes.numbered(measured), column="model")
-    show_worse()
+    behavior = show_answer([project.behavior(name) for name in _outcomes.traced(edits[chosen])])
+    everything, size, predicted, texts, by_source, training, export = st.tabs(
+        ["Every behavior", "Dose", "Predicted and measured", "Completions", "Sources",
+         "Training", "Report and export"], key="part", bind="query-params",
+    )  # fmt: skip
+    if everything.open:
+        with everything:
+            show_behaviors()
+    if size.open:
+        with size:
+            _answers.show_doses(project, chosen, behavior)
+    if predicted.open:
+        with predicted:
+            _answers.show_agreement(project, behavior)
+    if texts.open:
+        with texts:
+            show_completions()
+    if by_source.open:
+        with by_source:
+            _answers.show_sources(project, chosen, behavior)
+    if training.open:
+        with training:
+            _curves.show(trainings)
+    if export.open:
+        with export:
+            show_export()
 else:
     st.info("The arms are not measured yet. Their training is shown below while it runs.")
-st.header("Training")
-_curves.show(trainings)
-show_completions()
-show_export()
+    st.header("Training")
+    _curves.show(trainings)
+    show_export()

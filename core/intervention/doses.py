@@ -4,7 +4,7 @@ Only recipes that name a number of pairs have a size: the top k of a ranking. A 
 times a factor; everything else about the edit stays. Knows nothing of training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.errors import UserError
 from core.intervention.recipes import AllOf, AnyOf, Edit, NoneOf, Recipe, TopK
@@ -36,6 +36,12 @@ def total_k(edits: Sequence[Edit]) -> int:
 def shape(edits: Sequence[Edit]) -> tuple[Edit, ...]:
     """What the sizes of one edit have in common: the edit with every k as 1, reasons left out."""
     return tuple(edit.model_copy(update={"why": ""}) for edit in scaled(edits, 0.0))
+
+
+def siblings(edits: Mapping[str, Sequence[Edit]], run: str) -> dict[str, int]:
+    """Of edit runs with their edits, those that are one edit at several sizes: run → size."""
+    wanted = shape(edits[run])
+    return {other: total_k(own) for other, own in edits.items() if shape(own) == wanted}
 
 
 def _scaled(recipe: Recipe, factor: float) -> Recipe:

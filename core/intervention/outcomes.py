@@ -11,11 +11,15 @@ from typing import Any
 import pandas as pd
 
 from core.data.behaviors import Behavior
+from core.intervention.evaluation import rates
+from core.intervention.statistics import LEAST_SEEDS, seed_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec, identity
 from core.runs.store import Store
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
+ARMS = ("reference", "policy", "baseline", "random control", "edited")
+BY_ARM = ("rate", "low", "high", "n", "seeds")
 
 
 def outcomes(store: Store, project: Project) -> pd.DataFrame:
@@ -34,22 +38,73 @@ def outcomes(store: Store, project: Project) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
 
 
-def of_behaviors(rates: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
+def by_arm(measured: pd.DataFrame) -> pd.DataFrame:
+    """`behavior, wanted, arm, rate, low, high, n, seeds`: one row per behavior and arm.
+
+    The interval is over prompts where there is one evaluation, over training seeds where there
+    are three or more, NaN for two. Seeds without any spread keep the widest of their prompts'.
+    """
+    rows = []
+    for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False):
+        low, high = _interval(group)
+        rows.append(
+            {
+                "behavior": behavior,
+                "wanted": bool(group["wanted"].iloc[0]),
+                "arm": arm,
+                "rate": group["rate"].mean(),
+                "low": low,
+                "high": high,
+                "n": int(group["n"].sum()),
+                "seeds": len(group),
+            }
+        )
+    table = pd.DataFrame(rows, columns=["behavior", "wanted", "arm", *BY_ARM])
+    places = {arm: place for place, arm in enumerate(ARMS)}
+    return table.sort_values(
+        "arm", key=lambda arm: arm.map(places).fillna(len(ARMS)), kind="stable", ignore_index=True
+    )
+
+
+def of_conditions(store: Store, measured: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+    """`condition` and the columns of `outcomes`: a behavior's flag on its group, plain and with
+    the distractor, as far as the prompts have both."""
+    tables = []
+    for _, row in measured.drop_duplicates("evaluate").iterrows():
+        found = pd.read_parquet(store.output(row["evaluate"]) / "completions.parquet")
+        own = found[found["group"] == behavior.group]
+        for condition in sorted(own["condition"].unique(), reverse=True):
+            one = behavior.model_copy(update={"condition": condition})
+            table = rates(own, [one]).drop(columns="model")
+            tables.append(table.assign(**{name: row[name] for name in COLUMNS}))
+    return pd.concat(tables, ignore_index=True) if tables else measured.head(0)
+
+
+def of_behaviors(measured: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
     """Rates of a generate run, which has every flag, narrowed to behaviors and named by them."""
     columns = ["name", "flag", "group", "condition", "wanted"]
     named = pd.DataFrame([b.model_dump(include=set(columns)) for b in behaviors], columns=columns)
-    plain = rates.drop(columns=["behavior", "wanted"], errors="ignore")
+    plain = measured.drop(columns=["behavior", "wanted"], errors="ignore")
     joined = named.merge(plain, on=["flag", "group", "condition"])
     return joined.rename(columns={"name": "behavior"})
 
 
-def rose(behaviors: Iterable[Behavior], rates: pd.DataFrame) -> list[Behavior]:
+def rose(behaviors: Iterable[Behavior], measured: pd.DataFrame) -> list[Behavior]:
     """Unwanted behaviors whose rate rose from reference to policy, intervals apart."""
     asked = [behavior for behavior in behaviors if not behavior.wanted]
-    rows = of_behaviors(rates, asked).to_dict(orient="records")
+    rows = of_behaviors(measured, asked).to_dict(orient="records")
     low = {row["behavior"]: row["low"] for row in rows if row["model"] == "policy"}
     high = {row["behavior"]: row["high"] for row in rows if row["model"] == "reference"}
     return [b for b in asked if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
+
+
+def _interval(group: pd.DataFrame) -> tuple[float, float]:
+    if len(group) == 1 or (len(group) >= LEAST_SEEDS and group["rate"].nunique() == 1):
+        return float(group["low"].min()), float(group["high"].max())
+    if len(group) < LEAST_SEEDS:
+        return float("nan"), float("nan")
+    _, low, high, _ = seed_interval(group["rate"].tolist())
+    return max(0.0, low), min(1.0, high)
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,10 +5,13 @@ is a folder that Hugging Face's `load_dataset` takes, with a card that carries t
 Knows nothing of how the pairs were chosen beyond what the edit run's spec.json says.
 """
 
+import io
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pandas as pd
@@ -40,6 +43,13 @@ def export_pairs(store: Store, run: str, out: Path, *, form: Format) -> Path:
     return out
 
 
+def exported(store: Store, run: str, *, form: Format) -> bytes:
+    """The same as one file's content, to be downloaded; the `datasets` folder comes as a zip."""
+    with TemporaryDirectory() as folder:
+        out = export_pairs(store, run, Path(folder) / "edited-pairs", form=form)
+        return _zipped(out) if out.is_dir() else out.read_bytes()
+
+
 def formula_safe(pairs: pd.DataFrame) -> pd.DataFrame:
     """The same table with a ' before any text that a spreadsheet would run as a formula."""
 
@@ -65,6 +75,16 @@ def dataset_card(record: dict[str, Any], n_pairs: int) -> str:
         + "".join(f"- {why}\n" for why in whys)
         + f"\n## Provenance\n\n```json\n{provenance}\n```\n"
     )
+
+
+def _zipped(folder: Path) -> bytes:
+    """A zip with no dates in it, so that the same run gives the same bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 def _write(pairs: pd.DataFrame, part: Path, form: Format, record: dict[str, Any]) -> None:

@@ -1,8 +1,11 @@
-"""Charts of behavior rates that mean the same everywhere: dots, 95% intervals, one color an arm.
+"""Charts of behavior rates that mean the same in the app and in reports: one color an arm.
 
 Colors are from Okabe and Ito's palette, which every kind of color vision tells apart; markers
-differ too, so that no meaning hangs on color alone.
+differ too, so that no meaning hangs on color alone. Intervals are 95%. A small dot is one
+retraining; a large marker or a bar is a mean. Knows nothing of where rates come from.
 """
+
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -21,45 +24,192 @@ SYMBOLS = {
     "random control": "square",
     "edited": "star",
 }
+LAYOUT = {
+    "margin": {"l": 10, "r": 10, "t": 30, "b": 40},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+}
+RATE_AXIS = {"range": [-0.02, 1.02], "tickformat": ".0%", "title": "behavior rate"}
+OUTLINE = {"width": 1, "color": "rgba(128,128,128,.9)"}
 
 
-def rates_chart(rates: pd.DataFrame) -> go.Figure:
-    """One row per behavior, one dot per arm; `rates` has behavior, arm, rate, low, high, n."""
+def rates_chart(rates: pd.DataFrame, *, column: str = "arm") -> go.Figure:
+    """One row per behavior, one dot per model; has behavior, `column`, rate, low, high, n."""
     order = list(dict.fromkeys(rates["behavior"]))[::-1]
-    names = [name for name in COLORS if name in set(rates["arm"])]
+    names = [name for name in COLORS if name in set(rates[column])]
     figure = go.Figure()
     for position, name in enumerate(names):
-        rows = rates[rates["arm"] == name]
+        rows = rates[rates[column] == name]
         offset = 0.5 * ((position + 0.5) / len(names) - 0.5)
         places = [order.index(behavior) - offset for behavior in rows["behavior"]]
-        figure.add_trace(_dots(rows, places, name))
-    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=order, showgrid=False)
-    figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", title="behavior rate")
-    figure.update_layout(
-        template="plotly_white",
-        height=120 + 58 * len(order),
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        figure.add_trace(_dots(rows, places, name, size=11))
+    return _by_behavior(figure, order, height=58)
+
+
+def seeds_chart(measured: pd.DataFrame, behaviors: Sequence[str]) -> go.Figure:
+    """Per behavior one line per arm: every seed as a dot with its interval, the mean large."""
+    order = list(behaviors)[::-1]
+    arms = [arm for arm in COLORS if arm in set(measured["arm"])]
+    figure = go.Figure()
+    for position, arm in enumerate(arms):
+        offset = 0.7 * ((position + 0.5) / len(arms) - 0.5)
+        rows = measured[(measured["arm"] == arm) & measured["behavior"].isin(order)]
+        places = [order.index(name) - offset for name in rows["behavior"]]
+        several = bool(rows["seed"].notna().any())
+        figure.add_trace(_dots(rows, places, arm, size=5 if several else 11, legend=not several))
+        if several:
+            means = rows.groupby("behavior")["rate"].mean()
+            heights = [order.index(str(name)) - offset for name in means.index]
+            figure.add_trace(_means(means, heights, arm))
+    return _by_behavior(figure, order, height=72)
+
+
+def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> go.Figure:
+    """One behavior: a bar per arm with its interval, a dot per retraining, a line at reference.
+
+    `summary` as `outcomes.by_arm` gives it, `measured` as `outcomes` does.
+    """
+    rows = summary[summary["behavior"] == behavior].set_index("arm")
+    arms = [arm for arm in COLORS if arm in rows.index and arm != "reference"]
+    bars = rows.loc[arms]
+    figure = go.Figure(
+        go.Bar(
+            x=arms,
+            y=bars["rate"],
+            marker={"color": [COLORS[arm] for arm in arms], "opacity": 0.75},
+            error_y=_interval(bars),
+            customdata=bars[["low", "high", "n"]],
+            hovertemplate="%{x}: %{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}], "
+            "n = %{customdata[2]:,}<extra></extra>",
+            width=0.55,
+        )
     )
-    return figure
+    own = measured[measured["behavior"].eq(behavior) & measured["seed"].notna()]
+    own = own[own["arm"].isin(arms)]
+    figure.add_trace(
+        go.Scatter(
+            x=own["arm"],
+            y=own["rate"],
+            mode="markers",
+            marker={"color": "#FFFFFF", "size": 9, "line": {"width": 1.5, "color": "#333333"}},
+            customdata=own["seed"],
+            hovertemplate="seed %{customdata}: %{y:.1%}<extra></extra>",
+        )
+    )
+    for rate in rows.loc[rows.index == "reference", "rate"]:
+        figure.add_hline(
+            y=rate,
+            line={"color": COLORS["reference"], "dash": "dash"},
+            annotation_text="reference",
+            annotation_position="top right",
+        )
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%", title="behavior rate")
+    return figure.update_layout(height=330, showlegend=False, **LAYOUT)
 
 
-def _dots(rows: pd.DataFrame, places: list[float], name: str) -> go.Scatter:
+def dose_chart(doses: pd.DataFrame) -> go.Figure:
+    """Rate against the number of pairs: has arm, k, rate, seed; lines join means over seeds."""
+    figure = go.Figure()
+    for arm in (arm for arm in COLORS if arm in set(doses["arm"])):
+        rows = doses[doses["arm"] == arm]
+        means = rows.groupby("k")["rate"].mean()
+        figure.add_trace(
+            go.Scatter(
+                x=means.index,
+                y=means,
+                name=arm,
+                legendgroup=arm,
+                mode="lines+markers",
+                line={"color": COLORS[arm]},
+                marker={"symbol": SYMBOLS[arm], "size": 11, "line": OUTLINE},
+                hovertemplate=f"%{{x:,}} pairs: mean %{{y:.1%}}<extra>{arm}</extra>",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=rows["k"],
+                y=rows["rate"],
+                legendgroup=arm,
+                showlegend=False,
+                mode="markers",
+                marker={"color": COLORS[arm], "size": 5},
+                hoverinfo="skip",
+            )
+        )
+    figure.update_xaxes(title="pairs that the edit takes from the top of the ranking")
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%", title="behavior rate")
+    return figure.update_layout(height=330, **LAYOUT)
+
+
+def agreement_chart(table: pd.DataFrame) -> go.Figure:
+    """Measured against predicted change, a dot per retraining, with the line of equality."""
+    points = 100 * table[["predicted change", "measured change"]]
+    low, high = min(0.0, points.min().min()), max(0.0, points.max().max())
+    figure = go.Figure()
+    for arm in (arm for arm in COLORS if arm in set(table["arm"])):
+        own = table["arm"] == arm
+        figure.add_trace(
+            go.Scatter(
+                x=points.loc[own, "predicted change"],
+                y=points.loc[own, "measured change"],
+                name=arm,
+                mode="markers",
+                marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 10, "line": OUTLINE},
+                customdata=table.loc[own, ["behavior", "seed"]].astype(str),
+                hovertemplate="%{customdata[0]}, seed %{customdata[1]}: predicted %{x:+.1f}, "
+                f"measured %{{y:+.1f}} points<extra>{arm}</extra>",
+            )
+        )
+    equal = {"color": COLORS["reference"], "dash": "dash", "width": 1}
+    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=equal)
+    figure.update_xaxes(title="predicted change, points")
+    figure.update_yaxes(title="measured change, points")
+    return figure.update_layout(height=380, **LAYOUT)
+
+
+def _by_behavior(figure: go.Figure, order: Sequence[str], *, height: int) -> go.Figure:
+    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=list(order), showgrid=False)
+    figure.update_xaxes(**RATE_AXIS)
+    return figure.update_layout(height=110 + height * len(order), **LAYOUT)
+
+
+def _dots(
+    rows: pd.DataFrame, places: Sequence[float], name: str, *, size: int, legend: bool = True
+) -> go.Scatter:
+    seeds = rows["seed"].astype(str) if "seed" in rows else [""] * len(rows)
     return go.Scatter(
         x=rows["rate"],
-        y=places,
+        y=list(places),
         name=name,
+        legendgroup=name,
         mode="markers",
-        marker={"color": COLORS[name], "symbol": SYMBOLS[name], "size": 11},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows["high"] - rows["rate"],
-            "arrayminus": rows["rate"] - rows["low"],
-            "thickness": 2,
-            "width": 5,
-        },
-        customdata=rows[["low", "high", "n"]],
+        marker={"color": COLORS[name], "symbol": SYMBOLS[name] if legend else "circle"}
+        | {"size": size},
+        error_x=_interval(rows),
+        customdata=rows[["low", "high", "n"]].assign(seed=seeds),
         hovertemplate="%{x:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}], "
         f"n = %{{customdata[2]:,}}<extra>{name}</extra>",
+        showlegend=legend,
     )
+
+
+def _means(means: pd.Series, places: Sequence[float], arm: str) -> go.Scatter:
+    return go.Scatter(
+        x=means,
+        y=list(places),
+        name=f"{arm}, mean of seeds",
+        legendgroup=arm,
+        mode="markers",
+        marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 13, "line": OUTLINE},
+        hovertemplate=f"mean %{{x:.1%}}<extra>{arm}</extra>",
+    )
+
+
+def _interval(rows: pd.DataFrame) -> dict[str, object]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": rows["high"] - rows["rate"],
+        "arrayminus": rows["rate"] - rows["low"],
+        "thickness": 1.5,
+        "width": 4,
+    }

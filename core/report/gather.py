@@ -4,22 +4,20 @@ Everything comes from the workspace's runs and project; nothing is computed agai
 runs are not finished is empty.
 """
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
 
-from core.intervention.outcomes import of_behaviors, outcomes
-from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.intervention.outcomes import by_arm, of_behaviors, outcomes
+from core.intervention.predictions import against_measured
 from core.intervention.wording import edit_words
 from core.runs import commands, project
 from core.runs.project import Project
 from core.runs.specs import EditSpec, RankSpec
 from core.runs.store import Store
 
-ARMS = ("reference", "policy", "baseline", "random control", "edited")
-RATES = ("behavior", "wanted", "arm", "rate", "low", "high", "n", "seeds")
 MODELS = ("reference", "policy")
+SHOWN_VERSIONS = ("python", "torch", "transformers", "trl")
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,9 @@ class EditStory:
     run: str
     words: list[str]
     touched: str
+    recipes: str  # JSON, as `pairtrace edit --edits` takes it
     rates: pd.DataFrame  # behavior, wanted, arm, rate, low, high, n, seeds
+    seeds: pd.DataFrame  # the same per retraining, as `outcomes` gives it
     commands: list[str]
 
 
@@ -41,6 +41,7 @@ class Story:
     changes: pd.DataFrame  # behavior, wanted, model, rate, low, high, n
     rankings: pd.DataFrame  # behavior, layer, prompts, suggested pairs, verdict
     edits: list[EditStory]
+    predictions: pd.DataFrame  # of ranked behaviors, as `against_measured` gives it
     environment: pd.DataFrame  # run, commit, torch, CPU-seconds
 
 
@@ -54,6 +55,7 @@ def gather(store: Store) -> Story:
         changes=_changes(store, plan, generated[0]) if generated else pd.DataFrame(),
         rankings=pd.DataFrame([_ranking(store, run) for run in store.finished("rank")]),
         edits=[_edit(store, run, measured) for run in _edits(store)],
+        predictions=_predictions(store, plan, measured),
         environment=pd.DataFrame([_cost(store, info.id) for info in store.infos(state="finished")]),
     )
 
@@ -92,9 +94,16 @@ def _edit(store: Store, run: str, measured: pd.DataFrame) -> EditStory:
         words=[edit_words(edit, _behaviors(store)) for edit in spec.edits],
         touched=f"{summary['n_removed']} removed, {summary['n_flipped']} flipped, "
         f"of {summary['n_pairs'] + summary['n_removed']} pairs",
-        rates=_by_arm(mine),
+        recipes="[" + ",".join(edit.model_dump_json() for edit in spec.edits) + "]",
+        rates=by_arm(mine),
+        seeds=mine,
         commands=[commands.command(store.spec(r), store) for r in [run, *trained]],
     )
+
+
+def _predictions(store: Store, plan: Project, measured: pd.DataFrame) -> pd.DataFrame:
+    table = against_measured(store, plan, measured)
+    return table[table["read from"].str.startswith("rank-")] if len(table) else table
 
 
 def _behaviors(store: Store) -> dict[str, str]:
@@ -103,44 +112,14 @@ def _behaviors(store: Store) -> dict[str, str]:
     return {run: spec.behavior.name for run, spec in specs.items() if isinstance(spec, RankSpec)}
 
 
-def _by_arm(measured: pd.DataFrame) -> pd.DataFrame:
-    """One row per behavior and arm."""
-    rows = []
-    for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False):
-        rates = group["rate"].tolist()
-        low, high = _interval(group)
-        rows.append(
-            {
-                "behavior": behavior,
-                "wanted": bool(group["wanted"].iloc[0]),
-                "arm": arm,
-                "rate": group["rate"].mean(),
-                "low": low,
-                "high": high,
-                "n": int(group["n"].sum()),
-                "seeds": len(rates),
-            }
-        )
-    table = pd.DataFrame(rows, columns=list(RATES))
-    return table.sort_values("arm", key=lambda arm: arm.map(ARMS.index), kind="stable")
-
-
-def _interval(group: pd.DataFrame) -> tuple[float, float]:
-    """Over prompts for one evaluation, over seeds for three or more; NaN for two."""
-    if len(group) == 1:
-        return float(group["low"].iloc[0]), float(group["high"].iloc[0])
-    if len(group) < LEAST_SEEDS:
-        return math.nan, math.nan
-    _, low, high, _ = seed_interval(group["rate"].tolist())
-    return max(0.0, low), min(1.0, high)
-
-
 def _cost(store: Store, run: str) -> dict[str, object]:
     record = store.record(run)
+    made = record["provenance"]
+    versions = made["versions"] | {"python": made["python"]}
     return {
         "run": run,
-        "commit": record["provenance"]["git_commit"][:12],
-        "torch": record["provenance"]["versions"]["torch"],
+        "commit": made["git_commit"][:12],
+        **{name: versions.get(name, "") for name in SHOWN_VERSIONS},
         "CPU-seconds": record["cost"]["cpu_seconds"],
         "device": record["cost"]["device"],
     }

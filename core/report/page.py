@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from html import escape
 
 import pandas as pd
+import plotly.graph_objects as go
 
-from core.report.figures import rates_chart
+from core.intervention.predictions import agreement
+from core.report.figures import agreement_chart, rates_chart, seeds_chart
 from core.report.gather import EditStory, Story
 
 STYLE = """
@@ -50,7 +52,7 @@ def _parts(
     story: Story,
     write: Write,
     table: Callable[[pd.DataFrame], str],
-    figure: Callable[[pd.DataFrame], str] | None,
+    figure: Callable[[go.Figure], str] | None,
 ) -> Iterator[str]:
     yield write("h1", f"What preference training taught: {story.project.name}")
     yield write("p", INTERVALS)
@@ -59,7 +61,7 @@ def _parts(
         yield write("p", "Not measured: no generate run is finished.")
     else:
         changes = story.changes.rename(columns={"model": "arm"})
-        yield figure(changes) if figure else ""
+        yield figure(rates_chart(changes)) if figure else ""
         yield table(readable(changes))
     yield write("h2", "Which pairs taught it")
     yield table(story.rankings) if len(story.rankings) else write("p", "Nothing is ranked.")
@@ -67,6 +69,11 @@ def _parts(
     yield write("p", CONTROL if story.edits else "Nothing was edited.")
     for edit in story.edits:
         yield from _edit(edit, write, table, figure)
+    if len(story.predictions):
+        yield write("h2", "Predicted and measured")
+        yield write("p", _agreement(story.predictions))
+        yield figure(agreement_chart(story.predictions)) if figure else ""
+        yield table(_predicted(story.predictions))
     yield write("h2", "How it was made")
     yield table(story.environment) if len(story.environment) else write("p", "No run is finished.")
 
@@ -75,14 +82,36 @@ def _edit(
     edit: EditStory,
     write: Write,
     table: Callable[[pd.DataFrame], str],
-    figure: Callable[[pd.DataFrame], str] | None,
+    figure: Callable[[go.Figure], str] | None,
 ) -> Iterator[str]:
     yield write("h3", "; ".join(edit.words))
     yield write("p", f"{edit.touched}. Run {edit.run}.")
     if not edit.rates.empty:
-        yield figure(edit.rates) if figure else ""
+        order = list(dict.fromkeys(edit.seeds["behavior"]))
+        yield figure(seeds_chart(edit.seeds, order)) if figure else ""
         yield table(readable(edit.rates))
+    yield write("p", "The recipe, and the commands that make every run of it again:")
+    yield write("pre", edit.recipes)
     yield write("pre", "\n".join(edit.commands))
+
+
+def _agreement(predictions: pd.DataFrame) -> str:
+    found = agreement(predictions)
+    return (
+        f"{found.n} predictions made before training, of behaviors that are ranked, against what "
+        f"retraining measured. Spearman's rank correlation {found.rank_correlation:.2f}; slope of "
+        f"measured on predicted {found.slope:.2f} (1 is calibrated); mean error "
+        f"{100 * found.mean_error:.1f} points."
+    )
+
+
+def _predicted(predictions: pd.DataFrame) -> pd.DataFrame:
+    points = {
+        name: [f"{100 * value:+.1f}" for value in predictions[name]]
+        for name in ("predicted change", "measured change")
+    }
+    shown = predictions[["behavior", "arm", "seed", "train"]].assign(**points)
+    return shown.rename(columns={"train": "run"})
 
 
 def readable(rates: pd.DataFrame) -> pd.DataFrame:
@@ -107,12 +136,12 @@ def _html_table(table: pd.DataFrame) -> str:
     return str(table.to_html(index=False, border=0, escape=True))
 
 
-def _html_figure() -> Callable[[pd.DataFrame], str]:
+def _html_figure() -> Callable[[go.Figure], str]:
     """Plotly's script goes into the first figure only."""
     scripts = iter([True])
 
-    def figure(rates: pd.DataFrame) -> str:
-        chart = rates_chart(rates)
+    def figure(chart: go.Figure) -> str:
+        chart.update_layout(template="plotly_white")
         return str(chart.to_html(full_html=False, include_plotlyjs=next(scripts, False)))
 
     return figure

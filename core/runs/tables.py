@@ -70,11 +70,6 @@ def record(path: Path) -> dict[str, Any]:
     return content
 
 
-def content(path: Path) -> bytes:
-    """A whole file, to be downloaded."""
-    return _existing(path).read_bytes()
-
-
 def lines(path: Path) -> pd.DataFrame:
     """A JSON-lines file that may still be growing; a last line cut short is left out."""
     if not path.exists():

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import UserError
-from core.intervention.doses import ladder, scaled, shape, total_k
+from core.intervention.doses import ladder, scaled, shape, siblings, total_k
 from core.intervention.recipes import AllOf, Edit, NoneOf, TopK, Where
 
 RANK = "rank-0123456789abcdef"
@@ -34,3 +34,8 @@ def test_an_edit_without_a_top_k_has_no_sizes():
 def test_sizes_of_one_edit_have_one_shape_and_others_have_not():
     assert shape([top(40)]) == shape([top(10)])
     assert shape([top(40)]) != shape([top(40, CHAT)])
+
+
+def test_sizes_of_one_edit_are_found_among_others():
+    edits = {"a": [top(40)], "b": [top(10)], "c": [top(40, CHAT)]}
+    assert siblings(edits, "a") == {"a": 40, "b": 10}

@@ -75,14 +75,40 @@ def test_a_failed_training_says_why(open_page, store, project, investigated):
 
 
 def test_completions_of_two_models_stand_side_by_side(open_page, three_seeds):
-    app = open_page("results")
+    app = open_page("results", part="Completions")
     choices = {box.label: box.value for box in app.selectbox}
     assert (choices["Left"], choices["Right"]) == ("policy", "edited, seed 2")
     assert any("policy: " in caption.value for caption in app.caption)
 
 
 def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):
-    assert "400 pairs: 0 removed, 40 flipped" in said(open_page("results"))
+    app = open_page("results", part="Report and export")
+    assert "400 pairs: 0 removed, 40 flipped" in said(app)
+    assert "report --out report.html" in said(app)
+
+
+def test_sizes_of_one_edit_make_a_curve(open_page, three_seeds, store, project, investigated, rng):
+    assert "One size of this edit is measured" in said(open_page("results", part="Dose"))
+    workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,), k=20)
+    told = said(open_page("results", part="Dose"))
+    assert "One size" not in told
+    assert "At 0 pairs: the policy" in told
+
+
+def test_predicted_changes_stand_beside_measured_ones(open_page, three_seeds):
+    app = open_page("results", part="Predicted and measured")
+    values = {metric.label: metric.value for metric in app.metric}
+    assert values["Retrainings"] == "6"
+    assert values["Rank correlation"] == "1.00"
+    assert "6 retrainings say little" in app.warning[0].value
+
+
+def test_sources_are_compared_by_what_they_carry(open_page, three_seeds):
+    app = open_page("results", part="Sources")
+    table = next(f.value for f in app.dataframe if "attribution" in f.value)
+    assert list(table["source"]) == ["instructions", "chat"]
+    assert list(table["edited"]) == [40, 0]
+    assert table["predicted if dropped"].iloc[0] < 55
 
 
 def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):

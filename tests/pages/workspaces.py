@@ -171,13 +171,17 @@ def evaluate(store: Store, project: Project, model: str, column: int, rng) -> st
     )
 
 
-def intervene(store: Store, project: Project, rank: str, rng, seeds=(0, 1), why="top") -> list:
+def intervene(
+    store: Store, project: Project, rank: str, rng, seeds=(0, 1), why="top", k=N_PLANTED
+) -> list:
     """A finished edited arm and its control; returns the arms."""
-    edit = Edit(action="flip", recipe=TopK(rank=rank, k=N_PLANTED), why=why)
+    edit = Edit(action="flip", recipe=TopK(rank=rank, k=k), why=why)
     arms = edited_and_control(project, store, [edit], seeds=seeds)
     for arm in arms:
         column = 3 if arm.name == "edited" else 2
-        flipped = make_pairs().assign(flipped=np.arange(N_PAIRS) < N_PLANTED)
+        first = 0 if arm.name == "edited" else N_PLANTED  # a control takes none of the planted
+        places = np.arange(N_PAIRS)
+        flipped = make_pairs().assign(flipped=(places >= first) & (places < first + k))
         chosen = flipped[flipped["flipped"]]
         finish(
             store,

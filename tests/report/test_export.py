@@ -1,11 +1,13 @@
+import io
 import json
+import zipfile
 
 import pandas as pd
 import pytest
 
 from core.data.pairs import read_pairs
 from core.errors import UserError
-from core.report.export import export_pairs, formula_safe
+from core.report.export import export_pairs, exported, formula_safe
 from core.runs.store import Store
 
 RUN = "edit-0123456789abcdef"
@@ -61,3 +63,14 @@ def test_nothing_is_overwritten(store, tmp_path):
     with pytest.raises(UserError, match="exists already"):
         export_pairs(store, RUN, tmp_path / "out.csv", form="csv")
     assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_a_download_holds_what_the_file_would_and_the_same_bytes_each_time(store, tmp_path):
+    path = export_pairs(store, RUN, tmp_path / "out.jsonl", form="jsonl")
+    assert exported(store, RUN, form="jsonl") == path.read_bytes()
+    zipped = exported(store, RUN, form="datasets")
+    assert zipped == exported(store, RUN, form="datasets")
+    with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+        assert "mislabelled" in archive.read("edited-pairs/README.md").decode()
+        (table,) = [name for name in archive.namelist() if name.endswith(".parquet")]
+        assert len(pd.read_parquet(io.BytesIO(archive.read(table)))) == 2

@@ -19,6 +19,16 @@ RATES = pd.DataFrame(
         "seeds": [1, 2],
     }
 )
+PREDICTIONS = pd.DataFrame(
+    {
+        "behavior": "compliance",
+        "arm": ["edited", "random control"],
+        "seed": [0, 0],
+        "train": ["train-1", "train-2"],
+        "predicted change": [-0.5, 0.0],
+        "measured change": [-0.4, 0.0],
+    }
+)
 
 
 @pytest.fixture
@@ -29,7 +39,18 @@ def story():
         project=Project(name=HOSTILE, judge="refusal", behaviors=(behavior,), **paths),
         changes=RATES.rename(columns={"arm": "model"}),
         rankings=pd.DataFrame([{"behavior": HOSTILE, "layer": 2}]),
-        edits=[EditStory("edit-1", [HOSTILE], "3 flipped", RATES, ["pairtrace train"])],
+        edits=[
+            EditStory(
+                run="edit-1",
+                words=[HOSTILE],
+                touched="3 flipped",
+                recipes="[]",
+                rates=RATES,
+                seeds=RATES.assign(seed=pd.array([pd.NA, 0], dtype="Int64")),
+                commands=["pairtrace train"],
+            )
+        ],
+        predictions=PREDICTIONS,
         environment=pd.DataFrame([{"run": "r", "CPU-seconds": 1.5}]),
     )
 
@@ -63,5 +84,13 @@ def test_text_from_data_never_becomes_markdown(story):
 
 
 def test_an_empty_investigation_still_has_a_report(story):
-    empty = Story(story.project, pd.DataFrame(), pd.DataFrame(), [], pd.DataFrame())
+    nothing = pd.DataFrame()
+    empty = Story(story.project, nothing, nothing, [], nothing, nothing)
     assert "Nothing was edited" in to_html(empty)
+
+
+def test_predicted_changes_stand_beside_the_measured_ones(story):
+    text = to_markdown(story)
+    assert "2 predictions made before training" in text
+    assert "slope of measured on predicted 0.80" in text
+    assert "| compliance | edited | 0 | train-1 | -50.0 | -40.0 |" in text.replace("\\", "")
