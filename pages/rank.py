@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import Above, Recipe, TopK, Where
-from pages import _cart, _choose, _colors, _jobs, _loaders, _text, _validity
+from pages import _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
 
 SHOWN = 200  # rows on the screen at a time
 TERMS = """
@@ -98,31 +98,6 @@ def show_scores(selected: pd.DataFrame) -> None:
     st.plotly_chart(figure, key="scores")
 
 
-def show_sources(selected: pd.DataFrame) -> None:
-    """Share of each source among the selected pairs and among all."""
-    st.caption("Where they come from: a source that stands out among the selected is a suspect.")
-    chosen = pairs.loc[selected["uid"], "source"].value_counts(normalize=True)
-    everything = pairs["source"].value_counts(normalize=True)
-    names = list(everything.index)[::-1]
-    figure = go.Figure()
-    for name, shares, color in (
-        ("all pairs", everything, _colors.MODEL["reference"]),
-        ("selected", chosen, _colors.CATEGORIES[1]),
-    ):
-        figure.add_trace(
-            go.Bar(
-                y=names,
-                x=shares.reindex(names, fill_value=0.0),
-                name=name,
-                orientation="h",
-                marker={"color": color},
-            )
-        )
-    figure.update_layout(height=90 + 48 * len(names), **_colors.LAYOUT)
-    figure.update_xaxes(title="share of pairs", tickformat=".0%")
-    st.plotly_chart(figure, key="sources")
-
-
 def show_rows() -> pd.Series:
     """A page of the ranking; returns the pair that was chosen, else the first one."""
     left, middle, right = st.columns([2, 3, 1])
@@ -175,12 +150,12 @@ with left:
     _cart.offer(recipe, count=len(selected), key="ranking", why=f"{behavior.name}, by ranking")
     show_scores(selected)
 with right:
-    show_sources(selected)
+    _origins.show(pairs, selected["uid"], key="ranking")
 st.header("The pairs, best first")
 chosen = show_rows()
 if chosen is not None:
     st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
     _text.show_pair(pairs.loc[chosen["uid"]])
-with st.expander("The vector, layer by layer"):
+with st.expander("The vector, layer by layer, and how concentrated its attribution is"):
     _validity.show_layers(run)
 _jobs.command(_loaders.store().spec(run))

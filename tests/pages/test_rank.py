@@ -72,6 +72,20 @@ def test_pairs_above_a_threshold_go_to_the_cart(open_page, investigated, store):
     assert entry.edit.recipe.kind == "above"
 
 
+def test_a_source_that_stands_out_is_named(open_page, investigated):
+    assert "Stands out: instructions (source): 100% of the selected" in said(open_page("rank"))
+
+
+def test_a_whole_source_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
+    app = open_page("rank")
+    app.selectbox("whole-ranking-source").set_value("instructions").run()
+    app.selectbox("action-whole-ranking").set_value("remove").run()
+    app.button("add-whole-ranking").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert entry.edit.action == "remove"
+    assert (entry.edit.recipe.column, entry.edit.recipe.values) == ("source", ("instructions",))
+
+
 def test_a_search_keeps_the_pairs_that_contain_the_phrase(open_page, investigated):
     app = open_page("rank")
     app.text_input("phrase").set_value("water plant 399").run()

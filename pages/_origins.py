@@ -1,0 +1,102 @@
+"""Which sources and which models' completions stand out among selected pairs, and the way to edit
+all of one's pairs.
+"""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.attribution.origins import COLUMNS, STANDS_OUT, origins
+from core.intervention.recipes import Where
+from pages import _cart, _colors, _text
+
+NAMES = {"source": "source", "chosen_model": "chosen by", "rejected_model": "rejected by"}
+HELP = (
+    "source: the dataset a pair comes from · chosen by, rejected by: the model that wrote the "
+    "completion that was preferred, or pushed away"
+)
+SHOWN = 12  # values in a chart; the most enriched first
+
+
+def show(pairs: pd.DataFrame, selected: pd.Series, *, key: str) -> None:
+    """Shares among the selected and among all pairs, what stands out, and a whole-value edit.
+
+    `selected` holds uids. A value stands out where chance, corrected for how many were looked at,
+    explains it with q ≤ 0.05.
+    """
+    found = origins(pairs, list(selected))
+    given = [name for name in COLUMNS if name in set(found["column"])]
+    column = st.segmented_control(
+        "Where they come from, by",
+        given,
+        default=given[0],
+        required=True,
+        format_func=NAMES.get,
+        key=f"origin-{key}",
+        help=HELP,
+    )
+    st.text(_said(found))
+    mine = found[found["column"] == column].head(SHOWN)
+    st.plotly_chart(_bars(mine.iloc[::-1]), key=f"origins-{key}")
+    _offer(pairs, str(column), mine, key)
+
+
+def _said(found: pd.DataFrame) -> str:
+    apart = found[(found["q"] <= STANDS_OUT) & (found["enrichment"] > 1)]
+    if apart.empty:
+        return "No source and no model stands out among the selected pairs beyond chance."
+    named = [
+        f"{_text.visible(row.value)} ({NAMES[row.column]}): {row.share:.0%} of the selected, "
+        f"{row.base:.0%} of all"
+        for row in apart.head(4).itertuples()
+    ]
+    rest = len(apart) - len(named)
+    return "Stands out: " + "; ".join(named) + (f"; and {rest} more." if rest > 0 else ".")
+
+
+def _bars(rows: pd.DataFrame) -> go.Figure:
+    figure = go.Figure()
+    names = [_text.visible(value) for value in rows["value"]]
+    figure.add_trace(
+        go.Bar(
+            y=names,
+            x=rows["base"],
+            name="of all pairs",
+            orientation="h",
+            marker={"color": _colors.MODEL["reference"]},
+        )
+    )
+    figure.add_trace(
+        go.Bar(
+            y=names,
+            x=rows["share"],
+            name="of the selected, 95%",
+            orientation="h",
+            marker={"color": _colors.CATEGORIES[1]},
+            error_x={
+                "array": rows["high"] - rows["share"],
+                "arrayminus": rows["share"] - rows["low"],
+                "color": _colors.MODEL["reference"],
+            },
+            customdata=rows[["enrichment", "q"]],
+            hovertemplate="%{y}: %{x:.1%}, × %{customdata[0]:.1f}, q %{customdata[1]:.2g}",
+        )
+    )
+    figure.update_layout(height=90 + 36 * len(rows), **_colors.LAYOUT)
+    figure.update_xaxes(title="share of pairs", tickformat=".0%")
+    return figure
+
+
+def _offer(pairs: pd.DataFrame, column: str, rows: pd.DataFrame, key: str) -> None:
+    """All pairs of one value into the cart, whatever they score."""
+    with st.popover(f"Edit a whole {'source' if column == 'source' else 'model'} …"):
+        value = st.selectbox(
+            "All pairs of",
+            list(rows["value"]),
+            format_func=_text.visible,
+            key=f"whole-{key}-{column}",
+        )
+        count = int(pairs[column].astype(str).eq(value).sum())
+        recipe = Where(column=column, values=(value,))
+        why = f"{NAMES[column]} {value} stands out among the selected"
+        _cart.offer(recipe, count=count, key=f"whole-{key}", why=why)
