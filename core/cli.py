@@ -12,6 +12,7 @@ import click
 
 from core import demo, terminal
 from core.attribution.index import verify
+from core.cli_arms import adopt, elsewhere
 from core.cli_data import data
 from core.cli_demo import demo_command, intervene, serve
 from core.cli_runs import runs
@@ -56,7 +57,9 @@ def step_command(spec_type: type[Spec]) -> click.Group:
         context = click.get_current_context()
         if context.invoked_subcommand is None:
             spec = _build(spec_type, given, context.obj)
-            report(run_spec(spec, context.obj, quiet=as_json), context.obj, as_json=as_json)
+            run = run_spec(spec, context.obj, quiet=as_json)
+            if environment.rank() == 0:  # of several processes of one launch, one reports
+                report(run, context.obj, as_json=as_json)
 
     return click.Group(
         spec_type.step,
@@ -120,7 +123,7 @@ def app(store: Store, port: int) -> None:
     serve(store, port)
 
 
-for _command in (data, demo_command, intervene, runs):
+for _command in (data, demo_command, intervene, adopt, elsewhere, runs):
     cli.add_command(_command)
 
 

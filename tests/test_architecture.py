@@ -12,6 +12,7 @@ HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "umap", "hdbscan"
 MAY_IMPORT_HEAVY = {
     "core/attribution/activations.py",
     "core/attribution/gradient.py",
+    "core/intervention/imported.py",
     "core/intervention/trainer.py",
     "core/intervention/training.py",
     "core/organism/build.py",

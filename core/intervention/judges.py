@@ -3,7 +3,8 @@
 A judge answers each flag with True, False or NA. NA means unscored: the judge could not tell. It
 is counted beside every rate and never taken for False. The judge of an organism's world parses
 completions (core.organism.judge), a judge file asks a language model
-(core.intervention.endpoint_judge); the one here reads how a completion begins.
+(core.intervention.endpoint_judge) or a sequence classifier (core.intervention.classifier_judge);
+the one here reads how a completion begins.
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from core.errors import UserError
+from core.intervention.classifier_judge import read_classifier_file
 from core.intervention.endpoint_judge import EndpointJudge, read_judge_file
 from core.models.answers import Answers
 from core.organism.judge import GrammarJudge
@@ -66,6 +68,8 @@ def load_judge(reference: str) -> Judge:
             f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file (.toml)."
         )
     content = _toml(path)
+    if "classifier" in content:
+        return read_classifier_file(path, content)
     if "endpoint" in content:
         answers = Answers(environment.default_workspace() / "cache" / "answers.sqlite")
         return EndpointJudge(read_judge_file(path, content), answers)

@@ -7,17 +7,22 @@ presets (core.intervention.training).
 
 import json
 import math
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import DPOTrainer
 
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache, log_prob_key
+from core.intervention.space import refuse_full_disk
 from core.runs.progress import Cancelled
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give
@@ -32,6 +37,7 @@ class ArmTrainer(DPOTrainer):
 
     def __init__(self, cache: LogProbCache, progress: Report, **known: Any) -> None:
         self.cache, self.report = cache, progress
+        self.room_needed = 0  # bytes, before a checkpoint is begun
         self._checked = False
         self._references = (0, 0)  # batches done, batches in all
         super().__init__(**known)
@@ -74,7 +80,7 @@ class ArmTrainer(DPOTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **known: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **known)
-        value = float(loss.detach())
+        value = float(self.accelerator.gather(loss.detach().reshape(1)).mean())  # all stop, or none
         if not math.isfinite(value):
             raise UserError(
                 f"the loss became {value} at step {self.state.global_step}. Training stopped; "
@@ -95,8 +101,11 @@ class ArmTrainer(DPOTrainer):
             )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.is_world_process_zero():
+            refuse_full_disk(Path(str(self.args.output_dir)), self.room_needed)
         super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        self.accelerator.wait_for_everyone()  # every process has written its part
         if self.args.should_save:
             (folder / WHOLE).touch()
 
@@ -112,10 +121,13 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_known: Any) -> None:
         note = f"loss {self.loss:.3f}" if math.isfinite(self.loss) else "training"
+        stopped = False
         try:
             self.report(state.global_step, state.max_steps, note)
-        except Cancelled as cancelled:
-            self.cancelled = cancelled
+        except Cancelled:
+            stopped = True
+        if _any_process(stopped, args.device):
+            self.cancelled = Cancelled()
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_known: Any) -> None:
@@ -131,9 +143,24 @@ class Watch(TrainerCallback):
             "accuracy": logs["rewards/accuracies"],
             "learning_rate": logs["learning_rate"],
             "tokens_per_second": round(seen / seconds, 1),
+            "memory_bytes": _peak_memory(),
         }
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
+
+
+def _any_process(stopped: bool, device: torch.device) -> bool:
+    """Whether any process of the launch was asked to stop: all stop at the same step, or none."""
+    if PartialState().num_processes == 1:
+        return stopped
+    return bool(reduce(torch.tensor([float(stopped)], device=device)).item())
+
+
+def _peak_memory() -> int:
+    """Highest so far of this process, in bytes: of the GPU, or of main memory without one."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _keys(dataset: Dataset, side: str) -> list[str]:

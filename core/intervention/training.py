@@ -2,6 +2,7 @@
 
 Prompts and completions are tokenised apart (core.data.tokens), every completion ends with the
 end-of-sequence token, and a pair that does not fit is dropped and reported by uid, never cut.
+Several processes train one arm together where `accelerate launch` or `torchrun` started them.
 Knows nothing of recipes: a flipped pair is one whose columns were swapped.
 """
 
@@ -16,8 +17,9 @@ from typing import Any
 
 import pandas as pd
 from accelerate import PartialState
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from datasets.utils.logging import disable_progress_bar
+from peft import LoraConfig
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import DPOConfig
@@ -25,13 +27,14 @@ from trl import DPOConfig
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache
+from core.intervention.space import refuse_full_disk, room_needed
 from core.intervention.trainer import WHOLE, ArmTrainer, Report, Watch
-from core.models.loading import LoadedModel, load_model, pick_device
+from core.models.loading import LoadedModel, load_model, merge_adapter, pick_device
 from core.runs.fingerprints import fingerprint_model
 from core.runs.specs import TrainSpec
 
 TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
-CHECKPOINTS = 10  # per training
+SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LOG_ROWS = 400  # at most, per training
 
 
@@ -45,13 +48,16 @@ def train(
 ) -> dict[str, Any]:
     """Write `model/` and `log.jsonl` to `output`; return what `summary.json` says.
 
-    `cache` is the folder of the reference's log-probabilities, which all arms share. Picks up the
-    checkpoints that an earlier attempt left in `output`. When `progress` raises `Cancelled`, one
-    more checkpoint is saved and the exception goes on.
+    Low-rank updates are merged into `model/`, and kept apart in `adapter/`. `cache` is the folder
+    of the reference's log-probabilities, which all arms share. Picks up the checkpoints that an
+    earlier attempt left in `output`. When `progress` raises `Cancelled`, one more checkpoint is
+    saved and the exception goes on.
     """
     began = time.monotonic()
     progress(0, 1, "reading the reference")
-    loaded = load_model(reference, dtype="float32")
+    on_gpu = pick_device("auto").type == "cuda"
+    processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
+    loaded = load_model(reference, dtype="float32", device="cpu")  # the trainer places it
     tokens = tokenize(loaded.tokenizer, pairs)
     fits = tokens["length"] <= min(spec.max_length, loaded.model.config.max_position_embeddings)
     fits &= tokens["prompt_ids"].map(len) > 0  # none where the chat template refuses the prompt
@@ -60,17 +66,33 @@ def train(
             f"{spec.pairs}: none of the {len(pairs)} pairs fits max_length {spec.max_length}. "
             "Raise max_length, or keep more pairs."
         )
+    needed = room_needed(loaded.model, spec)
+    refuse_full_disk(output, needed)
     caches = loaded.model.config.use_cache
-    trainer = _trainer(loaded, tokens[fits], spec, output, _cache(reference, cache), progress)
+    kind = _precision(spec, on_gpu=on_gpu)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
+        trainer = _trainer(
+            loaded,
+            tokens[fits],
+            _arguments(spec, tokens[fits], output / "checkpoints", on_gpu=on_gpu),
+            lora=_lora(spec),
+            cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=kind),
+            progress=progress,
+        )
+    trainer.room_needed = needed
     _fit(trainer, output, progress)
     loaded.model.config.use_cache = caches  # training switches it off; generation needs it
-    trainer.save_model(str(output / "model"))
-    (output / "model" / "training_args.bin").unlink(missing_ok=True)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    _save(trainer, reference, output, spec)
+    processes.wait_for_everyone()
+    if not processes.is_main_process:
+        return {}  # the first process may have published the output by now
     return {
         "n_trained": int(fits.sum()),
         "dropped_uids": tokens.loc[~fits, "uid"].tolist(),
         "loss_at_step_0": _log_rows(output / "log.jsonl")[0]["loss"],
+        "precision": kind,
+        "processes": processes.num_processes,
         "train_seconds": round(time.monotonic() - began, 2),
     }
 
@@ -86,77 +108,130 @@ def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
     return tokens
 
 
-def _cache(reference: Path, folder: Path) -> LogProbCache:
-    arithmetic = "bfloat16" if pick_device("auto").type == "cuda" else "float32"
-    return LogProbCache(folder, model=fingerprint_model(reference), arithmetic=arithmetic)
+def _precision(spec: TrainSpec, *, on_gpu: bool) -> str:
+    automatic = "bfloat16" if on_gpu else "float32"
+    return automatic if spec.precision == "auto" else spec.precision
+
+
+def _lora(spec: TrainSpec) -> LoraConfig | None:
+    """Low-rank updates of every linear layer, or None where all weights are trained."""
+    if spec.method == "full":
+        return None
+    return LoraConfig(
+        r=spec.lora_r,
+        lora_alpha=spec.lora_alpha,
+        lora_dropout=spec.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
 def _trainer(
     loaded: LoadedModel,
     tokens: pd.DataFrame,
-    spec: TrainSpec,
-    output: Path,
+    arguments: DPOConfig,
+    *,
+    lora: LoraConfig | None,
     cache: LogProbCache,
     progress: Report,
 ) -> ArmTrainer:
     disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
-        trainer = ArmTrainer(
-            cache,
-            progress,
-            model=loaded.model,
-            processing_class=loaded.tokenizer,
-            args=_arguments(
-                spec, tokens, output / "checkpoints", on_gpu=loaded.device.type == "cuda"
-            ),
-            train_dataset=Dataset.from_pandas(tokens.drop(columns="length"), preserve_index=False),
-        )
+    trainer = ArmTrainer(
+        cache,
+        progress,
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        args=arguments,
+        train_dataset=_dataset(tokens, Path(str(arguments.output_dir)) / "tokens"),
+        peft_config=lora,
+    )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _dataset(tokens: pd.DataFrame, folder: Path) -> Dataset:
+    """In memory; for several processes in `folder`, where TRL exchanges the reference's values."""
+    made = Dataset.from_pandas(tokens.drop(columns="length"), preserve_index=False)
+    if PartialState().num_processes == 1:
+        return made
+    with PartialState().main_process_first():
+        if PartialState().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+            made.save_to_disk(str(folder))
+        return load_from_disk(str(folder))
 
 
 def _fit(trainer: ArmTrainer, output: Path, progress: Report) -> None:
     """Train to the end from the last whole checkpoint, or stop where a cancellation came."""
     watch = Watch(output / "log.jsonl", progress)
     trainer.add_callback(watch)
-    checkpoint = _last_checkpoint(output / "checkpoints")
-    _cut_log(watch.log, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    with trainer.accelerator.main_process_first():
+        checkpoint = _last_checkpoint(output / "checkpoints")
+        if trainer.accelerator.is_main_process:
+            _cut_log(watch.log, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if watch.cancelled is not None:
         raise watch.cancelled
 
 
+def _save(trainer: ArmTrainer, reference: Path, output: Path, spec: TrainSpec) -> None:
+    """Write `model/`, whole weights whatever was trained, and let the checkpoints go."""
+    saved = output / ("adapter" if spec.method == "lora" else "model")
+    trainer.save_model(str(saved))
+    if not trainer.accelerator.is_main_process:
+        return
+    if not any(saved.glob("*.safetensors")):
+        raise UserError(
+            "the launch's settings shard the weights and never gather them: no model was saved. "
+            "Under FSDP set fsdp_state_dict_type: FULL_STATE_DICT (assets/launch/fsdp2.yaml)."
+        )
+    (saved / "training_args.bin").unlink(missing_ok=True)
+    if spec.method == "lora":
+        merged = merge_adapter(load_model(reference, dtype="float32", device="cpu"), saved)
+        merged.model.save_pretrained(output / "model")
+        merged.tokenizer.save_pretrained(output / "model")
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+
+
 def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: bool) -> DPOConfig:
-    processes = PartialState(cpu=not on_gpu).num_processes
+    processes = PartialState().num_processes
+    if spec.batch_size % processes:
+        raise UserError(
+            f"batch_size {spec.batch_size} cannot be shared by {processes} processes. "
+            "Choose a multiple, or launch fewer."
+        )
     steps = math.ceil(len(tokens) * spec.epochs / spec.batch_size)
-    micro = _micro_batch(max(1, spec.batch_size // processes), int(tokens["length"].max()))
+    share = spec.batch_size // processes
+    micro = spec.micro_batch or _micro_batch(share, int(tokens["length"].max()))
     return DPOConfig(
         output_dir=str(output),
         loss_type=[spec.loss_type],
         beta=spec.beta,
         learning_rate=spec.learning_rate,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=SCHEDULERS[spec.scheduler],
         warmup_steps=math.ceil(steps * spec.warmup_ratio),
+        weight_decay=spec.weight_decay,
+        max_grad_norm=spec.max_grad_norm,
         num_train_epochs=spec.epochs,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, spec.batch_size // (micro * processes)),
+        gradient_accumulation_steps=max(1, share // micro),
         max_length=spec.max_length,
         precompute_ref_log_probs=True,
         seed=spec.seed,
         use_cpu=not on_gpu,
-        bf16=on_gpu,
-        gradient_checkpointing=on_gpu,
+        bf16=_precision(spec, on_gpu=on_gpu) == "bfloat16",
+        activation_checkpointing=on_gpu,
         dataloader_pin_memory=on_gpu,
         logging_steps=math.ceil(steps / LOG_ROWS),
         logging_first_step=True,
         logging_nan_inf_filter=False,
-        save_steps=math.ceil(steps / CHECKPOINTS),
+        save_steps=math.ceil(steps / spec.checkpoints),
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
+        ddp_find_unused_parameters=False,
     )
 
 

@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from core.errors import UserError
@@ -57,10 +63,28 @@ def load_model(
     return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
 
 
+def load_classifier(folder: Path | str) -> LoadedModel:
+    """The sequence classifier of a folder, whole or not at all, in float32."""
+    place = pick_device("auto")
+    with _explaining(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = _weights(AutoModelForSequenceClassification, folder, config, torch.float32)
+    return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
+
+
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer of a model folder."""
     with _explaining(folder):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
+    """The model with low-rank updates (a peft adapter's folder) added to its weights."""
+    from peft import PeftModel  # a second of import that only low-rank updates need
+
+    with _explaining(adapter, needs="adapter_config.json"):
+        updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)
+    return LoadedModel(updated.merge_and_unload(), loaded.tokenizer, loaded.device)
 
 
 def pick_device(device: str) -> torch.device:
@@ -131,10 +155,10 @@ def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> 
 
 
 @contextmanager
-def _explaining(folder: Path | str) -> Iterator[None]:
+def _explaining(folder: Path | str, needs: str = "config.json") -> Iterator[None]:
     """Name the folder in every complaint of the library, and keep its notices quiet."""
-    if not (Path(folder) / "config.json").is_file():
-        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    if not (Path(folder) / needs).is_file():
+        raise UserError(f"{folder}: not a model folder ({needs} is missing).")
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -5,11 +5,13 @@ run before torch or numba are imported; later changes would not be seen.
 """
 
 import os
+import shlex
 from collections.abc import MutableMapping
 from pathlib import Path
 
 WORKSPACE = "PAIRTRACE_WORKSPACE"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
+LAUNCHER = "PAIRTRACE_LAUNCHER"
 
 
 def default_workspace() -> Path:
@@ -20,6 +22,19 @@ def default_workspace() -> Path:
 def executor() -> str:
     """`$PAIRTRACE_EXECUTOR`: where index shards are computed: inline, process:N or ray:N."""
     return os.environ.get(EXECUTOR, "inline")
+
+
+def launcher() -> list[str]:
+    """`$PAIRTRACE_LAUNCHER` in words: what starts the processes of one training.
+
+    Such as `accelerate launch --config_file FILE`. Empty: one process, started by itself.
+    """
+    return shlex.split(os.environ.get(LAUNCHER, ""))
+
+
+def rank() -> int:
+    """Which of the processes of one launch this is (torchrun's `RANK`); 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ) -> None:

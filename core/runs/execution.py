@@ -17,15 +17,21 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
 from core.errors import UserError
+from core.runs import environment
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import Spec, references
 from core.runs.store import Store
 
 POLL_SECONDS = 0.5
-PACKAGES = ("pairtrace", "torch", "transformers", "trl", "numpy", "pandas", "umap-learn", "hdbscan")
+SAME_LAUNCH_SECONDS = 60  # processes of one launch are born within this of each other
+PACKAGES = (
+    *("pairtrace", "torch", "transformers", "trl", "peft"),
+    *("numpy", "pandas", "umap-learn", "hdbscan"),
+)
 
 
 def execute(
@@ -35,8 +41,11 @@ def execute(
 
     A run that is finished is left as it is; one that another process works on is waited for.
     Raises `UserError` for bad input, `Cancelled` when stopped; both are recorded in the run.
+    Under `accelerate launch` or `torchrun` the first process does all this, and the others help.
     """
     run = store.run_id(spec)
+    if spec.distributed and environment.rank() > 0:
+        return _help(run, spec, store)
     store.folder(run).mkdir(parents=True, exist_ok=True)
     progress = Progress(store.folder(run) / "progress.jsonl", listen)
     with (
@@ -91,6 +100,31 @@ def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:
         "device": _device_name(),
     }
     store.write_record(run, record)
+
+
+def _help(run: str, spec: Spec, store: Store) -> str:
+    """Compute along with the launch's first process, which alone locks, records and publishes."""
+    born = psutil.Process().create_time() - SAME_LAUNCH_SECONDS
+    with Progress().stopping_on_signals():  # it is the first process that says when to stop
+        while not _under_way(store.events(run), born):
+            if store.state(run) == "finished":
+                return run
+            time.sleep(POLL_SECONDS)
+        step = importlib.import_module(f"core.steps.{spec.step}")
+        step.run(spec, store=store, output=store.part(run, keep=True), progress=lambda *_: None)
+        while store.state(run) in ("waiting", "running"):
+            time.sleep(POLL_SECONDS)
+    return run
+
+
+def _under_way(events: list[dict[str, Any]], since: float) -> bool:
+    """Whether the latest attempt has started to compute, later than a time."""
+    names = [event["event"] for event in events]
+    if "started" not in names:
+        return False
+    at = len(names) - 1 - names[::-1].index("started")
+    over = {"failed", "cancelled", "finished"} & set(names[at:])
+    return events[at]["time"] >= since and not over
 
 
 @contextmanager

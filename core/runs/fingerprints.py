@@ -5,6 +5,7 @@ per process, not once per question.
 """
 
 import hashlib
+import tomllib
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def fingerprint_model(folder: Path) -> str:
         raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
     parts = "".join(f"{file.name}:{fingerprint_file(file)}\n" for file in files)
     return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def fingerprint_judge(path: Path) -> str:
+    """SHA-256 of a world file or judge file and, where it names a classifier, of that model."""
+    own = fingerprint_file(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return own  # whoever loads the judge says what is wrong with it
+    named = content.get("classifier")
+    if not isinstance(named, dict) or not isinstance(named.get("model"), str):
+        return own
+    model = fingerprint_model((path.parent / named["model"]).resolve())
+    return hashlib.sha256(f"{own}:{model}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ import psutil
 from filelock import FileLock
 
 from core.runs.commands import arguments, command
-from core.runs.environment import prepare
+from core.runs.environment import launcher, prepare
 from core.runs.execution import describe
 from core.runs.progress import Progress
 from core.runs.specs import Spec
@@ -69,9 +69,10 @@ def cancel(store: Store, run: str) -> None:
 def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
     prepare(store.workspace, environment)
+    launched = launcher() if spec.distributed else []
     with (store.folder(run) / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "core.cli", *arguments(spec, store), "--json"],
+            [*(launched or [sys.executable]), "-m", "core.cli", *arguments(spec, store), "--json"],
             cwd=Path(__file__).parents[2],
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -42,6 +42,7 @@ class Spec(BaseModel):
     resumable: ClassVar[bool] = False  # may pick up a part that an earlier attempt left
     later: ClassVar[frozenset[str]] = frozenset()  # fields that earlier versions did not have
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
+    distributed: ClassVar[bool] = False  # several processes may make one run together
 
 
 class CheckSpec(Spec):
@@ -142,10 +143,11 @@ class EditSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """Retrain the reference with DPO on one arm's pairs."""
+    """Retrain the reference with DPO on one arm's pairs, or take a checkpoint trained elsewhere."""
 
     step: ClassVar[str] = "train"
     resumable: ClassVar[bool] = True
+    distributed: ClassVar[bool] = True
     reference: Model = Field(description="checkpoint that DPO starts from and is held to")
     pairs: Pairs = Field(description="the arm's pairs: a file, or an edit run")
     seed: int = Field(0, description="seed of data order and dropout")
@@ -153,10 +155,31 @@ class TrainSpec(Spec):
     loss_type: Literal["sigmoid", "sigmoid_norm"] = Field("sigmoid", description="DPO loss")
     beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
+    scheduler: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="how the learning rate falls after the warm-up"
+    )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps to warm up in")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of the weights, per step")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are cut to this norm")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs")
-    batch_size: PositiveInt = Field(32, description="pairs per optimizer step")
+    batch_size: PositiveInt = Field(32, description="pairs per optimizer step, all processes")
+    micro_batch: int = Field(
+        0, ge=0, description="pairs per forward pass and process; 0: as many as fit 32,768 tokens"
+    )
     max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    method: Literal["full", "lora"] = Field(
+        "full", description="train all weights, or low-rank updates that are merged at the end"
+    )
+    lora_r: PositiveInt = Field(16, description="lora: rank of the updates")
+    lora_alpha: PositiveInt = Field(32, description="lora: updates are scaled by alpha / rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: share of inputs dropped")
+    checkpoints: PositiveInt = Field(10, description="checkpoints per training; two are kept")
+    checkpoint: Model | None = Field(
+        None, description="import this model folder, trained elsewhere, instead of training"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +194,14 @@ class TrainSpec(Spec):
             }
             return {**recipe, **given}
         return given
+
+    @model_validator(mode="after")
+    def check_batches(self) -> Self:
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}"
+            )
+        return self
 
 
 class EvaluateSpec(Spec):

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from core.errors import UserError
-from core.runs.fingerprints import fingerprint_file, fingerprint_model
+from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.progress import read_events
 from core.runs.specs import STEPS, Spec, identity, references
 
@@ -213,8 +213,8 @@ class Store:
             raise UserError(f"{reference!r} is not a run id, such as index-0123456789abcdef.")
         if kind == "model":
             return fingerprint_model(path)
-        if kind == "judge" and not path.suffix:
-            return reference
+        if kind == "judge":
+            return fingerprint_judge(path) if path.suffix else reference
         return fingerprint_file(path)
 
 

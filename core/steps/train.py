@@ -1,9 +1,10 @@
-"""The train step: one arm's DPO retraining."""
+"""The train step: one arm's DPO retraining, or a checkpoint of it from elsewhere."""
 
 import json
 from pathlib import Path
 
 from core.data.pairs import read_pairs
+from core.intervention.imported import import_checkpoint
 from core.intervention.training import train
 from core.runs.progress import Progress
 from core.runs.specs import TrainSpec
@@ -12,7 +13,13 @@ from core.runs.store import Store, write_whole
 
 def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `model/`, `log.jsonl` and `summary.json`; picks up where a stopped attempt was."""
-    pairs = read_pairs(store.pairs(spec.pairs)).pairs
-    cache = store.workspace / "cache" / "reference_log_probs"
-    summary = train(store.model(spec.reference), pairs, spec, output, cache, progress)
-    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    reference = store.model(spec.reference)
+    if spec.checkpoint is not None:
+        progress(0, 1, "checking the checkpoint")
+        summary = import_checkpoint(store.model(spec.checkpoint), reference, output)
+    else:
+        pairs = read_pairs(store.pairs(spec.pairs)).pairs
+        cache = store.workspace / "cache" / "reference_log_probs"
+        summary = train(reference, pairs, spec, output, cache, progress)
+    if summary:  # of several processes, one writes
+        write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -263,3 +265,71 @@ def test_the_length_normalised_loss_starts_at_ln_2_too(retrain, pairs):
 def test_accumulated_batches_give_the_same_first_loss(retrain, monkeypatch):
     monkeypatch.setattr("core.intervention.training.TOKENS_PER_FORWARD", 50)
     assert retrain("arm")["loss_at_step_0"] == pytest.approx(math.log(2), abs=1e-3)
+
+
+def test_low_rank_updates_are_merged_into_a_plain_checkpoint(retrain, reference, tmp_path):
+    retrain("straight", method="lora", lora_r=4)
+    with pytest.raises(RuntimeError, match="crash"):
+        retrain("crashed", method="lora", lora_r=4, progress=at_step(6, RuntimeError("crash")))
+    retrain("crashed", method="lora", lora_r=4)
+    assert apart(tmp_path, "crashed", "straight") < 1e-6
+    before, after = (
+        load_model(folder).model for folder in (reference, tmp_path / "straight/model")
+    )
+    assert {k: v.shape for k, v in before.state_dict().items()} == {
+        k: v.shape for k, v in after.state_dict().items()
+    }
+    rows = [json.loads(r) for r in (tmp_path / "straight/log.jsonl").read_text().splitlines()]
+    assert rows[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert rows[-1]["margin"] > 0
+    assert rows[-1]["memory_bytes"] > 0
+
+
+def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_whole(
+    retrain, tmp_path, monkeypatch
+):
+    """The library's own account of the disk: full once the second checkpoint is due."""
+    retrain("straight")
+    space = shutil.disk_usage(tmp_path)
+
+    def usage(folder):
+        full = len(list(Path(folder).glob("checkpoint-*/whole"))) == 1
+        return space._replace(free=0) if full else space
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    with pytest.raises(UserError, match=r"disk is full.*goes on from its last checkpoint"):
+        retrain("full")
+    assert not (tmp_path / "full/model").exists()
+    monkeypatch.undo()
+    retrain("full")
+    assert apart(tmp_path, "full", "straight") < 1e-5
+
+
+def test_a_batch_that_its_micro_batches_do_not_fill_is_refused():
+    with pytest.raises(ValueError, match="micro_batch 3 does not divide batch_size 32"):
+        TrainSpec(reference="r", pairs="p", micro_batch=3)
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_launch_train_what_one_does(retrain, reference, pairs, tmp_path):
+    """`accelerate launch` starts both; the first one locks, records and publishes."""
+    retrain("alone")
+    pairs.to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
+    launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    words = ["-w", tmp_path / "workspace", "train", "--reference", reference, "--json"]
+    words += ["--pairs", tmp_path / "pairs.jsonl", "--batch-size", "4", "--learning-rate", "1e-3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "core.cli"]
+        + [str(word) for word in words],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (reported,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert reported["summary"]["processes"] == 2
+    (tmp_path / "together").symlink_to(reported["output"])
+    assert apart(tmp_path, "together", "alone") < 1e-5

@@ -11,7 +11,7 @@ def test_a_spec_refuses_a_knob_it_does_not_have():
 
 def test_references_are_found_by_kind():
     kinds = {name: ref.kind for name, ref in references(TrainSpec).items()}
-    assert kinds == {"reference": "model", "pairs": "pairs"}
+    assert kinds == {"reference": "model", "pairs": "pairs", "checkpoint": "model"}
 
 
 def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():

@@ -1,0 +1,89 @@
+"""Train one arm with TRL, as its knobs say. Written by `pairtrace elsewhere export`.
+
+    accelerate launch --config_file one_gpu.yaml train.py --reference PATH --output checkpoint
+
+Needs torch, trl, accelerate (and peft, for low-rank updates). `knobs.json` holds what PairTrace
+would have trained with; the folder that comes out goes back with `pairtrace elsewhere import`.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from datasets import load_dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig, DPOTrainer
+
+HERE = Path(__file__).parent
+SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reference", required=True, help="model folder that DPO starts from")
+    parser.add_argument("--output", default=str(HERE / "checkpoint"))
+    parser.add_argument("--micro-batch", type=int, default=1, help="pairs per forward and process")
+    given = parser.parse_args()
+    knobs = json.loads((HERE / "knobs.json").read_text(encoding="utf-8"))
+    pairs = load_dataset("json", data_files=str(HERE / "pairs.jsonl"), split="train")
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(given.reference, dtype=torch.float32),
+        processing_class=AutoTokenizer.from_pretrained(given.reference),
+        args=config(knobs, len(pairs), given.output, given.micro_batch),
+        train_dataset=pairs,
+        peft_config=low_rank(knobs),
+    )
+    trainer.train()
+    if knobs["method"] == "lora":
+        trainer.model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    trainer.save_model(given.output)
+
+
+def config(knobs: dict, n_pairs: int, output: str, micro_batch: int) -> DPOConfig:
+    on_gpu = torch.cuda.is_available()
+    share = knobs["batch_size"] // PartialState(cpu=not on_gpu).num_processes
+    steps = math.ceil(n_pairs * knobs["epochs"] / knobs["batch_size"])
+    return DPOConfig(
+        output_dir=output,
+        loss_type=[knobs["loss_type"]],
+        beta=knobs["beta"],
+        learning_rate=knobs["learning_rate"],
+        lr_scheduler_type=SCHEDULERS[knobs["scheduler"]],
+        warmup_steps=math.ceil(steps * knobs["warmup_ratio"]),
+        weight_decay=knobs["weight_decay"],
+        max_grad_norm=knobs["max_grad_norm"],
+        num_train_epochs=knobs["epochs"],
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=max(1, share // micro_batch),
+        max_length=knobs["max_length"],
+        precompute_ref_log_probs=True,
+        seed=knobs["seed"],
+        use_cpu=not on_gpu,
+        bf16=on_gpu and knobs["precision"] != "float32",
+        activation_checkpointing=on_gpu,
+        logging_first_step=True,
+        save_steps=math.ceil(steps / knobs["checkpoints"]),
+        save_total_limit=2,
+        report_to="none",
+    )
+
+
+def low_rank(knobs: dict):
+    if knobs["method"] != "lora":
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=knobs["lora_r"],
+        lora_alpha=knobs["lora_alpha"],
+        lora_dropout=knobs["lora_dropout"],
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+if __name__ == "__main__":
+    main()
