@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,6 +20,9 @@ import pandas as pd
 
 from core.data.pairs import write_pairs
 from core.errors import UserError
+from core.runs.catalog import Catalog
+from core.runs.changes import Add
+from core.runs.edit_changes import Put
 from core.runs.store import Store, write_whole
 
 Format = Literal["parquet", "jsonl", "csv", "datasets"]
@@ -35,7 +40,7 @@ def export_pairs(store: Store, run: str, out: Path, *, form: Format) -> Path:
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write(pairs, part, form, store.record(run))
+        _write(pairs, part, form, store.record(run), decided_by(store, run))
         os.replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -60,8 +65,8 @@ def formula_safe(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.map(safe)
 
 
-def dataset_card(record: dict[str, Any], n_pairs: int) -> str:
-    """README.md of the `datasets` folder: what was done to which pairs, by what, and why."""
+def dataset_card(record: dict[str, Any], n_pairs: int, people: Sequence[str] = ()) -> str:
+    """README.md of the `datasets` folder: what was done to which pairs, by what, whom, and why."""
     provenance = json.dumps(record, indent=2, ensure_ascii=False)
     whys = [edit["why"] for edit in record["spec"]["edits"] if edit["why"]]
     return (
@@ -72,7 +77,7 @@ def dataset_card(record: dict[str, Any], n_pairs: int) -> str:
         f"# Preference pairs edited with PairTrace\n\n"
         f"{n_pairs} pairs with `prompt`, `chosen`, `rejected`. `flipped` marks pairs whose chosen "
         "and rejected completions were swapped.\n\n"
-        + "".join(f"- {why}\n" for why in whys)
+        + "".join(f"- {line}\n" for line in people or whys)
         + f"\n## Provenance\n\n```json\n{provenance}\n```\n"
     )
 
@@ -87,13 +92,33 @@ def _zipped(folder: Path) -> bytes:
     return content.getvalue()
 
 
-def _write(pairs: pd.DataFrame, part: Path, form: Format, record: dict[str, Any]) -> None:
+def decided_by(store: Store, run: str) -> list[str]:
+    """Who put the edits of a run into the cart, when and why; empty where the log knows none."""
+    if not (store.workspace / "catalog.sqlite").is_file():
+        return []
+    wanted = store.record(run)["spec"]["edits"]
+    lines = []
+    for event in Catalog(store.workspace).events():
+        change = event.change
+        put = change.edits if isinstance(change, Put) else ()
+        put = (change.edit,) if isinstance(change, Add) else put
+        for edit in put:
+            if edit.model_dump(mode="json") in wanted:
+                day = datetime.fromtimestamp(event.time, UTC).date()
+                why = edit.why or "no reason given"
+                lines.append(f"{edit.action}, by {event.who} on {day}: {why}")
+    return lines
+
+
+def _write(
+    pairs: pd.DataFrame, part: Path, form: Format, record: dict[str, Any], people: Sequence[str]
+) -> None:
     if form == "csv":
         formula_safe(pairs).to_csv(part, index=False)
     elif form == "datasets":
         (part / "data").mkdir(parents=True)
         write_pairs(pairs, part / "data" / "train-00000-of-00001.parquet")
-        write_whole(part / "README.md", dataset_card(record, len(pairs)))
+        write_whole(part / "README.md", dataset_card(record, len(pairs), people))
     else:
         staged = part.with_name(f"{part.name}.{form}")
         write_pairs(pairs, staged)

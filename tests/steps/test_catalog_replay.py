@@ -53,7 +53,9 @@ def test_replaying_the_catalog_from_empty_exports_the_same_bytes(tmp_path, pairs
     with sqlite3.connect(again / "catalog.sqlite") as new:
         new.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
     replayed = exported(again, pairs, form, tmp_path / f"replayed.{form}")
-    files = [made, replayed] if made.is_file() else [next(p.glob("data/*")) for p in (made, replayed)]
+    files = (
+        [made, replayed] if made.is_file() else [next(p.glob("data/*")) for p in (made, replayed)]
+    )
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
