@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from core.data.prompts import expand, read_prompts
@@ -28,7 +29,9 @@ def run(threads: int = 1) -> dict[str, Any]:
     known = project.load(ORGANISM)
     prompts = read_prompts(known.heldout)
     spare = cycle(prompts["distractor"].dropna())
-    prompts["distractor"] = [one or next(spare) for one in prompts["distractor"]]
+    prompts["distractor"] = [
+        next(spare) if pd.isna(one) else one for one in prompts["distractor"]
+    ]
     sent = expand(prompts)
     model = load_model(known.policy)
     began, used = time.monotonic(), time.process_time()
