@@ -29,9 +29,7 @@ def run(threads: int = 1) -> dict[str, Any]:
     known = project.load(ORGANISM)
     prompts = read_prompts(known.heldout)
     spare = cycle(prompts["distractor"].dropna())
-    prompts["distractor"] = [
-        next(spare) if pd.isna(one) else one for one in prompts["distractor"]
-    ]
+    prompts["distractor"] = [next(spare) if pd.isna(one) else one for one in prompts["distractor"]]
     sent = expand(prompts)
     model = load_model(known.policy)
     began, used = time.monotonic(), time.process_time()
