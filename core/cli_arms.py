@@ -16,7 +16,14 @@ from core.report.elsewhere import export_training
 from core.runs import project
 from core.runs.specs import EditSpec, RankSpec
 from core.runs.store import Store
-from core.terminal import as_json_option, print_content, print_table, report, run_spec
+from core.terminal import (
+    as_json_option,
+    print_content,
+    print_table,
+    records,
+    report,
+    run_spec,
+)
 
 
 @click.command()
@@ -31,8 +38,7 @@ def adopt(store: Store, edit: str | None, behavior: str | None, as_json: bool) -
     name = behavior or _behavior_of(store, run)
     table = sizes(store, plan, outcomes(store, plan), run, plan.behavior(name))
     if as_json:
-        rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
-        click.echo(json.dumps({"behavior": name, "sizes": rows}, indent=2))
+        click.echo(json.dumps({"behavior": name, "sizes": records(table)}, indent=2))
         return
     shown = [
         [

@@ -12,10 +12,11 @@ import click
 from core import demo
 from core.intervention.arms import proposed
 from core.intervention.recipes import Action, Edit
+from core.report.gather import EditStory, edit_story
 from core.runs import jobs, project
 from core.runs.specs import Spec
 from core.runs.store import Store
-from core.terminal import as_json_option, print_content, print_table, run_spec
+from core.terminal import as_json_option, print_content, print_table, records, run_spec
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,10 +122,19 @@ def intervene(
         if background
         else (lambda spec: run_spec(spec, store, quiet=as_json))
     )
-    made: dict[str, list[str]] = {}
+    made: dict[str, Any] = {}
     for arm in arms:
         made.setdefault(arm.name, []).extend(start(spec) for spec in arm.specs())
-    print_content(made, as_json=as_json)
+    if background:
+        print_content(made, as_json=as_json)
+        return
+    edited = [store.run_id(arm.edit) for arm in arms if arm.edit and arm.name == "edited"]
+    stories = [edit_story(store, plan, run) for run in edited]
+    if as_json:
+        rates = {story.run: records(story.rates) for story in stories}
+        click.echo(json.dumps(made | {"rates": rates}, indent=2))
+    for story in () if as_json else stories:
+        _print_story(story)
 
 
 def serve(store: Store, port: int) -> None:
@@ -133,6 +143,19 @@ def serve(store: Store, port: int) -> None:
     words = ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     os.chdir(ROOT)  # .streamlit/config.toml lies there
     os.execv(sys.executable, [sys.executable, *words])
+
+
+def _print_story(story: EditStory) -> None:
+    """One edit: the rate of every behavior in every arm."""
+    rows = []
+    for row in story.rates.to_dict(orient="records"):
+        interval = f"[{row['low']:.1%}, {row['high']:.1%}]" if row["low"] == row["low"] else ""
+        wish = "wanted" if row["wanted"] else "unwanted"
+        rows.append(
+            [row["behavior"], wish, row["arm"], f"{row['rate']:.1%} {interval}", row["seeds"]]
+        )
+    title = f"{'; '.join(story.words)}: {story.touched}"
+    print_table(title, ["behavior", "", "arm", "rate", "models"], rows)
 
 
 def _print_demo(result: dict[str, Any]) -> None:

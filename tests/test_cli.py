@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.cli import cli
 from core.demo import ORGANISM
 from core.runs.specs import STEPS
+from core.runs.store import Store
+from tests.pages import workspaces
 from tests.small_organism import small_organism
 
 
@@ -65,6 +68,25 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     done = pairtrace("-w", tmp_path, "init", *words, "--behaviors", json.dumps([behavior]))
     assert done.returncode == 0, done.stderr
     assert 'name = "mine"' in (tmp_path / "project.toml").read_text()
+
+
+def test_an_intervention_that_is_done_already_tells_its_rates_and_which_size_to_adopt(tmp_path):
+    store, rng = Store(tmp_path / "workspace"), np.random.default_rng(0)
+    plan = workspaces.make_project(tmp_path)
+    rank = workspaces.investigate(store, plan, rng)["rank compliance"]
+    k = workspaces.N_PLANTED
+    workspaces.intervene(store, plan, rank, rng, why=f"top {k} of {rank}")
+    words = ["intervene", "--rank", rank, "--top", k, "--seed", 0, "--seed", 1, "--no-baseline"]
+    done = pairtrace("-w", store.workspace, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    ((edit, rates),) = json.loads(done.stdout)["rates"].items()
+    found = {row["arm"]: row for row in rates if row["behavior"] == "compliance"}
+    assert list(found) == ["reference", "policy", "random control", "edited"]
+    assert found["edited"]["seeds"] == 2
+    adopted = pairtrace("-w", store.workspace, "adopt", "--json")
+    assert adopted.returncode == 0, adopted.stderr
+    (size,) = json.loads(adopted.stdout)["sizes"]
+    assert (size["edit"], size["k"], size["adopted"]) == (edit, k, True)
 
 
 @pytest.mark.slow

@@ -60,6 +60,11 @@ def gather(store: Store) -> Story:
     )
 
 
+def edit_story(store: Store, plan: Project, run: str) -> EditStory:
+    """One edit run alone."""
+    return _edit(store, run, outcomes(store, plan))
+
+
 def _changes(store: Store, plan: Project, run: str) -> pd.DataFrame:
     return of_behaviors(pd.read_parquet(store.output(run) / "rates.parquet"), plan.behaviors)
 
