@@ -143,18 +143,6 @@ def completions(measured: pd.DataFrame) -> dict[str, str]:
     return dict(sorted(named.items(), key=lambda item: _position(item[0])))
 
 
-def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
-    """The completions that measure a behavior."""
-    kept = (table["group"] == behavior.group) & (table["condition"] == behavior.condition)
-    return table[kept]
-
-
-def flag(row: pd.Series, behavior: Behavior) -> str:
-    """The behavior's flag of one completion, in words."""
-    value = row[behavior.flag]
-    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
-
-
 def numbered(measured: pd.DataFrame) -> pd.DataFrame:
     """One row per behavior and model, seeds told apart."""
     seeds = measured["seed"].map(lambda seed: "" if pd.isna(seed) else f", seed {seed}")

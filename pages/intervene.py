@@ -10,7 +10,7 @@ from core.intervention.doses import FACTORS, total_k
 from core.intervention.recipes import Edit
 from core.intervention.statistics import LEAST_SEEDS
 from core.runs import jobs
-from pages import _arms, _cart, _compose, _effects, _loaders, _selection, _text
+from pages import _arms, _cart, _compose, _effects, _loaders, _preview, _selection, _text
 
 TERMS = """
 - **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
@@ -153,6 +153,8 @@ st.header("1 · The edit")
 _compose.show_entries(entries)
 _compose.show_tools(entries)
 edits = [entry.edit for entry in entries]
+with st.expander("Preview without training: steer along the behavior vector"):
+    _preview.show(project)
 if not _compose.show_conflicts(entries) and show_dry_run(edits):
     arms, sizes = choose_arms(edits)
     show_start(arms, command(edits, arms, sizes))

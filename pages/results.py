@@ -12,7 +12,7 @@ from core.report.export import Format, exported
 from core.report.gather import gather
 from core.report.page import to_html, to_markdown
 from core.runs.specs import EditSpec
-from pages import _answers, _choose, _curves, _jobs, _loaders, _outcomes, _text
+from pages import _answers, _choose, _completions, _curves, _jobs, _loaders, _outcomes, _text
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -81,42 +81,17 @@ def show_worse() -> None:
         st.dataframe(worse, hide_index=True)
 
 
-def show_completions() -> None:
+def show_completions(behavior: Behavior) -> None:
     """The policy's and the edited model's completions of the same held-out prompt."""
     runs = _outcomes.completions(measured)
     if len(runs) < 2:
         st.info("Completions appear once two models are measured.")
         return
-    one, two, three = st.columns(3)
+    one, two = st.columns(2)
     names = list(runs)
     before = one.selectbox("Left", names, index=names.index("policy") if "policy" in runs else 0)
     after = two.selectbox("Right", names, index=len(names) - 1)
-    behavior = project.behavior(
-        three.selectbox("Behavior", [b.name for b in project.behaviors], key="shown-behavior")
-    )
-    tables = [_outcomes.of_behavior(_loaders.table(runs[name], "completions"), behavior)
-              for name in (before, after)]  # fmt: skip
-    ids = list(tables[0]["prompt_id"].unique())
-    if not ids:
-        st.info("No held-out prompt measures this behavior.")
-        return
-    prompt = st.selectbox(
-        "Prompt",
-        ids,
-        format_func=lambda one: _text.short(
-            tables[0].loc[tables[0]["prompt_id"] == one, "prompt"].iloc[0]
-        ),
-        key="shown-prompt",
-    )
-    left, right = (t[t["prompt_id"] == prompt].sort_values("rollout") for t in tables)
-    _text.box("prompt, as sent", left["prompt"].iloc[0])
-    for (_, a), (_, b) in zip(left.iterrows(), right.iterrows(), strict=False):
-        _text.side_by_side(
-            f"{before}: {_outcomes.flag(a, behavior)}",
-            a["completion"],
-            f"{after}: {_outcomes.flag(b, behavior)}",
-            b["completion"],
-        )
+    _completions.compare((before, runs[before]), (after, runs[after]), behavior, key="shown-prompt")
 
 
 def show_export() -> None:
@@ -194,7 +169,7 @@ if measured["arm"].isin(["edited", "random control"]).any():
             _answers.show_agreement(project, behavior)
     if texts.open:
         with texts:
-            show_completions()
+            show_completions(behavior)
     if by_source.open:
         with by_source:
             _answers.show_sources(project, chosen, behavior)

@@ -1,0 +1,39 @@
+"""What two models wrote after the same prompt, side by side, with the behavior's flag in words."""
+
+import pandas as pd
+import streamlit as st
+
+from core.data.behaviors import Behavior
+from pages import _loaders, _text
+
+
+def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *, key: str) -> None:
+    """Two evaluate runs, each as its name and id; the prompt is chosen here."""
+    tables = [of_behavior(_loaders.table(run, "completions"), behavior) for _, run in (left, right)]
+    ids = list(tables[0]["prompt_id"].unique())
+    if not ids:
+        st.info("No held-out prompt measures this behavior.")
+        return
+    first = tables[0].drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
+    prompt = st.selectbox("Prompt", ids, format_func=lambda one: _text.short(first[one]), key=key)
+    own = [t[t["prompt_id"] == prompt].sort_values("rollout") for t in tables]
+    _text.box("prompt, as sent", first[prompt])
+    for (_, a), (_, b) in zip(own[0].iterrows(), own[1].iterrows(), strict=False):
+        _text.side_by_side(
+            f"{left[0]}: {flag(a, behavior)}",
+            a["completion"],
+            f"{right[0]}: {flag(b, behavior)}",
+            b["completion"],
+        )
+
+
+def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+    """The completions that measure a behavior."""
+    kept = (table["group"] == behavior.group) & (table["condition"] == behavior.condition)
+    return table[kept]
+
+
+def flag(row: pd.Series, behavior: Behavior) -> str:
+    """The behavior's flag of one completion, in words."""
+    value = row[behavior.flag]
+    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
