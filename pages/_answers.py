@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.behaviors import Behavior
-from core.intervention import doses, predictions, sources
+from core.intervention import adoption, doses, predictions, sources
 from core.intervention.outcomes import by_arm, of_conditions
 from core.report import figures
 from core.runs.project import Project
@@ -65,6 +65,34 @@ def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
     both = pd.concat([*(none.assign(arm=arm) for arm in ("random control", "edited")), own])
     st.plotly_chart(figures.dose_chart(both), key="doses")
     st.caption(f"At 0 pairs: the {first}. Lines join the means over seeds; small dots are seeds.")
+    _show_adoption(project, edit, behavior)
+
+
+def _show_adoption(project: Project, edit: str, behavior: Behavior) -> None:
+    """Which size to adopt, chosen on half of the held-out prompts and told on the other half."""
+    table = adoption.sizes(
+        _loaders.store(), project, _outcomes.all_measured(project), edit, behavior
+    )
+    adopted = table[table["adopted"]]
+    if adopted.empty:
+        st.text("No size is adopted: each makes another behavior worse, or none is measured.")
+    for row in adopted.itertuples():
+        st.text(
+            f"Adopted: {row.k:,} pairs. Chosen on one half of the held-out prompts; on the other "
+            f"half the rate is {row.test:.1%}."
+        )
+    percent = {name: 100 * table[name] for name in ("dev", "test")}
+    worse = ["; ".join(f"{g.behavior} by {g.worse:.1%}" for g in row) for row in table["broken"]]
+    st.dataframe(
+        table[["k", "seeds"]].assign(**percent, worse=worse, adopted=table["adopted"]),
+        hide_index=True,
+        column_config={
+            "k": "pairs",
+            "dev": st.column_config.NumberColumn("half that chooses", format="%.1f %%"),
+            "test": st.column_config.NumberColumn("half that reports", format="%.1f %%"),
+            "worse": "made worse",
+        },
+    )
 
 
 def show_agreement(project: Project, behavior: Behavior) -> None:

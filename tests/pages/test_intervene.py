@@ -50,7 +50,7 @@ def test_several_sizes_are_one_click(open_page, cart):
     app.checkbox("dose").check().run()
     edited = arms_of(app)[arms_of(app)["arm"] == "edited"]
     assert list(edited["top k"]) == ["10", "20", "40", "80"]
-    (command,) = [code.value for code in app.code]
+    (command,) = [code.value for code in app.code if " intervene " in code.value]
     assert "--size 0.25 --size 0.5 --size 1 --size 2 --background" in command
 
 
@@ -111,7 +111,8 @@ def test_edits_are_saved_opened_and_compared(open_page, cart, edit):
 
 
 def test_the_command_is_the_same_intervention(open_page, cart, edit):
-    (command,) = [code.value for code in open_page("intervene").code]
+    codes = [code.value for code in open_page("intervene").code]
+    (command,) = [code for code in codes if " intervene " in code]
     assert command.startswith("pairtrace --workspace")
     assert edit.model_dump_json() in command
     assert command.endswith("--seed 0 --seed 1 --seed 2 --background")
