@@ -1,64 +1,103 @@
-"""Which method finds the pairs at fault: every ranking on the organism, against its truth.
+"""Which method finds the pairs at fault, and at what cost: every ranking on an organism's truth.
 
-Average precision, precision and recall at the number planted, and CPU-seconds of one thread for
-scoring all pairs of one behavior, extraction apart. The layer is the one that validity chooses;
-the truth only scores. The gradient baseline runs on a sample of pairs (all of one in `STRIDE`),
-with the other methods repeated on that sample so that they can be compared.
+Quality: average precision, precision, recall and enrichment at the number planted. Cost of ranking
+all pairs once: CPU-seconds of one thread (what a method reads first included), FLOPs (2 per weight
+and token forward, 6 with backward), bytes kept on disk, dollars where an API is billed. The layer
+is the one that validity chooses; the truth only scores. Gradients are computed on one pair in
+`STRIDE` and their cost scaled; all methods are repeated on that sample, to be compared there.
+"judge" is the grammar judge standing in for a language model: it knows the world's sentences, so
+read it as what a perfect judge would find. Generating completions, which all need but words and
+judges, is in no cost. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model
+rates the sample too. Works in the workspace: what is done there is not done again.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from core.attribution.gradient import Contrast, margin_gradients
-from core.attribution.index import VectorIndex
-from core.attribution.lexical import bm25, tfidf
+from core.attribution import gradient_rows
+from core.attribution.agreement import agreement
+from core.attribution.gradient import PROJECTED
+from core.attribution.index import read_pair_list
+from core.attribution.methods import METHODS, Material, Method
 from core.attribution.metrics import average_precision, enrichment_at, precision_at, recall_at
-from core.attribution.similarity import Query, cosines, scan
-from core.attribution.validity import choose_layer, layer_curve
-from core.attribution.vectors import BehaviorVectors, Readings, passing_prompts, pooled, showing
+from core.attribution.ratings import rated_by_endpoint, rated_by_flags
+from core.attribution.validity import choose_layer, layer_curve, verdict
+from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
 from core.data.pairs import read_pairs
-from core.data.tokens import encode_completions, encode_prompts
+from core.demo import ORGANISM
+from core.errors import UserError
+from core.models.answers import Answers
+from core.models.asking import Usage
+from core.models.endpoint import Endpoint
 from core.models.loading import load_model
+from core.models.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
+from core.organism.build import build
+from core.organism.judge import GrammarJudge
 from core.organism.truth import planted_uids, read_truth
-from core.runs import project
+from core.organism.world import read_world
+from core.runs import environment, project
 from core.runs.execution import execute
 from core.runs.progress import Progress
+from core.runs.specs import RankSpec
 from core.runs.store import Store
 from core.steps.rank import matching_index, read
 
-ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
-STRIDE = 10  # one pair in ten gets a gradient
-SCAN = ("gated", "similarity", "bank", "projection", "norm")
+STRIDE = 4  # one pair in four gets a gradient
+FORWARD, BACKWARD = 2, 6  # floating-point operations per weight and token
+JUDGES = {"judge": HARMFUL, "judge, as instructed": HARMFUL_AS_INSTRUCTED}
 
 Scores = dict[str, NDArray[np.floating]]
 
 
-def run(organism: Path = ORGANISM) -> dict[str, Any]:
-    """Quality and cost of each method for each planted behavior."""
+class Prepared(NamedTuple):
+    """What the methods read of one behavior."""
+
+    material: Material
+    valid: bool  # the vector beats chance
+    cpu_seconds: float  # of reading the prompts' completions
+
+
+def run(world: str | None = None) -> dict[str, Any]:
+    """The scoreboard of one world: an organism folder, or a world file that is built first."""
     torch.set_num_threads(1)
+    workspace = environment.default_workspace()
+    organism = organism_of(world, workspace)
     known = project.load(organism)
+    store = Store(workspace)
+    runs = execute(known.generate(), store), execute(known.index(), store)
     truth = read_truth(organism / "truth.parquet")
-    pairs = read_pairs(known.pairs).pairs
     planted = [b for b in known.behaviors if b.name in set(truth["planted"].dropna())]
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
-        generate, index = execute(known.generate(), store), execute(known.index(), store)
-        extraction = store.record(index)["cost"]["cpu_seconds"]
-        table = pd.read_parquet(store.output(generate) / "completions.parquet")
-        result = {
-            behavior.name: _compare(known, store, (generate, index), behavior, table, pairs, truth)
-            for behavior in planted
-        }
-    return {"extraction_cpu_seconds": extraction, "behaviors": result}
+    return {
+        "world": known.name,
+        "stride": STRIDE,
+        "behaviors": [
+            _compare(known, store, runs, behavior, truth, organism) for behavior in planted
+        ],
+    }
+
+
+def organism_of(given: str | None, workspace: Path) -> Path:
+    """The folder of an organism; a world file's is built once, in the workspace."""
+    if given is None:
+        return ORGANISM
+    world = Path(given)
+    if (world / "truth.parquet").is_file():
+        return world
+    if world.suffix != ".toml":
+        raise UserError(f"{world} is neither an organism folder nor a world file (TOML).")
+    folder = workspace / "organisms" / read_world(world).name
+    if not (folder / "build.json").is_file():
+        build(world, folder, progress=Progress())
+    return folder
 
 
 def _compare(
@@ -66,117 +105,176 @@ def _compare(
     store: Store,
     runs: tuple[str, str],
     behavior: Behavior,
-    table: pd.DataFrame,
-    pairs: pd.DataFrame,
     truth: pd.DataFrame,
+    organism: Path,
 ) -> dict[str, Any]:
-    spec = known.rank(*runs, behavior)
-    index = matching_index(spec, store)
-    passing = passing_prompts(table, behavior).prompt_ids
-    own = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
-    readings = read(spec, store, index, table[own], Progress())
-    vectors = showing(readings, behavior, passing)
-    layer = choose_layer(layer_curve(vectors, readings, behavior))
-    ordered = pairs.set_index("uid").loc[index.uids.tolist()].reset_index()
-    is_planted = ordered["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
-    scores, seconds = _forward_only(index, vectors, layer, readings, behavior, ordered)
-    sample = np.arange(0, len(ordered), STRIDE)
-    gradient, gradient_seconds = _gradient(
-        known.reference, readings, behavior, ordered.iloc[sample]
-    )
-    on_sample = {"gradient": gradient} | {name: s[sample] for name, s in scores.items()}
+    table = pd.read_parquet(store.output(runs[0]) / "completions.parquet")
+    try:
+        passing = passing_prompts(table, behavior)
+    except UserError as error:  # a world may not teach what it plants: said, and no row made up
+        return {"behavior": behavior.name, "problem": str(error), "methods": []}
+    material, valid, reading = prepare(known, store, runs, behavior, table, passing.prompt_ids)
+    planted = material.pairs["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
+    paid = {"vectors": store.record(runs[1])["cost"]["cpu_seconds"] + reading}
+    scores, costs = _rank_all(material, paid)
+    for name, (ratings, seconds) in _stand_ins(material, organism).items():
+        scores[name], costs[name] = ratings, {"cpu_seconds": seconds, "flops": None, "bytes": 0}
+    sample = np.arange(0, len(planted), STRIDE)
+    on_sample = {n: s if len(s) == len(sample) else s[sample] for n, s in scores.items()}
+    asked = _asked(material.pairs.iloc[sample], store.workspace)
+    on_sample |= {name: ratings for name, (ratings, _) in asked.items()}
+    everywhere = {n: s for n, s in scores.items() if len(s) == len(planted)}
+    k = int(planted.sum())
     return {
-        "layer": layer,
-        "n_prompts": len(passing),
-        "planted": int(is_planted.sum()),
-        "pairs": len(ordered),
-        "methods": {
-            n: _measure(s, is_planted) | {"cpu_seconds": seconds[n]} for n, s in scores.items()
-        },
-        "sample": {
-            "pairs": len(sample),
-            "planted": int(is_planted[sample].sum()),
-            "gradient_cpu_seconds_for_all_pairs": gradient_seconds,
-            "average_precision": {
-                n: average_precision(s, is_planted[sample]) for n, s in on_sample.items()
-            },
-        },
+        "behavior": behavior.name,
+        "layer": material.layer,
+        "valid": valid,
+        "n_prompts": len(passing.prompt_ids),
+        "n_pairs": len(planted),
+        "n_planted": k,
+        "n_sample": len(sample),
+        "n_planted_in_sample": int(planted[sample].sum()),
+        "methods": [
+            {"method": name}
+            | (_quality(everywhere[name], planted) if name in everywhere else {})
+            | {"average_precision_on_sample": average_precision(ratings, planted[sample])}
+            | (_billed(asked[name][1]) if name in asked else costs[name] | {"dollars": 0.0})
+            for name, ratings in on_sample.items()
+        ],
+        "agreement": agreement(pd.DataFrame(everywhere), k).to_dict("records"),
     }
 
 
-def _forward_only(
-    index: VectorIndex,
-    vectors: BehaviorVectors,
-    layer: int,
-    readings: Readings,
+def prepare(
+    known: project.Project,
+    store: Store,
+    runs: tuple[str, str],
     behavior: Behavior,
-    ordered: pd.DataFrame,
-) -> tuple[Scores, dict[str, float]]:
-    """Scores of every method that needs no gradient, and what each costs."""
-    number = vectors.layers.index(layer)
-    vector, context = vectors.at(layer)
-    policy, reference = _texts(readings, behavior)
-    sides = (ordered["chosen"].tolist(), ordered["rejected"].tolist(), policy, reference)
-    lengths = [np.array([len(text.split()) for text in texts], float) for texts in sides[:2]]
-    rng = np.random.default_rng(0)
+    table: pd.DataFrame,
+    passing: tuple[Any, ...],
+) -> Prepared:
+    """What the methods read, whether the vector beats chance, and CPU-seconds of reading."""
+    spec = RankSpec(generate=runs[0], index=runs[1], behavior=behavior)
+    index = matching_index(spec, store)
+    own = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
+    readings, seconds = _timed(lambda: read(spec, store, index, table[own], Progress()))
+    vectors = showing(readings, behavior, passing)
+    curve = layer_curve(vectors, readings, behavior)
+    layer = choose_layer(curve)
+    valid, _ = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())
+    models = {name: load_model(getattr(known, name)) for name in ("reference", "policy")}
+    pairs = read_pairs(known.pairs).pairs.set_index("uid").loc[index.uids.tolist()].reset_index()
+    contents = store.record(runs[0])["contents"]
+    material = Material(
+        behavior,
+        pairs,
+        index,
+        vectors,
+        layer,
+        readings,
+        models["reference"].tokenizer,
+        [(f"{name}-{contents[name][:12]}", loaded.model) for name, loaded in models.items()],
+        store.workspace / "cache" / "gradients" / runs[1],
+    )
+    return Prepared(material, valid, seconds)
 
-    def scanned(pooling: Any) -> pd.DataFrame:
-        return scan(index, layer, [Query(vector, context, pooled(vectors, pooling)[number])])[0]
 
-    prompts, cost = _timed(lambda: scanned("prompts"))
-    rollouts, rollouts_cost = _timed(lambda: scanned("rollouts"))
-    scores: Scores = {name: prompts[name].to_numpy() for name in SCAN}
-    costs = dict.fromkeys(SCAN, cost)  # one scan gives them all
-    scores["similarity, rollouts pooled"] = rollouts["similarity"].to_numpy()
-    costs["similarity, rollouts pooled"] = rollouts_cost
-    scores["bm25"], costs["bm25"] = _timed(lambda: bm25(*sides))
-    scores["tfidf"], costs["tfidf"] = _timed(lambda: tfidf(*sides))
-    scores["length"], costs["length"] = _timed(lambda: lengths[0] - lengths[1])
-    scores["random"], costs["random"] = _timed(lambda: rng.random(len(ordered)))
+def _rank_all(
+    material: Material, paid: dict[str, float]
+) -> tuple[Scores, dict[str, dict[str, float | None]]]:
+    """Scores of every method, of a sample for those that need gradients; and what each costs."""
+    scores: Scores = {}
+    costs: dict[str, dict[str, float | None]] = {}
+    for name, method in METHODS.items():
+        part, times = material, 1
+        if method.reads == "gradients":
+            part, times = _sampled(material), STRIDE
+        before = sum(gradient_rows.paid(folder) for folder in method.kept(part))
+        scores[name], fresh = _timed(partial(method.rank, part))
+        seconds = before + fresh  # what was on disk has been paid for too
+        costs[name] = {
+            "cpu_seconds": times * seconds + paid.get(method.reads, 0.0),
+            "flops": _flops(material, method, name),
+            "bytes": _bytes(material, method),
+        }
     return scores, costs
 
 
-def _gradient(
-    folder: str, readings: Readings, behavior: Behavior, pairs: pd.DataFrame
-) -> tuple[NDArray[np.float32], float]:
-    """Cosine of each pair's margin gradient and the mean one of the behavior's prompts.
-
-    And CPU-seconds for all pairs: what is done once, plus `STRIDE` times what each pair costs.
-    """
-    start = time.process_time()
-    loaded = load_model(folder)
-    ids = [encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())]
-    ids += [encode_completions(loaded.tokenizer, pairs[s].tolist()) for s in ("chosen", "rejected")]
-    wanted = []
-    for _, rows in readings.completions.groupby("prompt_id", sort=False):
-        shown = rows[rows["model"].eq("policy") & rows[behavior.flag].isin([True])].iloc[0]
-        usual = rows[rows["model"].eq("reference") & rows[behavior.flag].isin([False])].iloc[0]
-        sides = encode_completions(loaded.tokenizer, [shown["completion"], usual["completion"]])
-        prompt = encode_prompts(loaded.tokenizer, [shown["prompt"]])[0]
-        wanted.append(Contrast(prompt, *sides))
-    target = margin_gradients(loaded.model, wanted).mean(axis=0)
-    contrasts = [Contrast(*three) for three in zip(*ids, strict=True)]
-    once = time.process_time() - start
-    rows, seconds = _timed(lambda: margin_gradients(loaded.model, contrasts))
-    return cosines(target[None], rows)[0], once + STRIDE * seconds
+def _sampled(material: Material) -> Material:
+    return Material(**{**vars(material), "pairs": material.pairs.iloc[::STRIDE]})
 
 
-def _texts(readings: Readings, behavior: Behavior) -> tuple[list[str], list[str]]:
-    rows = readings.completions
-    policy = rows["model"].eq("policy") & rows[behavior.flag].isin([True])
-    return rows.loc[policy, "completion"].tolist(), rows.loc[
-        rows["model"].eq("reference"), "completion"
-    ].tolist()
+def _flops(material: Material, method: Method, name: str) -> float:
+    """Of the model's passes over all pairs; scans and counts are small beside them."""
+    listed = read_pair_list(material.index.folder)
+    model = material.checkpoints[0][1]
+    blocks = sum(p.numel() for block in model.model.layers for p in block.parameters())
+    completions = float((listed["n_chosen"] + listed["n_rejected"]).sum())
+    prompts = float(listed["n_prompt"].sum())
+    if method.reads == "vectors":
+        share = max(material.index.layers) / len(model.model.layers)
+        return FORWARD * blocks * share * (prompts + completions)
+    if method.reads == "gradients":
+        head = model.get_output_embeddings().weight.numel()
+        passes = len(method.kept(material))
+        backward = FORWARD + (BACKWARD - FORWARD) / len(model.model.layers)
+        each = backward if "last" in name else BACKWARD
+        return passes * each * (blocks + head) * (2 * prompts + completions)
+    return 0.0
 
 
-def _measure(scores: NDArray[np.floating], planted: NDArray[np.bool_]) -> dict[str, float]:
+def _bytes(material: Material, method: Method) -> float:
+    """Kept on disk for all pairs: one layer's vectors, or the projected gradients."""
+    if method.reads == "vectors":
+        return 6.0 * material.index.d_model * len(material.pairs)
+    return 4.0 * PROJECTED * len(material.pairs) * len(method.kept(material))
+
+
+def _stand_ins(material: Material, organism: Path) -> dict[str, tuple[NDArray[Any], float]]:
+    """The grammar judge in a language model's place: the behavior's flag on its group's prompts."""
+    judge = GrammarJudge(read_world(organism / "world.toml"))
+    asked = [judge.grammar.read_prompt(prompt) for prompt in material.pairs["prompt"]]
+    own = np.array([a is not None and a.topic.group == material.behavior.group for a in asked])
+
+    def rated(instructed: bool) -> NDArray[Any]:
+        sides = []
+        for side in ("chosen", "rejected"):
+            flags = judge.judge(material.pairs["prompt"].tolist(), material.pairs[side].tolist())
+            shown = flags[material.behavior.flag] & own
+            follows = flags["followed_format"].fillna(False)
+            sides.append((shown & follows if instructed else shown).tolist())
+        return rated_by_flags(*sides)
+
+    return {
+        f"{name} (grammar stands in)": _timed(partial(rated, name != "judge")) for name in JUDGES
+    }
+
+
+def _asked(pairs: pd.DataFrame, workspace: Path) -> dict[str, tuple[NDArray[Any], Usage]]:
+    """A language model's ratings of some pairs, if the environment names one."""
+    endpoint = Endpoint.from_environment()
+    if endpoint is None:
+        return {}
+    answers = Answers(workspace / "cache" / "answers.sqlite")
+    return {
+        f"{name} ({endpoint.model})": rated_by_endpoint(pairs, endpoint, wording, answers)
+        for name, wording in JUDGES.items()
+    }
+
+
+def _billed(usage: Usage) -> dict[str, float | None]:
+    """What asking about the sample cost this time."""
+    return {"cpu_seconds": None, "flops": None, "bytes": 0.0, "dollars": usage.dollars * STRIDE}
+
+
+def _quality(scores: NDArray[np.floating], planted: NDArray[np.bool_]) -> dict[str, float]:
     k = int(planted.sum())
     return {
         "average_precision": average_precision(scores, planted),
         "precision_at_planted": precision_at(scores, planted, k),
         "recall_at_planted": recall_at(scores, planted, k),
         "enrichment_at_planted": enrichment_at(scores, planted, k),
-        "undefined": int(np.isnan(scores).sum()),
+        "n_undefined": int(np.isnan(scores).sum()),
     }
 
 

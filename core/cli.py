@@ -197,15 +197,21 @@ def report_command(store: Store, out: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("name")
+@click.option("--world", type=click.Path(), help="Organism folder or world file (methods).")
 @as_json_option
-def bench(name: str, as_json: bool) -> None:
-    """Measure: extraction, query, … (a name in `benchmarks/`)."""
+def bench(name: str, world: str | None, as_json: bool) -> None:
+    """Measure: extraction, methods, query, … (a name in `benchmarks/`), in the workspace."""
     import importlib
+    import inspect
 
     known = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
     if name not in known:
         raise UserError(f"{name!r} is not a benchmark. Known: {', '.join(known)}.")
-    print_content(importlib.import_module(f"benchmarks.{name}").run(), as_json=as_json)
+    run = importlib.import_module(f"benchmarks.{name}").run
+    given = {"world": world} if world else {}
+    if given and "world" not in inspect.signature(run).parameters:
+        raise UserError(f"bench {name} takes no --world.")
+    print_content(run(**given), as_json=as_json)
 
 
 def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:

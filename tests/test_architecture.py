@@ -13,6 +13,7 @@ MAY_IMPORT_HEAVY = {
     "core/attribution/activations.py",
     "core/attribution/gradient.py",
     "core/intervention/imported.py",
+    "core/attribution/tail_patch.py",
     "core/intervention/trainer.py",
     "core/intervention/training.py",
     "core/organism/build.py",

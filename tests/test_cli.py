@@ -49,6 +49,8 @@ def test_help_does_not_wait_for_torch():
         (["runs", "log", "rank-0123456789abcdef"], ""),
         (["init", "--reference", "m"], "--name: Field required"),
         (["bench", "nothing"], "Known: "),
+        (["bench", "query", "--world", "x"], "takes no --world"),
+        (["bench", "methods", "--world", "x"], "neither an organism folder nor a world file"),
         (["organism", "build", "--world", "nowhere.toml", "--out", "x"], "nowhere.toml"),
         (["intervene"], "Run `pairtrace rank` first"),
         (["nonsense"], "No such command"),

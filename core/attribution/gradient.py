@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from core.attribution.similarity import cosines
+
 PROJECTED = 1024  # numbers kept of each gradient
 
 Floats = NDArray[np.float32]
@@ -36,14 +38,16 @@ def margin_gradients(
     contrasts: Sequence[Contrast],
     *,
     projected: int | None = PROJECTED,
+    blocks: Sequence[int] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
-    """∇(log p(upper) − log p(lower)) of each contrast, over all parameters, (n, projected).
+    """∇(log p(upper) − log p(lower)) of each contrast, (n, projected).
 
-    None keeps the whole gradient, (n, parameters).
+    Over all parameters, or over those of some decoder `blocks` only. `projected` None keeps the
+    whole gradient, (n, parameters).
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = parameters_of(model, blocks)
     shorten = Projection(parameters, projected, seed)
     rows = []
     for number, contrast in enumerate(contrasts):
@@ -52,6 +56,23 @@ def margin_gradients(
         if progress is not None:
             progress(number + 1, len(contrasts))
     return np.array(rows, np.float32)
+
+
+def parameters_of(model: Any, blocks: Sequence[int] | None = None) -> list[Tensor]:
+    """What a gradient is taken over; the last blocks alone cost less of the backward pass."""
+    parts = [model] if blocks is None else [model.model.layers[number] for number in blocks]
+    return [p for part in parts for p in part.parameters() if p.requires_grad]
+
+
+def agreeing(target: Sequence[Floats], rows: Sequence[Floats]) -> Floats:
+    """Mean over checkpoints of cos(mean gradient of the behavior, gradient of each pair), (pair,).
+
+    `target` and `rows` hold one array per checkpoint (LESS, with equal weights). Away from the
+    reference a pair's DPO gradient is its margin's times a positive number, which cosine drops.
+    """
+    found = [cosines(t.mean(axis=0)[None], r)[0] for t, r in zip(target, rows, strict=True)]
+    mean: Floats = np.mean(found, axis=0)
+    return mean
 
 
 def margin(model: Any, contrast: Contrast) -> Tensor:

@@ -47,6 +47,18 @@ def enrichment_at(scores: Floats, planted: Flags, k: int) -> float:
     return precision_at(scores, planted, k) / float(planted.mean())
 
 
+def detection_area(scores: Floats, planted: Flags) -> float:
+    """Area under the share of the planted found against the share of pairs looked at, best first.
+
+    By the trapezoid rule (Kwon et al. 2024; mislabel detection in quanda). ½ is chance, up to ties,
+    which are in the order of the pairs here. NaN if none is planted.
+    """
+    if not planted.any():
+        return float("nan")
+    _, hits = _descending(scores, planted)
+    return float(np.trapezoid(np.cumsum(hits) / planted.sum()) / len(planted))
+
+
 def _descending(scores: Floats, planted: Flags) -> tuple[Floats, Flags]:
     filled = np.where(np.isnan(scores), -np.inf, scores)
     order = np.argsort(-filled, kind="stable")

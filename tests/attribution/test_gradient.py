@@ -5,7 +5,13 @@ import copy
 import numpy as np
 import torch
 
-from core.attribution.gradient import Contrast, margin, margin_gradients
+from core.attribution.gradient import (
+    Contrast,
+    agreeing,
+    margin,
+    margin_gradients,
+    parameters_of,
+)
 from tests.tiny_models import tiny_model
 
 BETA, STEP = 0.1, 1e-3
@@ -62,3 +68,22 @@ def test_the_projection_keeps_inner_products_and_is_seeded():
     short = margin_gradients(model, pairs, projected=4096)
     assert np.corrcoef((whole @ whole.T).ravel(), (short @ short.T).ravel())[0, 1] > 0.98
     np.testing.assert_array_equal(short, margin_gradients(model, pairs, projected=4096))
+
+
+def test_one_block_alone_gives_the_part_of_the_gradient_that_is_its_own():
+    model, pairs = tiny_model(blocks=2), contrasts(2, seed=0)
+    whole = margin_gradients(model, pairs, projected=None)
+    part = margin_gradients(model, pairs, projected=None, blocks=[1])
+    sizes = [sum(p.numel() for p in parameters_of(model, blocks)) for blocks in (None, [0], [1])]
+    start = sum(p.numel() for p in model.model.embed_tokens.parameters()) + sizes[1]
+    assert part.shape[1] == sizes[2]
+    np.testing.assert_allclose(part, whole[:, start : start + sizes[2]], rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoints_weigh_the_same_and_scale_does_not_matter():
+    rng = np.random.default_rng(0)
+    targets = [rng.normal(size=(2, 8)).astype(np.float32) for _ in range(2)]
+    rows = [rng.normal(size=(5, 8)).astype(np.float32) for _ in range(2)]
+    single = [agreeing(targets[n : n + 1], rows[n : n + 1]) for n in range(2)]
+    np.testing.assert_allclose(agreeing(targets, rows), np.mean(single, axis=0), atol=1e-6)
+    np.testing.assert_allclose(agreeing(targets[:1], [3 * rows[0]]), single[0], atol=1e-6)

@@ -1,0 +1,73 @@
+"""Projected gradients on disk: one row per pair, memory-mapped, resumable.
+
+    gradients.npy   (n, projected) float32, rows in the order of the pairs
+    done.json       what the rows are of, how many are there and what they cost (CPU-seconds);
+                    written after the rows
+
+A gradient costs a forward and a backward pass, so what a killed process finished is not done again.
+Rows of other models, pairs or settings are never taken for these: the `key` says whose they are.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.attribution.gradient import PROJECTED, Contrast, margin_gradients
+from core.attribution.index import write_file
+
+CHUNK = 64  # rows between two marks
+
+Floats = NDArray[np.float32]
+
+
+def gradients_on_disk(
+    folder: Path,
+    key: str,
+    model: Any,
+    contrasts: Sequence[Contrast],
+    *,
+    projected: int = PROJECTED,
+    blocks: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Floats:
+    """The gradients of all contrasts, (n, projected), memory-mapped; only missing ones computed.
+
+    `key` must name the model, the contrasts and their order; the shape and blocks are added to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(contrasts), projected)
+    whose = f"{key} {shape} {None if blocks is None else list(blocks)}"
+    path, mark = folder / "gradients.npy", folder / "done.json"
+    done, seconds = _done(mark, whose) if path.exists() else (0, 0.0)
+    rows = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype="f4", shape=shape)
+    for start in range(done, len(contrasts), CHUNK):
+        stop, began = min(start + CHUNK, len(contrasts)), time.process_time()
+        rows[start:stop] = margin_gradients(
+            model, contrasts[start:stop], projected=projected, blocks=blocks
+        )
+        rows.flush()
+        seconds += time.process_time() - began
+        write_file(mark, json.dumps({"key": whose, "rows": stop, "cpu": seconds}).encode())
+        if progress is not None:
+            progress(stop, len(contrasts))
+    return rows
+
+
+def paid(folder: Path) -> float:
+    """CPU-seconds that the gradients of a folder took so far; 0 where there are none."""
+    mark = folder / "done.json"
+    return float(json.loads(mark.read_text(encoding="utf-8"))["cpu"]) if mark.exists() else 0.0
+
+
+def _done(mark: Path, whose: str) -> tuple[int, float]:
+    """How many rows of just these gradients are there, and what they cost."""
+    try:
+        known = json.loads(mark.read_text(encoding="utf-8"))
+        return (int(known["rows"]), float(known["cpu"])) if known["key"] == whose else (0, 0.0)
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, ValueError):
+        return 0, 0.0

@@ -1,0 +1,177 @@
+"""Every way to order pairs by a behavior, under one call: `METHODS[name].rank(material)`.
+
+A method gets the material it may read and gives a score per pair, (pair,), higher for more of the
+cause, NaN where it cannot tell. `reads` says what has to be paid for first: the index and the
+prompts' completions (`vectors`), only text (`words`), a backward pass per completion (`gradients`),
+or nothing. Formulas and papers: docs/method.md. No method sees the truth; the layer is the one that
+validity chooses. Judges are not here: what they read is outside (core.attribution.ratings).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.gradient import Contrast, agreeing, margin_gradients
+from core.attribution.gradient_rows import gradients_on_disk
+from core.attribution.index import VectorIndex
+from core.attribution.lexical import bm25, tfidf
+from core.attribution.similarity import Query, scan
+from core.attribution.vectors import BehaviorVectors, Readings, pooled
+from core.data.behaviors import Behavior
+from core.data.tokens import encode_completions, encode_prompts
+
+Floats = NDArray[np.floating]
+Needs = Literal["vectors", "words", "gradients", "nothing"]
+Pooling = Literal["prompts", "rollouts"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """One behavior on one set of pairs: what methods may read."""
+
+    behavior: Behavior
+    pairs: pd.DataFrame  # in the order of the index
+    index: VectorIndex
+    vectors: BehaviorVectors
+    layer: int
+    readings: Readings  # completions of the prompts that show the behavior
+    tokenizer: Any
+    checkpoints: Sequence[tuple[str, Any]]  # name and model, whole; the reference first
+    folder: Path  # where gradients are kept
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """Completions of the policy that show the behavior."""
+        rows = self.readings.completions
+        return rows[rows["model"].eq("policy") & rows[self.behavior.flag].isin([True])]
+
+    @cached_property
+    def usual(self) -> pd.DataFrame:
+        """Completions of the reference, which do not."""
+        rows = self.readings.completions
+        return rows[rows["model"].eq("reference") & rows[self.behavior.flag].isin([False])]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A ranking, what has to be there for it, and where it keeps gradients."""
+
+    reads: Needs
+    rank: Callable[[Material], Floats]
+    kept: Callable[[Material], list[Path]] = lambda material: []
+
+
+def scanned(
+    score: str,
+    *,
+    pooling: Pooling = "prompts",
+    centered: bool = False,
+    layers: Callable[[Material], Sequence[int]] = lambda material: (material.layer,),
+) -> Method:
+    """A score of one scan over the index, or its mean over several layers."""
+
+    def rank(material: Material) -> Floats:
+        found = [_scan(material, layer, pooling, centered)[score] for layer in layers(material)]
+        mean: Floats = np.mean([one.to_numpy(np.float64) for one in found], axis=0)
+        return mean
+
+    return Method("vectors", rank)
+
+
+def by_gradient(*, checkpoints: int = 1, last_block: bool = False) -> Method:
+    """Cosine of each pair's margin gradient with the behavior's, mean over checkpoints."""
+
+    def kept(material: Material) -> list[Path]:
+        end = "-last" if last_block else ""
+        return [material.folder / f"{name}{end}" for name, _ in material.checkpoints[:checkpoints]]
+
+    def rank(material: Material) -> Floats:
+        pairs, behavior = pair_contrasts(material), behavior_contrasts(material)
+        key = f"{material.index.manifest.pairs_hash} {len(pairs)}"
+        targets, rows = [], []
+        for (name, model), folder in zip(material.checkpoints, kept(material), strict=False):
+            blocks = [len(model.model.layers) - 1] if last_block else None
+            targets.append(margin_gradients(model, behavior, blocks=blocks))
+            rows.append(gradients_on_disk(folder, f"{name} {key}", model, pairs, blocks=blocks))
+        return agreeing(targets, rows)
+
+    return Method("gradients", rank, kept)
+
+
+def pair_contrasts(material: Material) -> list[Contrast]:
+    """Chosen against rejected, of every pair."""
+    pairs, tokenizer = material.pairs, material.tokenizer
+    prompts = encode_prompts(tokenizer, pairs["prompt"].tolist())
+    sides = [encode_completions(tokenizer, pairs[s].tolist()) for s in ("chosen", "rejected")]
+    return [Contrast(*three) for three in zip(prompts, *sides, strict=True)]
+
+
+def behavior_contrasts(material: Material) -> list[Contrast]:
+    """For every prompt, a completion that shows the behavior against one that does not."""
+    usual = material.usual.drop_duplicates("prompt_id").set_index("prompt_id")["completion"]
+    shown = material.shown.drop_duplicates("prompt_id").set_index("prompt_id")
+    shown = shown[shown.index.isin(usual.index)]
+    tokenizer = material.tokenizer
+    prompts = encode_prompts(tokenizer, shown["prompt"].tolist())
+    upper = encode_completions(tokenizer, shown["completion"].tolist())
+    lower = encode_completions(tokenizer, usual[shown.index].tolist())
+    return [Contrast(*three) for three in zip(prompts, upper, lower, strict=True)]
+
+
+def _deep(material: Material) -> Sequence[int]:
+    return [layer for layer in material.index.layers if layer > 0] or material.index.layers
+
+
+def _scan(material: Material, layer: int, pooling: Pooling, centered: bool) -> pd.DataFrame:
+    number = material.vectors.layers.index(layer)
+    query = Query(*material.vectors.at(layer), pooled(material.vectors, pooling)[number])
+    return scan(material.index, layer, [query], centered=centered)[0]
+
+
+def _words(score: Callable[..., Floats]) -> Method:
+    def rank(material: Material) -> Floats:
+        sides = (material.pairs["chosen"].tolist(), material.pairs["rejected"].tolist())
+        return score(
+            *sides, material.shown["completion"].tolist(), material.usual["completion"].tolist()
+        )
+
+    return Method("words", rank)
+
+
+def _length(material: Material) -> Floats:
+    """Words of the chosen text minus words of the rejected."""
+    chosen, rejected = (
+        np.array([len(text.split()) for text in material.pairs[side]], np.float64)
+        for side in ("chosen", "rejected")
+    )
+    return chosen - rejected
+
+
+def _random(material: Material) -> Floats:
+    return np.random.default_rng(0).random(len(material.pairs))
+
+
+METHODS: dict[str, Method] = {
+    "gated": scanned("gated"),
+    "gated, layers averaged": scanned("gated", layers=_deep),
+    "gated, centered": scanned("gated", centered=True),
+    "bilinear": scanned("bilinear"),
+    "similarity": scanned("similarity"),
+    "similarity, rollouts pooled": scanned("similarity", pooling="rollouts"),
+    "bank": scanned("bank"),
+    "projection": scanned("projection"),
+    "gradient": by_gradient(),
+    "gradient, last block": by_gradient(last_block=True),
+    "gradient, two checkpoints": by_gradient(checkpoints=2),
+    "tfidf": _words(tfidf),
+    "bm25": _words(bm25),
+    "length": Method("words", _length),
+    "norm": scanned("norm"),
+    "random": Method("nothing", _random),
+}

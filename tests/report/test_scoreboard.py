@@ -1,0 +1,41 @@
+"""The scoreboard: results of the benchmark as tables, the paper's beside them."""
+
+import json
+
+import pytest
+
+from core.errors import UserError
+from core.report.scoreboard import PAPER, over_worlds, read
+
+
+def world(world_name, **scores):
+    methods = [
+        {"method": m, "average_precision": ap, "cpu_seconds": 1.0} for m, ap in scores.items()
+    ]
+    methods.append({"method": "gradient", "average_precision_on_sample": 0.5})
+    behavior = {"behavior": "b", "layer": 1, "n_planted": 3, "methods": methods, "agreement": []}
+    missing = {"behavior": "c", "problem": "no prompt shows it", "methods": []}
+    return {"world": world_name, "stride": 4, "behaviors": [behavior, missing]}
+
+
+def test_every_world_behavior_and_method_has_a_row(tmp_path):
+    path = tmp_path / "scoreboard.json"
+    path.write_text(json.dumps([world("x", gated=0.9, bank=0.5), world("y", gated=1.0, bank=0.1)]))
+    table = read(path)
+    assert len(table) == 8
+    assert table[table["behavior"].eq("c")]["problem"].notna().all()
+    means = over_worlds(table).set_index("method")
+    assert means.index.tolist() == ["gated", "bank"]  # gradients ran on a sample only
+    assert means.loc["gated", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
+        [0.95, 0.9, 1, 2]
+    )
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="scoreboard"):
+        read(tmp_path / "scoreboard.json")
+
+
+def test_the_papers_table_is_theirs():
+    best = PAPER.set_index("method").loc["probe (pooled similarity)"]
+    assert (best["remove 30k"], best["flip 30k"]) == (2.86, 1.66)
