@@ -30,6 +30,7 @@ from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
 from core.intervention.trainer import WHOLE, ArmTrainer, Report, Watch
 from core.models.loading import LoadedModel, load_model, merge_adapter, pick_device
+from core.runs import environment
 from core.runs.fingerprints import fingerprint_model
 from core.runs.specs import TrainSpec
 
@@ -228,7 +229,7 @@ def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: b
         logging_nan_inf_filter=False,
         save_steps=math.ceil(steps / spec.checkpoints),
         save_total_limit=2,
-        report_to="none",
+        report_to=environment.tracker(output.parents[3] / "tensorboard" / output.parents[1].name),
         disable_tqdm=True,
         log_level="error",
         ddp_find_unused_parameters=False,

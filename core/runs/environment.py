@@ -4,14 +4,19 @@ The one place of the engine that reads or sets environment variables for its pro
 run before torch or numba are imported; later changes would not be seen.
 """
 
+import importlib.util
 import os
 import shlex
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from core.errors import UserError
+
 WORKSPACE = "PAIRTRACE_WORKSPACE"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
+TRACKER = "PAIRTRACE_TRACKER"
+TRACKERS = ("tensorboard", "trackio")
 
 
 def default_workspace() -> Path:
@@ -30,6 +35,23 @@ def launcher() -> list[str]:
     Such as `accelerate launch --config_file FILE`. Empty: one process, started by itself.
     """
     return shlex.split(os.environ.get(LAUNCHER, ""))
+
+
+def tracker(folder: Path) -> str:
+    """`$PAIRTRACE_TRACKER`: who else is told of a training's figures, as TRL names it.
+
+    Nobody where it is not set. tensorboard writes to `folder`. `UserError` for another one, or
+    one that is not installed.
+    """
+    name = os.environ.get(TRACKER, "none")
+    if name == "none":
+        return name
+    if name not in TRACKERS:
+        raise UserError(f"${TRACKER} is {name!r}; known are {', '.join(TRACKERS)}.")
+    if importlib.util.find_spec(name) is None:
+        raise UserError(f"${TRACKER} is {name!r}, which is not installed: pip install {name}.")
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder))
+    return name
 
 
 def rank() -> int:

@@ -1,5 +1,6 @@
 """Generate, train and evaluate, from files to files, through the run store."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -111,6 +112,31 @@ def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evalua
         *("log.jsonl", "model", "summary.json"),
     ]
     assert len(completions(store, evaluate.model_copy(update={"model": run}))) == 9
+
+
+def test_tensorboard_gets_the_same_figures_as_the_log(store, reference, pairs, monkeypatch):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("PAIRTRACE_TRACKER", "tensorboard")
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    run = execute(TrainSpec(reference=reference, pairs=pairs, batch_size=4, seed=1), store)
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(store.workspace / "tensorboard" / run)).Reload()
+    rows = [json.loads(row) for row in (store.output(run) / "log.jsonl").read_text().splitlines()]
+    told = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert told == {row["step"]: pytest.approx(row["loss"]) for row in rows}
+
+
+@pytest.mark.parametrize(("name", "message"), [("wandb", "known are"), ("trackio", "pip install")])
+def test_a_tracker_that_is_unknown_or_missing_is_refused(
+    store, reference, pairs, monkeypatch, name, message
+):
+    if name == "trackio" and importlib.util.find_spec(name):
+        pytest.skip("it is installed here")
+    monkeypatch.setenv("PAIRTRACE_TRACKER", name)
+    with pytest.raises(UserError, match=message):
+        execute(TrainSpec(reference=reference, pairs=pairs, batch_size=4), store)
 
 
 @pytest.fixture
