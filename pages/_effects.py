@@ -47,6 +47,17 @@ def attributions(project: Project) -> list[predictions.Attribution]:
     return _attributions(str(store.workspace), known, project)
 
 
+def most_touched(project: Project, run: str) -> str | None:
+    """The ranked behavior of whose attribution a finished edit takes back most."""
+    touched = _loaders.table(run, "actions")
+    shares = {
+        one.behavior.name: predictions.undone(one.values, touched)
+        for one in attributions(project)
+        if one.run.startswith("rank-")
+    }
+    return max(shares, key=lambda name: abs(shares[name]), default=None)
+
+
 def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
     """The predicted rate of every behavior that anything is known of, wanted ones too."""
     st.subheader("What it should do, and what would move with it")

@@ -12,7 +12,18 @@ from core.report.export import Format, exported
 from core.report.gather import gather
 from core.report.page import to_html, to_markdown
 from core.runs.specs import EditSpec
-from pages import _answers, _choose, _completions, _curves, _jobs, _loaders, _outcomes, _text
+from pages import (
+    _answers,
+    _choose,
+    _completions,
+    _curves,
+    _effects,
+    _jobs,
+    _loaders,
+    _outcomes,
+    _spot_check,
+    _text,
+)
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -134,6 +145,15 @@ def show_export() -> None:
         st.code(_jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
 
 
+def traced() -> list[Behavior]:
+    """What the edit is about: the behaviors whose rankings it reads, or the one it touches most."""
+    names = _outcomes.traced(edits[chosen])
+    if not names and store.state(chosen) == "finished":
+        touched = _effects.most_touched(project, chosen)
+        names = [touched] if touched else []
+    return [project.behavior(name) for name in names]
+
+
 def show_answer(traced: list[Behavior]) -> Behavior:
     """The answer in a sentence and two charts; returns the behavior that it is about."""
     for one in traced:
@@ -153,9 +173,9 @@ def show_answer(traced: list[Behavior]) -> Behavior:
 with st.expander("What these words mean"):
     st.markdown(TERMS)
 if measured["arm"].isin(["edited", "random control"]).any():
-    behavior = show_answer([project.behavior(name) for name in _outcomes.traced(edits[chosen])])
-    everything, size, predicted, texts, by_source, training, export = st.tabs(
-        ["Every behavior", "Dose", "Predicted and measured", "Completions", "Sources",
+    behavior = show_answer(traced())
+    everything, size, predicted, texts, check, by_source, training, export = st.tabs(
+        ["Every behavior", "Dose", "Predicted and measured", "Completions", "Spot-check", "Sources",
          "Training", "Report and export"], key="part", bind="query-params",
     )  # fmt: skip
     if everything.open:
@@ -170,6 +190,9 @@ if measured["arm"].isin(["edited", "random control"]).any():
     if texts.open:
         with texts:
             show_completions(behavior)
+    if check.open:
+        with check:
+            _spot_check.show(measured, behavior)
     if by_source.open:
         with by_source:
             _answers.show_sources(project, chosen, behavior)
