@@ -198,9 +198,11 @@ def report_command(store: Store, out: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("name")
 @click.option("--world", type=click.Path(), help="Organism folder or world file (methods).")
+@click.option("--pairs", type=int, help="Number of pairs (discovery).")
+@click.option("--prompts", type=int, help="Number of prompts (discovery).")
 @as_json_option
-def bench(name: str, world: str | None, as_json: bool) -> None:
-    """Measure: extraction, methods, query, … (a name in `benchmarks/`), in the workspace."""
+def bench(name: str, as_json: bool, **choices: str | int | None) -> None:
+    """Measure: extraction, methods, discovery, … (a name in `benchmarks/`), in the workspace."""
     import importlib
     import inspect
 
@@ -208,9 +210,10 @@ def bench(name: str, world: str | None, as_json: bool) -> None:
     if name not in known:
         raise UserError(f"{name!r} is not a benchmark. Known: {', '.join(known)}.")
     run = importlib.import_module(f"benchmarks.{name}").run
-    given = {"world": world} if world else {}
-    if given and "world" not in inspect.signature(run).parameters:
-        raise UserError(f"bench {name} takes no --world.")
+    given = {option: value for option, value in choices.items() if value is not None}
+    fixed = given.keys() - inspect.signature(run).parameters.keys()
+    if fixed:
+        raise UserError(f"bench {name} takes no --{min(fixed)}.")
     print_content(run(**given), as_json=as_json)
 
 

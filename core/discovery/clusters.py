@@ -7,22 +7,35 @@ largest, so that their numbers say something and do not depend on the order of t
 noise and a single cluster are answers like any other.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+
+from core.discovery.tree import Tree, by_size, empty, from_condensed
 
 PARALLEL = np.cos(np.pi / 4)  # mean cosine from which islands are one cluster
 
 Floats = NDArray[np.float32]
 
 
-def find_clusters(points: Floats, min_size: int) -> tuple[NDArray[np.int64], Floats]:
-    """Cluster of each point, (point,), −1 being noise, and how firmly it belongs, in [0, 1]."""
-    if len(points) < max(min_size, 2):
-        return np.full(len(points), -1, np.int64), np.zeros(len(points), np.float32)
+class Islands(NamedTuple):
+    """Cluster of each point, (point,), −1 being noise, how firmly it belongs, and the tree."""
+
+    labels: NDArray[np.int64]
+    strength: Floats  # in [0, 1]
+    tree: Tree
+
+
+def find_clusters(points: Floats, min_size: int) -> Islands:
+    """HDBSCAN's clusters of points, (point, coordinate)."""
+    n = len(points)
+    if n < max(min_size, 2):
+        return Islands(np.full(n, -1, np.int64), np.zeros(n, np.float32), empty(n))
     if not np.ptp(points, axis=0).any():  # one spot: one cluster, of everything
-        return np.zeros(len(points), np.int64), np.ones(len(points), np.float32)
+        return Islands(np.zeros(n, np.int64), np.ones(n, np.float32), empty(n))
     import hdbscan  # compiled code and scikit-learn's trees: only where clusters are made
 
     found = hdbscan.HDBSCAN(
@@ -30,8 +43,10 @@ def find_clusters(points: Floats, min_size: int) -> tuple[NDArray[np.int64], Flo
         min_samples=min(min_size, max(5, min_size // 4)),
         core_dist_n_jobs=1,
     ).fit(points.astype(np.float64))
-    strength = np.asarray(found.probabilities_, np.float32)
-    return by_size(found.labels_), strength
+    condensed = found.condensed_tree_
+    selected = set(map(int, condensed._select_clusters()))
+    tree = from_condensed(condensed.to_pandas(), selected, n)
+    return Islands(by_size(found.labels_), np.asarray(found.probabilities_, np.float32), tree)
 
 
 def merge_parallel(directions: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,19 +60,6 @@ def merge_parallel(directions: Floats, labels: NDArray[np.int64]) -> NDArray[np.
     means = np.array([directions[labels == c].mean(axis=0) for c in range(n_clusters)])
     joined = fcluster(linkage(means, "average", "cosine"), 1 - PARALLEL, "distance")
     return by_size(np.where(labels >= 0, joined[labels], -1))
-
-
-def by_size(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Renumber clusters from the largest, ties by first appearance; noise stays −1."""
-    counts = pd.Series(labels[labels >= 0]).value_counts(sort=False)  # by first appearance
-    order = counts.sort_values(ascending=False, kind="stable").index
-    numbers = pd.Series(np.arange(len(order)), index=order)
-    renumbered: NDArray[np.int64] = (
-        numbers.reindex(labels, fill_value=-1).to_numpy(np.int64)
-        if len(order)
-        else np.full(len(labels), -1, np.int64)
-    )
-    return renumbered
 
 
 def medoids(points: Floats, labels: NDArray[np.int64]) -> pd.Series:

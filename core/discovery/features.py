@@ -64,14 +64,7 @@ def column_components(matrix: Matrix) -> Floats:
 
 def prompt_features(matrix: Matrix, attributed: Flags) -> Floats:
     """Coordinates of the rows' directions over the attributed pairs, (prompt, ≤ 10)."""
-    n_rows = int(matrix.prompt_defined.sum())
-    gram = np.zeros((n_rows, n_rows))
-    for place, part in matrix.blocks():
-        chosen = part[:, attributed[place]]
-        gram += chosen @ chosen.T
-    lengths = np.sqrt(np.diag(gram))
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    alike = gram * np.outer(scale, scale)
+    alike = matrix.row_cosines(attributed).astype(np.float64)
     centred = alike - alike.mean(axis=0) - alike.mean(axis=1)[:, None] + alike.mean()
     values, sides = np.linalg.eigh(centred)
     values, sides = values[::-1][:COMPONENTS], _signed(sides[:, ::-1][:, :COMPONENTS])

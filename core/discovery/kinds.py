@@ -1,18 +1,22 @@
 """Kinds of prompts: those that the policy changed alike on, and that the same pairs push.
 
-Prompts start as `count` groups by Ward's method on how alike their changes and topics are,
-cos(b_i, b_j) · max(0, cos(c_i − μ, c_j − μ)). The push of a pair on a group is the mean of its
-entries there, prompts weighing by how much they changed; the pairs above Otsu's cut of the pushes
-are those that act on it. Groups that mostly the same pairs act on (by Jaccard) become one, until
-none are left. So every kind has a cut of its own: one cut over all columns loses a behavior that
-few prompts show (docs/log.md). Needs no judge, no name of a group and no truth.
+Within each condition, prompts start as groups by Ward's method on how alike their rows of the
+matrix are (cosine). Conditions are told apart from the start, because a distractor is what an
+experiment adds to a prompt: plain and with it, the same topic would otherwise be one group
+(docs/log.md). The push of a pair on a group is the mean of its entries there, prompts weighing by
+how much they changed; the pairs above Otsu's cut of the pushes are those that act on it. Groups
+that mostly the same pairs act on (by Jaccard) become one, until none are left. So every kind has a
+cut of its own: one cut over all columns loses a behavior that few prompts show. Needs no judge, no
+name of a group and no truth.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 
 from core.attribution.cutoff import suggest
 from core.discovery.matrix import Matrix
@@ -50,9 +54,9 @@ class Kinds:
 
 
 def find_kinds(matrix: Matrix, count: int) -> Kinds:
-    """At most `count` kinds of the matrix's defined prompts."""
+    """About `count` kinds of the matrix's defined prompts at most."""
     weights = matrix.weights[matrix.prompt_defined].astype(np.float64)
-    start = group_alike(matrix.alike, count)
+    start = _by_condition(matrix, count)
     member = start[None] == np.arange(start.max(initial=-1) + 1)[:, None]  # (group, prompt)
     labels = _join(member, matrix.sums(member * weights), weights)
     member = labels[None] == np.arange(labels.max(initial=-1) + 1)[:, None]
@@ -66,6 +70,18 @@ def find_kinds(matrix: Matrix, count: int) -> Kinds:
     )
 
 
+def _by_condition(matrix: Matrix, count: int) -> Labels:
+    """Groups of alike prompts within each condition, which get their share of `count`."""
+    conditions = matrix.prompts["condition"][matrix.prompt_defined].to_numpy()
+    labels, used = np.zeros(len(conditions), np.int64), 0
+    for condition in pd.unique(conditions):
+        own = np.flatnonzero(conditions == condition)
+        part = max(2, round(count * len(own) / len(conditions)))
+        labels[own] = used + group_alike(matrix.alike[np.ix_(own, own)], part)
+        used = labels.max() + 1
+    return labels
+
+
 def group_alike(alike: Floats, count: int) -> Labels:
     """Ward's groups of points whose likeness, (point, point) in [−1, 1], is given."""
     if len(alike) <= 2:
@@ -75,7 +91,9 @@ def group_alike(alike: Floats, count: int) -> Labels:
     points = sides[:, kept] * np.sqrt(np.maximum(values[kept], 0))
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     directions = np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 1e-9)
-    groups: Labels = fcluster(linkage(directions, "ward"), count, "maxclust").astype(np.int64) - 1
+    groups: Labels = (
+        fcluster(linkage(pdist(directions), "ward"), count, "maxclust").astype(np.int64) - 1
+    )
     return groups
 
 

@@ -11,7 +11,7 @@ rows are weighted by the length of their behavior vector.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.index import VectorIndex
-from core.attribution.similarity import Query, cosines, matrix_parts, norm
+from core.attribution.similarity import Query, matrix_parts, norm
 from core.attribution.vectors import BehaviorVectors, Readings, differences
 from core.errors import UserError
 
@@ -31,6 +31,10 @@ Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
 
 
+def _silence() -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Entries (prompt, pair), with names of rows and columns, and which of them are defined."""
@@ -39,14 +43,16 @@ class Matrix:
     prompts: pd.DataFrame
     uids: NDArray[np.object_]
     weights: Floats  # (prompt,) length of the behavior vector, 1 on average
-    alike: Floats  # (prompt, prompt) of the defined ones: likeness of changes and topics
+    alike: Floats  # (prompt, prompt) cosine of the defined rows
     prompt_defined: Flags
     pair_defined: Flags
+    beat: Callable[[], None] = _silence  # called before every block: a place to stop at
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """The defined rows and columns, some pairs at a time, with where they are among those."""
         start = 0
         for first in range(0, self.values.shape[1], COLUMNS):
+            self.beat()
             columns = self.pair_defined[first : first + COLUMNS]
             part = self.values[:, first : first + COLUMNS][self.prompt_defined][:, columns]
             yield slice(start, start + part.shape[1]), np.asarray(part, np.float32)
@@ -59,6 +65,19 @@ class Matrix:
             found[:, place] = weights.astype(np.float32) @ part
         return found
 
+    def row_cosines(self, chosen: Flags | None = None) -> Floats:
+        """Cosine of every two defined rows, (prompt, prompt), over some of the defined pairs.
+
+        A row of zeros has cosine 0 with all.
+        """
+        gram = np.zeros((int(self.prompt_defined.sum()),) * 2)
+        for place, part in self.blocks():
+            used = part if chosen is None else part[:, chosen[place]]
+            gram += used @ used.T
+        lengths = np.sqrt(np.diag(gram))
+        scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        return (gram * np.outer(scale, scale)).astype(np.float32)
+
     def columns(self, chosen: Flags) -> Floats:
         """The defined rows of some of the defined pairs, (prompt, chosen pair), in memory."""
         parts = [part[:, chosen[place]] for place, part in self.blocks()]
@@ -67,15 +86,14 @@ class Matrix:
 
 def build_matrix(
     index: VectorIndex,
-    readings: Readings,
+    vectors: BehaviorVectors,
     layer: int,
     *,
     gated: bool,
     path: Path,
-    report: Report | None = None,
+    report: Report,
 ) -> Matrix:
-    """The matrix of all prompts and conditions that both models completed, written to `path`."""
-    vectors = all_differences(readings)
+    """The matrix of all prompts and conditions in `vectors`, written to `path`."""
     behavior, context = vectors.at(layer)
     if not behavior.any():
         raise UserError(
@@ -94,29 +112,26 @@ def build_matrix(
     for place, part in parts:
         values[:, place] = part
         pair_defined[place] = np.isfinite(part[changed]).all(axis=0)
-        if report is not None:
-            report(place.stop, len(index.uids))
+        report(place.stop, len(index.uids))
     values.flush()
-    return Matrix(
+    if not pair_defined.any():
+        raise UserError(
+            f"No pair can be compared at layer {layer}: every datapoint vector is zero, or all "
+            "pairs have one and the same prompt. Choose another layer, or discover without gating."
+        )
+    matrix = Matrix(
         values=values,
         prompts=vectors.prompts,
         uids=index.uids,
         weights=lengths / lengths.mean(),
-        alike=_alike(behavior[changed], context[changed] - mean if gated else None),
+        alike=np.empty((0, 0), np.float32),
         prompt_defined=changed,
         pair_defined=pair_defined,
     )
+    return replace(matrix, alike=matrix.row_cosines())
 
 
 def all_differences(readings: Readings) -> BehaviorVectors:
     """Behavior vectors of every prompt and condition, whatever the completions show."""
     is_policy = readings.completions["model"].eq("policy").to_numpy(bool)
     return differences(readings, is_policy, ~is_policy)
-
-
-def _alike(behavior: Floats, topics: Floats | None) -> Floats:
-    """cos(b_i, b_j), times max(0, cos of the centred contexts) if gated."""
-    found = cosines(behavior, behavior)
-    if topics is not None:
-        found *= np.maximum(cosines(topics, topics), 0)
-    return found

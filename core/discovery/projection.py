@@ -1,19 +1,111 @@
 """Points on a plane: principal components, exact nearest neighbours, then UMAP.
 
-Seeded, so the same matrix gives the same map. Neighbours are exact and handed to UMAP: its own
+Seeded, so the same points give the same map. Neighbours are exact and handed to UMAP: its own
 search would compile for half a minute in every process. Few points (fewer than UMAP can spread)
-are laid out by their two largest components. Does not know what a point stands for.
+are laid out by their two largest components. Of very many, a part is laid out and the others are
+put among their nearest neighbours of that part, each group among its own. Does not know what a
+point stands for.
 """
 
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.runs.apart import Call, here
+
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Report = Callable[[int, int], None]
 COMPONENTS = 10
-BLOCK = 1024  # points whose distances to all others are in memory at once
+BLOCK = 16_000_000  # distances in memory at once: 64 MB, and twice that for their order
 FEWEST = 8  # points that UMAP is asked to lay out
+AMONG = 3  # neighbours between which a point is put that was not laid out
+UNNAMED = 0.2  # share of the laid-out points that those without a group get at most
+
+
+class Placed(NamedTuple):
+    """Places of all points, (point, 2), and which of them UMAP laid out itself."""
+
+    place: Floats
+    laid_out: Flags
+
+
+def project(
+    points: Floats,
+    *,
+    neighbors: int,
+    min_dist: float,
+    seed: int,
+    groups: NDArray[np.integer] | None = None,
+    most: int | None = None,
+    call: Call = here,
+    report: Report | None = None,
+) -> Placed:
+    """Lay out (point, feature), finite, on a plane; at most `most` of them by UMAP itself.
+
+    `groups` (point,), −1 for none, says what the laid-out part must represent. UMAP itself goes
+    through `call`; `report(done, total)` counts points whose neighbours are known.
+    """
+    groups = np.full(len(points), -1) if groups is None else groups
+    chosen = subset(groups, most, seed)
+    part = points[chosen]
+    start = _spread(principal_components(part, 2), 2)
+    if len(part) < FEWEST or not np.ptp(part, axis=0).any():
+        placed = start
+    else:
+        known = nearest_neighbors(part, part, min(neighbors, len(part) - 1), report, own=True)
+        placed = call("laying out", umap_layout, part, start, known, min_dist=min_dist, seed=seed)
+    place = np.empty((len(points), 2), np.float32)
+    place[chosen] = placed
+    for group in np.unique(groups[~chosen]):  # among its own: an island stays one
+        own = groups == group
+        near = own & chosen if (own & chosen).any() else chosen
+        place[own & ~chosen] = _among(points[own & ~chosen], points[near], place[near], report)
+    return Placed(place, chosen)
+
+
+def subset(groups: NDArray[np.integer], most: int | None, seed: int) -> Flags:
+    """Which points to lay out: all, or as many of each group as of any other, as far as they go."""
+    if most is None or len(groups) <= most:
+        return np.ones(len(groups), bool)
+    random = np.random.default_rng(seed)
+    names, sizes = np.unique(groups, return_counts=True)
+    limits = np.where(names < 0, min(int(UNNAMED * most), most), sizes) if len(names) > 1 else sizes
+    quota = _share_out(np.minimum(sizes, limits), most)
+    chosen = np.zeros(len(groups), bool)
+    for name, count in zip(names, quota, strict=True):
+        members = np.flatnonzero(groups == name)
+        chosen[random.choice(members, count, replace=False)] = True
+    return chosen
+
+
+def umap_layout(
+    points: Floats,
+    start: Floats,
+    known: tuple[NDArray[np.int32], Floats],
+    *,
+    min_dist: float,
+    seed: int,
+) -> Floats:
+    """UMAP's plane for points whose neighbours are known, from the places `start`."""
+    import umap  # 4 CPU-seconds: only where a map is made
+
+    random = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
+        layout: Floats = umap.UMAP(
+            n_neighbors=known[0].shape[1],
+            n_components=start.shape[1],
+            min_dist=min_dist,
+            init=start + random.normal(scale=1e-3, size=start.shape).astype(np.float32),
+            random_state=seed,
+            precomputed_knn=(*known, None),
+            force_approximation_algorithm=True,
+        ).fit_transform(points)
+    return np.asarray(layout, np.float32)
 
 
 def principal_components(points: Floats, most: int = COMPONENTS) -> Floats:
@@ -34,49 +126,54 @@ def principal_components(points: Floats, most: int = COMPONENTS) -> Floats:
     return coordinates
 
 
-def nearest_neighbors(points: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
-    """Indices and Euclidean distances of the `count` nearest points, each point itself first."""
+def nearest_neighbors(
+    points: Floats, among: Floats, count: int, report: Report | None = None, *, own: bool = False
+) -> tuple[NDArray[np.int32], Floats]:
+    """Indices in `among` and Euclidean distances of each point's `count` nearest, nearest first.
+
+    With `own` the two are the same points, and each is its own first neighbour.
+    """
     n = len(points)
-    squares = np.einsum("ij,ij->i", points, points)
+    squares = np.einsum("ij,ij->i", among, among)
+    lengths = np.einsum("ij,ij->i", points, points)
     indices = np.empty((n, count), np.int32)
     distances = np.empty((n, count), np.float32)
-    for start in range(0, n, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, n))
-        gaps = squares[rows, None] + squares[None] - 2 * points[rows] @ points.T
+    rows_at_once = max(1, BLOCK // max(len(among), 1))
+    for start in range(0, n, rows_at_once):
+        rows = np.arange(start, min(start + rows_at_once, n))
+        gaps = lengths[rows, None] + squares[None] - 2 * points[rows] @ among.T
         np.maximum(gaps, 0, out=gaps)
-        gaps[np.arange(len(rows)), rows] = -1.0
+        if own:
+            gaps[np.arange(len(rows)), rows] = -1.0
         near = np.argpartition(gaps, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(gaps, near, axis=1), axis=1, kind="stable")
         indices[rows] = np.take_along_axis(near, order, axis=1)
         found = np.take_along_axis(gaps, indices[rows].astype(np.int64), axis=1)
         distances[rows] = np.sqrt(np.maximum(found, 0))
+        if report is not None:
+            report(int(rows[-1]) + 1, n)
     return indices, distances
 
 
-def project(
-    points: Floats, *, neighbors: int, min_dist: float, seed: int, dimensions: int = 2
-) -> Floats:
-    """Lay out (point, feature), finite, on a plane (or in a space of few dimensions)."""
-    start = _spread(principal_components(points, dimensions), dimensions)
-    if len(points) < FEWEST or not np.ptp(points, axis=0).any():
-        return start
-    import umap  # 4 CPU-seconds: only where a map is made
+def _among(points: Floats, laid_out: Floats, places: Floats, report: Report | None) -> Floats:
+    """Between the places of the nearest laid-out points, the nearest weighing most."""
+    count = min(AMONG, len(laid_out))
+    indices, distances = nearest_neighbors(points, laid_out, count, report)
+    weights = 1 / (distances**2 + np.float32(1e-8))
+    weights /= weights.sum(axis=1, keepdims=True)
+    between: Floats = np.einsum("pn,pnc->pc", weights, places[indices])
+    return between
 
-    count = min(neighbors, len(points) - 1)
-    known = nearest_neighbors(points, count)
-    rng = np.random.default_rng(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
-        layout: Floats = umap.UMAP(
-            n_neighbors=count,
-            n_components=dimensions,
-            min_dist=min_dist,
-            init=start + rng.normal(scale=1e-3, size=start.shape).astype(np.float32),
-            random_state=seed,
-            precomputed_knn=(*known, None),
-            force_approximation_algorithm=True,
-        ).fit_transform(points)
-    return np.asarray(layout, np.float32)
+
+def _share_out(sizes: NDArray[np.integer], total: int) -> NDArray[np.int64]:
+    """How many of each group make up about `total`: equally many, small groups whole."""
+    low, high = 0, int(sizes.max(initial=0))
+    while low < high:  # the largest quota whose sum fits
+        middle = (low + high + 1) // 2
+        low, high = (
+            (middle, high) if np.minimum(sizes, middle).sum() <= total else (low, middle - 1)
+        )
+    return np.minimum(sizes, low).astype(np.int64)
 
 
 def _spread(coordinates: Floats, dimensions: int) -> Floats:

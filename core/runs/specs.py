@@ -118,7 +118,7 @@ class DiscoverSpec(Spec):
     index: Run = Field(description="index run that holds the pairs' vectors")
     layer: int | None = Field(None, ge=0, description="layer; none: three quarters up the index")
     gated: bool = Field(True, description="context gating of the matrix")
-    kinds: int = Field(16, ge=2, description="kinds of prompts at most, before alike ones join")
+    kinds: int = Field(8, ge=2, description="groups of prompts to start from; alike ones join")
     cluster_by: Literal["push", "density"] = Field(
         "push", description="push: the kind a pair moves most; density: islands of the map"
     )
@@ -127,6 +127,10 @@ class DiscoverSpec(Spec):
     min_cluster_size: int | None = Field(
         None, ge=2, description="HDBSCAN: smallest island, pairs; none: 3/4 of their square root"
     )
+    laid_out: int = Field(
+        50_000, ge=100, description="UMAP: pairs at most; the others are put among them"
+    )
+    repeats: int = Field(10, ge=0, description="stability: draws of prompts (seeds: a fifth)")
     seed: int = Field(0, description="seed of projection and clustering")
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.discovery.clusters import by_size, find_clusters, medoids, merge_parallel
+from core.discovery.clusters import find_clusters, medoids, merge_parallel
+from core.discovery.tree import by_size
 
 
 def group(centre, n, seed=0):
@@ -12,7 +13,7 @@ def group(centre, n, seed=0):
 
 def test_planted_groups_are_found_largest_first():
     points = np.concatenate([group((0, 0), 30), group((9, 9), 60)])
-    labels, strength = find_clusters(points, 20)
+    labels, strength, _ = find_clusters(points, 20)
     assert (labels[30:] == 0).mean() > 0.9
     assert (labels[:30] == 1).mean() > 0.9
     assert ((strength >= 0) & (strength <= 1)).all()
@@ -20,20 +21,20 @@ def test_planted_groups_are_found_largest_first():
 
 def test_scattered_points_are_all_noise():
     points = np.random.default_rng(0).uniform(size=(60, 2)).astype(np.float32)
-    labels, strength = find_clusters(points, 30)
+    labels, strength, _ = find_clusters(points, 30)
     assert set(labels) == {-1}
     assert not strength.any()
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_fewer_points_than_a_cluster_needs_are_noise(n):
-    labels, strength = find_clusters(group((0, 0), n), 10)
+    labels, strength, _ = find_clusters(group((0, 0), n), 10)
     assert labels.tolist() == [-1] * n
     assert strength.tolist() == [0] * n
 
 
 def test_identical_points_are_one_cluster():
-    labels, strength = find_clusters(np.ones((40, 2), np.float32), 10)
+    labels, strength, _ = find_clusters(np.ones((40, 2), np.float32), 10)
     assert set(labels) == {0}
     assert (strength == 1).all()
 

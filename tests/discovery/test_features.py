@@ -11,7 +11,7 @@ from tests.discovery.worlds import as_matrix, planted
 
 def features(values, weights=None):
     matrix = as_matrix(values, weights=weights)
-    return pair_features(matrix, find_kinds(matrix, 16))
+    return pair_features(matrix, find_kinds(matrix, 8))
 
 
 def test_the_pairs_that_push_something_are_attributed():

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from core.discovery import projection
-from core.discovery.projection import nearest_neighbors, principal_components, project
+from core.discovery.projection import nearest_neighbors, principal_components, project, subset
 
 KNOBS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
 
@@ -26,42 +26,71 @@ def test_components_agree_with_scikit_learn_up_to_sign(shape):
 
 
 def test_neighbors_agree_with_scikit_learn_across_blocks(monkeypatch):
-    monkeypatch.setattr(projection, "BLOCK", 32)
+    monkeypatch.setattr(projection, "BLOCK", 32 * 120)
     points, _ = blobs()
-    indices, distances = nearest_neighbors(points, 6)
+    indices, distances = nearest_neighbors(points, points, 6, own=True)
     theirs, their_indices = NearestNeighbors(n_neighbors=6).fit(points).kneighbors(points)
     np.testing.assert_allclose(distances, theirs, atol=1e-2)
     assert (indices == their_indices).mean() > 0.99
 
 
 def test_a_point_is_its_own_first_neighbor_even_among_identical_ones():
-    indices, distances = nearest_neighbors(np.ones((20, 3), np.float32), 4)
+    points = np.ones((20, 3), np.float32)
+    indices, distances = nearest_neighbors(points, points, 4, own=True)
     assert indices[:, 0].tolist() == list(range(20))
     assert not distances.any()
 
 
 def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():
     points, group = blobs()
-    place = project(points, **KNOBS)
+    place = project(points, **KNOBS).place
     centres = np.array([place[group == g].mean(axis=0) for g in range(3)])
     nearest = np.linalg.norm(place[:, None] - centres[None], axis=2).argmin(axis=1)
     assert (nearest == group).all()
-    np.testing.assert_array_equal(project(points, **KNOBS), place)
+    np.testing.assert_array_equal(project(points, **KNOBS).place, place)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_too_few_points_for_umap_still_get_places(n):
-    place = project(blobs()[0][:n], **KNOBS)
+    place = project(blobs()[0][:n], **KNOBS).place
     assert place.shape == (n, 2)
     assert np.isfinite(place).all()
 
 
 def test_fewer_points_than_neighbors_are_laid_out():
-    place = project(blobs()[0][:9], neighbors=50, min_dist=0.05, seed=0)
+    place = project(blobs()[0][:9], neighbors=50, min_dist=0.05, seed=0).place
     assert place.shape == (9, 2)
     assert np.isfinite(place).all()
 
 
 def test_identical_points_share_one_place():
-    place = project(np.ones((30, 4), np.float32), **KNOBS)
+    place = project(np.ones((30, 4), np.float32), **KNOBS).place
     assert not np.ptp(place, axis=0).any()
+
+
+def test_points_that_are_not_laid_out_are_put_among_their_own_group():
+    points, group = blobs()
+    place, laid_out = project(points, groups=group, most=60, **KNOBS)
+    assert laid_out.sum() == 60
+    assert np.bincount(group[laid_out]).tolist() == [20, 20, 20]
+    for own in range(3):
+        inside = place[(group == own) & laid_out]
+        others = place[(group == own) & ~laid_out]
+        assert (others >= inside.min(axis=0) - 1e-3).all()
+        assert (others <= inside.max(axis=0) + 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        ({0: 5, 1: 50, 2: 50}, 25, {0: 5, 1: 10, 2: 10}),
+        ({-1: 90, 0: 10, 1: 50}, 50, {-1: 10, 0: 10, 1: 30}),
+        ({-1: 90}, 50, {-1: 50}),
+        ({0: 3, 1: 4}, 10, {0: 3, 1: 4}),
+    ],
+)
+def test_small_groups_are_laid_out_whole_and_the_rest_in_equal_parts(sizes, most, expected):
+    groups = np.repeat(list(sizes), list(sizes.values()))
+    chosen = subset(groups, most, 0)
+    names, counts = np.unique(groups[chosen], return_counts=True)
+    assert dict(zip(names.tolist(), counts.tolist(), strict=True)) == expected

@@ -12,7 +12,7 @@ from tests.discovery.worlds import as_matrix, planted
 @pytest.fixture(scope="module")
 def table():
     matrix = as_matrix(planted())
-    kinds = find_kinds(matrix, 16)
+    kinds = find_kinds(matrix, 8)
     return push_statistics(matrix, kinds.hardest(), kinds).set_index("cluster")
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from core.discovery.matrix import Matrix
 
 
-def as_matrix(values, *, weights=None, alike=None):
+def as_matrix(values, *, weights=None, alike=None, condition="plain"):
     """A matrix of these entries; prompts are alike as far as their rows are."""
     values = np.asarray(values, np.float32)
     defined = np.isfinite(values)
@@ -18,7 +18,9 @@ def as_matrix(values, *, weights=None, alike=None):
         alike = (inside / lengths) @ (inside / lengths).T
     return Matrix(
         values=values,
-        prompts=pd.DataFrame({"prompt_id": range(len(values)), "condition": "plain", "group": "g"}),
+        prompts=pd.DataFrame(
+            {"prompt_id": range(len(values)), "condition": condition, "group": "g"}
+        ),
         uids=np.array([f"u{i}" for i in range(values.shape[1])], object),
         weights=np.ones(len(values), np.float32) if weights is None else weights,
         alike=np.asarray(alike, np.float32),

@@ -1,0 +1,76 @@
+"""A row per cluster: words, examples, sources, statistics; and the run in a few numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.discovery.clusters import medoids
+from core.discovery.labels import describe
+from core.discovery.mapping import Found
+from core.discovery.matrix import Matrix
+from core.discovery.projection import subset
+from core.discovery.statistics import cluster_push, push_statistics
+from core.runs.apart import Call
+
+READ = 30_000  # pairs whose words are counted at most, as many of each cluster as of any other
+EXAMPLES = 3  # of a cluster's boundary
+
+
+def describe_clusters(
+    matrix: Matrix, found: Found, texts: pd.DataFrame, call: Call
+) -> pd.DataFrame:
+    """clusters.parquet; `texts` are the pairs in the matrix's order."""
+    labels, uids = found.labels(matrix), matrix.uids[matrix.pair_defined]
+    own = texts[matrix.pair_defined]
+    read = subset(labels, READ, 0)
+    words = ["prompt", "chosen", "rejected", "source"]
+    table = call("words of the clusters", describe, own.loc[read, words], labels[read])
+    table = table.set_index("cluster")
+    table["size"] = pd.Series(labels).value_counts().reindex(table.index)
+    table["share"] = table["size"] / len(labels)
+    central = medoids(found.features.points, labels)
+    table["medoid_uid"] = pd.Series(uids[central.to_numpy()], index=central.index, dtype=object)
+    table["boundary_uids"] = boundary(found.pairs[matrix.pair_defined]).reindex(table.index)
+    means = cluster_push(matrix, labels, table.index.tolist())
+    pushes = pd.DataFrame([most_pushed(matrix, row) for row in means], table.index)
+    statistics = push_statistics(matrix, labels, found.kinds).set_index("cluster")
+    return table.join(pushes).join(statistics).reset_index()
+
+
+def boundary(pairs: pd.DataFrame) -> pd.Series:
+    """The pairs that belong to each cluster least, comma-separated: where it ends."""
+    weakest = pairs[pairs["cluster"] >= 0].sort_values("strength", kind="stable")
+    return weakest.groupby("cluster")["uid"].apply(lambda uids: ",".join(uids.head(EXAMPLES)))
+
+
+def most_pushed(matrix: Matrix, means: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean entry over some pairs, overall and for the group of prompts where it is largest."""
+    rows = matrix.prompts[matrix.prompt_defined]
+    mean = pd.Series(means, index=rows.index)
+    groups = mean.groupby([rows["group"], rows["condition"]]).mean().reset_index(name="mean")
+    top = groups.iloc[groups["mean"].argmax()]
+    return {
+        "mean_similarity": float(mean.mean()),
+        "top_group": str(top["group"]),
+        "top_condition": str(top["condition"]),
+        "top_group_similarity": float(top["mean"]),
+    }
+
+
+def summarise(matrix: Matrix, found: Found) -> dict[str, Any]:
+    """summary.json."""
+    pairs, prompts = found.pairs, found.prompts
+    return {
+        "n_pairs": len(pairs),
+        "n_pairs_undefined": int((~matrix.pair_defined).sum()),
+        "n_pairs_attributed": int(found.features.attributed.sum()),
+        "n_pairs_laid_out": int(pairs["laid_out"].sum()),
+        "n_prompts": len(prompts),
+        "n_prompts_undefined": int((~matrix.prompt_defined).sum()),
+        "n_clusters": int(pairs["cluster"].max() + 1),
+        "n_islands": int(pairs["island"].max() + 1),
+        "noise_share": float(pairs["cluster"].eq(-1).mean()),
+        "n_prompt_clusters": int(prompts["cluster"].max() + 1),
+    }
