@@ -117,15 +117,15 @@ def _source(plan: Project, store: Store, rank: str) -> Edit:
 
 
 def _seed_by_seed(arms: Iterable[Arm]) -> list[Arm]:
-    """Arms of one seed each, so that what is interrupted has compared like with like."""
-    return [
-        Arm(arm.name, arm.edit, (training,), (evaluation,))
-        for place in range(len(SEEDS))
+    """Arms of one seed each, other sizes last: what is interrupted has compared like with like."""
+    parts = [
+        (len(arm.trainings) < len(SEEDS), place, Arm(arm.name, arm.edit, (training,), (measured,)))
         for arm in arms
-        for training, evaluation in list(zip(arm.trainings, arm.evaluations, strict=True))[
-            place : place + 1
-        ]
+        for place, (training, measured) in enumerate(
+            zip(arm.trainings, arm.evaluations, strict=True)
+        )
     ]
+    return [arm for _, _, arm in sorted(parts, key=lambda part: part[:2])]
 
 
 def _rates(store: Store, evaluations: dict[str, list[str]]) -> Table:

@@ -9,6 +9,7 @@ would have trained with; the folder that comes out goes back with `pairtrace els
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -44,6 +45,8 @@ def main() -> None:
 
 def config(knobs: dict, n_pairs: int, output: str, micro_batch: int) -> DPOConfig:
     on_gpu = torch.cuda.is_available()
+    halved = on_gpu and knobs["precision"] != "float32"
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if halved else "no"  # not as launched
     share = knobs["batch_size"] // PartialState(cpu=not on_gpu).num_processes
     steps = math.ceil(n_pairs * knobs["epochs"] / knobs["batch_size"])
     return DPOConfig(
@@ -62,7 +65,7 @@ def config(knobs: dict, n_pairs: int, output: str, micro_batch: int) -> DPOConfi
         precompute_ref_log_probs=True,
         seed=knobs["seed"],
         use_cpu=not on_gpu,
-        bf16=on_gpu and knobs["precision"] != "float32",
+        bf16=halved,
         activation_checkpointing=on_gpu,
         logging_first_step=True,
         save_steps=math.ceil(steps / knobs["checkpoints"]),

@@ -32,7 +32,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{folder}: the disk is full: {free / 2**20:,.0f} MiB are free and "
-            f"{needed / 2**20:,.0f} MiB are needed. Free some, then start the run again: "
+            f"{folder}: the disk is full: {free / 2**20:,.1f} MiB are free and "
+            f"{needed / 2**20:,.1f} MiB are needed. Free some, then start the run again: "
             "it goes on from its last checkpoint."
         )

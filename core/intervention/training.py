@@ -71,6 +71,7 @@ def train(
     refuse_full_disk(output, needed)
     caches = loaded.model.config.use_cache
     kind = _precision(spec, on_gpu=on_gpu)
+    environment.compute_in(kind)  # it also names the cache of the reference's values
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
         trainer = _trainer(

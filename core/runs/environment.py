@@ -54,6 +54,11 @@ def tracker(folder: Path) -> str:
     return name
 
 
+def compute_in(precision: str) -> None:
+    """Let a training's own arithmetic hold, whatever the settings of its launch say."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if precision == "bfloat16" else "no"
+
+
 def rank() -> int:
     """Which of the processes of one launch this is (torchrun's `RANK`); 0 where it is alone."""
     return int(os.environ.get("RANK", "0"))

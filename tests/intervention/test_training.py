@@ -285,6 +285,15 @@ def test_low_rank_updates_are_merged_into_a_plain_checkpoint(retrain, reference,
     assert rows[-1]["memory_bytes"] > 0
 
 
+def test_the_precision_of_a_launch_does_not_replace_that_of_the_spec(
+    retrain, tmp_path, monkeypatch
+):
+    retrain("alone")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert retrain("launched")["precision"] == "float32"
+    assert apart(tmp_path, "launched", "alone") == 0
+
+
 def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_whole(
     retrain, tmp_path, monkeypatch
 ):
