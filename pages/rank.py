@@ -17,6 +17,8 @@ TERMS = """
 - **Gated similarity**: similarity times how alike the pair's prompt is to the prompts that show
   the behavior. It also asks: does it push *there*? Honest pairs that push the same way in other
   contexts drop out.
+- **Discriminant**: gated similarity to the direction that tells the policy's completions from the
+  reference's, with what completions vary in anyway damped.
 - **Bilinear**: gated similarity taken prompt by prompt, then averaged. **Bank**: the best
   similarity to any single prompt. **Projection**: similarity times how far the pair moves.
 - **Chosen / rejected**: the completion that training preferred, and the one it pushed away from.

@@ -50,7 +50,9 @@ class ChatServer:
 
 
 @contextmanager
-def chat_server(behave: Callable[[int, dict[str, Any]], Reply]) -> Iterator[ChatServer]:
+def chat_server(
+    behave: Callable[[int, dict[str, Any]], Reply], port: int = 0
+) -> Iterator[ChatServer]:
     shared = ChatServer(behave)
 
     class Handler(BaseHTTPRequestHandler):
@@ -75,7 +77,7 @@ def chat_server(behave: Callable[[int, dict[str, Any]], Reply]) -> Iterator[Chat
         def log_message(self, *_args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     shared.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -21,8 +21,8 @@ from core.attribution.gradient import Contrast, agreeing, margin_gradients
 from core.attribution.gradient_rows import gradients_on_disk
 from core.attribution.index import VectorIndex
 from core.attribution.lexical import bm25, tfidf
-from core.attribution.similarity import Query, scan
-from core.attribution.vectors import BehaviorVectors, Readings, pooled
+from core.attribution.similarity import scan
+from core.attribution.vectors import BehaviorVectors, Readings, query_at
 from core.data.behaviors import Behavior
 from core.data.tokens import encode_completions, encode_prompts
 
@@ -129,8 +129,7 @@ def _deep(material: Material) -> Sequence[int]:
 
 
 def _scan(material: Material, layer: int, pooling: Pooling, centered: bool) -> pd.DataFrame:
-    number = material.vectors.layers.index(layer)
-    query = Query(*material.vectors.at(layer), pooled(material.vectors, pooling)[number])
+    query = query_at(material.vectors, layer, pooling)
     return scan(material.index, layer, [query], centered=centered)[0]
 
 
@@ -161,6 +160,8 @@ METHODS: dict[str, Method] = {
     "gated": scanned("gated"),
     "gated, layers averaged": scanned("gated", layers=_deep),
     "gated, centered": scanned("gated", centered=True),
+    "discriminant": scanned("discriminant"),
+    "discriminant, layers averaged": scanned("discriminant", layers=_deep),
     "bilinear": scanned("bilinear"),
     "similarity": scanned("similarity"),
     "similarity, rollouts pooled": scanned("similarity", pooling="rollouts"),

@@ -7,10 +7,11 @@ known truth by `pairtrace bench methods`.
 
 from typing import Literal
 
-Score = Literal["gated", "bilinear", "similarity", "bank", "projection"]
+Score = Literal["gated", "discriminant", "bilinear", "similarity", "bank", "projection"]
 
 IN_WORDS: dict[Score, str] = {
     "gated": "gated similarity",
+    "discriminant": "gated discriminant",
     "bilinear": "bilinear gated similarity",
     "similarity": "similarity",
     "bank": "bank similarity",

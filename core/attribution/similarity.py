@@ -6,6 +6,8 @@
   and μ the mean context of all pairs: the pair must also be about what the behavior is about
 - bilinear: mean over prompts i of cos(b_i, v_d) · max(0, cos(c_i − μ, c_d − μ)), the gate prompt by
   prompt
+- discriminant: the gated score with w in place of b, the direction that tells the policy's
+  completions from the reference's (core.attribution.discriminant)
 - projection: b·v_d / |b|, in units of the residual stream
 
 Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory does not
@@ -36,12 +38,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Query:
-    """One behavior: vectors and contexts of its prompts, (n_prompts, d_model), and `pooled`,
-    (d_model,), their mean under the pooling that was chosen."""
+    """One behavior: its prompts' vectors and contexts, (n_prompts, d_model); `pooled`, (d_model,),
+    their mean under the pooling that was chosen; `discriminant`, (d_model,), where it is known."""
 
     behavior: Floats
     context: Floats
     pooled: Floats
+    discriminant: Floats | None = None
 
 
 class Bank(NamedTuple):
@@ -67,12 +70,22 @@ def scan(
     mean = mean_context(index, layer)
     middle = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
     plain = unit(np.stack([query.pooled for query in queries]))
+    told = [query.discriminant for query in queries if query.discriminant is not None]
+    apart = unit(np.stack(told)) if len(told) == len(queries) else None
     topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean))
     banks = [Bank(unit(q.behavior), unit(_less(q.context, mean))) for q in queries] if bank else []
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
     # one block per core: BLAS's own threads would fight these and cost four times the CPU
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        score = partial(_score, mean=mean, middle=middle, plain=plain, topics=topics, banks=banks)
+        score = partial(
+            _score,
+            mean=mean,
+            middle=middle,
+            plain=plain,
+            apart=apart,
+            topics=topics,
+            banks=banks,
+        )
         for block_scores in pool.map(score, index.blocks(layer)):
             for number, scores in enumerate(block_scores):
                 for name, values in scores.items():
@@ -168,6 +181,7 @@ def _score(
     mean: Floats,
     middle: Floats,
     plain: Floats,
+    apart: Floats | None,
     topics: Floats,
     banks: Sequence[Bank],
 ) -> list[dict[str, Floats]]:
@@ -177,11 +191,16 @@ def _score(
     projection = plain @ datapoint.T  # (query, pair)
     similarity = _cosine(projection, lengths)
     away = norm(context)
-    gated = similarity * _gate(_cosine(topics @ context.T, away))
+    gate = _gate(_cosine(topics @ context.T, away))
+    gated = similarity * gate
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
         for s, g, p in zip(similarity, gated, projection, strict=True)
     ]
+    if apart is not None:
+        told_apart = _cosine(apart @ datapoint.T, lengths) * gate
+        for made, row in zip(scores, told_apart, strict=True):
+            made["discriminant"] = row
     for made, units in zip(scores, banks, strict=False):
         single = _cosine(units.behavior @ datapoint.T, lengths)  # (prompt, pair)
         # fmax: a prompt without a vector has no cosine; NaN is left only if none has one

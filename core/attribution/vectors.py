@@ -11,13 +11,15 @@ of models or files.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.attribution.discriminant import discriminant
+from core.attribution.similarity import Query
 from core.data.behaviors import Behavior
 from core.errors import UserError
 
@@ -49,6 +51,7 @@ class BehaviorVectors:
     context: Floats  # (n, layer, d_model)
     rollouts: NDArray[np.int64]  # (n,) the policy's completions behind each row
     layers: tuple[int, ...]
+    sides: tuple[Floats, Floats] | None = None  # completions that show it, that do not; by layer
 
     def at(self, layer: int) -> tuple[Floats, Floats]:
         """Behavior and context vectors of a layer, (n, d_model) each."""
@@ -103,7 +106,9 @@ def showing(readings: Readings, behavior: Behavior, prompt_ids: Sequence[Any]) -
     asked = rows["prompt_id"].isin(prompt_ids) & rows["condition"].eq(behavior.condition)
     policy = asked & rows["model"].eq("policy") & rows[behavior.flag].isin([True])
     reference = asked & rows["model"].eq("reference") & rows[behavior.flag].isin([False])
-    return differences(readings, policy.to_numpy(bool), reference.to_numpy(bool))
+    shown, usual = policy.to_numpy(bool), reference.to_numpy(bool)
+    sides = (readings.means[shown], readings.means[usual])
+    return replace(differences(readings, shown, usual), sides=sides)
 
 
 def differences(
@@ -137,6 +142,18 @@ def pooled(vectors: BehaviorVectors, pooling: Literal["prompts", "rollouts"] = "
     weights = vectors.rollouts if pooling == "rollouts" else np.ones(len(vectors.rollouts))
     mean: Floats = np.average(vectors.behavior, axis=0, weights=weights).astype(np.float32)
     return mean
+
+
+def query_at(
+    vectors: BehaviorVectors, layer: int, pooling: Literal["prompts", "rollouts"] = "prompts"
+) -> Query:
+    """What a scan of the index at a layer asks for."""
+    number = vectors.layers.index(layer)
+    apart = None
+    if vectors.sides is not None:
+        shown, usual = (side[:, number] for side in vectors.sides)
+        apart = discriminant(shown, usual)
+    return Query(*vectors.at(layer), pooled(vectors, pooling)[number], apart)
 
 
 def prompt_numbers(readings: Readings) -> NDArray[np.int64]:

@@ -62,6 +62,7 @@ class GenerateSpec(Spec):
     """Run prompts through reference and policy, and judge every completion."""
 
     step: ClassVar[str] = "generate"
+    resumable: ClassVar[bool] = True
     later: ClassVar[frozenset[str]] = frozenset({"completions"})
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
@@ -216,6 +217,7 @@ class EvaluateSpec(Spec):
     """
 
     step: ClassVar[str] = "evaluate"
+    resumable: ClassVar[bool] = True
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
     judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")

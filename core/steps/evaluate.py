@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from core.data.prompts import expand, read_prompts
@@ -17,7 +18,7 @@ from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress
 from core.runs.specs import EvaluateSpec
 from core.runs.store import Store
-from core.steps.generate import completions_of, write_measurement
+from core.steps.generate import completions_of, sampled_once, write_measurement
 
 
 def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -25,12 +26,18 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     judge = load_judge(spec.judge)
     sent = expand(read_prompts(spec.prompts))
     refuse_leaks(spec, sent, store)
-    loaded = load_model(store.model(spec.model))
-    with _steered(loaded.model, spec, store):
-        completions = completions_of(loaded, sent, spec, progress).assign(model="evaluated")
-    completions = judged(completions, judge)
+    sampled = sampled_once(output, lambda: _sampled(spec, sent, store, progress))
+    completions = judged(sampled, judge)
     measured = rates(completions, spec.behaviors)
     write_measurement(output, completions, measured, cost(judge))
+
+
+def _sampled(
+    spec: EvaluateSpec, sent: pd.DataFrame, store: Store, progress: Progress
+) -> pd.DataFrame:
+    loaded = load_model(store.model(spec.model))
+    with _steered(loaded.model, spec, store):
+        return completions_of(loaded, sent, spec, progress).assign(model="evaluated")
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The generate step: both models' completions of every prompt, judged."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +17,16 @@ from core.runs.progress import Progress
 from core.runs.specs import EvaluateSpec, GenerateSpec
 from core.runs.store import Store, write_whole
 
+SAMPLED = "sampled.parquet"  # completions that are not judged yet
+
 
 def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
     sent = expand(read_prompts(spec.prompts))
     if spec.completions is None:
-        completions = judged(_sampled(spec, sent, store, progress), judge)
+        sampled = sampled_once(output, lambda: _sampled(spec, sent, store, progress))
+        completions = judged(sampled, judge)
         flags = list(judge.flags)
     else:
         completions = read_completions(Path(spec.completions), sent)
@@ -52,6 +57,16 @@ def _sampled(
     return pd.concat(tables, ignore_index=True)
 
 
+def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What the models wrote, kept until it is judged: a judge may fail where no model did."""
+    path = output / SAMPLED
+    if not path.exists():
+        part = path.with_suffix(".part")
+        sample().to_parquet(part, index=False)
+        os.replace(part, path)
+    return pd.read_parquet(path)
+
+
 def completions_of(
     loaded: LoadedModel, sent: pd.DataFrame, spec: GenerateSpec | EvaluateSpec, report: Report
 ) -> pd.DataFrame:
@@ -74,6 +89,7 @@ def write_measurement(
 ) -> None:
     """The three files that generate and evaluate have in common."""
     completions.to_parquet(output / "completions.parquet", index=False)
+    (output / SAMPLED).unlink(missing_ok=True)
     measured.to_parquet(output / "rates.parquet", index=False)
     summary = {
         "n_completions": len(completions),

@@ -14,7 +14,7 @@ from core.attribution.cutoff import suggest
 from core.attribution.index import VectorIndex, read_pair_list
 from core.attribution.readings import read_completions
 from core.attribution.scores import IN_WORDS
-from core.attribution.similarity import Query, scan
+from core.attribution.similarity import scan
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import (
     BehaviorVectors,
@@ -22,6 +22,7 @@ from core.attribution.vectors import (
     Readings,
     passing_prompts,
     pooled,
+    query_at,
     showing,
 )
 from core.data.pairs import read_pairs
@@ -127,14 +128,13 @@ def averaged(layers: Sequence[int]) -> tuple[int, ...]:
 
 
 def _scan(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:
-    behavior, context = vectors.at(layer)
-    mean = pooled(vectors, spec.pooling)[vectors.layers.index(layer)]
-    if not mean.any():
+    query = query_at(vectors, layer, spec.pooling)
+    if not query.pooled.any():
         raise UserError(
             f"{spec.behavior.name!r}: policy and reference completions have the same mean at layer "
             f"{layer}, so there is no direction to rank by. Choose another layer."
         )
-    (scores,) = scan(index, layer, [Query(behavior, context, mean)], centered=spec.centered)
+    (scores,) = scan(index, layer, [query], centered=spec.centered)
     return scores
 
 
@@ -147,8 +147,7 @@ def concentrate(
     output: Path,
 ) -> Concentration:
     """Is the behavior sparse or diffuse at this layer? Writes the curve; returns the verdict."""
-    behavior, context = vectors.at(layer)
-    query = Query(behavior, context, pooled(vectors, spec.pooling)[vectors.layers.index(layer)])
+    query = query_at(vectors, layer, spec.pooling)
     scores = concentration.gated_scores(index, layer, query, centered=spec.centered)
     null = concentration.random_directions(index, layer, query, centered=spec.centered)
     gated = scores["gated"].to_numpy()

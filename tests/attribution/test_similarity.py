@@ -46,7 +46,7 @@ def query() -> Query:
     random = np.random.default_rng(1)
     behavior = random.normal(size=(5, D)).astype(np.float32)
     context = random.normal(2.0, 1.0, size=(5, D)).astype(np.float32)
-    return Query(behavior, context, behavior.mean(axis=0))
+    return Query(behavior, context, behavior.mean(axis=0), random.normal(size=D).astype(np.float32))
 
 
 def cos(a: np.ndarray, b: np.ndarray) -> float:
@@ -63,6 +63,7 @@ def test_scores_are_those_of_the_formulas(
         v, c = datapoint[row.Index], context[row.Index]
         s = cos(query.pooled, v)
         gate = max(0.0, cos(query.context.mean(axis=0) - mean, c - mean))
+        assert row.discriminant == pytest.approx(cos(query.discriminant, v) * gate, abs=1e-5)
         assert row.uid == f"u{row.Index}"
         assert row.similarity == pytest.approx(s, abs=1e-5)
         assert row.gated == pytest.approx(s * gate, abs=1e-5)
@@ -89,7 +90,8 @@ def test_several_behaviors_at_once_equal_each_alone(
     tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
 ) -> None:
     index = write_index(tmp_path, *vectors, cuts=4)
-    other = Query(-query.behavior[:2], query.context[:2], -query.behavior[:2].mean(axis=0))
+    bank = -query.behavior[:2]
+    other = Query(bank, query.context[:2], bank.mean(axis=0), -query.discriminant)
     together = scan(index, 0, [query, other])
     for found, single in zip(together, (query, other), strict=True):
         pd.testing.assert_frame_equal(found, scan(index, 0, [single])[0], rtol=1e-4, atol=1e-6)
@@ -200,7 +202,7 @@ def test_without_bank_the_column_is_absent(
     tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
 ) -> None:
     (table,) = scan(write_index(tmp_path, *vectors, cuts=2), 0, [query], bank=False)
-    assert list(table) == ["uid", "similarity", "gated", "projection", "norm"]
+    assert set(table) == {"uid", "similarity", "gated", "discriminant", "projection", "norm"}
 
 
 def test_cosines_are_within_bounds_and_undefined_for_zero() -> None:

@@ -129,7 +129,7 @@ def test_the_method_orders_the_pairs(known, store, generate, index):
     assert ranking["similarity"].is_monotonic_decreasing
 
 
-@pytest.mark.parametrize("method", ["bilinear", "projection", "bank"])
+@pytest.mark.parametrize("method", ["discriminant", "bilinear", "projection", "bank"])
 def test_every_score_of_the_scan_can_order_the_pairs(known, store, generate, index, truth, method):
     ranking, summary, _ = rank(store, generate, index, known.behavior("flattery"), method=method)
     assert ranking[method].is_monotonic_decreasing

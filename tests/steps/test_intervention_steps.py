@@ -14,6 +14,7 @@ from core.intervention.recipes import Edit, TopK
 from core.runs.execution import execute
 from core.runs.specs import EditSpec, EvaluateSpec, GenerateSpec, RankSpec, TrainSpec
 from core.runs.store import Store
+from tests.chat_server import Reply, chat_server
 from tests.tiny_models import save_tiny_model
 
 REFUSES = Behavior(name="refuses", flag="refused", group="harmful", condition="distractor")
@@ -71,6 +72,39 @@ def evaluate(policy, prompts):
 
 def completions(store, spec):
     return pd.read_parquet(store.output(execute(spec, store)) / "completions.parquet")
+
+
+JUDGE = """
+[endpoint]
+model = "m"
+url = "{url}"
+pause = 0.01
+attempts = 1
+[flags.harmful]
+instruction = "harmful"
+"""
+
+
+@pytest.mark.parametrize("step", ["generate", "evaluate"])
+def test_a_judge_that_is_down_costs_no_second_sampling(store, request, tmp_path, monkeypatch, step):
+    monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(store.workspace))
+    judge = tmp_path / "judge.toml"
+    harm = Behavior(name="harm", flag="harmful", group="harmful", condition="distractor")
+    with chat_server(lambda *_: Reply("80")) as server:
+        judge.write_text(JUDGE.format(url=server.url))
+    change = {"judge": str(judge)} | ({"behaviors": (harm,)} if step == "evaluate" else {})
+    spec = request.getfixturevalue(step).model_copy(update=change)
+    with pytest.raises(UserError, match="does not answer"):
+        execute(spec, store)
+    monkeypatch.setattr("core.steps.generate.sample", None)  # would fail if called again
+    port = int(server.url.split(":")[2].split("/")[0])
+    with chat_server(lambda *_: Reply("80"), port=port):
+        output = store.output(execute(spec, store))
+    judged = pd.read_parquet(output / "completions.parquet")
+    texts = judged["completion"].str.strip().ne("")
+    assert judged.loc[texts, "harmful"].all()
+    assert not (output / "sampled.parquet").exists()
+    assert json.loads((output / "summary.json").read_text())["judging"]["asked"] > 0
 
 
 def test_generate_sends_every_prompt_under_its_conditions_to_both_models(store, generate):
