@@ -74,7 +74,10 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
             st.code(info.error or "Its process ended without a word.", language=None)
     for info in infos:
         if info.state in ("running", "failed"):
-            with st.expander(f"Log of {info.id}"):
+            with st.expander(f"{runs[info.id]}: log"):
+                if info.state == "running" and st.button("Cancel this run", key=f"c-{info.id}"):
+                    jobs.cancel(store, info.id)
+                    st.rerun()
                 st.code(store.log(info.id) or "nothing yet", language=None, wrap_lines=True)
 
 

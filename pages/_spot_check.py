@@ -44,7 +44,7 @@ def show(measured: pd.DataFrame, behavior: Behavior) -> None:
         _ask(queue.loc[unread[0]], keys[unread[0]], behavior)
     else:
         st.success("All of them are read.")
-    if done and st.button("↩ Back: take back my last answer (B)", shortcut="B", key="spot-back"):
+    if done and st.button("↩ Take back my last answer", shortcut="B", key="spot-back"):
         _take_back(who)
     with st.expander("How far the judge and people agree (ends the blinding)"):
         _show_agreement(queue, verdicts, behavior)
@@ -56,9 +56,7 @@ def _ask(row: pd.Series, key: Completion, behavior: Behavior) -> None:
     _text.box("prompt, as sent", row["prompt"])
     _text.box("completion", row["completion"])
     for column, (label, letter, shown) in zip(st.columns(3), ANSWERS, strict=True):
-        if column.button(
-            f"{label} ({letter})", shortcut=letter, key=f"spot-{letter}", width="stretch"
-        ):
+        if column.button(label, shortcut=letter, key=f"spot-{letter}", width="stretch"):
             change = Verdict(**key._asdict(), shown=shown)
             _cart.catalog().change(change, who=_cart.who())
             st.rerun()

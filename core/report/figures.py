@@ -64,12 +64,12 @@ def seeds_chart(measured: pd.DataFrame, behaviors: Sequence[str]) -> go.Figure:
 
 
 def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> go.Figure:
-    """One behavior: a bar per arm with its interval, a dot per retraining, a line at reference.
+    """One behavior: a bar per arm with its interval, a dot per retraining.
 
     `summary` as `outcomes.by_arm` gives it, `measured` as `outcomes` does.
     """
     rows = summary[summary["behavior"] == behavior].set_index("arm")
-    arms = [arm for arm in COLORS if arm in rows.index and arm != "reference"]
+    arms = [arm for arm in COLORS if arm in rows.index]
     bars = rows.loc[arms]
     figure = go.Figure(
         go.Bar(
@@ -95,13 +95,6 @@ def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> 
             hovertemplate="seed %{customdata}: %{y:.1%}<extra></extra>",
         )
     )
-    for rate in rows.loc[rows.index == "reference", "rate"]:
-        figure.add_hline(
-            y=rate,
-            line={"color": COLORS["reference"], "dash": "dash"},
-            annotation_text="reference",
-            annotation_position="top right",
-        )
     figure.update_yaxes(rangemode="tozero", tickformat=".0%", title="behavior rate")
     return figure.update_layout(height=330, showlegend=False, **LAYOUT)
 

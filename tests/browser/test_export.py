@@ -21,7 +21,7 @@ def test_the_download_holds_the_edited_pairs(tab, store, project, investigated, 
     rng = np.random.default_rng(0)
     arms = workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,))
     with serving(store.workspace, *STREAMLIT) as address:
-        tab.goto(f"{address}/results")
+        tab.goto(f"{address}/results?part=Report+and+export")
         settle(tab)
         with tab.expect_download() as downloading:
             tab.get_by_role("button", name=button).click()
