@@ -18,8 +18,10 @@ TERMS = """
 - **Policy without it**: the component along the vector is taken out of the policy's residual
   stream at that layer. If the behavior goes, the policy needs the direction to show it.
 - Steering changes a running model, not what was learnt from which pairs: it tests the *vector*
-  that the ranking stands on. Whether the *pairs* taught the behavior, only retraining tells. Large
-  coefficients break any model: look at the completions, and at what else moved.
+  that the ranking stands on. Whether the *pairs* taught the behavior, only retraining tells: a
+  preview that shows nothing does not refute a ranking, since one direction at one layer may not
+  carry the behavior alone. Large coefficients break any model: look at the completions, and at
+  what else moved.
 """
 SHOWN = ("reference", "reference + vector", "policy", "policy without it")
 
