@@ -15,6 +15,7 @@ from core.attribution.index import verify
 from core.cli_arms import adopt, elsewhere
 from core.cli_data import data
 from core.cli_demo import demo_command, intervene, serve
+from core.cli_discover import show
 from core.cli_runs import runs
 from core.errors import UserError
 from core.report.export import Format, export_pairs
@@ -77,6 +78,9 @@ def step_command(spec_type: type[Spec]) -> click.Group:
 
 for _spec_type in STEPS.values():
     cli.add_command(step_command(_spec_type))
+
+
+cli.commands["discover"].add_command(show)  # type: ignore[attr-defined]
 
 
 @cli.commands["index"].command("verify")  # type: ignore[attr-defined]

@@ -135,6 +135,17 @@ class DiscoverSpec(Spec):
     seed: int = Field(0, description="seed of projection and clustering")
 
 
+class SuggestSpec(Spec):
+    """Ask a language model what it would call each cluster; its names stay suggestions."""
+
+    step: ClassVar[str] = "suggest"
+    uses_device: ClassVar[bool] = False
+    discover: Run = Field(description="discover run that holds the clusters")
+    llm: str = Field(min_length=1, description="name that the endpoint knows the model by")
+    url: str = Field("", description="endpoint, https://…/v1; none: $PAIRTRACE_ENDPOINT_URL")
+    examples: PositiveInt = Field(5, description="pairs of each cluster that it reads")
+
+
 class EditSpec(Spec):
     """Apply recipes to the pairs: remove some, flip some, keep the rest."""
 
@@ -245,6 +256,7 @@ STEPS: dict[str, type[Spec]] = {
         IndexSpec,
         RankSpec,
         DiscoverSpec,
+        SuggestSpec,
         EditSpec,
         TrainSpec,
         EvaluateSpec,

@@ -1,0 +1,70 @@
+"""Ask a language model what it would call each cluster of a discover run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data.pairs import read_pairs
+from core.models.answers import Answers
+from core.models.endpoint import Endpoint
+from core.models.naming import LONGEST_TEXT, suggest
+from core.runs.progress import Progress
+from core.runs.specs import DiscoverSpec, IndexSpec, SuggestSpec
+from core.runs.store import Store
+
+WORDS = ("words_chosen", "words_rejected", "words_prompt")
+COLUMNS = ["cluster", "name", "description", "model"]
+
+
+def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write suggestions and summary (docs/architecture.md)."""
+    progress(0, 1, "reading the clusters")
+    folder = store.output(spec.discover)
+    clusters = pd.read_parquet(folder / "clusters.parquet")
+    clusters = clusters[clusters["cluster"] >= 0]
+    strongest = _strongest(pd.read_parquet(folder / "pairs.parquet"), spec.examples)
+    texts = _texts(spec, store)
+    groups = [
+        described(row, texts.loc[strongest.get(row["cluster"], [])])
+        for row in clusters.to_dict("records")
+    ]
+    found, usage = suggest(
+        Endpoint(model=spec.llm, url=spec.url),
+        groups,
+        Answers(store.workspace / "cache" / "names.sqlite"),
+        progress=lambda done, total: progress(done, total, "asking for names"),
+    )
+    rows = [
+        (cluster, one.name, one.description, spec.llm)
+        for cluster, one in zip(clusters["cluster"], found, strict=True)
+        if one is not None
+    ]
+    pd.DataFrame(rows, columns=COLUMNS).to_parquet(output / "suggestions.parquet", index=False)
+    summary = {"n_clusters": len(clusters), "n_named": len(rows), "usage": vars(usage)}
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    progress(1, 1, f"{len(rows)} of {len(clusters)} clusters named")
+
+
+def described(cluster: dict[Any, Any], examples: pd.DataFrame) -> dict[str, Any]:
+    """What is sent of a cluster: its words and its strongest pairs, cut short."""
+    columns = ["prompt", "chosen", "rejected"]
+    short = examples[columns].apply(lambda column: column.str.slice(0, LONGEST_TEXT))
+    return {name: cluster[name] for name in WORDS} | {"pairs": short.to_dict("records")}
+
+
+def _strongest(pairs: pd.DataFrame, count: int) -> dict[int, list[str]]:
+    ordered = pairs.sort_values("strength", ascending=False, kind="stable")
+    best = ordered.groupby("cluster")["uid"].head(count)
+    groups = ordered.loc[best.index].groupby("cluster")["uid"]
+    return {int(str(cluster)): list(uids) for cluster, uids in groups}
+
+
+def _texts(spec: SuggestSpec, store: Store) -> pd.DataFrame:
+    """The pairs behind the discover run, by uid."""
+    discover = store.spec(spec.discover)
+    assert isinstance(discover, DiscoverSpec)
+    index = store.spec(discover.index)
+    assert isinstance(index, IndexSpec)
+    return read_pairs(store.pairs(index.pairs)).pairs.set_index("uid")
