@@ -66,7 +66,7 @@ def sizes(
         if shape(other.edits) != shape(spec.edits):
             continue
         own = measured[(measured["edit"] == run) & (measured["arm"] == "edited")]
-        halves = _halves(store, project, own["evaluate"].unique())
+        halves = _halves(store, project, _one_per_seed(own))
         rows.append(
             {"edit": run, "k": total_k(other.edits)}
             | _of_behavior(halves, behavior.name)
@@ -90,10 +90,15 @@ def _adopted(table: pd.DataFrame) -> pd.Series:
 def _before(measured: pd.DataFrame) -> Sequence[str]:
     """Evaluations of the unedited data: retrained where there are any, else the policy."""
     for arm in ("baseline", "policy"):
-        found = measured.loc[measured["arm"] == arm, "evaluate"].unique()
-        if len(found):
-            return list(found)
+        found = _one_per_seed(measured[measured["arm"] == arm])
+        if found:
+            return found
     return []
+
+
+def _one_per_seed(measured: pd.DataFrame) -> list[str]:
+    """The newest evaluation of each training seed: a seed tried again is no other seed."""
+    return list(measured.drop_duplicates("seed")["evaluate"])
 
 
 def _halves(store: Store, project: Project, evaluations: Sequence[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ beside the runs. It does not judge whether a difference is real: see `statistics
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,11 +14,13 @@ import pandas as pd
 from core.data.behaviors import Behavior
 from core.intervention.evaluation import rates
 from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.runs.fingerprints import fingerprint_model
 from core.runs.project import Project
 from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec, identity
 from core.runs.store import Store
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
+BEFORE = ("policy", "reference")  # the same model twice is the reference
 ARMS = ("reference", "policy", "baseline", "random control", "edited")
 BY_ARM = ("rate", "low", "high", "n", "seeds")
 
@@ -108,20 +111,21 @@ def _interval(group: pd.DataFrame) -> tuple[float, float]:
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
+    before = {fingerprint_model(Path(getattr(project, name))): name for name in BEFORE}
     for run in store.finished("evaluate"):
         spec = store.spec(run)
         assert isinstance(spec, EvaluateSpec)
         origin = {"arm": "", "edit": "", "seed": pd.NA, "evaluate": run, "train": ""}
-        yield run, origin | _origin(spec, store, project)
+        yield run, origin | _origin(run, spec, store, before)
 
 
-def _origin(spec: EvaluateSpec, store: Store, project: Project) -> dict[str, Any]:
+def _origin(run: str, spec: EvaluateSpec, store: Store, before: dict[str, str]) -> dict[str, Any]:
+    """`before` names the project's own models by content: their folders may have moved."""
     if spec.steering != "none":
         how = f"+ {spec.coefficient:g} × vector" if spec.steering == "add" else "vector out"
         return {"arm": f"steered: {how}"}
     if not store.is_run(spec.model):
-        names = {project.reference: "reference", project.policy: "policy"}
-        return {"arm": names.get(spec.model, spec.model)}
+        return {"arm": before.get(store.record(run)["contents"]["model"], spec.model)}
     training = store.spec(spec.model)
     assert isinstance(training, TrainSpec)
     return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -61,6 +62,17 @@ def arms(store, project):
 
 def evaluate(store, project, model, rate):
     return finish(store, project.evaluate(model), rate)
+
+
+def test_the_projects_models_are_known_wherever_their_folders_are(workspace, tmp_path):
+    store, project = workspace
+    evaluate(store, project, project.policy, 0.5)
+    evaluate(store, project, project.reference, 0.0)
+    moved = {name: str(tmp_path / "moved" / name) for name in ("reference", "policy")}
+    for name, folder in moved.items():
+        shutil.copytree(getattr(project, name), folder)
+    arms = outcomes(store, project.model_copy(update=moved))["arm"]
+    assert sorted(arms) == ["policy", "reference"]
 
 
 def test_every_evaluation_is_told_apart_by_arm_edit_and_seed(workspace):
