@@ -21,12 +21,12 @@ TERMS = """
   not built from. 0.5 is guessing, 1 is perfect.
 - **Null**: the same numbers with the models' labels shuffled or the vector drawn at random. A
   vector that does not beat its null ranks pairs by chance.
-- **Sparse or diffuse**: a pair's attribution is its positive gated similarity. If a small set of
-  pairs stands apart from all others, the behavior is *sparse*, and editing that set should undo it.
-  If pairs merely differ by degrees, it is *diffuse*: every pair teaches a little of it.
-- **Random directions**: what the same pairs show for vectors that nobody asked about, with the same
-  spread over directions and the same gate. **Look-alikes**: other pairs of the same source, alike
-  in length and size.
+- **Sparse or diffuse**: *look-alikes* of a pair are those of the same source with the most similar
+  prompts. Where the look-alikes of the best pairs push the same way, a kind of pairs is at fault,
+  and editing it should undo the behavior: *sparse*. Where they push both ways, the data only lean,
+  everywhere a little: *diffuse*.
+- **Random directions**: what the same pairs hold for vectors that nobody asked about, with the same
+  spread and the same gate. Attribution that is no more concentrated than that shows nothing.
 """
 BAND = "rgba(0,114,178,.25)"
 
@@ -38,11 +38,14 @@ def banner(rank: str) -> None:
         f"Behavior vector at layer {known['layer']}, from {known['n_prompts_passed']} of "
         f"{known['n_prompts']} prompts. {known['verdict']}"
     )
-    if known["valid"]:
-        st.success(said)
-    else:
-        st.warning(f"{said} Do not trust this order.")
-    _show_verdict(known)
+    left, right = st.columns(2)
+    with left:
+        if known["valid"]:
+            st.success(said)
+        else:
+            st.warning(f"{said} Do not trust this order.")
+    with right:
+        _show_verdict(known)
     if known.get("filter_used") == "rising":
         st.caption(
             "The reference already shows this behavior here and there, so the vector comes from "

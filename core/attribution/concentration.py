@@ -1,19 +1,16 @@
-"""Sparse or diffuse: do a few pairs stand apart as a behavior's cause, or do all add a little?
+"""Sparse or diffuse: are a few pairs at fault, or does the whole dataset lean a little?
 
-A behavior that a distinct set of pairs taught can be undone by editing that set; one that is
+A behavior that a distinct set of pairs taught can be undone by editing that set; a drift that is
 everywhere a little cannot, and it is cheaper to know before retraining. Attribution of a pair is
-its positive gated similarity. Two questions:
+its gated similarity; its best are those above Otsu's cut (core.attribution.cutoff).
 
-- Do the pairs fall into two kinds? Otsu's separation (core.attribution.cutoff): the share of the
-  positive scores' variance that lies between the two sides of the best cut.
-- Is the upper kind small? Its size k as a share of all pairs.
-
-Scores always have a tail, more so where the gate or a length leaves few pairs, so the null is what
-these very pairs show for a direction that nobody asked about: random directions with the datapoint
-vectors' own covariance, under the same gate. Sources, lengths, norms and contexts are thereby
-matched exactly. A second control looks at look-alikes: pairs outside the upper kind, of the same
-source, alike in norm and in how much longer chosen is than rejected; where they carry nearly as
-much, the cut divides equals. Reads no truth.
+How far attribution is concentrated decides nothing: a narrow gate or a long tail concentrates any
+direction, as the curve shows beside random directions with the datapoint vectors' own covariance
+under the same gate. What tells is how the best pairs' *look-alikes* push: the pairs of the same
+source with the most similar prompts. Where something about such pairs is wrong, they push the same
+way. Where the data only lean (chosen is longer a little more often than rejected), look-alikes push
+both ways, and the best pairs are merely those that happened to push far. `towards` is the share of
+all their push, |attribution|, that is towards the behavior: 1/2 is no lean at all. Reads no truth.
 """
 
 from dataclasses import dataclass, replace
@@ -22,11 +19,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from core.attribution.cutoff import suggest
 from core.attribution.index import VectorIndex
-from core.attribution.similarity import Query, scan, unit
+from core.attribution.similarity import Query, mean_context, scan, unit
 
 Floats = NDArray[np.floating]
 Verdict = Literal["sparse", "mixed", "diffuse", "undecided"]
@@ -35,79 +31,67 @@ DRAWS = 100  # random directions
 AT_ONCE = 20  # of them in one pass over the index: memory is AT_ONCE × pairs
 SAMPLE = 4000  # pairs whose datapoint vectors span them, at most
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the pairs, in the curve
-APART = 0.05  # chance of so much separation under the null: two kinds of pairs
-UNSURE = 0.20  # above it: one kind
+ASKED = 400  # of the best pairs, at most, whose look-alikes are looked at
+NEIGHBORS = 20  # look-alikes of each
+ONE_WAY = 3 / 4  # of the push of look-alikes, from here on: three to one, a kind of pairs at fault
+BOTH_WAYS = 2 / 3  # up to here: at most two to one, a lean
 SMALL = 0.15  # of all pairs, the most that an edit can take and leave the rest as they were
-NEIGHBORS = 5  # look-alikes of each pair
 
 
 @dataclass(frozen=True)
 class Concentration:
-    """What a behavior's attribution looks like, against its nulls."""
+    """A behavior's verdict, and what it rests on."""
 
     verdict: Verdict
-    k: int  # pairs in the upper kind
-    share: float  # of all pairs
-    separation: float  # in [0, 1]
-    null_separation: float  # its 95th percentile under the null
-    p_value: float  # share of random directions that separate as well; at least 1 / (DRAWS + 1)
-    lookalikes: float | None  # mean attribution of look-alikes over that of the upper kind
+    k: int  # pairs above the cut
+    share: float  # of all pairs with a score
+    towards: float | None  # of the look-alikes' push; None where there are none
     evidence: str
 
 
-@dataclass(frozen=True)
-class Null:
-    """What the same pairs show for random directions."""
-
-    separation: Floats  # (draw,)
-    held: Floats  # (draw, share) of all attribution in the best of each of `SHARES`
-
-
-def gated_scores(index: VectorIndex, layer: int, query: Query, *, centered: bool) -> pd.DataFrame:
-    """`uid, gated, norm` of every pair at one layer, in index order."""
+def gated_scores(index: VectorIndex, layer: int, query: Query, *, centered: bool) -> Floats:
+    """Gated similarity of every pair at one layer, (pair,), in index order."""
     (scores,) = scan(index, layer, [query], bank=False, centered=centered)
-    return scores[["uid", "gated", "norm"]]
+    gated: Floats = scores["gated"].to_numpy()
+    return gated
 
 
 def random_directions(
     index: VectorIndex, layer: int, query: Query, *, centered: bool, seed: int = 0
-) -> Null:
-    """Directions with the covariance of the datapoint vectors, under the gate of the query."""
+) -> Floats:
+    """What the best pairs hold of all attribution under random directions, (draw, share).
+
+    Their covariance is the datapoint vectors', and the gate is the query's.
+    """
     rng = np.random.default_rng(seed)
     rows = _sample(index, layer, rng)
-    separation, held = [], []
+    held = []
     for start in range(0, DRAWS, AT_ONCE):
         weights = rng.normal(size=(min(AT_ONCE, DRAWS - start), len(rows)))
         directions = (weights - weights.mean(axis=1, keepdims=True)) @ rows
         queries = [Query(query.behavior, query.context, d.astype(np.float32)) for d in directions]
         tables = scan(index, layer, queries, bank=False, centered=centered)
-        scores = [table["gated"].to_numpy() for table in tables]
-        separation += [suggest(row).separation for row in scores]
-        held.append(_held(np.stack(scores)))
-    return Null(np.array(separation), np.concatenate(held))
+        held.append(_held(np.stack([table["gated"].to_numpy() for table in tables])))
+    return np.concatenate(held)
 
 
-def assess(scores: Floats, null: Null, pairs: pd.DataFrame) -> Concentration:
-    """The verdict on gated scores, (pair,), given their null.
+def curve(scores: Floats, null: Floats) -> pd.DataFrame:
+    """`share` of the pairs, what its best hold of all positive `attribution`, the null's range."""
+    low, middle, high = np.nanquantile(null, [0.025, 0.5, 0.975], axis=0)
+    own = _held(scores[None])[0]
+    columns = {"attribution": own, "null_low": low, "null": middle, "null_high": high}
+    return pd.DataFrame({"share": SHARES, **columns})
 
-    `pairs` holds `source`, `norm` and `longer` (tokens of chosen − rejected) in the same order.
-    """
+
+def assess(scores: Floats, alike: NDArray[np.int64]) -> Concentration:
+    """The verdict on gated scores, (pair,), given rows of the best pairs' look-alikes."""
     cut = suggest(scores)
-    chance = null.separation
-    p_value = (1 + int((chance >= cut.separation).sum())) / (1 + len(chance))
     share = cut.k / max(1, int(np.isfinite(scores).sum()))
-    carried = lookalikes(scores, cut.k, pairs)
-    verdict = _verdict(p_value, share)
-    return Concentration(
-        verdict=verdict,
-        k=cut.k,
-        share=share,
-        separation=cut.separation,
-        null_separation=float(np.quantile(chance, 1 - APART)),
-        p_value=p_value,
-        lookalikes=carried,
-        evidence=_evidence(verdict, cut.k, share, p_value, carried),
-    )
+    push = np.nan_to_num(scores[alike])  # a pair without a score pushes nowhere that we know of
+    total = float(np.abs(push).sum())
+    towards = float(push[push > 0].sum()) / total if total else None
+    verdict = _verdict(towards, share)
+    return Concentration(verdict, cut.k, share, towards, _evidence(verdict, cut.k, share, towards))
 
 
 def undecided(found: Concentration) -> Concentration:
@@ -116,37 +100,54 @@ def undecided(found: Concentration) -> Concentration:
     return replace(found, verdict="undecided", evidence=said)
 
 
-def curve(scores: Floats, null: Null) -> pd.DataFrame:
-    """`share` of the pairs, what its best pairs hold of all `attribution`, and the null's range."""
-    low, middle, high = np.nanquantile(null.held, [0.025, 0.5, 0.975], axis=0)
-    own = _held(scores[None])[0]
-    columns = {"attribution": own, "null_low": low, "null": middle, "null_high": high}
-    return pd.DataFrame({"share": SHARES, **columns})
+def lookalikes(
+    index: VectorIndex, layer: int, scores: Floats, source: NDArray[np.object_], *, seed: int = 0
+) -> NDArray[np.int64]:
+    """Rows of the best pairs' look-alikes, each as often as it is one: (n,).
 
-
-def lookalikes(scores: Floats, k: int, pairs: pd.DataFrame) -> float | None:
-    """Mean attribution of the k best pairs' look-alikes, as a share of their own mean.
-
-    None where nothing is positive, or no source has a pair that is not among the k.
+    For each pair above the cut (or a random `ASKED` of them): the `NEIGHBORS` other pairs of its
+    source whose context vectors are nearest by cosine, less the mean context.
     """
-    attribution = np.where(scores > 0, scores, 0.0)  # NaN > 0 is False
-    top = np.zeros(len(scores), bool)
-    top[np.argsort(-attribution, kind="stable")[:k]] = True
-    features = pairs[["longer", "norm"]].to_numpy(float)
-    spread = np.nanstd(features, axis=0)
-    features = np.nan_to_num(features / np.where(spread > 0, spread, 1))
-    found = []
-    for _, rows in pd.Series(np.arange(len(pairs))).groupby(pairs["source"].to_numpy()):
-        own = rows.to_numpy()
-        inside, outside = own[top[own]], own[~top[own]]
-        if len(inside) and len(outside):
-            near = cKDTree(features[outside]).query(
-                features[inside], k=min(NEIGHBORS, len(outside))
-            )[1]
-            found.append(attribution[outside][near.reshape(len(inside), -1)].mean(axis=1))
-    if not found or attribution[top].sum() == 0:
-        return None
-    return float(np.concatenate(found).mean() / attribution[top].mean())
+    k = suggest(scores).k
+    best = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")[:k]
+    if k > ASKED:
+        best = np.random.default_rng(seed).choice(best, ASKED, replace=False)
+    mean = mean_context(index, layer)
+    asked = unit(_rows(index, layer, best) - mean)
+    found = np.full((len(best), NEIGHBORS), -1, np.int64)
+    nearest = np.full((len(best), NEIGHBORS), -np.inf, np.float32)
+    start = 0
+    for block in index.blocks(layer):
+        rows = np.arange(start, start + len(block.uids))
+        cosines = asked @ unit(block.context.astype(np.float32) - mean).T  # (asked, pair)
+        other = (source[best][:, None] == source[rows][None]) & (best[:, None] != rows[None])
+        other &= ~np.isnan(cosines)  # a pair without a context vector is like no other
+        nearest, found = _nearer(nearest, found, np.where(other, cosines, -np.inf), rows)
+        start += len(rows)
+    kept: NDArray[np.int64] = found[np.isfinite(nearest)]
+    return kept
+
+
+def _nearer(
+    nearest: Floats, found: NDArray[np.int64], cosines: Floats, rows: NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The nearest of those known so far and of a block, (asked, NEIGHBORS) each."""
+    near = np.concatenate([nearest, cosines], axis=1)
+    named = np.concatenate([found, np.broadcast_to(rows, cosines.shape)], axis=1)
+    best = np.argpartition(-near, NEIGHBORS - 1, axis=1)[:, :NEIGHBORS]
+    return np.take_along_axis(near, best, axis=1), np.take_along_axis(named, best, axis=1)
+
+
+def _rows(index: VectorIndex, layer: int, wanted: NDArray[np.int64]) -> Floats:
+    """Context vectors of some pairs, (n, d_model), in the order asked for."""
+    taken: Floats = np.empty((len(wanted), index.d_model), np.float32)
+    start = 0
+    for block in index.blocks(layer):
+        stop = start + len(block.uids)
+        inside = (wanted >= start) & (wanted < stop)
+        taken[inside] = block.context[wanted[inside] - start]
+        start = stop
+    return taken
 
 
 def _sample(index: VectorIndex, layer: int, rng: np.random.Generator) -> Floats:
@@ -173,26 +174,30 @@ def _held(scores: Floats) -> Floats:
         return np.divide(sums[:, ends], sums[:, -1:])
 
 
-def _verdict(p_value: float, share: float) -> Verdict:
-    if p_value > UNSURE:
+def _verdict(towards: float | None, share: float) -> Verdict:
+    if towards is None:
+        return "undecided"
+    if towards <= BOTH_WAYS:
         return "diffuse"
-    return "sparse" if p_value <= APART and share <= SMALL else "mixed"
+    return "sparse" if towards >= ONE_WAY and share <= SMALL else "mixed"
 
 
-def _evidence(verdict: Verdict, k: int, share: float, p_value: float, carried: float | None) -> str:
-    alike = "" if carried is None else f" Look-alikes outside carry {carried:.0%} as much."
-    size = f"{k:,} pairs, {share:.1%} of all,"
+def _evidence(verdict: Verdict, k: int, share: float, towards: float | None) -> str:
+    if towards is None:
+        return "Undecided: no pair stands out, or none has another of its source beside it."
+    size = f"{k:,} pairs ({share:.1%} of all)"
+    alike = f"of all the push of pairs like them (same source, similar prompts), {towards:.0%}"
     if verdict == "sparse":
         return (
-            f"Sparse: {size} stand apart from the rest, as at most {p_value:.1%} of random "
-            f"directions make pairs do.{alike} Editing them should undo the behavior."
+            f"Sparse: {size} stand out, and {alike} is towards the behavior: a kind of pairs is at "
+            "fault. Editing them should undo it."
         )
     if verdict == "mixed":
         return (
-            f"Mixed: {size} stand somewhat apart (random directions do as well with a chance of "
-            f"{p_value:.0%}).{alike} Editing them may undo a part of the behavior."
+            f"Mixed: {size} stand out, and {alike} is towards the behavior. Editing them may undo "
+            "a part of it, or cost more than the behavior is worth."
         )
     return (
-        f"Diffuse: no set of pairs stands apart; {p_value:.0%} of random directions divide the "
-        f"pairs as well.{alike} Expect little from removing the top of this ranking."
+        f"Diffuse: {size} stand out, but {alike} is towards the behavior and the rest away from "
+        "it: the data lean as a whole. Expect little from removing the top of this ranking."
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.attribution import concentration
 from core.attribution.concentration import Concentration
 from core.attribution.cutoff import suggest
-from core.attribution.index import VectorIndex, read_pair_list
+from core.attribution.index import VectorIndex
 from core.attribution.readings import read_completions
 from core.attribution.scores import IN_WORDS
 from core.attribution.similarity import scan
@@ -148,27 +149,21 @@ def concentrate(
 ) -> Concentration:
     """Is the behavior sparse or diffuse at this layer? Writes the curve; returns the verdict."""
     query = query_at(vectors, layer, spec.pooling)
-    scores = concentration.gated_scores(index, layer, query, centered=spec.centered)
+    gated = concentration.gated_scores(index, layer, query, centered=spec.centered)
     null = concentration.random_directions(index, layer, query, centered=spec.centered)
-    gated = scores["gated"].to_numpy()
     held = concentration.curve(gated, null)
     held.to_parquet(output / "concentration.parquet", index=False)
-    return concentration.assess(gated, null, _matched_on(spec, store, index, scores["norm"]))
+    alike = concentration.lookalikes(index, layer, gated, _sources(spec, store, index))
+    return concentration.assess(gated, alike)
 
 
-def _matched_on(spec: RankSpec, store: Store, index: VectorIndex, norm: pd.Series) -> pd.DataFrame:
-    """What look-alikes are matched on, in index order: `source, norm, longer`."""
+def _sources(spec: RankSpec, store: Store, index: VectorIndex) -> NDArray[np.object_]:
+    """The source of every pair, in index order."""
     indexed = store.spec(spec.index)
     assert isinstance(indexed, IndexSpec)
     source = read_pairs(store.pairs(indexed.pairs)).pairs.set_index("uid")["source"]
-    lengths = read_pair_list(index.folder)
-    return pd.DataFrame(
-        {
-            "source": source.reindex(lengths["uid"]).to_numpy(),
-            "norm": norm.to_numpy(),
-            "longer": (lengths["n_chosen"] - lengths["n_rejected"]).to_numpy(),
-        }
-    )
+    ordered: NDArray[np.object_] = source.reindex(index.uids.tolist()).to_numpy(object)
+    return ordered
 
 
 def summarise(

@@ -1,32 +1,23 @@
-"""Pairs that stand apart make a behavior sparse; a little of it everywhere makes it diffuse."""
+"""A kind of pairs at fault makes a behavior sparse; data that lean as a whole make it diffuse."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from core.attribution.concentration import (
+    NEIGHBORS,
     SHARES,
-    Null,
     assess,
     curve,
+    gated_scores,
     lookalikes,
+    random_directions,
     undecided,
 )
-from core.attribution.cutoff import suggest
+from core.attribution.similarity import Query
+from tests.attribution.test_similarity import D, write_index
 
-N = 1000
-
-
-def spread(rng):
-    """Scores of pairs that all push a little, this way or that."""
-    return rng.normal(0, 0.1, N)
-
-
-def apart(rng, share):
-    """The same, with a share of the pairs far above the rest."""
-    scores = spread(rng)
-    scores[: int(share * N)] += 0.8
-    return scores
+N = 600
+WAY, TOPIC, OTHER = np.eye(D)[:3]
 
 
 @pytest.fixture
@@ -34,74 +25,95 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def null(rng):
-    rows = [spread(rng) for _ in range(100)]
-    held = np.stack([curve(row, Null(np.zeros(1), np.zeros((1, len(SHARES)))))["attribution"]
-                     for row in rows])  # fmt: skip
-    return Null(np.array([suggest(row).separation for row in rows]), held)
+def planted(rng, tmp_path, push, cuts=3):
+    """An index whose pairs push so far towards the behavior; the first half is on its topic.
+
+    The first 60 pairs are of one source, the others of another.
+    """
+    datapoint = rng.normal(size=(N, D)) * 0.1 + push[:, None] * WAY
+    topics = np.where(np.arange(N)[:, None] < N // 2, TOPIC, OTHER)
+    context = 5 + 3 * topics + rng.normal(size=(N, D)) * 0.3
+    query = Query(WAY[None] * np.ones((4, 1)), 5 + 3 * TOPIC[None] * np.ones((4, 1)), WAY)
+    source = np.where(np.arange(N) < 60, "bad", "good").astype(object)
+    return write_index(tmp_path, datapoint, context, cuts), query, source
 
 
-@pytest.fixture
-def pairs(rng):
-    source = np.where(np.arange(N) % 2, "chat", "help")
-    return pd.DataFrame(
-        {"source": source, "norm": rng.uniform(1, 2, N), "longer": rng.integers(-5, 5, N)}
-    )
+def found(index, query, source):
+    scores = gated_scores(index, 0, query, centered=False)
+    return assess(scores, lookalikes(index, 0, scores, source))
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.05, "sparse"), (0.1, "sparse"), (0.4, "mixed")])
-def test_pairs_that_stand_apart_are_sparse_if_they_are_few(rng, null, pairs, share, verdict):
-    found = assess(apart(rng, share), null, pairs)
-    assert found.verdict == verdict
-    assert found.k == pytest.approx(share * N, rel=0.1)
-    assert found.p_value < 0.05
+def test_a_kind_of_pairs_that_all_push_the_same_way_is_sparse(rng, tmp_path):
+    push = np.where(np.arange(N) < 60, 2.0, 0.0)
+    verdict = found(*planted(rng, tmp_path, push))
+    assert verdict.verdict == "sparse"
+    assert verdict.k == pytest.approx(60, abs=5)
+    assert verdict.towards > 0.95
 
 
-def test_a_little_everywhere_is_diffuse(null, pairs):
-    verdicts = [
-        assess(spread(np.random.default_rng(seed)), null, pairs).verdict for seed in range(20)
-    ]
-    assert verdicts.count("diffuse") >= 12
-    assert verdicts.count("sparse") <= 3
+def test_data_that_lean_as_a_whole_are_diffuse(rng, tmp_path):
+    push = np.where(rng.random(N) < 0.6, 2.0, -2.0) * (rng.random(N) < 0.5)
+    verdict = found(*planted(rng, tmp_path, push))
+    assert verdict.verdict == "diffuse"
+    assert 0.4 < verdict.towards < 2 / 3
 
 
-def test_undefined_scores_hold_nothing(rng, null, pairs):
-    scores = apart(rng, 0.1)
-    scores[-100:] = np.nan
-    found = assess(scores, null, pairs)
-    assert found.k == pytest.approx(100, abs=5)
-    assert found.share == pytest.approx(found.k / 900)
-    assert curve(scores, null)["attribution"].iloc[-1] == pytest.approx(1)
+def test_one_kind_that_is_a_large_share_of_the_data_is_mixed(rng, tmp_path):
+    push = np.where(np.arange(N) < N // 2, 2.0, 0.0)
+    verdict = found(*planted(rng, tmp_path, push))
+    assert verdict.verdict == "mixed"
+    assert verdict.share > 0.15
 
 
-def test_the_curve_rises_to_all_of_the_attribution(rng, null):
-    held = curve(apart(rng, 0.1), null)
+def test_lookalikes_are_the_nearest_contexts_of_the_same_source_and_never_itself(rng, tmp_path):
+    index, query, source = planted(rng, tmp_path, np.where(np.arange(N) < 60, 2.0, 0.0))
+    scores = gated_scores(index, 0, query, centered=False)
+    alike = lookalikes(index, 0, scores, source)
+    assert set(source[alike]) == {"bad"}
+    assert len(alike) == NEIGHBORS * assess(scores, alike).k
+    assert 7 not in lookalikes(index, 0, np.where(np.arange(N) == 7, 1.0, np.nan), source)
+
+
+def test_shards_change_no_lookalike(rng, tmp_path):
+    push = np.where(np.arange(N) < 60, 2.0, 0.0)
+    several = []
+    for cuts in (1, 7):
+        index, query, source = planted(
+            np.random.default_rng(1), tmp_path / str(cuts), push, cuts=cuts
+        )
+        scores = gated_scores(index, 0, query, centered=False)
+        several.append(np.sort(lookalikes(index, 0, scores, source)))
+    np.testing.assert_array_equal(*several)
+
+
+def test_a_source_with_a_single_pair_has_no_lookalikes(rng, tmp_path):
+    index, _, _ = planted(rng, tmp_path, np.where(np.arange(N) < 1, 5.0, 0.0))
+    scores = np.where(np.arange(N) == 0, 1.0, -1.0)
+    source = np.where(np.arange(N) == 0, "alone", "good").astype(object)
+    alike = lookalikes(index, 0, scores, source)
+    assert len(alike) == 0
+    assert assess(scores, alike).verdict == "undecided"
+
+
+def test_the_curve_rises_to_all_of_the_attribution(rng, tmp_path):
+    index, query, _ = planted(rng, tmp_path, np.where(np.arange(N) < 60, 2.0, 0.0))
+    scores = gated_scores(index, 0, query, centered=False)
+    held = curve(scores, random_directions(index, 0, query, centered=False))
     assert held["share"].tolist() == list(SHARES)
     assert held["attribution"].is_monotonic_increasing
-    assert held["attribution"].iloc[-1] == pytest.approx(1)
-    tenth = held.set_index("share").loc[0.1]
-    assert tenth["attribution"] > tenth["null_high"]
+    assert held["attribution"].iloc[-1] == held["null"].iloc[-1] == pytest.approx(1)
+    assert (held["null_low"] <= held["null_high"]).all()
 
 
-def test_lookalikes_carry_as_much_where_length_explains_the_score(pairs):
-    by_length = pairs["longer"].to_numpy() + 6.0
-    assert lookalikes(by_length, 50, pairs) > 0.9
+def test_undefined_scores_hold_and_push_nothing():
+    scores = np.array([1.0, 1.1, np.nan, -1.0, np.nan, 0.1])
+    verdict = assess(scores, np.array([0, 1, 2, 4]))
+    assert verdict.towards == 1
+    assert verdict.share == verdict.k / 4
 
 
-def test_lookalikes_carry_nothing_where_the_top_stands_apart(rng, pairs):
-    scores = np.zeros(N)
-    scores[rng.choice(N, 50, replace=False)] = 1.0
-    assert lookalikes(scores, 50, pairs) == 0
-
-
-def test_without_any_positive_score_nothing_is_said_of_lookalikes(null, pairs):
-    found = assess(np.full(N, -1.0), null, pairs)
-    assert found.k == 0
-    assert found.lookalikes is None
-
-
-def test_a_vector_that_means_nothing_gets_no_verdict(rng, null, pairs):
-    found = undecided(assess(apart(rng, 0.1), null, pairs))
-    assert found.verdict == "undecided"
-    assert found.k > 0
+def test_a_vector_that_means_nothing_gets_no_verdict(rng, tmp_path):
+    push = np.where(np.arange(N) < 60, 2.0, 0.0)
+    verdict = undecided(found(*planted(rng, tmp_path, push)))
+    assert verdict.verdict == "undecided"
+    assert verdict.k > 0
