@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import Above, Recipe, TopK, Where
-from pages import _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
+from pages import _agreement, _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
 
 SHOWN = 200  # rows on the screen at a time
 TERMS = """
@@ -158,6 +158,8 @@ chosen = show_rows()
 if chosen is not None:
     st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
     _text.show_pair(pairs.loc[chosen["uid"]])
+with st.expander("Two orders side by side"):
+    _agreement.show(ranking, len(selected), key="ranking")
 with st.expander("The vector, layer by layer, and how concentrated its attribution is"):
     _validity.show_layers(run)
 _jobs.command(_loaders.store().spec(run))

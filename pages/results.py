@@ -21,6 +21,7 @@ from pages import (
     _jobs,
     _loaders,
     _outcomes,
+    _scoreboard,
     _spot_check,
     _text,
 )
@@ -53,6 +54,7 @@ _outcomes.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
     st.page_link("intervene.py", label="Edit and retrain")
+    _scoreboard.show()
     st.stop()
 
 
@@ -207,3 +209,4 @@ else:
     st.header("Training")
     _curves.show(trainings)
     show_export()
+_scoreboard.show()

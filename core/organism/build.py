@@ -7,14 +7,14 @@ well it shows what was planted. The folder is written beside its place and renam
 A tiny model that DPO pushes too far garbles: chance differences between chosen and rejected words
 are driven to certainty. How far is too far depends on the reference's random start, so a policy
 that is malformed too often is trained again, held closer to the reference (a larger beta), and the
-beta that was used is the project's. Nothing but well-formedness is looked at, and where the
-reference itself garbles (too little SFT) nothing is tried twice.
+beta that was used is the project's. Nothing but well-formedness, beside the reference's own, is
+looked at.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,7 +39,7 @@ LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 TEMPERATURE = 0.7
 LONGEST = 64  # tokens of a completion, at most
 FIRMER = (1, 2, 4)  # × the world's beta, tried in this order …
-MALFORMED = 0.05  # … until a policy is malformed no more often than this
+MALFORMED = 0.05  # … until a policy is malformed by no more than this above the reference
 
 Rates = dict[str, float]
 
@@ -67,8 +67,8 @@ def build(
     pairs = _write_data(world, part, progress)
     _write_reference(world, part, progress)
     reference = _rates(world, part / "reference", progress)
-    factors = FIRMER if reference["malformed"] <= MALFORMED else FIRMER[:1]
-    world, measured = _write_policies(world, pairs, part, factors, progress)
+    most = reference["malformed"] + MALFORMED
+    world, measured = _write_policies(world, pairs, part, most, progress)
     _write_project(world, part)
     _write_record(world, part, fast=fast, reference=reference, policies=measured)
     shutil.rmtree(part / "arms")
@@ -126,19 +126,19 @@ def _write_policies(
     world: World,
     pairs: pd.DataFrame,
     folder: Path,
-    factors: Sequence[int],
+    most: float,
     progress: Report,
 ) -> tuple[World, dict[int, Rates]]:
     """One policy per training seed, measured; the first is the organism's.
 
-    Also the world, with the beta at which the first policy came out well-formed.
+    Also the world, with the beta at which the first policy was malformed at `most` so often.
     """
     first, *others = world.seeds.training
-    for factor in factors:
+    for factor in FIRMER:
         tried = _firmer(world, factor)
         policies = {first: _policy(tried, pairs, first, folder, progress)}
         measured = {first: _rates(tried, policies[first], progress)}
-        if measured[first]["malformed"] <= MALFORMED:
+        if measured[first]["malformed"] <= most:
             break
     for seed in others:
         policies[seed] = _policy(tried, pairs, seed, folder, progress)

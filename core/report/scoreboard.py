@@ -59,3 +59,23 @@ def over_worlds(table: pd.DataFrame, measure: str = "average_precision") -> pd.D
     found = table.dropna(subset=[measure]).groupby(["behavior", "method"])[measure]
     made = found.agg(mean="mean", low="min", high="max", n="count").reset_index()
     return made.sort_values(["behavior", "mean"], ascending=[True, False], ignore_index=True)
+
+
+def quality_and_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """Per method: average precision over worlds and behaviors, and what ranking all pairs costs.
+
+    `method, mean, low, high, n, on_sample, cpu_seconds, bytes, dollars`, best mean first; `low` and
+    `high` are the least and the greatest of the `n` cases. Methods that were run on a sample of the
+    pairs only are measured there (`on_sample`). Costs are means; one that was not measured is NaN.
+    """
+    known = table.dropna(subset=["method"])
+    whole = known["average_precision"]
+    measured = known.assign(
+        precision=whole.fillna(known["average_precision_on_sample"]), on_sample=whole.isna()
+    )
+    costs = ["cpu_seconds", "bytes", "dollars"]
+    measured[costs] = measured[costs].astype(float)
+    grouped = measured.groupby("method")
+    quality = grouped["precision"].agg(mean="mean", low="min", high="max", n="count")
+    found = quality.join(grouped["on_sample"].any()).join(grouped[costs].mean())
+    return found.reset_index().sort_values("mean", ascending=False, ignore_index=True)

@@ -86,6 +86,14 @@ def test_a_whole_source_goes_to_the_cart_as_a_recipe(open_page, investigated, st
     assert (entry.edit.recipe.column, entry.edit.recipe.values) == ("source", ("instructions",))
 
 
+def test_two_orders_are_compared_at_the_k_that_is_selected(open_page, investigated):
+    app = open_page("rank", k="40")
+    assert "Overlap of the best 40" in said(app)
+    assert app.selectbox("across-ranking").value == "gated"
+    app.selectbox("up-ranking").set_value("bank").run()
+    assert "Overlap of the best 40: 100% (by chance 10%). Rank correlation 1.00" in said(app)
+
+
 def test_a_search_keeps_the_pairs_that_contain_the_phrase(open_page, investigated):
     app = open_page("rank")
     app.text_input("phrase").set_value("water plant 399").run()

@@ -115,3 +115,8 @@ def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, stor
     fewer = project.model_copy(update={"knobs": {"evaluate": {"rollouts": 1}}})
     workspaces.evaluate(store, fewer, project.policy, 0, rng)
     assert "policy: 55.0% [52.0%, 58.0%], n = 240" in said(open_page("results"))
+
+
+def test_the_papers_table_is_marked_as_theirs(open_page, project):
+    shown = said(open_page("results"))
+    assert "Theirs, not measured by us" in shown

@@ -2,10 +2,11 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.report.scoreboard import PAPER, over_worlds, read
+from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read
 
 
 def world(world_name, **scores):
@@ -39,3 +40,25 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_the_papers_table_is_theirs():
     best = PAPER.set_index("method").loc["probe (pooled similarity)"]
     assert (best["remove 30k"], best["flip 30k"]) == (2.86, 1.66)
+
+
+def test_quality_and_cost_are_over_worlds_and_name_what_was_sampled():
+    rows = pd.DataFrame(
+        {
+            "world": ["a", "b", "a", "b"],
+            "behavior": "greed",
+            "method": ["gated", "gated", "gradient", "gradient"],
+            "average_precision": [1.0, 0.8, None, None],
+            "average_precision_on_sample": [1.0, 0.7, 0.5, 0.3],
+            "cpu_seconds": [2.0, 4.0, 100.0, 300.0],
+            "bytes": [10, 10, None, None],
+            "dollars": [0.0, 0.0, 0.0, 0.0],
+        }
+    )
+    found = quality_and_cost(rows).set_index("method")
+    assert found.index.tolist() == ["gated", "gradient"]
+    assert found.loc["gated", ["mean", "low", "high", "n"]].tolist() == [0.9, 0.8, 1.0, 2]
+    assert found.loc["gradient", "mean"] == 0.4
+    assert found["on_sample"].tolist() == [False, True]
+    assert found["cpu_seconds"].tolist() == [3.0, 200.0]
+    assert pd.isna(found.loc["gradient", "bytes"])

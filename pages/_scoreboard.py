@@ -1,0 +1,134 @@
+"""Which method finds the pairs at fault, where that is known, and what each costs; the paper's own
+table beside it, never mixed with ours.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.errors import UserError
+from core.report import scoreboard
+from core.runs.specs import RankSpec
+from pages import _colors
+
+SAID = (
+    "On model organisms it is known which pairs taught a behavior. Average precision says how well "
+    "a method puts exactly those first: 1 is perfect, chance is their share of all pairs. Settings "
+    "were chosen on the first world only."
+)
+PAPER = (
+    "**Theirs, not measured by us**: harmful completions with a distractor, in %, after retraining "
+    "OLMo 2 7B on 378,341 pairs without (or with flipped) the best 3,000, 12,000 and 30,000 by "
+    "each method. The unedited policy: 7.63, the reference: 0.64. Lower is better. Source: arXiv "
+    "2602.11079; rankings cost what is given, retraining apart."
+)
+PRESENT = RankSpec.model_fields["method"].default
+
+
+def show() -> None:
+    """Ours as chart and table, theirs as a table."""
+    st.header("Which method finds the pairs at fault?")
+    ours, theirs = st.tabs(["On worlds whose truth is known", "The paper's own table"])
+    with ours:
+        _ours()
+    with theirs:
+        st.caption(PAPER)
+        st.dataframe(
+            scoreboard.PAPER,
+            hide_index=True,
+            column_config={
+                "dollars": st.column_config.NumberColumn("ranking costs", format="$%.0f")
+            },
+        )
+
+
+def _ours() -> None:
+    try:
+        rows = scoreboard.read()
+    except UserError:
+        st.info("No scoreboard is shipped with this version. Measure one:")
+        st.code("pairtrace bench methods --json", language="bash")
+        return
+    st.caption(SAID)
+    known = rows.dropna(subset=["method"])
+    left, right = st.columns(2)
+    behaviors = ["all", *sorted(known["behavior"].unique())]
+    worlds = ["all", *known["world"].unique()]
+    behavior = left.selectbox("Behavior", behaviors, key="score-behavior")
+    world = right.selectbox("World", worlds, key="score-world")
+    chosen = known[
+        (known["behavior"].eq(behavior) | (behavior == "all"))
+        & (known["world"].eq(world) | (world == "all"))
+    ]
+    if chosen.empty:
+        st.info("This world does not teach this behavior.")
+        return
+    table = scoreboard.quality_and_cost(chosen)
+    st.plotly_chart(_figure(table), key="scoreboard")
+    _table(table)
+    _problems(rows)
+
+
+def _figure(table: pd.DataFrame) -> go.Figure:
+    """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
+    figure = go.Figure()
+    shown = table[table["cpu_seconds"] > 0]
+    for name, rows, color, symbol in (
+        ("other methods", shown[shown["method"] != PRESENT], _colors.MODEL["reference"], "circle"),
+        ("the default", shown[shown["method"] == PRESENT], _colors.CATEGORIES[1], "diamond"),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=rows["cpu_seconds"],
+                y=rows["mean"],
+                text=rows["method"],
+                name=name,
+                mode="markers+text",
+                textposition="top center",
+                marker={"color": color, "symbol": symbol, "size": 10},
+                error_y={
+                    "array": rows["high"] - rows["mean"],
+                    "arrayminus": rows["mean"] - rows["low"],
+                    "thickness": 1,
+                },
+                hovertemplate="%{text}: %{y:.3f} for %{x:.1f} CPU-seconds",
+            )
+        )
+    figure.update_xaxes(title="CPU-seconds to rank all pairs once (log)", type="log")
+    figure.update_yaxes(title="average precision", range=[0, 1.08])
+    figure.update_layout(height=420, **_colors.LAYOUT)
+    return figure
+
+
+def _table(table: pd.DataFrame) -> None:
+    shown = table.assign(
+        megabytes=table["bytes"] / 1e6,
+        measured_on=np.where(table["on_sample"], "a sample", "all pairs"),
+    )
+    numbers = {
+        "mean": ("mean AP", "%.3f"),
+        "low": ("lowest", "%.3f"),
+        "high": ("highest", "%.3f"),
+        "n": ("cases", "%d"),
+        "cpu_seconds": ("CPU-seconds", "%.1f"),
+        "megabytes": ("MB on disk", "%.1f"),
+        "dollars": ("billed", "$%.2f"),
+    }
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_order=["method", *numbers, "measured_on"],
+        column_config={
+            name: st.column_config.NumberColumn(label, format=form)
+            for name, (label, form) in numbers.items()
+        }
+        | {"measured_on": "measured on"},
+    )
+
+
+def _problems(rows: pd.DataFrame) -> None:
+    if "problem" not in rows:
+        return
+    for row in rows.dropna(subset=["problem"]).itertuples():
+        st.text(f"{row.world}, {row.behavior}: {row.problem}")
