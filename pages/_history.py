@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention import wording
+from core.runs import label_table
 from core.runs.catalog import Catalog
 from core.runs.changes import (
     Add,
@@ -22,34 +23,80 @@ from core.runs.changes import (
     Undo,
 )
 from core.runs.edit_changes import Put, SaveEdit, Verdict
-from core.runs.labels import in_force
-from pages import _cart, _text
+from core.runs.labels import Labels, in_force, latest_undo
+from pages import _cart, _clusters, _loaders, _text
 
 
-def show(catalog: Catalog) -> None:
-    """Undo and redo of one's own changes, the log, and the export."""
+def show(catalog: Catalog, run: str, said: Labels) -> None:
+    """Undo and redo, the log, and taking labels out and in."""
     st.header("History")
     events = catalog.events()
-    undo, redo, export = st.columns([1, 1, 2])
+    undo, redo, about = st.columns([1, 1, 3], vertical_alignment="center")
     own = [event for event in in_force(events) if event.who == _cart.who()]
-    if undo.button("↩ Undo my last change", disabled=not own, key="undo"):
+    if undo.button("↩ Undo my last change", disabled=not own, key="undo", width="stretch"):
         catalog.undo(who=_cart.who())
         st.rerun()
-    undone = bool(events) and isinstance(events[-1].change, Undo)
-    if redo.button("↪ Redo", disabled=not undone, key="redo"):
+    undone = latest_undo(events, _cart.who()) is not None
+    if redo.button("↪ Redo", disabled=not undone, key="redo", width="stretch"):
         catalog.redo(who=_cart.who())
         st.rerun()
-    export.download_button(
-        "Export names, marks and notes (JSON)",
+    if events:
+        about.caption(f"{len(events):,} changes by {len({e.who for e in events})}. Click to undo.")
+        _show_log(events, catalog)
+    else:
+        about.caption("Nothing was changed yet.")
+    with st.expander("Take labels elsewhere, or bring them here"):
+        _show_files(catalog, run, said)
+
+
+def _show_log(events: list[Event], catalog: Catalog) -> None:
+    """The log, latest first; any change that holds can be undone, whoever made it."""
+    rows = _rows(events)
+    clicked = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        height=240,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"log-{len(events)}",
+    )
+    picked = [number for number in clicked.selection.rows if number < len(rows)]
+    holding = {event.id for event in in_force(events)}
+    if picked and int(rows[picked[0]]["event"]) in holding:
+        chosen = int(rows[picked[0]]["event"])
+        if st.button(f"Undo change {chosen}", key="undo-one"):
+            catalog.undo(chosen, who=_cart.who())
+            st.rerun()
+
+
+def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
+    left, middle = st.columns(2)
+    left.download_button(
+        "Names, marks, notes, selections (JSON)",
         catalog.export_labels(),
         "labels.json",
         "application/json",
         key="export-labels",
     )
-    if not events:
-        st.caption("Nothing was changed yet.")
+    middle.download_button(
+        "One row per pair (Parquet)",
+        lambda: label_table.written(
+            _loaders.places(run).index, _clusters.membership(run, said), said
+        ),
+        "labels.parquet",
+        key="export-pairs",
+    )
+    given = st.file_uploader("Bring labels", ["json", "parquet"], key="bring")
+    if given is None:
         return
-    st.dataframe(pd.DataFrame(_rows(events)), hide_index=True, height=240)
+    if given.name.endswith(".parquet"):
+        st.session_state["brought"] = given.getvalue()
+        st.caption("Offered above, beside the clusters that share most pairs with each label.")
+    elif st.button("Add to what is said here", key="bring-now"):
+        text = given.getvalue().decode("utf-8", errors="replace")
+        done = catalog.import_labels(text, who=_cart.who())
+        st.toast(f"{len(done)} changes.")
+        st.rerun()
 
 
 def _rows(events: list[Event]) -> list[dict[str, str]]:

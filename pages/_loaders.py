@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 
 from core.data.on_disk import PairColumns, open_columns, version
-from core.data.pairs import read_pairs
 from core.runs import project as projects
 from core.runs import tables
 from core.runs.environment import default_workspace
@@ -55,9 +54,12 @@ def summary(run: str) -> dict[str, Any]:
 
 
 def pairs(reference: str) -> pd.DataFrame:
-    """Preference pairs by uid, in file order: a path, or an edit run's id."""
+    """Preference pairs by uid, in file order: a path, or an edit run's id.
+
+    Texts stay on disk until they are used: take columns and rows before anything else.
+    """
     path = store().pairs(reference)
-    return _pairs(str(path), path.stat().st_mtime)
+    return _pairs(str(path), version(path), str(store().workspace / "cache"))
 
 
 def columns(reference: str) -> PairColumns:
@@ -108,9 +110,9 @@ def _record(path: str) -> dict[str, Any]:
     return tables.record(Path(path))
 
 
-@st.cache_resource(show_spinner="Reading the pairs …", max_entries=4)
-def _pairs(path: str, changed: float) -> pd.DataFrame:
-    return read_pairs(Path(path)).pairs.set_index("uid", drop=False).rename_axis(None)
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _pairs(path: str, version: str, kept_in: str) -> pd.DataFrame:
+    return _columns(path, version, kept_in).whole()
 
 
 @st.cache_resource(show_spinner="Reading the pairs …", max_entries=8)

@@ -86,7 +86,7 @@ def figure(
     else:
         _dotted(made, places, coloring, shown)
     _outlined(made, outline)
-    _styled(made)
+    styled(made)
     made.update_xaxes(range=[part.left, part.right])
     made.update_yaxes(range=[part.low, part.high])
     return made
@@ -96,14 +96,14 @@ def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figur
     """The prompts' own map: by `value`, how far the selected pairs push each, else by group."""
     made = go.Figure()
     if "value" in prompts:
-        color = _scale("mean push of the selected pairs", prompts["value"].to_numpy(float))
-        made.add_trace(_dots(prompts, "prompts", {**color, "size": 8}))
+        color = scale("mean push of the selected pairs", prompts["value"].to_numpy(float))
+        made.add_trace(_dots(prompts, "", {**color, "size": 8}, showlegend=False))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
             color, symbol = _colors.of_category(position)
             made.add_trace(_dots(rows, label(name), {"color": color, "symbol": symbol, "size": 8}))
     _outlined(made, outline)
-    return _styled(made)
+    return styled(made)
 
 
 def drawn_note(n: int) -> str:
@@ -121,8 +121,8 @@ def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Ma
         marker = {"color": _colors.GREY, "size": 4}
         made.add_trace(_dots(places[~shown], "not selected", marker))
     if coloring.values is not None:
-        limit = _limit(coloring.values)
-        color = _scale(coloring.title, coloring.values[shown], limit)
+        limit = limit_of(coloring.values)
+        color = scale(coloring.title, coloring.values[shown], limit)
         made.add_trace(_dots(places[shown], coloring.title, {**color, "size": 6}))
         return
     for kind, name in enumerate(coloring.names):
@@ -136,13 +136,11 @@ def _pictured(
 ) -> None:
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     if coloring.values is not None:
-        limit = _limit(coloring.values)
-        scale = sample_colorscale(_colors.DIVERGING, STEPS, colortype="tuple")
-        colors = [_hexadecimal(color) for color in scale]
+        limit = limit_of(coloring.values)
         source = raster.of_values(
-            x, y, coloring.values / limit, shown=shown, colors=colors, view=part
+            x, y, coloring.values / limit, shown=shown, colors=scale_colors(), view=part
         )
-        made.add_trace(_legend(coloring.title, _scale(coloring.title, [0.0], limit)))
+        made.add_trace(legend("", scale(coloring.title, [0.0], limit), entry=False))
     else:
         source = _picture_of_kinds(x, y, coloring, shown, part)
         _explained(made, coloring, shown)
@@ -174,14 +172,14 @@ def _picture_of_kinds(x: NDArray, y: NDArray, coloring: Coloring, shown: Mask, p
 def _explained(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
     """A legend for the picture: the first kinds by name, the others counted."""
     if not shown.all():
-        made.add_trace(_legend("not selected", {"color": _colors.GREY}))
+        made.add_trace(legend("not selected", {"color": _colors.GREY}))
     present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
     for kind in present[:IN_LEGEND]:
         marker = _marker(int(kind), coloring.names[kind]) | {"symbol": "circle"}
-        made.add_trace(_legend(label(coloring.names[kind]), marker))
+        made.add_trace(legend(label(coloring.names[kind]), marker))
     if len(present) > IN_LEGEND:
         rest = f"and {len(present) - IN_LEGEND} more, colors repeat"
-        made.add_trace(_legend(rest, {"color": "rgba(0,0,0,0)"}))
+        made.add_trace(legend(rest, {"color": "rgba(0,0,0,0)"}))
 
 
 def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
@@ -236,9 +234,11 @@ def _dots(
     )
 
 
-def _legend(name: str, marker: dict[str, Any]) -> go.Scattergl:
+def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scattergl:
     """An entry of the legend, or a color scale, without a point."""
-    return go.Scattergl(x=[None], y=[None], mode="markers", name=name, marker=marker)
+    return go.Scattergl(
+        x=[None], y=[None], mode="markers", name=name, marker=marker, showlegend=entry
+    )
 
 
 def _marker(kind: int, name: str) -> dict[str, Any]:
@@ -248,15 +248,15 @@ def _marker(kind: int, name: str) -> dict[str, Any]:
     return {"color": color, "symbol": symbol, "size": 6}
 
 
-def _limit(values: NDArray[np.floating]) -> float:
+def limit_of(values: NDArray[np.floating]) -> float:
     """Where a color scale around 0 ends: beyond nearly all values."""
     known = np.abs(values[np.isfinite(values)])
     return float(np.quantile(known, 0.995)) or 1.0 if len(known) else 1.0
 
 
-def _scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any]:
+def scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any]:
     """A color scale around 0, its title beside it."""
-    end = _limit(np.asarray(values, float)) if limit is None else limit
+    end = limit_of(np.asarray(values, float)) if limit is None else limit
     return {
         "color": values,
         "colorscale": _colors.DIVERGING,
@@ -273,8 +273,10 @@ def _scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any
     }
 
 
-def _hexadecimal(color: Sequence[float]) -> str:
-    return "#" + bytes(round(255 * part) for part in color).hex()
+def scale_colors() -> list[str]:
+    """The color scale around 0, in steps."""
+    scale = sample_colorscale(_colors.DIVERGING, STEPS, colortype="tuple")
+    return ["#" + bytes(round(255 * part) for part in color).hex() for color in scale]
 
 
 def _outlined(made: go.Figure, outline: InPolygon | None) -> None:
@@ -289,7 +291,7 @@ def _path(outline: InPolygon) -> str:
     return "M" + "L".join(corners) + "Z"
 
 
-def _styled(made: go.Figure) -> go.Figure:
+def styled(made: go.Figure) -> go.Figure:
     hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
     made.update_xaxes(**hidden)
     made.update_yaxes(**hidden, scaleanchor=None)

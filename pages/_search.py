@@ -6,7 +6,7 @@ from core.intervention.recipes import AnyOf, BestWords, Contains, Matches, Recip
 
 COLUMNS = ("chosen", "rejected", "prompt")
 KINDS = ("phrase", "regex", "best words")
-WAYS = ("phrase anywhere", *(f"{kind} in {column}" for kind in KINDS for column in COLUMNS))
+WAYS = ("phrase", *(f"{kind} in {column}" for kind in KINDS for column in COLUMNS))
 BEST = (50, 200, 1_000, 5_000, 20_000)  # pairs that answer some words best
 HELP = (
     "phrase: as it stands, whatever its case · regex: a regular expression (RE2) · best words: "
@@ -17,7 +17,7 @@ HELP = (
 def choose(text: DeltaGenerator, way: DeltaGenerator) -> Recipe | None:
     """What is searched for, and how; None where nothing is."""
     said = text.text_input("Search", key="phrase", bind="query-params", help=HELP)
-    how = way.selectbox("for a", list(WAYS), key="how", bind="query-params")
+    how = way.selectbox("as a", list(WAYS), key="how", bind="query-params")
     kind, _, column = str(how).partition(" in ")
     best = BEST[1]
     if kind == "best words":

@@ -1,29 +1,63 @@
 """Name what was found: clusters as a list, with words, examples, and what people said of them."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
-from core.runs.changes import Marking
-from pages import _cart, _choose, _clusters, _history, _loaders, _selection, _text
+from pages import (
+    _cart,
+    _choose,
+    _clusters,
+    _earlier,
+    _history,
+    _labelling,
+    _loaders,
+    _selection,
+    _text,
+    _tree,
+)
 
-MARKS: dict[Marking, str] = {
-    "harmful": "harmful",
-    "unwanted": "unwanted",
-    "wanted": "wanted",
-    "ignore": "ignore",
-}
+EXAMPLES = 9  # of the pairs that belong most clearly
 TERMS = """
-- **Size, share**: how many pairs, and which part of all pairs.
+- **Pairs, share**: how many pairs, and which part of all pairs.
 - **Typical words**: words that tell this cluster's chosen (or rejected) completions from the
   others' (class-based TF-IDF).
 - **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
-  similarity to them.
+  similarity to them. **Agreement**: the share of its pairs that both halves of those prompts,
+  split at random, say push. **Effect**: how far its pairs stand out from all others, in standard
+  deviations. **Stability**: how much of it comes again with other prompts; below 0.5 it dissolves.
 - A name in (parentheses) is a suggestion made of typical words. It stays one until somebody
   gives the cluster a name.
-- **Merge** makes clusters one; nothing is lost, and every change can be undone.
+- **Mark**: *harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster
+  out of the alarms.
+- **Island**: a dense group on the map; a cluster is made of one or more.
+- **Merge**, **split** and **move** change which pairs a cluster holds. Nothing is lost: every
+  change is in the history below, and can be undone.
 """
+KNOWN = {  # columns of a discover run, by what they are called here
+    "top_group_similarity": "how far",
+    "effect_size": "effect",
+    "sign_agreement": "agreement",
+    "stability": "stability",
+    "push_share": "share of the push",
+    "words_chosen": "chosen",
+    "words_rejected": "rejected",
+    "words_prompt": "prompt",
+}
+FORMATS = {
+    "share": "%.1f %%",
+    "of it": "%.0f %%",
+    "how far": "%.3f",
+    "effect": "%.1f",
+    "agreement": "%.2f",
+    "stability": "%.2f",
+    "share of the push": "%.2f",
+}
 
-st.title("What is in the data?")
+title, terms = st.columns([4, 1.3], vertical_alignment="bottom")
+title.title("What is in the data?")
+terms.popover("What these words mean", width="stretch").markdown(TERMS)
 st.caption("Clusters of pairs that act alike. Read a few examples, then name and mark them.")
 project = _loaders.project()
 run = _choose.discovery(project)
@@ -34,15 +68,12 @@ places = _loaders.places(run)
 pairs = _loaders.columns(project.pairs)
 catalog, said = _cart.catalog(), _clusters.labels(run)
 names = _clusters.names(run)
-if not names:
-    st.warning("No cluster was found: every pair is noise. Try a smaller smallest cluster.")
-    st.stop()
+now = _clusters.membership(run, said)
 
 
 def listed() -> pd.DataFrame:
     """One row per cluster as it is now."""
-    now = pd.Series(_clusters.membership(run, said))
-    sizes = now.value_counts()
+    sizes = pd.Series(now).value_counts()
     sources = pd.Series(_selection.kinds("source")[_selection.map_rows(run)])
     rows = []
     for cluster, name in names.items():
@@ -52,44 +83,37 @@ def listed() -> pd.DataFrame:
             {
                 "cluster": cluster,
                 "name": _text.short(name, 60),
-                "mark": MARKS.get(said.marks.get(cluster), ""),
+                "mark": said.marks.get(cluster) or "",
                 "pairs": int(sizes.get(cluster, 0)),
                 "share": 100 * sizes.get(cluster, 0) / len(places),
-                "top source": top.index[0] if len(top) else "",
-                "of it": 100 * top.iloc[0] if len(top) else None,
+                "top source": top.index[0] if len(inside) else "",
+                "of it": 100 * top.iloc[0] if len(inside) else None,
                 "notes": len(said.notes.get(cluster, ())),
             }
         )
-    return pd.DataFrame(rows).merge(_words(), on="cluster", how="left")
+    return pd.DataFrame(rows).merge(_as_found(), on="cluster", how="left")
 
 
-def _words() -> pd.DataFrame:
-    pushed = found["top_group"] + ", " + found["top_condition"]
-    words = ["words_chosen", "words_rejected", "words_prompt"]
-    kept = found.assign(pushed=pushed)[["cluster", "pushed", "top_group_similarity", *words]]
-    return kept.rename(
-        columns={
-            "pushed": "pushes",
-            "top_group_similarity": "how far",
-            "words_chosen": "chosen",
-            "words_rejected": "rejected",
-            "words_prompt": "prompt",
-        }
-    )
+def _as_found() -> pd.DataFrame:
+    """What the discover run says of its clusters, as it found them."""
+    kept = found.assign(pushes=found["top_group"] + ", " + found["top_condition"])
+    known = [name for name in KNOWN if name in kept]
+    return kept[["cluster", "pushes", *known]].rename(columns=KNOWN)
 
 
 def choose(table: pd.DataFrame) -> int:
     """The cluster that was clicked, or picked by name."""
+    order = ["name", "mark", "pairs", "share", "top source", "of it", "pushes", *KNOWN.values()]
     event = st.dataframe(
         table,
         hide_index=True,
+        height=min(38 + 35 * len(table), 300),
         on_select="rerun",
         selection_mode="single-row",
         key="cluster-rows",
+        column_order=[name for name in [*order, "notes"] if name in table],
         column_config={
-            "share": st.column_config.NumberColumn(format="%.1f %%"),
-            "of it": st.column_config.NumberColumn(format="%.0f %%"),
-            "how far": st.column_config.NumberColumn(format="%.3f"),
+            name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()
         },
     )
     ids = list(table["cluster"])
@@ -100,68 +124,57 @@ def choose(table: pd.DataFrame) -> int:
     return _choose.one("Cluster", ids, lambda known: _text.short(names[known], 80), key="one")
 
 
-def show_forms(cluster: int) -> None:
-    """Rename, mark, note and merge; every change is an event with who and why."""
-    left, middle, right = st.columns(3)
-    with left.form(f"rename-{cluster}"):
-        name = st.text_input("Name", said.names.get(cluster, ""), max_chars=80)
-        if st.form_submit_button("Rename"):
-            catalog.rename(run, cluster, name, who=_cart.who())
-            st.rerun()
-    with middle.form(f"mark-{cluster}"):
-        options = [None, *MARKS]
-        mark = st.selectbox(
-            "Mark",
-            options,
-            index=options.index(said.marks.get(cluster)),
-            format_func=lambda one: MARKS.get(one, "none"),
-        )
-        if st.form_submit_button("Mark"):
-            catalog.mark(run, cluster, mark, who=_cart.who())
-            st.rerun()
-    with right.form(f"note-{cluster}", clear_on_submit=True):
-        note = st.text_input("Note")
-        if st.form_submit_button("Add the note") and note.strip():
-            catalog.note(run, cluster, note, who=_cart.who())
-            st.rerun()
-    with st.expander("Merge other clusters into this one"), st.form(f"merge-{cluster}"):
-        others = [other for other in names if other != cluster]
-        chosen = st.multiselect("Clusters", others, format_func=lambda one: names[one])
-        why = st.text_input("Why")
-        if st.form_submit_button("Merge") and chosen:
-            catalog.merge(run, cluster, chosen, who=_cart.who(), why=why)
-            st.rerun()
-
-
 def show_cluster(cluster: int) -> None:
     """What people said of a cluster, what can be done with it, and examples."""
     st.header(_plain(names[cluster]))
-    for event in said.notes.get(cluster, ()):
-        st.text(_text.visible(f"{event.who}: {event.change.text}"))
-    show_forms(cluster)
-    members = _selection.uids(said.recipe(cluster))
-    _cart.offer(
-        said.recipe(cluster), count=len(members), key=f"cluster-{cluster}", why=names[cluster]
-    )
+    for remark in said.notes.get(cluster, ()):
+        st.text(_text.visible(f"{remark.who}: {remark.text}"))
+    _labelling.show(run, cluster, said, catalog)
+    members = now == cluster
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        _cart.offer(
+            said.recipe(cluster),
+            count=int(members.sum()),
+            key=f"cluster-{cluster}",
+            why=names[cluster],
+        )
+    right.page_link("map.py", label="Show on the map", query_params={"cluster": str(cluster)})
     show_examples(cluster, members)
 
 
-def show_examples(cluster: int, members: pd.Index) -> None:
-    """The medoid first, then the pairs that belong most strongly."""
-    strongest = list(places.loc[members].sort_values("strength", ascending=False)["uid"].head(9))
-    medoid = list(found.loc[found["cluster"] == cluster, "medoid_uid"])
-    examples = list(dict.fromkeys([uid for uid in medoid if uid in set(members)] + strongest))
+def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
+    """The medoid first, then the pairs that belong most strongly, then those at its edge."""
     st.subheader("Examples")
+    examples = _examples(cluster, places[members])
     if not examples:
         st.info("This cluster holds no pairs any more.")
         return
-    st.caption("The most central pair first, then those that belong most clearly.")
-    number = (
-        st.slider("Example", 1, len(examples), 1, key=f"example-{cluster}")
-        if len(examples) > 1
-        else 1
+    uids = list(examples)
+    number = st.pills(
+        "Example",
+        range(len(uids)),
+        default=0,
+        required=True,
+        format_func=lambda one: f"{one + 1} {examples[uids[one]]}".strip(),
+        key=f"example-{cluster}",
+        label_visibility="collapsed",
     )
-    _text.show_pair(pairs.rows(pairs.positions([examples[number - 1]])).iloc[0])
+    uid = uids[min(int(number or 0), len(uids) - 1)]
+    rows = pairs.rows(pairs.positions([uid]))
+    _text.show_pair(rows.iloc[0])
+    _labelling.offer_move(run, cluster, uid, catalog)
+
+
+def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:
+    """Uids to read, each with why it is an example."""
+    medoid = list(found.loc[found["cluster"] == cluster, "medoid_uid"])
+    ordered = inside.sort_values("strength", ascending=False, kind="stable")["uid"]
+    known = pairs.positions(ordered) >= 0
+    ordered = ordered[known]
+    chosen = {uid: "most central" for uid in medoid if uid in set(ordered)}
+    chosen |= {uid: chosen.get(uid, "") for uid in ordered.head(EXAMPLES)}
+    return chosen | {uid: chosen.get(uid, "at the edge") for uid in ordered.tail(3)}
 
 
 def _plain(name: str) -> str:
@@ -169,7 +182,12 @@ def _plain(name: str) -> str:
     return "Cluster " + "".join(letter for letter in name if letter not in "*_`[]()<>#$:!|\\~")
 
 
-with st.expander("What these words mean"):
-    st.markdown(TERMS)
-show_cluster(choose(listed()))
-_history.show(catalog)
+if names:
+    show_cluster(choose(listed()))
+else:
+    st.warning("No cluster was found: every pair is noise. Try a smaller smallest cluster.")
+_earlier.show(run, said, catalog)
+if names:
+    with st.expander("The tree: clusters, and the islands of the map that they are made of"):
+        _tree.show(run, said, now)
+_history.show(catalog, run, said)

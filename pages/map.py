@@ -16,6 +16,7 @@ from pages import (
     _choose,
     _clusters,
     _coloring,
+    _heatmap,
     _jobs,
     _loaders,
     _map,
@@ -35,12 +36,27 @@ TERMS = """
   which of them they push; color by *push on prompts* to see which pairs push some prompts.
 - **Draw** with the lasso or the box to select a region; the selection is kept as the region
   itself, so that it can be replayed on the data. The choices above the map do the same by name.
+- **Heatmap**: the similarity of every prompt to every pair, ordered so that what is alike stands
+  together (Ward). The strip below shows the pairs' clusters, the one on the left the prompts.
 """
 
-left, right = st.columns([5, 1], vertical_alignment="bottom")
-left.title("What kinds of pairs are there?")
-right.popover("What these words mean", width="stretch").markdown(TERMS)
-st.caption("Pairs that push the model the same way lie together. Draw around a group to read it.")
+title, terms = st.columns([4, 1.3], vertical_alignment="bottom")
+title.title("What kinds of pairs are there?")
+terms.popover("What these words mean", width="stretch").markdown(TERMS)
+about, switch = st.columns([4, 1.3], vertical_alignment="center")
+about.caption(
+    "Pairs that push the model the same way lie together. Draw around a group to read it."
+)
+view = switch.segmented_control(
+    "View",
+    ["map", "heatmap"],
+    default="map",
+    required=True,
+    key="view",
+    bind="query-params",
+    label_visibility="collapsed",
+    width="stretch",
+)
 project = _loaders.project()
 run = _choose.discovery(project)
 if run is None:
@@ -56,7 +72,7 @@ saved = _cart.catalog().state().selections
 
 def choose_parts() -> tuple[list[Recipe], str]:
     """The selection as a list of conditions, and what colors the points."""
-    columns = st.columns([5, 4, 4, 3, 3] if not saved else [4, 3, 3, 3, 3, 3])
+    columns = st.columns([4, 3, 3, 3, 3] if not saved else [4, 3, 3, 3, 3, 3])
     clusters = _named_clusters(columns[0])
     sources = columns[1].multiselect(
         "Source", sorted(_selection.kinds("source").categories), key="source", bind="query-params"
@@ -72,8 +88,8 @@ def choose_parts() -> tuple[list[Recipe], str]:
         known = [None, *saved]
         kept = columns[5].selectbox("Saved", known, key="kept", format_func=_saved_name)
         parts += [saved[kept]] if kept in saved else []
-    drawn = _map.region(run)
-    return [*parts, *([found] if found else []), *([drawn] if drawn else [])], str(by)
+    drawn = [found, _map.region(run), _heatmap.band(run)]
+    return [*parts, *(part for part in drawn if part)], str(by)
 
 
 def _named_clusters(column: DeltaGenerator) -> list[int]:
@@ -90,22 +106,50 @@ def _saved_name(name: str | None) -> str:
 def choose_prompts() -> NDArray[np.bool_]:
     """(prompt,) a mask: the region drawn on their map, else one kind of prompts."""
     kinds = prompts["group"] + ", " + prompts["condition"]
-    drawn = _map.region(run, _map.PROMPTS)
-    if drawn is not None:
+    drawn, band = _map.region(run, _map.PROMPTS), _heatmap.band(run, _heatmap.ROWS)
+    if drawn is not None or band is not None:
         left, right = st.columns([4, 1], vertical_alignment="center")
-        chosen = inside(prompts["x"].to_numpy(), prompts["y"].to_numpy(), drawn.x, drawn.y)
+        chosen = np.ones(len(prompts), bool)
+        if drawn is not None:
+            chosen &= inside(prompts["x"].to_numpy(), prompts["y"].to_numpy(), drawn.x, drawn.y)
+        if band is not None:
+            chosen &= prompts["place"].between(band.low, band.high).to_numpy()
         left.text(f"Onto the {chosen.sum():,} prompts in the region that was drawn on their map.")
-        right.button("Clear", on_click=_map.clear, args=(_map.PROMPTS,), key="clear-prompts")
+        right.button("Clear", on_click=clear_prompts, key="clear-prompts")
         return chosen
     kind = st.selectbox("Push onto", sorted(set(kinds)), key="kind", bind="query-params")
     return (kinds == kind).to_numpy()
 
 
+def clear_prompts() -> None:
+    """Choose prompts by their kind again."""
+    _map.clear(_map.PROMPTS)
+    _heatmap.clear(_heatmap.ROWS)
+
+
+def show_heatmap(coloring: _coloring.Coloring, shown: NDArray[np.bool_]) -> None:
+    """All prompts and pairs at once."""
+    if not _heatmap.available(run):
+        st.info("This map was made by an earlier version. Run discover again to see a heatmap.")
+        return
+    size = f"{len(prompts):,} prompts, upwards, by {len(places):,} pairs, across"
+    st.markdown(f"**Similarities** · {size}; alike beside alike. Draw a box to select.")
+    _heatmap.draw(run, coloring, shown)
+    st.button(
+        "Clear the band",
+        on_click=_heatmap.clear,
+        disabled=_heatmap.band(run) is None,
+        key="clear-band",
+    )
+
+
 def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: bool) -> None:
     """The map of pairs, and what can be done with the view."""
     lost = int(places["x"].isna().sum())
+    beside = int((~places["laid_out"]).sum()) - lost if "laid_out" in places else 0
     nowhere = f"; {lost:,} have no place, because their vector is undefined" if lost else ""
-    st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nowhere}")
+    nearby = f"; {beside:,} are put beside the nearest of the others" if beside > 0 else ""
+    st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     part = _map.view(run, raster.around(x, y))
     figure = _map.figure(places, coloring, shown=shown, outline=_map.region(run), part=part)
@@ -132,7 +176,7 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
 
 def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     """The map of prompts; with pairs selected, by how far these push each prompt."""
-    st.markdown(f"**Prompts** · {len(prompts):,}, near each other when the same pairs push them")
+    st.markdown(f"**Prompts** · {len(prompts):,}, alike if pushed by the same pairs")
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if chosen is not None and chosen.any():
         points["value"] = push.on_prompts(output, chosen)
@@ -195,14 +239,14 @@ def show_actions(recipe: Recipe, count: int) -> None:
 def show_pairs(chosen: NDArray[np.bool_]) -> None:
     """The pairs behind the selection, and one of them in full."""
     positions = np.flatnonzero(chosen)
-    last = -(-len(positions) // SHOWN)
-    number = (
-        st.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
-        if last > 1
-        else 1
-    )
+    last, number = -(-len(positions) // SHOWN), 1
+    about, page = st.columns([6, 1], vertical_alignment="bottom")
+    if last > 1:
+        number = page.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
     rows = pairs.rows(positions[(number - 1) * SHOWN : number * SHOWN])
-    st.caption(f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row.")
+    about.caption(
+        f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
+    )
     shown = rows[["uid", "source"]].assign(
         **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
     )
@@ -224,12 +268,16 @@ coloring = _coloring.of(by, run, said, chosen_prompts)
 recipe = _cart.both(parts) if parts else None
 chosen = _selection.mask(recipe) if recipe else None
 on_map = _selection.on_map(run, recipe) if recipe else None
-left, right = st.columns([3, 2], gap="medium")
-with left.container(border=True):
-    shown = np.ones(len(places), bool) if on_map is None else on_map
-    show_map(coloring, shown, selected=on_map is not None and bool(on_map.any()))
-with right.container(border=True):
-    show_prompts(on_map)
+shown = np.ones(len(places), bool) if on_map is None else on_map
+if view == "heatmap":
+    with st.container(border=True):
+        show_heatmap(coloring, shown)
+else:
+    left, right = st.columns([3, 2], gap="small")
+    with left.container(border=True, height="stretch"):
+        show_map(coloring, shown, selected=on_map is not None and bool(on_map.any()))
+    with right.container(border=True, height="stretch"):
+        show_prompts(on_map)
 if recipe is None:
     st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
 else:

@@ -67,6 +67,10 @@ class PairColumns:
         table = pa.concat_tables(parts) if parts else self._table.slice(0, 0)
         return table.to_pandas(types_mapper=_mapped).set_axis(self.index[wanted])
 
+    def whole(self) -> pd.DataFrame:
+        """Every column by uid; texts stay on disk until a column or a row is used."""
+        return pd.DataFrame({name: self[name] for name in self}, copy=False)
+
     def few_valued(self, most: int) -> list[str]:
         """Columns that sort pairs into kinds: at most this many values, and more than one."""
         rest = [name for name in self if name not in ("uid", "prompt", "chosen", "rejected")]

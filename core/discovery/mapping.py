@@ -16,6 +16,7 @@ from core.discovery.clusters import find_clusters, merge_parallel
 from core.discovery.features import Features, pair_features, prompt_features
 from core.discovery.kinds import Kinds, find_kinds
 from core.discovery.matrix import Matrix
+from core.discovery.order import places
 from core.discovery.projection import Placed, project, subset
 from core.discovery.tree import Tree, by_size
 from core.runs.apart import Call
@@ -119,7 +120,7 @@ def _pairs(
         cluster, strength = merge_parallel(features.points, island), dense
     columns: dict[str, NDArray[Any]] = {"x": place[:, 0], "y": place[:, 1], "push": push}
     columns |= {"strength": strength, "cluster": cluster, "island": island}
-    columns |= {"leaf": leaf, "leaves": leaves}
+    columns |= {"leaf": leaf, "leaves": leaves, "place": places(features.points)}
     table = _with_undefined(matrix.uids, matrix.pair_defined, columns)
     table["laid_out"] = False
     table.loc[matrix.pair_defined, "laid_out"] = placed.laid_out
@@ -137,6 +138,7 @@ def _prompts(
     columns: dict[str, NDArray[Any]] = {"x": place[:, 0], "y": place[:, 1]}
     columns["cluster"] = kinds.labels
     columns["change"] = matrix.weights[matrix.prompt_defined]
+    columns["place"] = places(points)
     names = ["prompt_id", "condition", "group"]
     placed = _with_undefined(matrix.prompts.index.to_numpy(), matrix.prompt_defined, columns)
     return pd.concat([matrix.prompts[names], placed.drop(columns="uid")], axis=1)

@@ -110,10 +110,10 @@ def _painted(
     opacities = np.linspace(FAINTEST, 1, LEVELS)
     palette = [("#000000", 0.0), CONTEXT]
     palette += [(color, float(opacity)) for color in colors for opacity in opacities]
-    return _png(pixels.reshape(HEIGHT, WIDTH).astype(np.uint8), palette)
+    return png(pixels.reshape(HEIGHT, WIDTH).astype(np.uint8), palette)
 
 
-def _png(pixels: NDArray[np.uint8], palette: Sequence[tuple[str, float]]) -> str:
+def png(pixels: NDArray[np.uint8], palette: Sequence[tuple[str, float]]) -> str:
     """An indexed PNG, at most 256 colors of `(#RRGGBB, opacity)`."""
     if len(palette) > 256:
         raise ValueError(f"a palette holds 256 colors, not {len(palette)}")

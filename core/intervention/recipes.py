@@ -80,11 +80,12 @@ class BestWords(_Record):
 
 
 class InCluster(_Record):
-    """The pairs of clusters of one discover run."""
+    """The pairs of clusters of one discover run, or of its finer groups, the map's islands."""
 
     kind: Literal["in_cluster"] = "in_cluster"
     discover: str = Field(description="discover run")
     clusters: tuple[int, ...] = Field(min_length=1)
+    level: Literal["cluster", "island"] = "cluster"
 
 
 class InPolygon(_Record):

@@ -117,12 +117,15 @@ def _on_map(recipe: InCluster | InPolygon | InBand, pairs: Pairs, store: Store) 
         if "place" not in points:
             raise UserError(f"{recipe.discover} has no heatmap. Run discover again.")
         return pd.Index(points.loc[points["place"].between(recipe.low, recipe.high), "uid"])
-    points = pd.read_parquet(path, columns=["uid", "cluster"])
-    gone = set(recipe.clusters) - set(points["cluster"])
+    points = pd.read_parquet(path)
+    if recipe.level not in points:
+        raise UserError(f"{recipe.discover} tells no {recipe.level}s. Run discover again.")
+    groups = points[recipe.level]
+    gone = set(recipe.clusters) - set(groups) - {-1}  # a map may well have no noise
     if gone:
-        known = ", ".join(map(str, sorted(points["cluster"].unique())))
-        raise UserError(f"{recipe.discover} has no cluster {min(gone)}. It has {known}.")
-    return pd.Index(points.loc[points["cluster"].isin(recipe.clusters), "uid"])
+        known = ", ".join(map(str, sorted(groups.unique())))
+        raise UserError(f"{recipe.discover} has no {recipe.level} {min(gone)}. It has {known}.")
+    return pd.Index(points.loc[groups.isin(recipe.clusters), "uid"])
 
 
 def _by_uid(chosen: pd.Index, pairs: Pairs) -> Mask:

@@ -44,8 +44,8 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
             return f"pairs whose {column} matches /{pattern}/"
         case BestWords(column=column, query=query, k=k):
             return f"the {k:,} pairs whose {column} best answers the words “{query}” (BM25)"
-        case InCluster(clusters=clusters):
-            noun = "cluster" if len(clusters) == 1 else "clusters"
+        case InCluster(clusters=clusters, level=level):
+            noun = level if len(clusters) == 1 else f"{level}s"
             return f"pairs of {noun} {_listed(map(str, clusters))}"
         case InPolygon(x=x):
             return f"pairs inside a region of the map ({len(x)} corners)"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.attribution.index import VectorIndex
 from core.attribution.vectors import BehaviorVectors
-from core.data.pairs import read_pairs
+from core.data.on_disk import open_columns
 from core.discovery.changes import changes
 from core.discovery.describing import describe_clusters, summarise
 from core.discovery.heatmap import heatmap
@@ -135,7 +135,7 @@ def agreement_of(pairs: list[tuple[Any, Any]]) -> dict[str, float | int]:
 
 
 def _texts(spec: DiscoverSpec, store: Store) -> pd.DataFrame:
-    """The pairs behind the index, by uid."""
+    """The pairs behind the index, by uid; pages find the copy that this leaves."""
     index = store.spec(spec.index)
     assert isinstance(index, IndexSpec)
-    return read_pairs(store.pairs(index.pairs)).pairs.set_index("uid")
+    return open_columns(store.pairs(index.pairs), store.workspace / "cache").whole()

@@ -2,7 +2,10 @@
 
 import pytest
 
+from core.intervention.recipes import Where
 from core.runs.catalog import Catalog
+from core.runs.changes import FIRST_SPLIT, Save
+from tests.pages import workspaces
 from tests.pages.conftest import said
 
 
@@ -11,9 +14,13 @@ def catalog(store):
     return Catalog(store.workspace)
 
 
-def submit(app, label: str):
-    (button,) = [one for one in app.button if one.label == label]
-    return button.click().run()
+def field(app, kind: str, label: str):
+    (one,) = [one for one in getattr(app, kind) if one.label == label]
+    return one
+
+
+def press(app, label: str):
+    return field(app, "button", label).click().run()
 
 
 def test_clusters_are_listed_with_words_sizes_and_sources(open_page, investigated):
@@ -29,9 +36,7 @@ def test_a_suggested_name_is_marked_as_one(open_page, investigated):
 
 def test_a_name_is_logged_and_shown(open_page, investigated, catalog):
     app = open_page("clusters", one="1")
-    (field,) = [one for one in app.text_input if one.label == "Name"]
-    field.set_value("lock picking")
-    submit(app, "Rename")
+    field(app, "text_input", "Name").set_value("lock picking").run()
     labels = catalog.state().of(investigated["discover"])
     assert labels.names == {1: "lock picking"}
     assert "1 · lock picking" in list(app.dataframe[0].value["name"])
@@ -39,17 +44,15 @@ def test_a_name_is_logged_and_shown(open_page, investigated, catalog):
 
 def test_a_mark_is_logged_and_shown(open_page, investigated, catalog):
     app = open_page("clusters", one="1")
-    (field,) = [one for one in app.selectbox if one.label == "Mark"]
-    field.set_value("harmful")
-    submit(app, "Mark")
+    field(app, "selectbox", "Mark").set_value("harmful").run()
     assert catalog.state().of(investigated["discover"]).marks == {1: "harmful"}
     assert "harmful" in list(app.dataframe[0].value["mark"])
 
 
 def test_merged_clusters_are_one_and_their_pairs_are_counted(open_page, investigated, catalog):
     app = open_page("clusters", one="0")
-    app.multiselect[0].set_value([1])
-    submit(app, "Merge")
+    app.multiselect("merge-0").set_value([1]).run()
+    press(app, "Merge")
     rows = app.dataframe[0].value
     assert list(rows["cluster"]) == [0]
     assert list(rows["pairs"]) == [381]
@@ -64,6 +67,92 @@ def test_undo_takes_back_my_last_change(open_page, investigated, catalog):
     assert catalog.state().of(run).names == {0: "theirs"}
     app.button("redo").click().run()
     assert catalog.state().of(run).names == {0: "theirs", 1: "mine"}
+
+
+def test_a_change_keeps_why_and_any_of_them_can_be_undone(open_page, investigated, catalog):
+    app = open_page("clusters", one="1")
+    app.text_input("why").set_value("read ten of them").run()
+    field(app, "text_input", "Name").set_value("locks").run()
+    field(app, "text_input", "Add a note").set_value("all about locks").run()
+    assert [event.why for event in catalog.events()] == ["read ten of them"] * 2
+    assert "analyst: all about locks" in said(app)
+
+
+def test_a_name_given_meanwhile_is_shown_and_ones_own_is_not_lost(open_page, investigated, catalog):
+    run = investigated["discover"]
+    app = open_page("clusters", one="1")
+    catalog.rename(run, 1, "theirs", who="ben")
+    field(app, "text_input", "Name").set_value("mine").run()
+    assert [event.change.name for event in catalog.events()] == ["theirs", "mine"]
+    assert field(app, "text_input", "Name").value == "mine"
+    catalog.rename(run, 1, "theirs again", who="ben")
+    assert field(app.run(), "text_input", "Name").value == "theirs again"
+
+
+def test_a_saved_selection_is_split_off_and_moved_in(open_page, investigated, catalog):
+    run = investigated["discover"]
+    beta = Where(column="chosen_model", values=("beta",))
+    catalog.change(Save(name="beta's", recipe=beta), who="ann")
+    app = open_page("clusters", one="1")
+    app.text_input("split-name-1").set_value("beta locks").run()
+    app.button("split-now-1").click().run()
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows["pairs"].to_dict() == {0: 341, 1: 20, FIRST_SPLIT: 20}
+    assert catalog.state().of(run).names == {FIRST_SPLIT: "beta locks"}
+    app = open_page("clusters", one="0")
+    app.button("in-now-0").click().run()
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows["pairs"].to_dict() == {0: 371, 1: 20, FIRST_SPLIT: 0}
+
+
+def test_one_pair_is_moved_out(open_page, investigated, catalog):
+    app = open_page("clusters", one="1")
+    press(app, "Move the pair")
+    assert app.dataframe[0].value.set_index("cluster")["pairs"].to_dict() == {0: 341, 1: 39}
+    (event,) = catalog.events()
+    assert event.change.recipe == Where(column="uid", values=("pair-005",))
+
+
+def test_what_was_said_on_an_earlier_map_is_offered_and_taken_over(
+    open_page, investigated, catalog, store, project, rng
+):
+    old = investigated["discover"]
+    catalog.rename(old, 1, "locks", who="ben")
+    catalog.mark(old, 1, "harmful", who="ben")
+    generated, indexed = investigated["generate"], investigated["index"]
+    tables = workspaces.discovery(rng)
+    tables["pairs"]["cluster"] = tables["pairs"]["cluster"].replace({0: 1, 1: 0})
+    spec = project.discover(generated, indexed).model_copy(update={"seed": 7})
+    new = workspaces.finish(store, spec, **tables)
+    app = open_page("clusters", discover=new)
+    offered = [frame.value for frame in app.dataframe if "shared" in frame.value]
+    assert offered[0][["said", "shared"]].to_numpy().tolist() == [["“locks”, harmful", 100.0]]
+    app.button("take over").click().run()
+    assert catalog.state().of(new).names == {0: "locks"}
+    assert catalog.state().of(new).marks == {0: "harmful"}
+    assert catalog.state().of(old).names == {1: "locks"}
+    assert not [frame for frame in app.dataframe if "shared" in frame.value]
+
+
+def test_a_cluster_that_vanished_keeps_its_name_and_can_be_made_again(
+    open_page, investigated, catalog, store, project, rng
+):
+    old = investigated["discover"]
+    catalog.rename(old, 1, "locks", who="ben")
+    tables = workspaces.discovery(rng)
+    tables["pairs"]["cluster"] = tables["pairs"]["cluster"].replace({1: -1})
+    tables["clusters"] = tables["clusters"].head(1)
+    spec = project.discover(investigated["generate"], investigated["index"])
+    new = workspaces.finish(store, spec.model_copy(update={"seed": 7}), **tables)
+    app = open_page("clusters", discover=new)
+    assert [f.value["now"].iloc[0] for f in app.dataframe if "shared" in f.value] == [
+        "vanished: in no cluster here"
+    ]
+    app.button("take over").click().run()
+    assert not app.error, app.error[0].value
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows.loc[FIRST_SPLIT, "pairs"] == 40
+    assert catalog.state().of(new).names == {FIRST_SPLIT: "locks"}
 
 
 def test_hostile_names_are_not_drawn_as_markdown(open_page, investigated, catalog):

@@ -336,6 +336,7 @@ def discovery(rng) -> dict:
             "y": places[:, 1],
             "cluster": np.where(planted, 1, np.where(np.arange(N_PAIRS) > 380, -1, 0)),
             "strength": rng.uniform(0.5, 1, N_PAIRS),
+            "place": np.arange(N_PAIRS),
         }
     )
     placed = prompts()[["prompt_id", "group"]].assign(
@@ -343,6 +344,7 @@ def discovery(rng) -> dict:
         x=rng.normal(0, 1, N_PROMPTS),
         y=rng.normal(0, 1, N_PROMPTS),
         cluster=[0, 1] * (N_PROMPTS // 2),
+        place=np.arange(N_PROMPTS),
     )
     clusters = pd.DataFrame(
         {
