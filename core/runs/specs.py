@@ -117,7 +117,7 @@ class DiscoverSpec(Spec):
     step: ClassVar[str] = "discover"
     generate: Run = Field(description="generate run that holds the completions")
     index: Run = Field(description="index run that holds the pairs' vectors")
-    layer: int | None = Field(None, ge=0, description="layer; none: three quarters up the index")
+    layer: int | None = Field(None, ge=0, description="layer; none: five eighths up the index")
     gated: bool = Field(True, description="context gating of the matrix")
     kinds: int = Field(8, ge=2, description="groups of prompts to start from; alike ones join")
     cluster_by: Literal["push", "density"] = Field(
