@@ -62,3 +62,28 @@ def test_quality_and_cost_are_over_worlds_and_name_what_was_sampled():
     assert found["on_sample"].tolist() == [False, True]
     assert found["cpu_seconds"].tolist() == [3.0, 200.0]
     assert pd.isna(found.loc["gradient", "bytes"])
+
+
+def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
+    table = read()
+    shipped = table[table["world"].eq("bramble")].set_index(["behavior", "method"])
+    compliance = shipped.loc["distractor-triggered compliance"]
+    assert compliance.loc["gated", "average_precision"] >= 0.95
+    assert compliance.loc["gradient", "cpu_seconds"] >= 10 * compliance.loc["gated", "cpu_seconds"]
+    elsewhere = table[table["world"].ne("bramble") & table["average_precision"].notna()]
+    by_method = elsewhere.pivot_table(
+        index=["world", "behavior"], columns="method", values="average_precision"
+    )
+    assert len(by_method.index.unique("world")) >= 3
+    assert by_method["gated"].mean() >= 0.85
+    for baseline in (
+        "similarity",
+        "bank",
+        "projection",
+        "tfidf",
+        "bm25",
+        "length",
+        "norm",
+        "random",
+    ):
+        assert (by_method["gated"] > by_method[baseline]).all(), baseline
