@@ -12,11 +12,13 @@ from core.intervention import wording
 from core.intervention.comparison import compare
 from core.intervention.conflicts import conflicts, leaving
 from core.intervention.recipes import Edit, TopK, Where, combined
+from core.runs.changes import Add, Drop
 from core.runs.edit_changes import Put, SaveEdit, Version
-from core.runs.labels import Entry
+from core.runs.labels import Entry, in_force, latest_undo
 from pages import _cart, _effects, _loaders, _selection, _text
 
 COLUMNS = ("source", "chosen_model", "rejected_model")
+OF_EDITS = (Add, Drop, Put, SaveEdit)
 JOINS = ("and", "or", "but not")
 
 
@@ -61,10 +63,13 @@ def show_entries(entries: Sequence[Entry]) -> None:
 def show_tools(entries: Sequence[Entry]) -> None:
     """Undo, combine, drop a source, save: each closed until wanted."""
     undo, redo, combine, drop, save = st.columns([2, 2, 4, 4, 4])
-    if undo.button("↩ Undo", key="undo-edit", help="Take back your latest change"):
-        _cart.catalog().undo(who=_cart.who())
+    events, who = _cart.catalog().events(), _cart.who()
+    own = [e.id for e in in_force(events) if e.who == who and isinstance(e.change, OF_EDITS)]
+    if undo.button("↩ Undo", key="undo-edit", disabled=not own, help="Your latest change here"):
+        _cart.catalog().undo(own[-1], who=who)
         st.rerun()
-    if redo.button("↪ Redo", key="redo-edit", help="Do again what you undid last"):
+    undone = latest_undo(events, who) is None
+    if redo.button("↪ Redo", key="redo-edit", disabled=undone, help="What you undid last"):
         _cart.catalog().redo(who=_cart.who())
         st.rerun()
     with combine.popover("Combine entries", disabled=len(entries) < 2, width="stretch"):

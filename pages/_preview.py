@@ -10,7 +10,7 @@ import streamlit as st
 from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import EvaluateSpec
-from pages import _completions, _jobs, _loaders, _rates
+from pages import _completions, _jobs, _loaders
 
 TERMS = """
 - **Reference + vector**: at every token, the behavior vector is added to the residual stream that
@@ -80,6 +80,7 @@ def _show_rates(runs: dict[str, str], project: Project, behavior: Behavior) -> N
         {
             "behavior": one.name + (" (wanted)" if one.wanted else ""),
             **{shown: _cell(table.loc[one.name]) for shown, table in rates.items()},
+            "n, each": int(rates[SHOWN[0]].loc[one.name, "n"]),
         }
         for one in project.behaviors
     ]
@@ -87,7 +88,9 @@ def _show_rates(runs: dict[str, str], project: Project, behavior: Behavior) -> N
 
 
 def _cell(row: pd.Series) -> str:
-    return _rates.percent(row["rate"], row["low"], row["high"], int(row["n"]))
+    if pd.isna(row["rate"]):
+        return "nothing scored"
+    return f"{row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
 
 
 def _show_completions(runs: dict[str, str], behavior: Behavior) -> None:

@@ -65,12 +65,15 @@ def test_every_behavior_that_is_known_gets_a_predicted_rate(open_page, cart):
 
 def test_the_number_of_pairs_can_be_changed_and_undone(open_page, cart):
     app = open_page("intervene")
+    assert app.button("undo-edit").disabled  # what is in the cart was put there by someone else
     size = f"size-{cart.state().cart[0].id}"
     app.number_input(size).set_value(25).run()
     assert cart.state().cart[0].edit.recipe.k == 25
     assert {m.label: m.value for m in app.metric}["Flipped"] == "25"
     app.button("undo-edit").click().run()
     assert cart.state().cart[0].edit.recipe.k == 40
+    app.button("redo-edit").click().run()
+    assert cart.state().cart[0].edit.recipe.k == 25
 
 
 def test_the_action_of_an_entry_can_be_changed(open_page, cart):
