@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from core import demo, terminal
+from core import demo, presets, terminal
 from core.attribution.index import verify
 from core.cli_arms import adopt, elsewhere
 from core.cli_data import data
 from core.cli_demo import demo_command, intervene, serve
 from core.cli_discover import show
+from core.cli_hub import fetch_command, presets_command
 from core.cli_runs import runs
 from core.errors import UserError
 from core.report.export import Format, export_pairs
@@ -107,12 +108,32 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
 @click.option("--judge", help="A world file or judge file (TOML), or 'refusal'.")
 @click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
+@click.option("--preset", help="Settings of a published post-training; `pairtrace presets` lists.")
+@click.option(
+    "--compat",
+    type=click.Choice(["ours", "paper"]),
+    default="ours",
+    show_default=True,
+    help="With a preset: whose settings, where ours and the paper's differ.",
+)
 @as_json_option
 @click.pass_obj
-def init(store: Store, organism: str | None, as_json: bool, **given: str | None) -> None:
+def init(
+    store: Store,
+    organism: str | None,
+    preset: str | None,
+    compat: str,
+    as_json: bool,
+    **given: str | None,
+) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
-    if organism or not any(given.values()):
+    if organism or not (preset or any(given.values())):
         made = project.load(Path(organism) if organism else demo.ORGANISM)
+    elif preset:
+        known = presets.preset(preset)
+        options = {name: value for name, value in given.items() if value is not None}
+        made = project.from_options({"name": preset, **known.places(store.workspace), **options})
+        made = made.model_copy(update={"knobs": presets.knobs(known, compat)})
     else:
         made = project.from_options(given)
     path = project.save(made, store.workspace)
@@ -127,7 +148,16 @@ def app(store: Store, port: int) -> None:
     serve(store, port)
 
 
-for _command in (data, demo_command, intervene, adopt, elsewhere, runs):
+for _command in (
+    data,
+    fetch_command,
+    presets_command,
+    demo_command,
+    intervene,
+    adopt,
+    elsewhere,
+    runs,
+):
     cli.add_command(_command)
 
 

@@ -12,7 +12,7 @@ from core.intervention.recipes import Action, AllOf, Edit, Recipe
 from core.intervention.wording import edit_words
 from core.runs.catalog import Catalog
 from core.runs.labels import Entry
-from pages import _loaders, _text
+from pages import _access, _loaders, _text
 
 ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
 ACTIONS_HELP = (
@@ -23,7 +23,8 @@ ACTIONS_HELP = (
 
 def catalog() -> Catalog:
     """The catalog of the workspace."""
-    return Catalog(_loaders.store().workspace)
+    store = _loaders.store()
+    return Catalog(store.workspace, writable=store.writable)
 
 
 def entries() -> Sequence[Entry]:
@@ -33,7 +34,7 @@ def entries() -> Sequence[Entry]:
 
 def who() -> str:
     """Who is at this browser, for the log."""
-    return str(st.session_state.get("who") or "analyst")
+    return _access.who()
 
 
 def show() -> None:
@@ -53,7 +54,7 @@ def show() -> None:
         st.page_link("intervene.py", label="Try it: edit and retrain")
     else:
         st.caption("Empty. Rank, Map and Clusters put pairs here.")
-    st.text_input("Your name, for the log", "analyst", key="who", persist_state="session")
+    _access.show()
 
 
 def offer(recipe: Recipe, *, count: int, key: str, why: str = "") -> None:

@@ -17,6 +17,7 @@ from core.runs.environment import default_workspace
 from core.runs.project import Project
 from core.runs.specs import RankSpec, Spec
 from core.runs.store import Store
+from pages import _access
 
 KEPT_TABLES = 64
 
@@ -25,7 +26,7 @@ S = TypeVar("S", bound=Spec)
 
 def store() -> Store:
     """The runs of the workspace that the app was started on."""
-    return Store(default_workspace())
+    return Store(default_workspace(), who=_access.who(), writable=_access.may_edit())
 
 
 def project() -> Project:

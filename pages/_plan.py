@@ -10,6 +10,7 @@ from core.data.behaviors import Behavior
 from core.intervention.outcomes import rose
 from core.runs.project import Project
 from core.runs.specs import Spec
+from core.runs.store import Store
 from pages import _loaders
 
 
@@ -30,7 +31,7 @@ def of(project: Project) -> list[Step]:
         "generate", "both models complete the prompts; a judge reads", project.generate()
     )
     index = _step("index", "every pair becomes a vector, read by the reference", project.index())
-    steps = [generate, index]
+    steps = [*_conversion(project), generate, index]
     for behavior in unwanted(project):
         steps.append(_rank(project, behavior, generate, index))
     discover = project.discover(generate.run, index.run)
@@ -39,6 +40,14 @@ def of(project: Project) -> list[Step]:
         spec = project.evaluate(getattr(project, name))
         steps.append(_step(f"evaluate {name}", "rates on held-out prompts", spec))
     return steps
+
+
+def _conversion(project: Project) -> list[Step]:
+    """The run that brings the pairs into our own form, where they came in another."""
+    if not Store.is_run(project.pairs):
+        return []
+    spec = _loaders.store().spec(project.pairs)
+    return [Step("convert", "the pairs in one file, and their health", spec, project.pairs)]
 
 
 def unwanted(project: Project) -> list[Behavior]:

@@ -3,25 +3,42 @@
 import streamlit as st
 
 from core.errors import UserError
-from pages import _cart, _jobs, _loaders
+from pages import _access, _cart, _jobs, _loaders
 
 NAMES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
 
 def go_to_overview() -> None:
     """What / opens. Streamlit's default page has no name of its own, and /overview needs one."""
-    st.switch_page(pages[0])
+    st.switch_page(pages[0] if _loaders.has_project() else setup)
+
+
+def show_way_to_setup() -> None:
+    """What every page but one is without a project."""
+    st.title("No investigation here yet")
+    st.text(
+        "Set up an investigation: with the embedded organism, or with models and pairs of your own."
+    )
+    st.page_link(setup, label="Set up an investigation")
 
 
 st.set_page_config(page_title="PairTrace", layout="wide")
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")
-page = st.navigation([*pages, home])
+ready = _loaders.has_project()
+setup = st.Page(
+    "setup.py", title="Set up", url_path="setup", visibility="hidden" if ready else "visible"
+)
+page = st.navigation([*pages, home, setup] if ready else [setup, *pages, home])
+_access.require_login()
 try:
     with st.sidebar:
         _loaders.show_workspace()
         _cart.show()
         _jobs.show_queue()
-    page.run()
+    if ready or page in (setup, home):
+        page.run()
+    else:
+        show_way_to_setup()
 except UserError as error:
     st.error(str(error))

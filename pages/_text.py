@@ -31,8 +31,8 @@ MARKS = {  # translucent, so that they serve light and dark; underlined, so that
 
 def show_pair(pair: pd.Series) -> None:
     """One preference pair: its prompt, then chosen and rejected side by side."""
-    box("prompt", shown(pair["prompt"]))
-    side_by_side("chosen", shown(pair["chosen"]), "rejected", shown(pair["rejected"]))
+    box("prompt", pair["prompt"])
+    side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
     known = {"uid", "prompt", "chosen", "rejected"}
     facts = [f"{name}: {value}" for name, value in pair.items() if name not in known]
     st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))
@@ -40,7 +40,7 @@ def show_pair(pair: pd.Series) -> None:
 
 def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None:
     """Two texts in columns; words that only one of them has are marked where they are alike."""
-    left_html, right_html = diff(left, right)
+    left_html, right_html = diff(shown(left), shown(right))
     for column, name, body in zip(
         st.columns(2), (left_name, right_name), (left_html, right_html), strict=True
     ):
@@ -50,7 +50,7 @@ def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None
 
 def box(name: str, text: str) -> None:
     """One text under a label."""
-    _draw(name, html.escape(visible(text)))
+    _draw(name, html.escape(visible(shown(text))))
 
 
 def diff(left: str, right: str) -> tuple[str, str]:
@@ -82,7 +82,7 @@ def escape(text: object) -> str:
 
 def short(text: object, length: int = 90) -> str:
     """The beginning of a text in one line, for a table."""
-    line = " ".join(visible(str(text)[: 2 * length]).split())
+    line = " ".join(visible(shown(str(text))[: 2 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

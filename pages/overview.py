@@ -129,7 +129,7 @@ def show_next_page() -> None:
     right.page_link("intervene.py", label="Edit and retrain")
 
 
-generated = plan[0].run
+generated = next(step.run for step in plan if step.name == "generate")
 if _loaders.store().state(generated) == "finished":
     show_changes(_loaders.table(generated, "rates"))
     show_alarms()

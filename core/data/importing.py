@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from core.data import columns as typed
 from core.data.health import Examination, Health
 from core.data.pairs import SKIPPED, check_columns, marked, nothing_usable, pair_of, stream_pairs
-from core.data.records import read_records
+from core.data.records import files, kind, read_records
 from core.errors import UserError
+
+PACKED = 3  # characters per byte of gzip
 
 Tick = Callable[[int], None]  # hears how many more rows were seen
 
@@ -82,3 +84,26 @@ def _survey(
     if not health.summary["n_pairs"]:
         raise UserError(nothing_usable(source, health.rows[SKIPPED]))
     return health, kinds
+
+
+class Size(NamedTuple):
+    """How large a set is: exact for Parquet, else from the first rows and the file's size."""
+
+    rows: int
+    exact: bool
+    characters_per_pair: float
+
+
+def size(path: Path, columns: Mapping[str, str] | None = None, n: int = 200) -> Size:
+    """Without reading all of it."""
+    looked_at = preview(path, columns, n)
+    texts = looked_at.pairs[["prompt", "chosen", "rejected"]] if len(looked_at.pairs) else None
+    mean = 0.0 if texts is None else float(texts.map(len).sum(axis=1).mean())
+    parts = files(path)
+    if all(kind(part) == ".parquet" for part in parts):
+        return Size(sum(pq.read_metadata(part).num_rows for part in parts), True, mean)
+    total = sum(part.stat().st_size * (PACKED if part.suffix == ".gz" else 1) for part in parts)
+    seen = len(looked_at.pairs) + len(looked_at.skipped)
+    if seen < n:
+        return Size(seen, True, mean)
+    return Size(int(total / max(mean, 1.0)), False, mean)

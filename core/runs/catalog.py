@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import LOOKING_ON, UserError
 from core.intervention.recipes import Edit, Recipe
 from core.runs.changes import (
     Add,
@@ -54,7 +54,8 @@ CREATE TABLE IF NOT EXISTS events (
 class Catalog:
     """The catalog of one workspace. Writers name themselves (`who`) and may say `why`."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, *, writable: bool = True) -> None:
+        self._writable = writable
         self.path = workspace / "catalog.sqlite"
         workspace.mkdir(parents=True, exist_ok=True)
         with self._connected() as connection:
@@ -248,6 +249,8 @@ class Catalog:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start."""
+        if not self._writable:
+            raise UserError(LOOKING_ON)
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:

@@ -17,11 +17,18 @@ EXECUTOR = "PAIRTRACE_EXECUTOR"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
+ROOTS = "PAIRTRACE_ROOTS"
 
 
 def default_workspace() -> Path:
     """`$PAIRTRACE_WORKSPACE`, or `workspace` in the current folder."""
     return Path(os.environ.get(WORKSPACE, "workspace")).expanduser().resolve()
+
+
+def roots() -> list[Path]:
+    """`$PAIRTRACE_ROOTS`: folders that paths given in the browser may lie in; empty: anywhere."""
+    given = os.environ.get(ROOTS, "")
+    return [Path(one).expanduser() for one in given.split(os.pathsep) if one]
 
 
 def executor() -> str:

@@ -32,6 +32,7 @@ def start(store: Store, spec: Spec) -> str:
     Returns its id at once. Starting a failed or cancelled run again resumes it. Of several who
     start one run at the same moment, one does.
     """
+    store.require_writable()
     run = store.run_id(spec)
     store.folder(run).mkdir(parents=True, exist_ok=True)
     with _starting(store, run):
@@ -39,7 +40,7 @@ def start(store: Store, spec: Spec) -> str:
             return run
         store.write_record(run, describe(spec, store))
         progress = Progress(store.folder(run) / "progress.jsonl")
-        progress.event("queued", command=command(spec, store))
+        progress.event("queued", command=command(spec, store), who=store.who)
         try:
             process = _spawn(store, spec, run)
         except OSError as error:
@@ -54,6 +55,7 @@ def cancel(store: Store, run: str) -> None:
 
     Every process that works on the run or waits for it is asked; never the one that asks.
     """
+    store.require_writable()
     if not store.folder(run).is_dir():
         return
     with _starting(

@@ -25,7 +25,7 @@ from core.runs.specs import (
     Spec,
     TrainSpec,
 )
-from core.runs.store import write_whole
+from core.runs.store import Store, write_whole
 
 FILE = "project.toml"
 PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
@@ -39,7 +39,7 @@ class Project(BaseModel):
     name: str
     reference: str = Field(description="model folder before DPO")
     policy: str = Field(description="model folder after DPO")
-    pairs: str = Field(description="preference pairs, JSONL or Parquet")
+    pairs: str = Field(description="preference pairs: a file, or a convert run")
     prompts: str = Field(description="prompts that may show a behavior, JSONL")
     heldout: str = Field(description="held-out prompts for evaluation, JSONL")
     judge: str = Field(description="world file or judge file (TOML), or 'refusal'")
@@ -111,7 +111,7 @@ def load(folder: Path) -> Project:
         raise UserError(f"{path}: {error}") from error
     knobs = {step: content.pop(step) for step in list(content) if step in STEPS}
     for name in PATHS:
-        if isinstance(content.get(name), str) and content[name] != "refusal":
+        if isinstance(content.get(name), str) and not _is_name(content[name]):
             content[name] = str((folder / content[name]).resolve())
     try:
         project = Project(**content, knobs=knobs)
@@ -127,7 +127,7 @@ def from_options(given: Mapping[str, str | None]) -> Project:
     """A project from command-line options; behaviors are a JSON list."""
     content: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in PATHS:
-        if name in content and content[name] != "refusal":
+        if name in content and not _is_name(content[name]):
             content[name] = str(Path(content[name]).expanduser().resolve())
     try:
         content["behaviors"] = json.loads(content.get("behaviors", "[]"))
@@ -144,6 +144,11 @@ def save(project: Project, folder: Path) -> Path:
     content = project.model_dump(mode="json", exclude={"knobs"}) | project.knobs
     write_whole(folder / FILE, tomli_w.dumps(content))
     return folder / FILE
+
+
+def _is_name(reference: str) -> bool:
+    """A run, or a judge that is built in, rather than a path."""
+    return reference == "refusal" or Store.is_run(reference)
 
 
 def _check_knobs(project: Project) -> None:

@@ -58,6 +58,17 @@ class CheckSpec(Spec):
     max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
 
 
+class ConvertSpec(Spec):
+    """Copy a preference set of any shape into one Parquet file in our own form; tell its health."""
+
+    step: ClassVar[str] = "convert"
+    uses_device: ClassVar[bool] = False
+    pairs: Pairs = Field(description="preference pairs: a file or folder of any known shape")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description='which column serves a field, in JSON: {"chosen": "good"}'
+    )
+
+
 class GenerateSpec(Spec):
     """Run prompts through reference and policy, and judge every completion."""
 
@@ -95,6 +106,7 @@ class RankSpec(Spec):
     """Build the behavior vector and order the pairs by how far each pushes towards it."""
 
     step: ClassVar[str] = "rank"
+    later: ClassVar[frozenset[str]] = frozenset({"centered", "average_layers"})
     generate: Run = Field(description="generate run that holds the completions")
     index: Run = Field(description="index run that holds the pairs' vectors")
     behavior: Behavior = Field(description="name of a behavior of the project, or JSON")
@@ -252,6 +264,7 @@ STEPS: dict[str, type[Spec]] = {
     spec.step: spec
     for spec in (
         CheckSpec,
+        ConvertSpec,
         GenerateSpec,
         IndexSpec,
         RankSpec,

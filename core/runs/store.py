@@ -22,7 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from core.errors import UserError
+from core.errors import LOOKING_ON, UserError
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.progress import read_events
 from core.runs.specs import STEPS, Spec, identity, references
@@ -48,9 +48,16 @@ class RunInfo:
 class Store:
     """The runs of one workspace."""
 
-    def __init__(self, workspace: Path | str) -> None:
+    def __init__(self, workspace: Path | str, *, who: str = "", writable: bool = True) -> None:
         self.workspace = Path(workspace).expanduser().resolve()
+        self.who = who  # on whose behalf jobs are started
+        self.writable = writable
         self.runs = self.workspace / "runs"
+
+    def require_writable(self) -> None:
+        """Refuse what changes something, for somebody who only looks on."""
+        if not self.writable:
+            raise UserError(LOOKING_ON)
 
     # -- names ---------------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""What each step will cost on this machine, roughly, before it runs; and what it cannot afford.
+
+Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass.
+The rate of a core is measured (docs/log.md, extraction: about 65 GFLOP/s in float32); sampling
+reaches an eighth of it, and a GPU's rate is an assumption. Trust the figures within a factor of
+three; runs of this workspace say it better (core.runs.forecast). Knows nothing of contents.
+"""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core.runs.setup import ModelFacts
+
+CORE_FLOPS = 65e9
+GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
+SAMPLING = 8  # times less efficient than reading
+GPU_FILE = Path("/dev/nvidia0")
+CHARACTERS_PER_TOKEN = 4
+OVERHEAD = 1.5e9  # bytes of a process with torch
+MAP_SECONDS = 1e-3  # per pair, projection and clusters
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to spend."""
+
+    cores: int
+    memory: int  # bytes available
+    disk: int  # bytes free where the workspace lies
+    gpu: bool
+
+    @property
+    def flops(self) -> float:
+        return GPU_FLOPS if self.gpu else self.cores * CORE_FLOPS
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do."""
+
+    pairs: int
+    tokens_per_pair: float
+    texts_sent: int  # prompts × conditions
+    heldout_sent: int
+    rollouts: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One step's cost."""
+
+    step: str
+    seconds: float
+    memory: float  # bytes
+    disk: float  # bytes
+
+
+def this_machine(workspace: Path) -> Machine:
+    """Cores, free memory and disk, and whether there is an NVIDIA GPU."""
+    place = next(folder for folder in (workspace, *workspace.parents) if folder.exists())
+    return Machine(
+        cores=psutil.cpu_count(logical=False) or 1,
+        memory=psutil.virtual_memory().available,
+        disk=shutil.disk_usage(place).free,
+        gpu=GPU_FILE.exists(),
+    )
+
+
+def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]:
+    """One row per step; the model lies in memory in float32, or in bfloat16 on a GPU."""
+    n, rate = model.parameters, machine.flops
+    weights = n * (2 if machine.gpu else 4) + OVERHEAD
+    tokens = work.pairs * work.tokens_per_pair
+    written = work.texts_sent * work.rollouts * work.max_new_tokens
+    measured = work.heldout_sent * work.rollouts * work.max_new_tokens
+    text = work.pairs * work.tokens_per_pair * CHARACTERS_PER_TOKEN
+    return [
+        Estimate("generate", 2 * 2 * n * written * SAMPLING / rate, weights, 0),
+        Estimate(
+            "index", 2 * n * tokens / rate, weights, 6.0 * model.d_model * model.blocks * work.pairs
+        ),
+        Estimate("rank", 30 + work.pairs * 1e-4, OVERHEAD + 12.0 * model.d_model * 4096, 0),
+        Estimate(
+            "discover",
+            30 + work.pairs * MAP_SECONDS,
+            OVERHEAD + 12.0 * work.pairs * work.texts_sent,
+            4.0 * work.pairs * work.texts_sent,
+        ),
+        Estimate("train, per arm and seed", 8 * n * tokens / rate, 20.0 * n + OVERHEAD, 4.0 * n),
+        Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
+        Estimate("edit, per arm", 5 + work.pairs * 1e-4, OVERHEAD + text, text / 2),
+    ]
+
+
+def warnings(found: Iterable[Estimate], machine: Machine) -> list[str]:
+    """What will not fit, or take days, said before it hurts."""
+    said = []
+    for one in found:
+        if one.memory > machine.memory and not machine.gpu:
+            said.append(
+                f"{one.step} needs about {one.memory / 1e9:,.0f} GB of memory; "
+                f"{machine.memory / 1e9:,.0f} GB are free here."
+            )
+        if one.disk > machine.disk:
+            said.append(
+                f"{one.step} writes about {one.disk / 1e9:,.0f} GB; "
+                f"{machine.disk / 1e9:,.0f} GB are free. Keep fewer layers: [index] layers = [..]."
+            )
+        if one.seconds > 86_400:
+            said.append(
+                f"{one.step} takes about {one.seconds / 86_400:,.0f} days here. Take fewer pairs, "
+                "or a machine with a GPU."
+            )
+    return said

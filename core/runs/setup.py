@@ -1,0 +1,157 @@
+"""What somebody chose for a new project, looked at before anything runs.
+
+Each check returns facts to show, or raises `UserError` that says what to do. Files are read, no
+model is loaded. `roots` are the folders that paths may lie in: whoever uses a shared app must not
+read the rest of the machine through it.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from core.data.behaviors import Behavior
+from core.data.pairs import FORM, MARK
+from core.data.prompts import expand, read_prompts
+from core.errors import UserError
+from core.intervention.judges import load_judge
+from core.runs.fingerprints import WEIGHTS
+
+UPLOADS = "inputs"  # folder of the workspace
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What config.json and the weights' size say of a model folder."""
+
+    kind: str
+    blocks: int
+    d_model: int
+    parameters: int
+    bytes: int
+
+
+def allowed_path(text: str, roots: Sequence[Path]) -> Path:
+    """An existing path that lies in one of the roots; without roots, anywhere."""
+    if not text.strip() or "\0" in text:
+        raise UserError("Give a path.")
+    path = Path(text.strip()).expanduser()
+    try:
+        path = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{text}: no such file or folder.") from error
+    if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
+        allowed = ", ".join(map(str, roots))
+        raise UserError(f"{text}: not in a folder that this app may read. It may read {allowed}.")
+    return path
+
+
+def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
+    """Write an uploaded file into the workspace under the last part of its name."""
+    plain = "".join(c for c in Path(name.replace("\\", "/")).name if c.isalnum() or c in "._-")
+    if not plain.strip("."):
+        raise UserError(f"{name!r} is not a name for a file. Rename it.")
+    path = workspace / UPLOADS / plain
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{plain}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+    return path
+
+
+def model_facts(folder: Path) -> ModelFacts:
+    """Shape and size; refused where weights, tokenizer or chat template are missing."""
+    config = _config(folder)
+    weights = [file for file in folder.iterdir() if file.suffix in WEIGHTS]
+    if not weights:
+        raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise UserError(f"{folder}: holds no tokenizer (tokenizer.json).")
+    if not _has_template(folder):
+        raise UserError(f"{folder}: has no chat template. Add chat_template.jinja to the folder.")
+    size = sum(file.stat().st_size for file in weights)
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return ModelFacts(
+        kind=str(config.get("model_type", "unknown")),
+        blocks=int(config["num_hidden_layers"]),
+        d_model=int(config["hidden_size"]),
+        parameters=size // (4 if kind == "float32" else 2),
+        bytes=size,
+    )
+
+
+def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
+    """The policy must be the reference, trained on: same shape."""
+    for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
+        one, two = getattr(reference, name), getattr(policy, name)
+        if one != two:
+            raise UserError(f"Reference and policy differ in {what} ({one}, {two}).")
+
+
+def is_own_form(path: Path) -> bool:
+    """Whether a file needs no conversion."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    try:
+        return (pq.read_schema(path).metadata or {}).get(MARK) == FORM
+    except (OSError, ValueError):
+        return False
+
+
+def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
+    """`flag, group, condition, prompts, held-out`: all that can be measured."""
+    counts = [
+        expand(read_prompts(path)).groupby(["group", "condition"], sort=False).size()
+        for path in (prompts, heldout)
+    ]
+    both = pd.concat(counts, axis=1, keys=["prompts", "heldout"]).fillna(0).astype(int)
+    flags = pd.DataFrame({"flag": list(load_judge(judge).flags)})
+    return flags.merge(both.reset_index(), how="cross")
+
+
+def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
+    """Behaviors from rows of that table that somebody picked and named."""
+    made = tuple(
+        Behavior(
+            name=str(row["name"]).strip(),
+            flag=row["flag"],
+            group=row["group"],
+            condition=row["condition"],
+            wanted=bool(row["wanted"]),
+        )
+        for row in rows
+    )
+    names = [behavior.name for behavior in made]
+    if not made or not all(names) or len(set(names)) < len(names):
+        raise UserError("Choose at least one behavior, and give each a name of its own.")
+    return made
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        missing = {"num_hidden_layers", "hidden_size"} - config.keys()
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not readable ({error}).") from error
+    if missing:
+        raise UserError(f"{path}: does not name {', '.join(sorted(missing))}.")
+    return dict(config)
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    try:
+        return path.is_file() and bool(json.loads(path.read_text("utf-8")).get("chat_template"))
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not readable ({error}).") from error

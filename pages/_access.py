@@ -1,0 +1,59 @@
+"""Who is at this browser, and what they may do.
+
+Without `[auth]` in Streamlit's secrets the app is for whoever is at this machine: it listens on
+localhost only (.streamlit/config.toml), and people give their own name. With it, everybody logs in
+(OpenID Connect), changes are logged under that identity, and `[pairtrace] editors = [...]` in the
+secrets says who may change anything; everybody else who can log in looks on. docs/deployment.md.
+"""
+
+import streamlit as st
+
+
+def configured() -> bool:
+    """Whether people log in."""
+    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
+
+
+def require_login() -> None:
+    """Stop here, with a way to log in, unless somebody has."""
+    if not configured() or _logged_in():
+        return
+    st.title("PairTrace")
+    st.text("Log in to see this investigation.")
+    st.button("Log in", on_click=st.login, type="primary", key="login")
+    st.stop()
+
+
+def may_edit() -> bool:
+    """Whether this person may start, stop and change things."""
+    if not configured():
+        return True
+    rules = st.secrets.get("pairtrace", {})
+    editors = [str(one).lower() for one in rules.get("editors", [])]
+    return _logged_in() and _identity().lower() in editors
+
+
+def who() -> str:
+    """The name that changes are logged under."""
+    if configured():
+        return _identity()
+    return str(st.session_state.get("who") or "analyst")
+
+
+def show() -> None:
+    """Who this is; for the sidebar."""
+    if not configured():
+        st.text_input("Your name, for the log", "analyst", key="who", persist_state="session")
+        return
+    role = "may change things" if may_edit() else "looks on: nothing can be changed"
+    st.text(f"{_identity()}\n{role}")
+    st.button("Log out", on_click=st.logout, type="tertiary", key="logout")
+
+
+def _identity() -> str:
+    """What the identity provider vouches for; a name alone can be chosen freely."""
+    return str(st.user.get("email") or st.user.get("sub") or "unknown")
+
+
+def _logged_in() -> bool:
+    return bool(st.user.get("is_logged_in", False))

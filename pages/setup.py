@@ -1,0 +1,287 @@
+"""A new investigation: the embedded organism, or one's own models and preference data.
+
+Every choice is looked at as soon as it is made, and nothing runs before all of them hold.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.data import importing
+from core.data.behaviors import Behavior
+from core.data.shapes import FIELDS
+from core.demo import ORGANISM
+from core.errors import UserError
+from core.runs import environment, jobs, setup
+from core.runs import project as projects
+from core.runs.estimates import Work, estimates, this_machine, warnings
+from core.runs.project import Project
+from core.runs.specs import ConvertSpec
+from pages import _loaders, _text
+
+TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
+PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
+
+st.title("Set up an investigation")
+st.caption(
+    "PairTrace needs two models, before and after preference training, the preference pairs "
+    "between them, and prompts that may show what changed."
+)
+store = _loaders.store()
+
+
+def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
+    """A file on the machine of the app, or an uploaded one, kept in the workspace."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    typed = left.text_input(label, key=key, placeholder=hint)
+    with right.popover("Upload instead", width="stretch"):
+        uploaded = st.file_uploader(f"{label}: upload", type=list(types), key=f"{key}-upload")
+    if uploaded is not None:
+        return _kept(uploaded.file_id, uploaded.name, uploaded.getvalue())
+    return given_path(typed)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _kept(upload: str, name: str, _content: bytes) -> Path:
+    return setup.keep_upload(name, _content, store.workspace)
+
+
+def given_path(typed: str) -> Path | None:
+    """A path that exists and may be read; None, and a word, where it does not."""
+    if not typed.strip():
+        return None
+    try:
+        return setup.allowed_path(typed, environment.roots())
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+
+
+def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
+    """A model folder and what it holds."""
+    typed = st.text_input(label, key=key, placeholder="folder with config.json and .safetensors")
+    folder = given_path(typed)
+    if folder is None:
+        return None
+    try:
+        facts = setup.model_facts(folder)
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+    st.caption(
+        f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
+        f"{facts.d_model} · {facts.bytes / 1e9:,.2f} GB"
+    )
+    return folder, facts
+
+
+def choose_pairs() -> tuple[Path, dict[str, str]] | None:
+    """A preference set and which column serves which field."""
+    path = given_file("Preference pairs", "pairs", TYPES, ".jsonl, .csv, .parquet, or a folder")
+    if path is None:
+        return None
+    try:
+        raw = importing.preview(path)
+        columns = choose_columns(raw.columns)
+        found = importing.preview(path, columns)
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+    show_preview(found)
+    return (path, columns) if len(found.pairs) else None
+
+
+def choose_columns(names: list[str]) -> dict[str, str]:
+    """Field → column, for fields that another column serves; asked where names do not say it."""
+    told = {"chosen", "rejected"} <= set(names)
+    with st.expander("Which column is what", expanded=not told):
+        chosen = {}
+        for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
+            options = ["—", *names]
+            index = options.index(field) if field in names else 0
+            picked = column.selectbox(field, options, index=index, key=f"column-{field}")
+            if picked not in ("—", field):
+                chosen[field] = picked
+    return chosen
+
+
+def show_preview(found: importing.Preview) -> None:
+    """The first pairs as they will be read, and what is wrong with the first rows that are not."""
+    if len(found.pairs):
+        texts = found.pairs[["prompt", "chosen", "rejected", "source"]]
+        width = st.column_config.TextColumn(width="medium")
+        st.dataframe(
+            texts.map(_text.short),
+            hide_index=True,
+            height="content",
+            column_config=dict.fromkeys(("prompt", "chosen", "rejected"), width),
+        )
+    else:
+        st.error("None of the first rows is a usable pair.", icon="⚠️")
+    if len(found.skipped):
+        st.caption(f"{len(found.skipped)} of the first rows are left out:")
+        st.dataframe(found.skipped[["row", "field", "reason"]], hide_index=True, height="content")
+
+
+def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior, ...] | None:
+    """What is measured: flags of the judge on groups of prompts."""
+    try:
+        table = setup.prompt_facts(prompts, heldout, judge)
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+    names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
+    table = table.assign(measure=True, name=names, wanted=False)
+    edited = st.data_editor(
+        table[["measure", "name", "wanted", "flag", "group", "condition", "prompts", "heldout"]],
+        hide_index=True,
+        disabled=["flag", "group", "condition", "prompts", "heldout"],
+        key="behaviors",
+    )
+    try:
+        return setup.behaviors_of(edited[edited["measure"]].to_dict("records"))
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+
+
+def show_costs(model: setup.ModelFacts, size: importing.Size, table: pd.DataFrame) -> None:
+    """Time, memory and disk of each step on this machine, and what will not fit."""
+    machine = this_machine(store.workspace)
+    work = Work(
+        pairs=size.rows,
+        tokens_per_pair=size.characters_per_pair / 4,
+        texts_sent=int(table["prompts"].sum() / table["flag"].nunique()),
+        heldout_sent=int(table["heldout"].sum() / table["flag"].nunique()),
+        rollouts=8,
+        max_new_tokens=64,
+    )
+    found = estimates(model, work, machine)
+    rows = [
+        {
+            "step": one.step,
+            "time": duration(one.seconds),
+            "memory, GB": round(one.memory / 1e9, 1),
+            "disk, GB": round(one.disk / 1e9, 2),
+        }
+        for one in found
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    about = "" if size.exact else "about "
+    gpu = "an NVIDIA GPU" if machine.gpu else "no GPU"
+    st.caption(
+        f"For {about}{size.rows:,} pairs on {machine.cores} cores and {gpu}, "
+        f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
+        "Rough: within a factor of three."
+    )
+    for warning in warnings(found, machine):
+        st.warning(warning)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that people would use."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(seconds, 1):,.0f} seconds"
+
+
+def offer_organism() -> None:
+    """The way to see everything once, without a model of one's own."""
+    st.text(
+        "A tiny OLMo 2 with behaviors planted in its 3,020 preference pairs. Everything that it "
+        "shows is computed here, in about five minutes on two cores. Nothing in it is harmful."
+    )
+    if st.button("Use the organism", type="primary", key="use-organism"):
+        store.require_writable()
+        projects.save(projects.load(ORGANISM), store.workspace)
+        st.switch_page("overview.py")
+    st.caption("The same from the command line:")
+    st.code("pairtrace init", language="bash")
+
+
+def offer_own() -> None:
+    """One's own project, section by section; the button comes when everything holds."""
+    name = st.text_input("Name of the investigation", key="name", max_chars=80)
+    st.subheader("Models")
+    left, right = st.columns(2)
+    with left:
+        reference = choose_model("Reference: the model before preference training", "reference")
+    with right:
+        policy = choose_model("Policy: the model after it", "policy")
+    st.subheader("Preference pairs")
+    pairs = choose_pairs()
+    st.subheader("Prompts and judge")
+    st.caption(
+        "One set of prompts builds the behavior, the other measures it; they share none. "
+        "`pairtrace data prompts` splits a list in two and appends distractors."
+    )
+    prompts = given_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
+    heldout = given_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
+    existing = given_file(
+        "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
+    )
+    judge = st.text_input(
+        "Judge", value="refusal", key="judge", help="`refusal`, a world file or a judge file (TOML)"
+    )
+    if not (reference and policy and pairs and prompts and heldout):
+        st.info("Fill in the fields above; each is checked as you go.")
+        return
+    try:
+        setup.check_pair_of_models(reference[1], policy[1])
+    except UserError as error:
+        st.error(str(error), icon="⚠️")
+        return
+    named = judge if judge == "refusal" else str(given_path(judge) or "")
+    st.subheader("What is measured")
+    behaviors = choose_behaviors(prompts, heldout, named) if named else None
+    if behaviors is None:
+        return
+    st.subheader("What it will cost")
+    table = setup.prompt_facts(prompts, heldout, named)
+    show_costs(reference[1], importing.size(*pairs), table)
+    offer_creation(
+        Project(
+            name=name.strip() or "my investigation",
+            reference=str(reference[0]),
+            policy=str(policy[0]),
+            pairs=str(pairs[0]),
+            prompts=str(prompts),
+            heldout=str(heldout),
+            judge=named,
+            behaviors=behaviors,
+            knobs={"generate": {"completions": str(existing)}} if existing else {},
+        ),
+        pairs[1],
+    )
+
+
+def offer_creation(project: Project, columns: dict[str, str]) -> None:
+    """Save the project; pairs that are not in our own form are converted by a job first."""
+    if not st.button("Create the project", type="primary", key="create"):
+        return
+    store.require_writable()
+    if columns or not setup.is_own_form(Path(project.pairs)):
+        spec = ConvertSpec(pairs=project.pairs, columns=columns)
+        project = project.model_copy(update={"pairs": jobs.start(store, spec)})
+    projects.save(project, store.workspace)
+    st.switch_page("overview.py")
+
+
+if _loaders.has_project():
+    st.info("This workspace holds a project. Another one needs a folder of its own:")
+    st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
+    st.page_link("overview.py", label="Go to the overview")
+    st.stop()
+kind = st.segmented_control(
+    "Start with",
+    ["The embedded organism", "My own models and pairs"],
+    default="The embedded organism",
+    key="kind",
+)
+if kind == "The embedded organism":
+    offer_organism()
+else:
+    offer_own()

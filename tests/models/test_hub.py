@@ -1,0 +1,53 @@
+"""Nothing is fetched that is not named by commit; presets name what to fetch."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from core import presets
+from core.cli import cli
+from core.errors import UserError
+from core.models.hub import fetch
+from core.runs import project
+from core.runs.specs import STEPS
+
+COMMIT = "0" * 40
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "0" * 39, "0" * 41, "HEAD", ""])
+def test_a_name_that_moves_is_no_revision(tmp_path, revision):
+    with pytest.raises(UserError, match="full commit hash"):
+        fetch("model", "allenai/OLMo", revision, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["OLMo", "../../etc", "a/b/c", "https://evil.example/x", "a/.."])
+def test_a_name_that_is_no_repository_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="is not a repository"):
+        fetch("model", name, COMMIT, tmp_path)
+
+
+def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path):
+    with pytest.raises(UserError, match="cannot be fetched"):
+        fetch("model", "allenai/OLMo", COMMIT, tmp_path, endpoint="http://127.0.0.1:9")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("compat", ["ours", "paper"])
+def test_the_knobs_of_a_preset_are_knobs_of_the_steps(name, compat):
+    for step, knobs in presets.knobs(presets.preset(name), compat).items():
+        assert knobs.keys() <= STEPS[step].model_fields.keys()
+
+
+def test_a_project_starts_from_a_preset_with_the_papers_settings(tmp_path):
+    behavior = [{"name": "b", "flag": "refused", "group": "g"}]
+    words = ["-w", tmp_path, "init", "--preset", "olmo2-7b", "--compat", "paper"]
+    words += ["--prompts", "p.jsonl", "--heldout", "h.jsonl", "--judge", "refusal"]
+    done = CliRunner().invoke(cli, [*map(str, words), "--behaviors", json.dumps(behavior)])
+    assert done.exit_code == 0, done.output
+    made = project.load(tmp_path)
+    assert made.reference == str(tmp_path / "inputs" / "OLMo-2-1124-7B-SFT")
+    assert made.knobs["rank"] == {"layer": 20, "method": "similarity", "pooling": "rollouts"}
+    assert made.knobs["generate"]["rollouts"] == 100
+    assert made.train("p.jsonl", 0).beta == 5.0

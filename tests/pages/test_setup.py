@@ -1,0 +1,124 @@
+"""Setting up: every choice is looked at at once, and nothing runs before all of them hold."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.data.pairs import write_pairs
+from core.demo import ORGANISM
+from core.errors import UserError
+from core.runs import project as projects
+from core.runs.setup import allowed_path, keep_upload, model_facts
+from tests.pages.conftest import said
+
+OWN = "My own models and pairs"
+
+
+def test_without_a_project_the_app_opens_the_set_up(open_page):
+    app = open_page("overview")
+    assert "Set up an investigation" in said(app)
+
+
+def test_the_organism_is_one_press_away(open_page, store):
+    app = open_page("setup")
+    app.button("use-organism").click().run()
+    assert not app.exception
+    assert projects.load(store.workspace).name == projects.load(ORGANISM).name
+
+
+def test_a_workspace_with_a_project_is_not_set_up_again(open_page, project):
+    app = open_page("setup")
+    assert "This workspace holds a project" in said(app)
+    assert not app.button
+
+
+def fill(app, **fields):
+    app.segmented_control("kind").set_value(OWN).run()
+    for key, value in fields.items():
+        app.text_input(key).set_value(str(value)).run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("reference", "nowhere", "no such file or folder"),
+        ("reference", str(Path(__file__).parent), "config.json is missing"),
+        ("pairs", str(ORGANISM / "world.toml"), "not a file that is read"),
+        ("pairs", str(ORGANISM / "prompts.jsonl"), "None of the first rows is a usable pair"),
+    ],
+)
+def test_a_choice_that_does_not_hold_says_why_at_once(open_page, key, value, message):
+    assert message in said(fill(open_page("setup"), **{key: value}))
+
+
+def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
+    known = projects.load(ORGANISM)
+    pairs = tmp_path / "pairs.parquet"
+    write_pairs(pd.read_parquet(known.pairs).head(50), pairs)
+    app = fill(
+        open_page("setup"),
+        name="mine",
+        reference=known.reference,
+        policy=known.policy,
+        pairs=pairs,
+        prompts=known.prompts,
+        heldout=known.heldout,
+        judge=known.judge,
+    )
+    assert "50 pairs on" in said(app)
+    app.button("create").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert (made.name, made.pairs, made.policy) == ("mine", str(pairs), known.policy)
+    assert {one.flag for one in made.behaviors} >= {"complied", "refused"}
+
+
+def test_paths_outside_the_roots_are_refused_by_whatever_way(tmp_path):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (tmp_path / "secret").write_text("x")
+    (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "file").write_text("x")
+    assert allowed_path(str(inside / "file"), [inside]) == inside / "file"
+    for text in (tmp_path / "secret", inside / "link", inside / ".." / "secret", "/etc/passwd"):
+        with pytest.raises(UserError, match="not in a folder that this app may read"):
+            allowed_path(str(text), [inside])
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("pairs.jsonl", "pairs.jsonl"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\x.csv", "x.csv"),
+        ("/abs/a b;rm -rf.csv", "abrm-rf.csv"),
+    ],
+)
+def test_an_upload_stays_in_the_workspace(tmp_path, name, kept):
+    path = keep_upload(name, b"x", tmp_path)
+    assert path == tmp_path / "inputs" / kept
+
+
+@pytest.mark.parametrize("name", ["..", "", "///", "\0"])
+def test_an_upload_without_a_name_is_refused(tmp_path, name):
+    with pytest.raises(UserError):
+        keep_upload(name, b"x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config.json": "{"}, "not readable"),
+        ({"config.json": "[]"}, "not readable"),
+        ({"config.json": "{}"}, "does not name"),
+        ({"config.json": '{"num_hidden_layers": 1, "hidden_size": 2}'}, "no .safetensors"),
+    ],
+)
+def test_a_model_folder_that_is_none_is_refused(tmp_path, files, message):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        model_facts(tmp_path)
