@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test lint bench clean
+.PHONY: demo app test lint bench faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -27,6 +27,18 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/pairtrace bench extraction
 	$(BIN)/pairtrace bench query
+
+# The long forms of what tests/faults and tests/soak do briefly in `make test`.
+faults: $(VENV)/installed-dev
+	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+
+soak: $(VENV)/installed-dev
+	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/soak
+
+# Known vulnerabilities of the installed versions; asks PyPI, so it is not part of `make test`.
+audit: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --local --skip-editable
 
 clean:
 	rm -rf $(VENV) *.egg-info

@@ -8,6 +8,8 @@ secrets says who may change anything; everybody else who can log in looks on. do
 
 import streamlit as st
 
+from core.runs import environment
+
 
 def configured() -> bool:
     """Whether people log in."""
@@ -16,11 +18,23 @@ def configured() -> bool:
 
 def require_login() -> None:
     """Stop here, with a way to log in, unless somebody has."""
-    if not configured() or _logged_in():
+    if not configured():
+        _require_this_machine()
+        return
+    if _logged_in():
         return
     st.title("PairTrace")
     st.text("Log in to see this investigation.")
     st.button("Log in", on_click=st.login, type="primary", key="login")
+    st.stop()
+
+
+def _require_this_machine() -> None:
+    """Turn away browsers on other machines; one on this machine has no address here."""
+    if st.context.ip_address is None or environment.trusts_network():
+        return
+    st.title("PairTrace")
+    st.error("Without a login, this app serves its own machine only. See docs/deployment.md.")
     st.stop()
 
 

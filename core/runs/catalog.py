@@ -167,8 +167,6 @@ class Catalog:
             _require_clusters(connection, discover, [cluster])
             return [_insert(connection, change, who, why) for change in changes]
 
-    # -- saved selections ----------------------------------------------------------------
-
     def forget(self, name: str, *, who: str, why: str = "") -> Event:
         """Keep a saved selection no longer."""
         with self._writing() as connection:
@@ -224,8 +222,6 @@ class Catalog:
             if target is None:
                 raise UserError(f"{who} has nothing to redo.")
             return _insert(connection, Undo(event=target), who, why)
-
-    # -- export, import ------------------------------------------------------------------
 
     def export_labels(self) -> str:
         """Names, marks, notes and recipes of all clusters, and the saved selections, as JSON."""

@@ -18,6 +18,7 @@ LAUNCHER = "PAIRTRACE_LAUNCHER"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
 ROOTS = "PAIRTRACE_ROOTS"
+TRUST_NETWORK = "PAIRTRACE_TRUST_NETWORK"
 
 
 def default_workspace() -> Path:
@@ -29,6 +30,11 @@ def roots() -> list[Path]:
     """`$PAIRTRACE_ROOTS`: folders that paths given in the browser may lie in; empty: anywhere."""
     given = os.environ.get(ROOTS, "")
     return [Path(one).expanduser() for one in given.split(os.pathsep) if one]
+
+
+def trusts_network() -> bool:
+    """`$PAIRTRACE_TRUST_NETWORK`: whether something else decides who may reach the app."""
+    return os.environ.get(TRUST_NETWORK, "") == "1"
 
 
 def executor() -> str:
