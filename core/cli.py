@@ -18,7 +18,7 @@ from core.cli_demo import demo_command, intervene, serve
 from core.cli_discover import show
 from core.cli_hub import fetch_command, presets_command
 from core.cli_runs import runs
-from core.errors import UserError
+from core.errors import UserError, in_words
 from core.report.export import Format, export_pairs
 from core.report.gather import gather
 from core.report.page import to_html, to_markdown
@@ -273,6 +273,12 @@ def main() -> None:
     except (UserError, click.ClickException) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"Error: {message}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        known = in_words(error)
+        if known is None:
+            raise
+        click.echo(f"Error: {known}", err=True)
         sys.exit(2)
     except (Cancelled, click.Abort):
         click.echo("Cancelled.", err=True)

@@ -1,7 +1,27 @@
 """The one error that a user can mend: shown without a traceback by pages and the command line."""
 
+import errno
+
 LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
+REMEDIES = {
+    errno.ENOSPC: "The disk is full. Free some space",
+    errno.EDQUOT: "The disk quota is used up. Free some space",
+    errno.EFBIG: "The file would be larger than is allowed here. Raise the limit",
+    errno.EROFS: "The file system is read-only. Choose another workspace",
+    errno.EACCES: "That is not permitted. Choose another place, or change its permissions",
+    errno.EPERM: "That is not permitted. Choose another place, or change its permissions",
+    errno.ENOTDIR: "A file is in the way of a folder. Choose another place",
+}
 
 
 class UserError(Exception):
     """Bad input. The message names the file, row and field, and says what to do."""
+
+
+def in_words(error: OSError) -> UserError | None:
+    """What the machine refused, as something to mend; None where that is nobody's doing."""
+    remedy = REMEDIES.get(error.errno or 0)
+    if remedy is None:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return UserError(f"{place}{remedy}, then run the same command again.")

@@ -15,6 +15,7 @@ from core.runs import commands, project
 from core.runs.project import Project
 from core.runs.specs import EditSpec, RankSpec
 from core.runs.store import Store
+from core.runs.tables import table
 
 MODELS = ("reference", "policy")
 SHOWN_VERSIONS = ("python", "torch", "transformers", "trl")
@@ -66,7 +67,7 @@ def edit_story(store: Store, plan: Project, run: str) -> EditStory:
 
 
 def _changes(store: Store, plan: Project, run: str) -> pd.DataFrame:
-    return of_behaviors(pd.read_parquet(store.output(run) / "rates.parquet"), plan.behaviors)
+    return of_behaviors(table(store.output(run) / "rates.parquet"), plan.behaviors)
 
 
 def _ranking(store: Store, run: str) -> dict[str, object]:

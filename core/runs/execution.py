@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
-from core.errors import UserError
+from core.errors import UserError, in_words
 from core.runs import environment
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import Spec, references
@@ -137,10 +137,21 @@ def _recording_failure(progress: Progress) -> Iterator[None]:
     except UserError as error:
         progress.event("failed", error=str(error))
         raise
+    except OSError as error:
+        known = in_words(error)
+        if known is None:
+            _record_crash(progress, error)
+            raise
+        progress.event("failed", error=str(known))
+        raise known from error
     except BaseException as error:
-        progress.event("failed", error=f"{type(error).__name__}: {error} (traceback in log.txt)")
-        traceback.print_exc()
+        _record_crash(progress, error)
         raise
+
+
+def _record_crash(progress: Progress, error: BaseException) -> None:
+    progress.event("failed", error=f"{type(error).__name__}: {error} (traceback in log.txt)")
+    traceback.print_exc()
 
 
 def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:

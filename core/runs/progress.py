@@ -68,13 +68,15 @@ class Progress:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """All whole events of a run; a last line cut by a crash is left out."""
+    """All whole events of a run; lines cut by a crash, or damaged, are left out."""
     if not path.exists():
         return []
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(event, dict) and {"event", "time", "pid"} <= event.keys():
+            events.append(event)
     return events
