@@ -30,8 +30,8 @@ def require_login() -> None:
 
 
 def _require_this_machine() -> None:
-    """Turn away browsers on other machines; one on this machine has no address here."""
-    if st.context.ip_address is None or environment.trusts_network():
+    """Turn away browsers on other machines; one on this machine, or none, has no address here."""
+    if not isinstance(st.context.ip_address, str) or environment.trusts_network():
         return
     st.title("PairTrace")
     st.error("Without a login, this app serves its own machine only. See docs/deployment.md.")

@@ -5,7 +5,7 @@ import streamlit as st
 from core.errors import UserError
 from pages import _access, _cart, _jobs, _loaders
 
-NAMES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results")
+NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
 
 def go_to_overview() -> None:

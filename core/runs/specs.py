@@ -46,10 +46,7 @@ class Spec(BaseModel):
 
 
 class CheckSpec(Spec):
-    """Look for what is wrong, or odd, with the pairs: duplicates, empty or endless texts, sources.
-
-    With a model, a sample is tokenised: how many pairs are too long, or refused by its template.
-    """
+    """Look for what is wrong, or odd, with the pairs; with a model, tokenise a sample of them."""
 
     step: ClassVar[str] = "check"
     uses_device: ClassVar[bool] = False
@@ -64,9 +61,7 @@ class ConvertSpec(Spec):
     step: ClassVar[str] = "convert"
     uses_device: ClassVar[bool] = False
     pairs: Pairs = Field(description="preference pairs: a file or folder of any known shape")
-    columns: dict[str, str] = Field(
-        default_factory=dict, description='which column serves a field, in JSON: {"chosen": "good"}'
-    )
+    columns: dict[str, str] = Field({}, description="which column serves a field, in JSON")
 
 
 class GenerateSpec(Spec):
@@ -83,9 +78,7 @@ class GenerateSpec(Spec):
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
     seed: int = Field(0, description="seed of the sampling")
-    completions: File | None = Field(
-        None, description="completions that exist already, judged or not, instead of sampling"
-    )
+    completions: File | None = Field(None, description="completions that exist already")
 
 
 class IndexSpec(Spec):

@@ -7,6 +7,7 @@ the file. Knows nothing of what the columns mean.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ import pyarrow as pa
 from core.errors import UserError
 
 Value = str | int | float | bool | None
-Where = Mapping[str, Value | Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class Containing:
+    """Matches a text that contains a phrase, whatever its case."""
+
+    phrase: str
+
+
+Where = Mapping[str, Value | Sequence[Value] | Containing]
 
 
 def table(
@@ -32,7 +42,8 @@ def table(
 ) -> pd.DataFrame:
     """Rows of a Parquet file, in file order unless `order` names a column (nulls last).
 
-    `where` maps a column to the value, or to the values, that it may have; None matches null.
+    `where` maps a column to the value, or to the values, that it may have (None matches null), or
+    to a phrase that it contains.
     Yes/no columns are nullable: a missing value stays missing.
     """
     with duckdb.connect() as connection:
@@ -46,6 +57,12 @@ def table(
             query += f" ORDER BY {_quoted(order)} {'DESC' if descending else 'ASC'} NULLS LAST"
         query += f" LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
         return _frame(connection.sql(query, params=[str(path), *values]).to_arrow_table())
+
+
+def columns(path: Path) -> list[str]:
+    """The names of a Parquet file's columns."""
+    with duckdb.connect() as connection:
+        return _columns(connection, path)
 
 
 def counts(path: Path, column: str, *, where: Where | None = None) -> pd.Series:
@@ -93,6 +110,10 @@ def _condition(where: Where) -> tuple[str, list[Value]]:
     parts: list[str] = []
     values: list[Value] = []
     for column, allowed in where.items():
+        if isinstance(allowed, Containing):
+            parts.append(f"contains(lower({_quoted(column)}), lower(?))")
+            values.append(allowed.phrase)
+            continue
         wanted = [allowed] if allowed is None or isinstance(allowed, str | int | float) else allowed
         given = [value for value in wanted if value is not None]
         options = [f"{_quoted(column)} IN ({', '.join('?' * len(given))})"] if given else []

@@ -5,7 +5,7 @@ import pytest
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
-NAMES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results")
+NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
 
 @pytest.mark.parametrize("name", NAMES)

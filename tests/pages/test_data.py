@@ -1,0 +1,44 @@
+"""The pairs themselves: their health, and any of them to read."""
+
+import pandas as pd
+
+from core.runs import tables
+from core.runs.specs import CheckSpec
+from core.steps import check
+from tests.pages import workspaces
+from tests.pages.conftest import said
+
+
+def rows(app) -> pd.DataFrame:
+    return app.dataframe[-1].value
+
+
+def test_pairs_are_sorted_filtered_and_paged(open_page, project):
+    app = open_page("data")
+    assert not app.exception
+    assert "400 pairs" in said(app)
+    assert len(rows(app)) == 100
+    app.selectbox("source").set_value("instructions").run()
+    assert set(rows(app)["source"]) == {"instructions"}
+    app.selectbox("sort").set_value("uid").run()
+    app.toggle("descending").set_value(True).run()
+    assert rows(app)["uid"].is_monotonic_decreasing
+    app.text_input("phrase").set_value("PLANT 7.").run()
+    assert rows(app)["uid"].tolist() == ["pair-007"]
+    assert not app.exception
+
+
+def test_the_health_of_the_pairs_is_shown_once_checked(open_page, project, store):
+    spec = CheckSpec(pairs=project.pairs, model=project.reference)
+    assert "Look for what is wrong" in said(open_page("data"))
+    folder = store.part("check-0123456789abcdef", keep=False)
+    check.run(spec.model_copy(update={"model": None}), store=store, output=folder, progress=quiet)
+    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("rows", "sources")}
+    workspaces.finish(store, spec, **found, summary=tables.record(folder / "summary.json"))
+    app = open_page("data")
+    assert not app.exception
+    assert {metric.label: metric.value for metric in app.metric}["usable pairs"] == "400"
+
+
+def quiet(*_progress) -> None:
+    pass
