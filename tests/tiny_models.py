@@ -14,12 +14,19 @@ TEMPLATE = (
 )
 SPECIAL = ["<pad>", "<end>", "<unk>", "<user>", "<assistant>"]
 FAMILIES: dict[str, dict[str, Any]] = {
+    "olmo": {},
     "olmo2": {},
     "olmo3": {"sliding_window": 7},
     "llama": {"num_key_value_heads": 2},
-    "qwen2": {"num_key_value_heads": 2},
+    "qwen2": {
+        "num_key_value_heads": 2,
+        "use_sliding_window": True,
+        "sliding_window": 7,
+        "max_window_layers": 2,
+    },
     "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
-    "mistral": {"num_key_value_heads": 2, "head_dim": 8},
+    "mistral": {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 7},
+    "gemma": {"num_key_value_heads": 2, "head_dim": 16},
     "gemma2": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 7},
     "gemma3_text": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 7},
     "gpt_neox": {},

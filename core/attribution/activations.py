@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.models.packing import Prompted, can_pack, forward_packed
+from core.models.packing import Prompted, can_pack, packed_streams
 from core.models.residual import recording
 
 GPU_BUDGET = 32768  # tokens in one forward pass
@@ -53,9 +53,9 @@ def segment_means(
     limit = budget or token_budget(on, model.config.hidden_size * model.dtype.itemsize)
     read = _read_packed if _packs(model) else _read_plain
     contexts, completions, done = [], [], 0
-    with torch.inference_mode(), recording(model, layers) as streams:
+    with torch.inference_mode():
         for batch in batches(items, limit):
-            for context, completion in read(model, batch, streams, layers):
+            for context, completion in read(model, batch, layers):
                 contexts.append(context)
                 completions.append(completion)
             done += len(batch)
@@ -90,26 +90,23 @@ def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:
 Read = Iterator[tuple[Floats, Floats]]  # (item, layer, d_model), (completion, layer, d_model)
 
 
-def _read_packed(
-    model: Any, batch: list[Prompted], streams: dict[int, torch.Tensor], layers: Sequence[int]
-) -> Read:
-    forward_packed(model, batch)
+def _read_packed(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Read:
+    streams = packed_streams(model, batch, layers)
     lengths = [length for item in batch for length in item.lengths]
     is_prompt = np.array([i == 0 for item in batch for i in range(len(item.lengths))])
-    means = np.stack([_means(streams[layer][0], lengths) for layer in layers], axis=1)
+    means = np.stack([_means(streams[layer], lengths) for layer in layers], axis=1)
     yield means[is_prompt], means[~is_prompt]
 
 
-def _read_plain(
-    model: Any, batch: list[Prompted], streams: dict[int, torch.Tensor], layers: Sequence[int]
-) -> Read:
+def _read_plain(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Read:
     """One forward pass per completion: right for any architecture, and slow."""
     device = next(model.parameters()).device
     for item in batch:
         rows = []
         for completion in item.completions or [()]:
             ids = torch.tensor([[*item.prompt, *completion]], device=device)
-            model.base_model(input_ids=ids, use_cache=False)
+            with recording(model, layers) as streams:
+                model.base_model(input_ids=ids, use_cache=False)
             lengths = [len(part) for part in (item.prompt, completion) if len(part)]
             rows.append(np.stack([_means(streams[layer][0], lengths) for layer in layers], axis=1))
         yield rows[0][:1], np.concatenate([row[1:] for row in rows])

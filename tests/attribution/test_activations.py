@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from core.attribution.activations import batches, segment_means
+from core.models.packing import FAMILIES as PACKED
 from core.models.packing import Prompted
 from core.models.residual import decoder_blocks
+from core.models.tiles import SIZES
 from tests.tiny_models import FAMILIES, tiny_model
 
 LAYERS = [0, 1, 3]
@@ -42,18 +44,32 @@ def plain_means(model: Any, items: list[Prompted]) -> tuple[np.ndarray, np.ndarr
     return torch.stack(contexts).numpy(), torch.stack(completions).numpy()
 
 
-@pytest.mark.parametrize(("short", "rows"), [(128, 64), (0, 64), (0, 4)])
+@pytest.mark.parametrize("sizes", [(64, 16), (4, 1)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_means_equal_the_plain_loop(
-    family: str, short: int, rows: int, monkeypatch: pytest.MonkeyPatch
+    family: str, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.models.packing.SHORT", short)
-    monkeypatch.setattr("core.models.packing.ROWS", rows)
+    monkeypatch.setitem(SIZES, "cpu", sizes)
     model, items = tiny_model(family), random_items()
     means = segment_means(model, items, LAYERS)
     context, completion = plain_means(model, items)
     np.testing.assert_allclose(means.context, context, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(means.completion, completion, rtol=1e-4, atol=1e-5)
+
+
+def test_every_family_that_is_packed_is_tested() -> None:
+    assert set(FAMILIES) == PACKED
+
+
+def test_blocks_written_out_are_the_library_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16 too, where the order of roundings matters."""
+    model, items = tiny_model().to(torch.bfloat16), random_items()
+    ours = segment_means(model, items, LAYERS).completion
+    monkeypatch.setattr("core.models.blocks.FAMILIES", set())
+    library = segment_means(model, items, LAYERS).completion
+    cosines = (ours * library).sum(-1) / np.linalg.norm(ours, axis=-1)
+    assert (cosines / np.linalg.norm(library, axis=-1) > 0.9995).all()
+    np.testing.assert_array_equal(ours[:, 0], library[:, 0])
 
 
 def test_an_unknown_family_is_read_plainly_with_a_warning() -> None:
