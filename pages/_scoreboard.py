@@ -15,7 +15,8 @@ from pages import _colors
 SAID = (
     "On model organisms it is known which pairs taught a behavior. Average precision says how well "
     "a method puts exactly those first: 1 is perfect, chance is their share of all pairs. Settings "
-    "were chosen on the first world only."
+    "were chosen on bramble, the discriminant's also on avon, none on other worlds. The judge "
+    "is the world's own grammar standing in for a language model: what a perfect one would find."
 )
 PAPER = (
     "**Theirs, not measured by us**: harmful completions with a distractor, in %, after retraining "
@@ -73,7 +74,7 @@ def _ours() -> None:
 def _figure(table: pd.DataFrame) -> go.Figure:
     """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
     figure = go.Figure()
-    shown = table[table["cpu_seconds"] > 0]
+    shown = _labelled(table[table["cpu_seconds"] > 0])
     for name, rows, color, symbol in (
         ("other methods", shown[shown["method"] != PRESENT], _colors.MODEL["reference"], "circle"),
         ("the default", shown[shown["method"] == PRESENT], _colors.CATEGORIES[1], "diamond"),
@@ -82,23 +83,40 @@ def _figure(table: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=rows["cpu_seconds"],
                 y=rows["mean"],
-                text=rows["method"],
+                text=rows["label"],
+                customdata=rows["method"],
                 name=name,
                 mode="markers+text",
-                textposition="top center",
+                textposition="middle right",
+                cliponaxis=False,
                 marker={"color": color, "symbol": symbol, "size": 10},
                 error_y={
                     "array": rows["high"] - rows["mean"],
                     "arrayminus": rows["mean"] - rows["low"],
                     "thickness": 1,
                 },
-                hovertemplate="%{text}: %{y:.3f} for %{x:.1f} CPU-seconds",
+                hovertemplate="%{customdata}: %{y:.3f} for %{x:.1f} CPU-seconds",
             )
         )
     figure.update_xaxes(title="CPU-seconds to rank all pairs once (log)", type="log")
     figure.update_yaxes(title="average precision", range=[0, 1.08])
     figure.update_layout(height=420, **_colors.LAYOUT)
     return figure
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """With a `label` where there is room for one: the default first, then the better method."""
+    labels: dict[str, tuple[float, float]] = {}
+    first = table["method"].ne(PRESENT)
+    for row in (
+        table.assign(first=first).sort_values(["first", "mean"], ascending=[1, 0]).itertuples()
+    ):
+        place = (float(np.log10(row.cpu_seconds)), float(row.mean))
+        if not any(
+            abs(place[0] - x) < 0.8 and abs(place[1] - y) < 0.055 for x, y in labels.values()
+        ):
+            labels[str(row.method)] = place
+    return table.assign(label=table["method"].where(table["method"].isin(list(labels)), ""))
 
 
 def _table(table: pd.DataFrame) -> None:
