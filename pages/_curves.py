@@ -1,4 +1,4 @@
-"""Training as it happens: loss, margin and accuracy of every arm, from the trainer's own log."""
+"""Training as it happens, every arm, from the trainer's own log: what it learns, what it costs."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,11 @@ SHOWN = {
     "loss": "DPO loss (starts at ln 2 ≈ 0.693)",
     "margin": "margin: chosen over rejected",
     "accuracy": "share of pairs ordered right",
+}
+MACHINE = {
+    "learning_rate": "learning rate",
+    "tokens_per_second": "tokens per second",
+    "memory_bytes": "peak memory, bytes",
 }
 
 
@@ -29,15 +34,26 @@ def _drawn(trainings: dict[str, tuple[str, int]], seen: list[str]) -> None:
     if _states(trainings) != seen:
         st.rerun()
     logs = {run: _loaders.training_log(run) for run in trainings}
-    for column, (name, title) in zip(st.columns(len(SHOWN)), SHOWN.items(), strict=True):
-        column.caption(title)
-        column.plotly_chart(_figure(logs, trainings, name), key=f"curve-{name}")
+    _row(logs, trainings, SHOWN)
+    with st.expander("Learning rate, speed and memory"):
+        _row(logs, trainings, MACHINE)
     for run, (arm, seed) in trainings.items():
         info = _loaders.store().info(run)
         if info.state != "finished":
             st.text(f"{arm}, seed {seed}: {_jobs.describe(info)}")
             if info.error:
                 st.code(info.error, language=None, wrap_lines=True)
+
+
+def _row(
+    logs: Mapping[str, pd.DataFrame],
+    trainings: Mapping[str, tuple[str, int]],
+    shown: Mapping[str, str],
+) -> None:
+    """One small chart per column of the log."""
+    for column, (name, title) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        column.caption(title)
+        column.plotly_chart(_figure(logs, trainings, name), key=f"curve-{name}")
 
 
 def _figure(
@@ -60,7 +76,7 @@ def _figure(
                 showlegend=arm not in named,
                 mode="lines",
                 line={"color": _colors.MODEL[arm], "dash": _colors.DASH[arm]},
-                hovertemplate=f"%{{y:.3f}} at step %{{x}}<extra>{arm}, seed {seed}</extra>",
+                hovertemplate=f"%{{y:.4~g}} at step %{{x}}<extra>{arm}, seed {seed}</extra>",
             )
         )
         named.add(arm)

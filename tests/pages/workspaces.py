@@ -391,6 +391,7 @@ def training_log() -> list[dict]:
             "accuracy": min(1.0, 0.5 + step / 100),
             "learning_rate": 5e-4,
             "tokens_per_second": 9_000,
+            "memory_bytes": 600_000_000 + step,
         }
         for step in range(0, 94, 2)
     ]
