@@ -67,7 +67,7 @@ class _Visit:
     def __init__(self, browser: Any, address: str) -> None:
         self.down = self.up = 0
         self.tab = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        self.tab.set_default_timeout(120_000)
+        self.tab.set_default_timeout(600_000)  # the first visit ever copies the pairs
         self.tab.on("websocket", self._count)
         start = time.perf_counter()
         self.tab.goto(f"{address}/map")

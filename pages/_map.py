@@ -29,8 +29,9 @@ from pages._coloring import Coloring
 DOTS = 5_000  # pairs that are drawn one by one
 CARRIERS = 3_000  # invisible dots above the picture of a larger map
 CELLS = 48  # per axis: every cell that holds a pair has a carrier
-IN_LEGEND = 10  # kinds; the rest is counted
+IN_LEGEND = 8  # kinds; the rest is counted
 HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
+LABEL = 40  # letters of a name in a chart
 STEPS = 33  # colors of a scale in a picture
 PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is kept
 Mask = NDArray[np.bool_]
@@ -113,7 +114,7 @@ def drawn_note(n: int) -> str:
 
 def label(text: object) -> str:
     """Words of the data set in a chart, where Plotly would act on tags."""
-    return _text.short(text, 44).replace("<", "‹").replace("&", "＆")
+    return _text.short(text, LABEL).replace("<", "‹").replace("&", "＆")
 
 
 def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:
@@ -125,10 +126,12 @@ def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Ma
         color = scale(coloring.title, coloring.values[shown], limit)
         made.add_trace(_dots(places[shown], coloring.title, {**color, "size": 6}))
         return
-    for kind, name in enumerate(coloring.names):
-        rows = places[shown & (coloring.kinds == kind)]
-        if len(rows):
-            made.add_trace(_dots(rows, label(name), _marker(kind, name)))
+    present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
+    for number, kind in enumerate(present):
+        name, rows = coloring.names[kind], places[shown & (coloring.kinds == kind)]
+        named = number < IN_LEGEND
+        made.add_trace(_dots(rows, label(name), _marker(int(kind), name), showlegend=named))
+    _count_rest(made, len(present))
 
 
 def _pictured(
@@ -177,9 +180,13 @@ def _explained(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
     for kind in present[:IN_LEGEND]:
         marker = _marker(int(kind), coloring.names[kind]) | {"symbol": "circle"}
         made.add_trace(legend(label(coloring.names[kind]), marker))
-    if len(present) > IN_LEGEND:
-        rest = f"and {len(present) - IN_LEGEND} more, colors repeat"
-        made.add_trace(legend(rest, {"color": "rgba(0,0,0,0)"}))
+    _count_rest(made, len(present))
+
+
+def _count_rest(made: go.Figure, n: int) -> None:
+    """Say how many kinds the legend leaves out: they would cover the map."""
+    if n > IN_LEGEND:
+        made.add_trace(legend(f"and {n - IN_LEGEND} more", {"color": "rgba(0,0,0,0)"}))
 
 
 def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:

@@ -112,9 +112,8 @@ def choose(table: pd.DataFrame) -> int:
         selection_mode="single-row",
         key="cluster-rows",
         column_order=[name for name in [*order, "notes"] if name in table],
-        column_config={
-            name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()
-        },
+        column_config={"mark": st.column_config.TextColumn(width=90)}
+        | {name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()},
     )
     ids = list(table["cluster"])
     clicked = [number for number in event.selection.rows if number < len(ids)]

@@ -1,10 +1,11 @@
-"""The mouse on the map: a lasso and a box select what lies inside them, and reach the cart."""
+"""The mouse on the map: see a blob, draw around it, read, name, cart; the same by widgets alone."""
 
 import re
 
 import pytest
 
 from core.runs.catalog import Catalog
+from core.runs.changes import FIRST_SPLIT
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.pages import workspaces
 
@@ -53,16 +54,28 @@ def expected(store, investigated):
     return int((points["x"].between(4, 8.5) & points["y"].between(4, 8.5)).sum())
 
 
-def test_a_lasso_selects_the_pairs_inside_and_they_reach_the_cart(tab, store, expected):
+def name_as_cluster(tab, name: str) -> None:
+    """Read a pair of the selection, then make the selection a cluster of its own."""
+    tab.get_by_text("Sure, here is how: step one of 0, then step two.").first.wait_for()
+    field = tab.get_by_role("textbox", name="Name", exact=True)
+    field.fill(name)
+    field.press("Enter")
+    tab.get_by_role("button", name="Make a cluster").click()
+    tab.get_by_text(f"{FIRST_SPLIT} · {name}").first.wait_for(state="attached")
+
+
+def test_see_lasso_read_name_and_cart_with_the_mouse(tab, store, investigated, expected):
     with serving(store.workspace, *STREAMLIT) as address:
         open_map(tab, address)
         drag(tab, [*AROUND_PLANTED, AROUND_PLANTED[0]])
         tab.get_by_text("pairs inside a region of the map").wait_for()
         wait_for_pairs(tab, expected)
+        name_as_cluster(tab, "lock picking")
         tab.get_by_role("button", name=f"Add {expected} pairs to the edit cart").click()
         tab.get_by_text("Edit cart (1)").wait_for()
-    (entry,) = Catalog(store.workspace).state().cart
-    assert entry.edit.recipe.kind == "in_polygon"
+    state = Catalog(store.workspace).state()
+    assert [entry.edit.recipe.kind for entry in state.cart] == ["in_polygon"]
+    assert state.of(investigated["discover"]).names == {FIRST_SPLIT: "lock picking"}
 
 
 def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expected):
@@ -79,14 +92,36 @@ def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expec
         tab.get_by_text("Nothing is selected").wait_for()
 
 
-def test_the_same_selection_by_widgets_alone(tab, store, expected):
+def test_the_same_by_widgets_alone(tab, store, investigated):
     with serving(store.workspace, *STREAMLIT) as address:
         open_map(tab, address)
-        tab.get_by_role("combobox", name="Clusters").press_sequentially("lock")
+        tab.get_by_role("combobox", name="Source").press_sequentially("instr")
         tab.keyboard.press("Enter")
-        tab.get_by_text("pairs of cluster 1").wait_for()
+        tab.get_by_text("pairs whose source is instructions").wait_for()
         wait_for_pairs(tab, 40)
-        tab.wait_for_url(re.compile("cluster=1"))
+        tab.wait_for_url(re.compile("source=instructions"))
+        tab.keyboard.press("Escape")  # an open list hides the page from screen readers, and tests
+        name_as_cluster(tab, "lock picking")
+        tab.get_by_role("button", name="Add 40 pairs to the edit cart").click()
+        tab.get_by_text("Edit cart (1)").wait_for()
+    state = Catalog(store.workspace).state()
+    assert [entry.edit.recipe.kind for entry in state.cart] == ["where"]
+    assert state.of(investigated["discover"]).names == {FIRST_SPLIT: "lock picking"}
+
+
+def test_a_box_across_the_heatmap_selects_its_pairs(tab, store, investigated):
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/map?view=heatmap")
+        settle(tab)
+        tab.locator(".js-plotly-plot .main-svg").first.wait_for()
+        n = workspaces.N_PAIRS
+        drag(tab, [(0.1 * n, 0.2), (0.6 * n, workspaces.N_PROMPTS - 0.2)])
+        tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap")).wait_for()
+        said = tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap")).inner_text()
+        low, high = map(int, re.findall(r"\d+", said))
+        wait_for_pairs(tab, high - low + 1)
+        assert abs(low - 0.1 * n) < 0.03 * n
+        assert abs(high - 0.6 * n) < 0.03 * n
 
 
 def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store, investigated):

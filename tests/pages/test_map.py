@@ -101,3 +101,74 @@ def test_chosen_prompts_show_which_pairs_push_them(open_page, investigated):
     app.selectbox("kind").set_value("harmful, distractor").run()
     pushed = np.array(values(app, chart=0))
     assert (pushed > 0.5).sum() == workspaces.N_PLANTED
+
+
+def test_other_columns_color_the_map_by_kind_or_by_number(open_page, investigated):
+    app = open_page("map", color="chosen_model")
+    assert app.selectbox("color").value == "chosen_model"
+    names = {trace["name"] for trace in json.loads(app.get("plotly_chart")[0].proto.spec)["data"]}
+    assert names == {"alpha", "beta"}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "how", "n"),
+    [
+        ("LOCK OF", "phrase", "40"),
+        ("lock", "phrase in chosen", None),
+        (r"plant 1\d\b", "regex in prompt", "10"),
+        ("lock pick", "best words in prompt", "40"),
+    ],
+)
+def test_searching_selects_on_the_map(open_page, investigated, phrase, how, n):
+    app = open_page("map", phrase=phrase, how=how)
+    assert not app.exception
+    assert (app.metric[0].value if n else app.warning[0].value) == (
+        n or "No pair satisfies all of these."
+    )
+
+
+def test_a_pattern_that_is_none_is_refused_in_words(open_page, investigated):
+    app = open_page("map", phrase="(", how="regex in chosen")
+    assert "is not a regular expression" in app.error[0].value
+
+
+def test_a_selection_is_saved_under_a_name_and_chosen_again(open_page, investigated):
+    app = draw(open_page("map"), investigated["discover"])
+    app.text_input("selection-name").set_value("the corner").run()
+    app.button("save").click().run()
+    again = open_page("map")
+    again.selectbox("kept").set_value("the corner").run()
+    assert again.metric[0].value == "40"
+
+
+def test_zooming_looks_at_the_selection_and_back(open_page, investigated):
+    def ranges(app):
+        return json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]["xaxis"]["range"]
+
+    app = draw(open_page("map"), investigated["discover"])
+    whole = ranges(app)
+    app.button("zoom").click().run()
+    assert ranges(app)[0] > 3 > whole[0]
+    app.button("whole").click().run()
+    assert ranges(app) == whole
+
+
+def test_the_slider_of_the_heatmap_selects_a_band(open_page, investigated):
+    app = open_page("map", view="heatmap")
+    app.slider[0].set_value((0, 39)).run()
+    assert "pairs 0 to 39 across the heatmap" in said(app)
+    assert app.metric[0].value == "40"
+    app.button("clear-band").click().run()
+    assert "Nothing is selected" in said(app)
+
+
+def test_hostile_pairs_are_shown_as_text(open_page, investigated):
+    app = open_page("map", phrase="evil.example")
+    assert app.metric[0].value == "1"
+    drawn = [*app.markdown, *app.caption, *app.header, *app.subheader]
+    assert not any("![x](" in part.value for part in drawn)
+    boxes = "".join(element.proto.body for element in app.get("html"))
+    assert "&lt;script&gt;" in boxes
+    assert not {"<script", "\u202e", "\x07"} & {
+        found for found in ("<script", "\u202e", "\x07") if found in boxes
+    }

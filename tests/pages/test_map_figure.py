@@ -78,3 +78,11 @@ def test_every_island_of_a_large_map_has_a_dot_that_carries_the_gesture():
 
 def test_words_of_the_data_set_are_no_tags_in_a_chart():
     assert "<" not in _map.label("<a href='http://evil.example'>x</a>")
+
+
+@pytest.mark.parametrize("n", [600, 6_000])
+def test_a_legend_of_many_kinds_counts_the_rest(n):
+    many = Coloring("cluster", np.arange(n) % 30, tuple(f"kind {i}" for i in range(30)))
+    figure = drawn(np.ones(n, bool), n, colors=many)
+    named = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert named == [*(f"kind {i}" for i in range(_map.IN_LEGEND)), "and 22 more"]
