@@ -3,8 +3,11 @@
 Every change is an event with who made it, when and why; all of them can be undone.
 """
 
+from collections.abc import Callable
+
 import streamlit as st
 
+from core.errors import UserError
 from core.intervention.recipes import AllOf, InCluster, Recipe, Where
 from core.intervention.wording import words
 from core.runs.catalog import Catalog
@@ -14,10 +17,14 @@ from pages import _cart, _clusters, _loaders, _map, _text
 
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
 WHY = "why"
+REFUSED = "label-refused"
 
 
 def show(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
     """Forms for one cluster."""
+    refused = st.session_state.pop(REFUSED, "")
+    if refused:
+        st.error(refused)
     _name_and_mark(run, cluster, said, catalog)
     with st.expander("Merge, split, move pairs"):
         merge, split, move = st.tabs(["Merge", "Split", "Move pairs"])
@@ -57,8 +64,8 @@ def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> No
         held,
         max_chars=80,
         key=key,
-        on_change=lambda: catalog.rename(
-            run, cluster, st.session_state[key], who=_cart.who(), why=_why()
+        on_change=lambda: _written(
+            lambda: catalog.rename(run, cluster, st.session_state[key], who=_cart.who(), why=_why())
         ),
     )
     options, mark_key = [None, *MARKS], f"mark-{cluster}-{marked}"
@@ -69,8 +76,10 @@ def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> No
         format_func=lambda one: one or "none",
         key=mark_key,
         help="What should become of these pairs. Alarms follow the marks.",
-        on_change=lambda: catalog.mark(
-            run, cluster, st.session_state[mark_key], who=_cart.who(), why=_why()
+        on_change=lambda: _written(
+            lambda: catalog.mark(
+                run, cluster, st.session_state[mark_key], who=_cart.who(), why=_why()
+            )
         ),
     )
     note_key = f"note-{cluster}-{len(said.notes.get(cluster, ()))}"
@@ -83,7 +92,15 @@ def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> No
 def _note(run: str, cluster: int, key: str, catalog: Catalog) -> None:
     text = str(st.session_state[key])
     if text.strip():
-        catalog.note(run, cluster, text, who=_cart.who(), why=_why())
+        _written(lambda: catalog.note(run, cluster, text, who=_cart.who(), why=_why()))
+
+
+def _written(change: Callable[[], object]) -> None:
+    """Make a change from a callback; what is refused is told where the page draws its fields."""
+    try:
+        change()
+    except UserError as error:
+        st.session_state[REFUSED] = str(error)
 
 
 def _merge(run: str, cluster: int, catalog: Catalog) -> None:

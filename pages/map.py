@@ -87,9 +87,19 @@ def choose_parts() -> tuple[list[Recipe], str]:
     if saved:
         known = [None, *saved]
         kept = columns[5].selectbox("Saved", known, key="kept", format_func=_saved_name)
-        parts += [saved[kept]] if kept in saved else []
+        if kept in saved:
+            parts.append(saved[kept])
+            columns[5].button(
+                "Forget it", on_click=forget, args=(kept,), type="tertiary", key="forget"
+            )
     drawn = [found, _map.region(run), _heatmap.band(run)]
     return [*parts, *(part for part in drawn if part)], str(by)
+
+
+def forget(name: str) -> None:
+    """Keep a saved selection no longer; the history on Clusters can bring it back."""
+    _cart.catalog().forget(name, who=_cart.who())
+    st.rerun()
 
 
 def _named_clusters(column: DeltaGenerator) -> list[int]:

@@ -5,6 +5,7 @@ import pytest
 from core.intervention.recipes import Where
 from core.runs.catalog import Catalog
 from core.runs.changes import FIRST_SPLIT, Save
+from pages import _access
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
@@ -87,6 +88,15 @@ def test_a_name_given_meanwhile_is_shown_and_ones_own_is_not_lost(open_page, inv
     assert field(app, "text_input", "Name").value == "mine"
     catalog.rename(run, 1, "theirs again", who="ben")
     assert field(app.run(), "text_input", "Name").value == "theirs again"
+
+
+def test_a_change_that_is_refused_says_so(open_page, investigated, catalog, monkeypatch):
+    monkeypatch.setattr(_access, "may_edit", lambda: False)
+    app = open_page("clusters", one="1")
+    field(app, "text_input", "Name").set_value("not mine to name").run()
+    assert not app.exception
+    assert app.error
+    assert catalog.events() == []
 
 
 def test_a_saved_selection_is_split_off_and_moved_in(open_page, investigated, catalog):

@@ -139,6 +139,8 @@ def test_a_selection_is_saved_under_a_name_and_chosen_again(open_page, investiga
     again = open_page("map")
     again.selectbox("kept").set_value("the corner").run()
     assert again.metric[0].value == "40"
+    again.button("forget").click().run()
+    assert "Nothing is selected" in said(again)
 
 
 def test_zooming_looks_at_the_selection_and_back(open_page, investigated):
