@@ -76,7 +76,7 @@ def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> 
             x=arms,
             y=bars["rate"],
             marker={"color": [COLORS[arm] for arm in arms], "opacity": 0.75},
-            error_y=_interval(bars),
+            error_y=_interval(bars) | {"color": "#808080"},
             customdata=bars[["low", "high", "n"]],
             hovertemplate="%{x}: %{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}], "
             "n = %{customdata[2]:,}<extra></extra>",
