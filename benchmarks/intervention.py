@@ -19,7 +19,7 @@ from core.data.behaviors import Behavior
 from core.intervention.adoption import sizes
 from core.intervention.arms import Arm, baseline, edited_and_control
 from core.intervention.outcomes import outcomes, rose
-from core.intervention.predictions import against_measured, agreement
+from core.intervention.predictions import Agreement, against_measured, agreement
 from core.intervention.recipes import Action, Edit, Where
 from core.intervention.selection import scores
 from core.intervention.statistics import seed_interval
@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
         "edited_minus_control": _against_control(table, behavior.name),
         "guards": _guards(table, plan),
         "predicted_against_measured": {
-            name: agreement(rows)._asdict() | {"n_edits": int(rows["undone"].nunique())}
+            name: _known(agreement(rows)) | {"n_edits": int(rows["undone"].nunique())}
             for name, rows in predictions.groupby("behavior")
         },
         "adopted": {
@@ -71,6 +71,11 @@ def run() -> dict[str, Any]:
         },
         "cpu_seconds_per_training": _cost(store, arms.values()),
     }
+
+
+def _known(found: Agreement) -> dict[str, float | None]:
+    """JSON knows no NaN."""
+    return {name: None if np.isnan(value) else value for name, value in found._asdict().items()}
 
 
 def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
