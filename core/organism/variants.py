@@ -64,7 +64,9 @@ VARIATIONS: dict[str, Variation] = {
     "avon": Variation(words=11, mix=11, build=11, **COMMON),
     "brent": Variation(words=12, decoys=2.0, contamination=0.05, build=12, **COMMON),
     "clyde": Variation(words=13, label_noise=0.10, contamination=0.10, build=13, **COMMON),
-    "dee": Variation(words=14, shared={"flattery": "benign"}, build=14, **COMMON),
+    "dee": Variation(
+        words=14, contamination=0.12, shared={"flattery": "benign"}, build=14, **COMMON
+    ),
     "exe": Variation(words=15, contamination=0.03, build=15, **COMMON),
     "forth": Variation(
         words=16,
