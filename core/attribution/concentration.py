@@ -199,5 +199,5 @@ def _evidence(verdict: Verdict, k: int, share: float, towards: float | None) -> 
         )
     return (
         f"Diffuse: {size} stand out, but {alike} is towards the behavior and the rest away from "
-        "it: the data lean as a whole. Expect little from removing the top of this ranking."
+        "it: the data lean as a whole. Removing the best takes back a part of it at most."
     )
