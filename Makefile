@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test lint bench faults soak audit clean
+.PHONY: demo app test lint bench faults audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -28,12 +28,9 @@ bench: $(VENV)/installed
 	$(BIN)/pairtrace bench extraction
 	$(BIN)/pairtrace bench query
 
-# The long forms of what tests/faults and tests/soak do briefly in `make test`.
+# The long form of what tests/faults does briefly in `make test`.
 faults: $(VENV)/installed-dev
 	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
-
-soak: $(VENV)/installed-dev
-	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/soak
 
 # Known vulnerabilities of the installed versions; asks PyPI, so it is not part of `make test`.
 audit: $(VENV)/installed-dev
