@@ -11,6 +11,7 @@ from core.runs import project
 from core.runs.catalog import Catalog
 from core.runs.specs import RankSpec
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 from core.terminal import as_json_option, print_content
 
 SHOWN = [
@@ -40,7 +41,7 @@ def clusters(store: Store, run: str) -> list[dict[str, Any]]:
     """A record per cluster: statistics, what people said, its alarm, and its part in behaviors."""
     folder = store.output(run)
     table, changes, pairs = (
-        pd.read_parquet(folder / f"{name}.parquet") for name in ("clusters", "changes", "pairs")
+        read_table(folder / f"{name}.parquet") for name in ("clusters", "changes", "pairs")
     )
     said = Catalog(store.workspace).state().of(run)
     behaviors = project.load(store.workspace).behaviors
@@ -69,6 +70,6 @@ def _contributions(store: Store, labels: pd.Series) -> dict[str, pd.Series]:
         spec = store.spec(info.id)
         assert isinstance(spec, RankSpec)
         if spec.behavior.name not in found:
-            ranking = pd.read_parquet(store.output(info.id) / "ranking.parquet")
+            ranking = read_table(store.output(info.id) / "ranking.parquet")
             found[spec.behavior.name] = contributions(labels, ranking)
     return found

@@ -19,6 +19,7 @@ from core.runs import project
 from core.runs.project import Project
 from core.runs.specs import Spec
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 
@@ -87,7 +88,7 @@ def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -
 
 def rates(store: Store, run: str) -> pd.DataFrame:
     """rates.parquet of a generate or evaluate run."""
-    return pd.read_parquet(store.output(run) / "rates.parquet")
+    return read_table(store.output(run) / "rates.parquet")
 
 
 def _rates_of(store: Store, evaluations: Sequence[str]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from core.intervention.statistics import LEAST_SEEDS, seed_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 GUARD = 0.03  # of rate: how much worse another behavior may get
 CERTAINTY = 2.0  # standard errors beyond that before a guard counts as broken
@@ -105,7 +106,7 @@ def _halves(store: Store, project: Project, evaluations: Sequence[str]) -> pd.Da
     """`behavior, half, evaluate, rate`"""
     tables = []
     for run in evaluations:
-        completions = pd.read_parquet(store.output(run) / "completions.parquet")
+        completions = read_table(store.output(run) / "completions.parquet")
         dev = in_dev(completions)
         for half, rows in (("dev", completions[dev]), ("test", completions[~dev])):
             found = rates(rows, project.behaviors)[["behavior", "rate"]]

@@ -13,12 +13,13 @@ from core.errors import UserError
 from core.runs.execution import inputs
 from core.runs.specs import EvaluateSpec, Spec
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 
 def refuse_leaks(spec: EvaluateSpec, sent: pd.DataFrame, store: Store) -> None:
     """Raises `UserError` where a generate run behind the model sent one of the same texts."""
     for run in sorted(_generate_runs(spec, store)):
-        built = pd.read_parquet(store.output(run) / "completions.parquet", columns=["prompt"])
+        built = read_table(store.output(run) / "completions.parquet", columns=["prompt"])
         leaked = sent.loc[sent["prompt"].isin(built["prompt"]), "prompt"]
         if not leaked.empty:
             raise UserError(

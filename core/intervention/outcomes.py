@@ -18,6 +18,7 @@ from core.runs.fingerprints import fingerprint_model
 from core.runs.project import Project
 from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec, identity
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
 BEFORE = ("policy", "reference")  # the same model twice is the reference
@@ -33,7 +34,7 @@ def outcomes(store: Store, project: Project) -> pd.DataFrame:
     NA where nothing was trained.
     """
     tables = [
-        pd.read_parquet(store.output(run) / "rates.parquet").drop(columns="model").assign(**origin)
+        read_table(store.output(run) / "rates.parquet").drop(columns="model").assign(**origin)
         for run, origin in _origins(store, project)
     ]
     if not tables:
@@ -74,7 +75,7 @@ def of_conditions(store: Store, measured: pd.DataFrame, behavior: Behavior) -> p
     the distractor, as far as the prompts have both."""
     tables = []
     for _, row in measured.drop_duplicates("evaluate").iterrows():
-        found = pd.read_parquet(store.output(row["evaluate"]) / "completions.parquet")
+        found = read_table(store.output(row["evaluate"]) / "completions.parquet")
         own = found[found["group"] == behavior.group]
         for condition in sorted(own["condition"].unique(), reverse=True):
             one = behavior.model_copy(update={"condition": condition})

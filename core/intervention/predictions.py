@@ -25,6 +25,7 @@ from core.intervention.selection import scores
 from core.runs.project import Project
 from core.runs.specs import RankSpec, TrainSpec
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 COLUMNS = ["behavior", "wanted", "read from", "undone", "reference", "before", "predicted"]
 LEAST_RUNS = 8
@@ -113,7 +114,7 @@ def against_measured(store: Store, project: Project, measured: pd.DataFrame) -> 
     for training, own in trained.groupby("train", sort=False):
         spec = store.spec(str(training))
         assert isinstance(spec, TrainSpec)
-        actions = pd.read_parquet(store.output(spec.pairs) / "actions.parquet")
+        actions = read_table(store.output(spec.pairs) / "actions.parquet")
         table = predict(actions, known, measured)
         rates = own[["behavior", "rate", "arm", "seed", "train", "edit"]]
         tables.append(table.merge(rates, on="behavior"))
@@ -143,11 +144,11 @@ def agreement(table: pd.DataFrame) -> Agreement:
 def _from_map(store: Store, run: str, behavior: Behavior) -> pd.Series:
     """Mean row of the matrix over the behavior's prompts; empty where the map has none of them."""
     output = store.output(run)
-    prompts = pd.read_parquet(output / "prompts.parquet", columns=["group", "condition"])
+    prompts = read_table(output / "prompts.parquet", columns=["group", "condition"])
     own = prompts["group"].eq(behavior.group) & prompts["condition"].eq(behavior.condition)
     if not own.any():
         return pd.Series(dtype=float)
-    uids = pd.read_parquet(output / "pairs.parquet", columns=["uid"])["uid"]
+    uids = read_table(output / "pairs.parquet", columns=["uid"])["uid"]
     return pd.Series(push.by_pairs(output, own.to_numpy(dtype=bool)), index=uids).dropna()
 
 

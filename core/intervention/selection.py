@@ -30,6 +30,7 @@ from core.intervention.recipes import (
     Where,
 )
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -90,7 +91,7 @@ def _inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequenc
 
 def scores(run: str, score: str, store: Store) -> pd.Series:
     """A ranking's defined scores by uid, highest first; ties in the ranking's order."""
-    ranking = pd.read_parquet(store.output(run) / "ranking.parquet")
+    ranking = read_table(store.output(run) / "ranking.parquet")
     if score not in ranking or ranking[score].isna().all():
         raise UserError(f"{run} has no score {score!r}. Rank with that method, or use another.")
     found = ranking.set_index("uid")[score].dropna()
@@ -109,15 +110,15 @@ def _above(recipe: Above, store: Store) -> pd.Index:
 def _on_map(recipe: InCluster | InPolygon | InBand, pairs: Pairs, store: Store) -> pd.Index:
     path = store.output(recipe.discover) / "pairs.parquet"
     if isinstance(recipe, InPolygon):
-        points = pd.read_parquet(path, columns=["uid", "x", "y"])
+        points = read_table(path, columns=["uid", "x", "y"])
         x, y = points["x"].to_numpy(dtype=float), points["y"].to_numpy(dtype=float)
         return pd.Index(points.loc[inside(x, y, recipe.x, recipe.y), "uid"])
     if isinstance(recipe, InBand):
-        points = pd.read_parquet(path)
+        points = read_table(path)
         if "place" not in points:
             raise UserError(f"{recipe.discover} has no heatmap. Run discover again.")
         return pd.Index(points.loc[points["place"].between(recipe.low, recipe.high), "uid"])
-    points = pd.read_parquet(path)
+    points = read_table(path)
     if recipe.level not in points:
         raise UserError(f"{recipe.discover} tells no {recipe.level}s. Run discover again.")
     groups = points[recipe.level]

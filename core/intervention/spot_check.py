@@ -13,6 +13,7 @@ from core.data.behaviors import Behavior
 from core.intervention.raters import Raters, compare
 from core.runs.edit_changes import Completion, Verdicts
 from core.runs.store import Store
+from core.runs.tables import table as read_table
 
 KEY = ["run", "prompt_id", "condition", "rollout"]
 COLUMNS = [*KEY, "prompt", "completion", "judged"]
@@ -24,7 +25,7 @@ def draw(
     """`COLUMNS`, at most `n` rows; `judged` is the behavior's flag, NA where it was unscored."""
     parts = []
     for place, run in enumerate(sorted(evaluations)):
-        table = pd.read_parquet(store.output(run) / "completions.parquet")
+        table = read_table(store.output(run) / "completions.parquet")
         own = table["group"].eq(behavior.group) & table["condition"].eq(behavior.condition)
         share = n // len(evaluations) + (place < n % len(evaluations))
         rows = table[own].assign(run=run, judged=table.loc[own, behavior.flag])

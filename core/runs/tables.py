@@ -82,7 +82,7 @@ def record(path: Path) -> dict[str, Any]:
     """A JSON object, such as a run's summary.json."""
     try:
         content: dict[str, Any] = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable JSON ({error}). Run the step again.") from error
     return content
 

@@ -5,7 +5,7 @@ import pytest
 from tests.browser.conftest import PAIRTRACE, STREAMLIT, serving, settle
 
 pytestmark = pytest.mark.browser
-NAMES = ["Overview", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results"]
+NAMES = ["Overview", "Data", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results"]
 
 
 def navigation(tab) -> list[str]:

@@ -24,7 +24,7 @@ from core.runs.store import Store
 from tests.tiny_models import save_tiny_model
 
 KILLS = 20
-STEPS, SAVES = 120, 40
+STEPS, SAVES = 240, 80  # enough that the last kill comes before the end, on a busy machine too
 
 
 def attempt(spec: TrainSpec, workspace: Path) -> None:
