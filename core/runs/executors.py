@@ -24,10 +24,7 @@ RAY_RESERVE = 2  # logical CPUs that Ray Data needs beside its actors, or it wai
 
 
 class Executor(Protocol):
-    """Computes tasks with `workers` workers and yields their results."""
-
-    @property
-    def workers(self) -> int: ...
+    """Computes tasks and yields their results."""
 
     def __call__(
         self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
@@ -47,8 +44,6 @@ def pick(name: str) -> Executor:
 @dataclass(frozen=True)
 class Inline:
     """One task after another, here; `tick` sees how far each is (elsewhere: only that it lives)."""
-
-    workers: int = 1
 
     def __call__(
         self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
