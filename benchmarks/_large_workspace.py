@@ -12,9 +12,9 @@ import pandas as pd
 
 from core.data.behaviors import Behavior
 from core.runs import project as projects
+from core.runs.identity import Spec
 from core.runs.progress import Progress
 from core.runs.project import Project
-from core.runs.specs import Spec
 from core.runs.store import Store
 
 PAIRS, PROMPTS, BLOBS = 378_341, 256, 24

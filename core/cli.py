@@ -23,8 +23,9 @@ from core.report.export import Format, export_pairs
 from core.report.gather import gather
 from core.report.page import to_html, to_markdown
 from core.runs import commands, environment, project
+from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
-from core.runs.specs import STEPS, Spec, references
+from core.runs.specs import STEPS
 from core.runs.store import Store, write_whole
 from core.terminal import as_json_option, print_content, report, run_spec
 

@@ -14,7 +14,7 @@ from core.intervention.arms import proposed
 from core.intervention.recipes import Action, Edit
 from core.report.gather import EditStory, edit_story
 from core.runs import jobs, project
-from core.runs.specs import Spec
+from core.runs.identity import Spec
 from core.runs.store import Store
 from core.terminal import as_json_option, print_content, print_table, records, run_spec
 

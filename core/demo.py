@@ -16,8 +16,8 @@ from core.intervention.arms import edited_and_control
 from core.intervention.outcomes import rose
 from core.intervention.recipes import Action, Edit, TopK
 from core.runs import project
+from core.runs.identity import Spec
 from core.runs.project import Project
-from core.runs.specs import Spec
 from core.runs.store import Store
 from core.runs.tables import table as read_table
 

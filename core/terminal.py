@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from core.runs.execution import execute
-from core.runs.specs import Spec
+from core.runs.identity import Spec
 from core.runs.store import Store
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

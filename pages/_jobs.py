@@ -9,7 +9,7 @@ import inspect
 import streamlit as st
 
 from core.runs import commands, jobs
-from core.runs.specs import Spec
+from core.runs.identity import Spec
 from core.runs.store import RunInfo
 from pages import _loaders
 

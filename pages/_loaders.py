@@ -14,8 +14,9 @@ from core.data.on_disk import PairColumns, open_columns, version
 from core.runs import project as projects
 from core.runs import tables
 from core.runs.environment import default_workspace
+from core.runs.identity import Spec
 from core.runs.project import Project
-from core.runs.specs import RankSpec, Spec
+from core.runs.specs import RankSpec
 from core.runs.store import Store
 from pages import _access
 

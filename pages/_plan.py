@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import rose
+from core.runs.identity import Spec
 from core.runs.project import Project
-from core.runs.specs import Spec
 from core.runs.store import Store
 from pages import _loaders
 

@@ -12,8 +12,9 @@ from typing import Literal
 from core.intervention.doses import ladder
 from core.intervention.leaks import refuse_shared_prompts
 from core.intervention.recipes import Edit
+from core.runs.identity import Spec
 from core.runs.project import Project
-from core.runs.specs import EditSpec, EvaluateSpec, Spec, TrainSpec
+from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
 from core.runs.store import Store
 
 ArmName = Literal["baseline", "edited", "random control"]

@@ -11,7 +11,8 @@ import pandas as pd
 from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.runs.execution import inputs
-from core.runs.specs import EvaluateSpec, Spec
+from core.runs.identity import Spec
+from core.runs.specs import EvaluateSpec
 from core.runs.store import Store
 from core.runs.tables import table as read_table
 

@@ -15,8 +15,9 @@ from core.data.behaviors import Behavior
 from core.intervention.evaluation import rates
 from core.intervention.statistics import LEAST_SEEDS, seed_interval
 from core.runs.fingerprints import fingerprint_model
+from core.runs.identity import identity
 from core.runs.project import Project
-from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec, identity
+from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
 from core.runs.store import Store
 from core.runs.tables import table as read_table
 

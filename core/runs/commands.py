@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from core.errors import UserError
-from core.runs.specs import Spec, references
+from core.runs.identity import Spec, references
 from core.runs.store import Store
 
 PLAIN = {str: click.STRING, int: click.INT, float: click.FLOAT}

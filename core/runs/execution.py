@@ -22,8 +22,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from core.errors import UserError, in_words
 from core.runs import environment
+from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
-from core.runs.specs import Spec, references
 from core.runs.store import Store
 
 POLL_SECONDS = 0.5

@@ -18,8 +18,8 @@ from filelock import FileLock
 from core.runs.commands import arguments, command
 from core.runs.environment import launcher, prepare
 from core.runs.execution import describe
+from core.runs.identity import Spec
 from core.runs.progress import Progress
-from core.runs.specs import Spec
 from core.runs.store import Store
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.data.behaviors import Behavior
 from core.errors import UserError
+from core.runs.identity import Spec
 from core.runs.specs import (
     STEPS,
     DiscoverSpec,
@@ -22,7 +23,6 @@ from core.runs.specs import (
     GenerateSpec,
     IndexSpec,
     RankSpec,
-    Spec,
     TrainSpec,
 )
 from core.runs.store import Store, write_whole

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from core.errors import UserError
 from core.runs.execution import inputs
-from core.runs.specs import Spec
+from core.runs.identity import Spec
 from core.runs.store import Store
 
 

@@ -24,8 +24,9 @@ from pydantic import ValidationError
 
 from core.errors import LOOKING_ON, UserError
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
+from core.runs.identity import Spec, identity, references
 from core.runs.progress import read_events
-from core.runs.specs import STEPS, Spec, identity, references
+from core.runs.specs import STEPS
 
 State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from core.runs.specs import EvaluateSpec, IndexSpec, TrainSpec, identity, references
+from core.runs.identity import identity, references
+from core.runs.specs import EvaluateSpec, IndexSpec, TrainSpec
 
 
 def test_a_spec_refuses_a_knob_it_does_not_have():
