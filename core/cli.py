@@ -13,6 +13,7 @@ import click
 from core import demo, presets, terminal
 from core.attribution.index import verify
 from core.cli_arms import adopt, elsewhere
+from core.cli_bench import bench
 from core.cli_data import data
 from core.cli_demo import demo_command, intervene, serve
 from core.cli_discover import show
@@ -29,7 +30,6 @@ from core.runs.specs import STEPS
 from core.runs.store import Store, write_whole
 from core.terminal import as_json_option, print_content, report, run_spec
 
-ROOT = Path(__file__).parents[1]
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
 
@@ -158,6 +158,7 @@ for _command in (
     adopt,
     elsewhere,
     runs,
+    bench,
 ):
     cli.add_command(_command)
 
@@ -228,28 +229,6 @@ def report_command(store: Store, out: str, as_json: bool) -> None:
         raise UserError(f"{path}: end the name in .html or .md.")
     write_whole(path, write(gather(store)))
     print_content({"report": str(path)}, as_json=as_json)
-
-
-@cli.command()
-@click.argument("name")
-@click.option("--world", type=click.Path(), help="Organism folder or world file (methods).")
-@click.option("--pairs", type=int, help="Number of pairs (discovery).")
-@click.option("--prompts", type=int, help="Number of prompts (discovery).")
-@as_json_option
-def bench(name: str, as_json: bool, **choices: str | int | None) -> None:
-    """Measure: extraction, methods, discovery, … (a name in `benchmarks/`), in the workspace."""
-    import importlib
-    import inspect
-
-    known = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
-    if name not in known:
-        raise UserError(f"{name!r} is not a benchmark. Known: {', '.join(known)}.")
-    run = importlib.import_module(f"benchmarks.{name}").run
-    given = {option: value for option, value in choices.items() if value is not None}
-    fixed = given.keys() - inspect.signature(run).parameters.keys()
-    if fixed:
-        raise UserError(f"bench {name} takes no --{min(fixed)}.")
-    print_content(run(**given), as_json=as_json)
 
 
 def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:

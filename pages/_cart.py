@@ -12,7 +12,7 @@ from core.intervention.recipes import Action, AllOf, Edit, Recipe
 from core.intervention.wording import edit_words
 from core.runs.catalog import Catalog
 from core.runs.labels import Entry
-from pages import _access, _loaders, _text
+from pages import _access, _keys, _loaders, _text
 
 ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
 ACTIONS_HELP = (
@@ -57,12 +57,14 @@ def show() -> None:
     _access.show()
 
 
-def offer(recipe: Recipe, *, count: int, key: str, why: str = "") -> None:
+def offer(
+    recipe: Recipe, *, count: int, key: str, why: str = "", shortcut: str | None = _keys.ADD
+) -> None:
     """Choose what is done to the pairs of a recipe, and put it into the cart."""
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     action = left.selectbox("Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP)
     label = f"Add {count:,} pairs to the edit cart"
-    if right.button(label, key=f"add-{key}", type="primary", disabled=not count):
+    if right.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
         catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
         st.toast(f"In the cart: {action} {count:,} pairs.")
         st.rerun()

@@ -15,7 +15,7 @@ from core.intervention.recipes import Edit, TopK, Where, combined
 from core.runs.changes import Add, Drop
 from core.runs.edit_changes import Put, SaveEdit, Version
 from core.runs.labels import Entry, in_force, latest_undo
-from pages import _cart, _effects, _loaders, _selection, _text
+from pages import _cart, _effects, _keys, _loaders, _selection, _text
 
 COLUMNS = ("source", "chosen_model", "rejected_model")
 OF_EDITS = (Add, Drop, Put, SaveEdit)
@@ -65,11 +65,19 @@ def show_tools(entries: Sequence[Entry]) -> None:
     undo, redo, combine, drop, save = st.columns([2, 2, 4, 4, 4])
     events, who = _cart.catalog().events(), _cart.who()
     own = [e.id for e in in_force(events) if e.who == who and isinstance(e.change, OF_EDITS)]
-    if undo.button("↩ Undo", key="undo-edit", disabled=not own, help="Your latest change here"):
+    if undo.button(
+        "↩ Undo",
+        key="undo-edit",
+        disabled=not own,
+        shortcut=_keys.UNDO,
+        help="Your latest change here",
+    ):
         _cart.catalog().undo(own[-1], who=who)
         st.rerun()
     undone = latest_undo(events, who) is None
-    if redo.button("↪ Redo", key="redo-edit", disabled=undone, help="What you undid last"):
+    if redo.button(
+        "↪ Redo", key="redo-edit", disabled=undone, shortcut=_keys.REDO, help="What you undid last"
+    ):
         _cart.catalog().redo(who=_cart.who())
         st.rerun()
     with combine.popover("Combine entries", disabled=len(entries) < 2, width="stretch"):

@@ -24,7 +24,7 @@ from core.runs.changes import (
 )
 from core.runs.edit_changes import Put, SaveEdit, Verdict
 from core.runs.labels import Labels, in_force, latest_undo
-from pages import _cart, _clusters, _loaders, _text
+from pages import _cart, _clusters, _keys, _loaders, _text
 
 
 def show(catalog: Catalog, run: str, said: Labels) -> None:
@@ -33,11 +33,13 @@ def show(catalog: Catalog, run: str, said: Labels) -> None:
     events = catalog.events()
     undo, redo, about = st.columns([1, 1, 3], vertical_alignment="center")
     own = [event for event in in_force(events) if event.who == _cart.who()]
-    if undo.button("↩ Undo my last change", disabled=not own, key="undo", width="stretch"):
+    if undo.button(
+        "↩ Undo my last change", disabled=not own, key="undo", shortcut=_keys.UNDO, width="stretch"
+    ):
         catalog.undo(who=_cart.who())
         st.rerun()
     undone = latest_undo(events, _cart.who()) is not None
-    if redo.button("↪ Redo", disabled=not undone, key="redo", width="stretch"):
+    if redo.button("↪ Redo", disabled=not undone, key="redo", shortcut=_keys.REDO, width="stretch"):
         catalog.redo(who=_cart.who())
         st.rerun()
     if events:

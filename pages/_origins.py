@@ -99,4 +99,4 @@ def _offer(pairs: pd.DataFrame, column: str, rows: pd.DataFrame, key: str) -> No
         count = int(pairs[column].astype(str).eq(value).sum())
         recipe = Where(column=column, values=(value,))
         why = f"{NAMES[column]} {value} stands out among the selected"
-        _cart.offer(recipe, count=count, key=f"whole-{key}", why=why)
+        _cart.offer(recipe, count=count, key=f"whole-{key}", why=why, shortcut=None)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import UserError
-from pages import _access, _cart, _jobs, _loaders
+from pages import _access, _cart, _jobs, _keys, _loaders
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -29,14 +29,18 @@ ready = _loaders.has_project()
 setup = st.Page(
     "setup.py", title="Set up", url_path="setup", visibility="hidden" if ready else "visible"
 )
-page = st.navigation([*pages, home, setup] if ready else [setup, *pages, home])
+tour = st.Page("tour.py", title="Guided tour", url_path="tour")
+performance = st.Page("performance.py", title="Performance", url_path="performance")
+groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
+page = st.navigation(groups | {"Learn": [tour, performance]})
 _access.require_login()
 try:
     with st.sidebar:
         _loaders.show_workspace()
         _cart.show()
         _jobs.show_queue()
-    if ready or page in (setup, home):
+        _keys.show()
+    if ready or page in (setup, home, performance):
         page.run()
     else:
         show_way_to_setup()

@@ -11,6 +11,7 @@ from pages import (
     _clusters,
     _earlier,
     _history,
+    _keys,
     _labelling,
     _loaders,
     _selection,
@@ -160,9 +161,20 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
         label_visibility="collapsed",
     )
     uid = uids[min(int(number or 0), len(uids) - 1)]
+    before, after, _ = st.columns([1, 1, 6])
+    before.button("↑ Previous", on_click=_step, args=(cluster, -1, len(uids)),
+                  key="example-before", shortcut=_keys.PREVIOUS, width="stretch")  # fmt: skip
+    after.button("↓ Next", on_click=_step, args=(cluster, 1, len(uids)),
+                 key="example-after", shortcut=_keys.NEXT, width="stretch")  # fmt: skip
     rows = pairs.rows(pairs.positions([uid]))
     _text.show_pair(rows.iloc[0])
     _labelling.offer_move(run, cluster, uid, catalog)
+
+
+def _step(cluster: int, by: int, n: int) -> None:
+    """Read the example before or after this one; the last is followed by the first."""
+    key = f"example-{cluster}"
+    st.session_state[key] = (int(st.session_state[key] or 0) + by) % n
 
 
 def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:

@@ -10,7 +10,7 @@ from core.intervention.doses import FACTORS, total_k
 from core.intervention.recipes import Edit
 from core.intervention.statistics import LEAST_SEEDS
 from core.runs import jobs
-from pages import _arms, _cart, _compose, _effects, _loaders, _preview, _selection, _text
+from pages import _arms, _cart, _compose, _effects, _keys, _loaders, _preview, _selection, _text
 
 TERMS = """
 - **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
@@ -136,7 +136,7 @@ def show_start(arms: list[Arm], said: str) -> None:
     if missing:
         label = "Start" if len(missing) == len(specs) else "Start what is missing"
         text = f"{label}: {len(missing)} runs (edit → train → evaluate)"
-        if st.button(text, type="primary", key="start-arms"):
+        if st.button(text, type="primary", key="start-arms", shortcut=_keys.START):
             for spec in missing:
                 jobs.start(store, spec)
             st.rerun()

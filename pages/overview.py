@@ -6,7 +6,7 @@ import streamlit as st
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
-from pages import _alarms, _jobs, _loaders, _plan, _rates
+from pages import _alarms, _jobs, _keys, _loaders, _plan, _rates
 
 CARDS = 3  # in a row
 
@@ -15,6 +15,7 @@ st.caption(
     "Behavior rates of the model before DPO (reference) and after it (policy). "
     "A behavior that rose and nobody wanted is the one to trace to its preference pairs."
 )
+st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour")
 project = _loaders.project()
 plan = _plan.of(project)
 
@@ -72,6 +73,9 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
         f"[{after['low']:.1%}, {after['high']:.1%}] · n = {before['n']:,}, {after['n']:,}"
     )
+    if not behavior.wanted and after["low"] > before["high"]:
+        query = {"behavior": behavior.name}
+        st.page_link("rank.py", label="Which pairs taught it?", query_params=query)
 
 
 def show_plan() -> None:
@@ -111,7 +115,7 @@ def show_start(startable: list[_plan.Step]) -> None:
     names = ", ".join(step.name for step in startable)
     st.text(f"Next: {names}.")
     steps = "1 step" if len(startable) == 1 else f"{len(startable)} steps"
-    if st.button(f"Start {steps}", type="primary", key="start-all"):
+    if st.button(f"Start {steps}", type="primary", key="start-all", shortcut=_keys.START):
         for step in startable:
             jobs.start(_loaders.store(), step.spec)
         st.rerun()

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.data.pairs import read_pairs
+from core.errors import UserError
 
 ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
 
@@ -32,6 +33,8 @@ def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
 
 def version(pairs: Path) -> str:
     """Changes when the file, or one in the folder, does: by place, size and time."""
+    if not pairs.exists():
+        raise UserError(f"{pairs}: the preference pairs are not there any more. Put them back.")
     files = sorted(pairs.rglob("*")) if pairs.is_dir() else [pairs]
     known = [(str(one.resolve()), one.stat().st_size, one.stat().st_mtime_ns) for one in files]
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]

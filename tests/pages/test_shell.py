@@ -1,11 +1,19 @@
 """The shell surrounds every page, whatever the workspace holds."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
+from core.intervention.recipes import Edit, TopK
+from core.runs.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
-NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
+NAMES = (
+    "overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results",
+    "tour",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,3 +52,30 @@ def test_what_runs_is_shown_on_every_page(open_page, investigated, project, stor
     workspaces.begin(store, project.train(project.pairs, seed=0), "running")
     app = open_page("rank")
     assert "1 running, 0 waiting" in said(app)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_whose_pairs_were_taken_away_says_so(open_page, investigated, project, name):
+    Path(project.pairs).unlink()
+    app = open_page(name)
+    assert not app.exception
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_and_endless_text_is_only_text(open_page, store, project, rng, name):
+    """Texts of 100,000 characters without a space, full of markup, wherever a user may put them."""
+    nasty = workspaces.HOSTILE + "W" * 100_000
+    pairs = pd.read_parquet(project.pairs).assign(prompt=nasty, source=nasty[:300])
+    pairs["chosen"] = nasty
+    pairs.to_parquet(project.pairs)
+    runs = workspaces.investigate(store, project, rng)
+    workspaces.intervene(store, project, runs["rank compliance"], rng, why=workspaces.HOSTILE)
+    catalog = Catalog(store.workspace)
+    catalog.rename(runs["discover"], 1, workspaces.HOSTILE[:80], who=workspaces.HOSTILE[:40])
+    edit = Edit(action="flip", recipe=TopK(rank=runs["rank compliance"], k=5))
+    catalog.add(edit, who=workspaces.HOSTILE[:40])
+    app = open_page(name)
+    assert not app.exception
+    drawn = "".join(str(one.value) for one in app.markdown if not one.allow_html)
+    assert "![x](http" not in drawn
+    assert "<script" not in "".join(str(one.value) for one in app.markdown)

@@ -1,0 +1,67 @@
+"""How fast is it, against what, and where do the figures come from?"""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.report import performance
+from pages import _colors
+
+st.title("How fast is it?")
+st.caption(
+    "Measured, not estimated: the output of the benchmarks that come with the code. Ratios hold on "
+    "other machines too, roughly; seconds are those of the machine below."
+)
+
+
+def show_extraction(rows: pd.DataFrame) -> None:
+    """How many times cheaper than the published loop, per model."""
+    st.subheader("Turning pairs into vectors, against the published way")
+    left, right = st.columns([3, 2])
+    figure = go.Figure()
+    for number, (model, known) in enumerate(rows.groupby("model", sort=False)):
+        figure.add_bar(
+            x=known["times"], y=known["way"], name=str(model), orientation="h",
+            text=[f"{one:.2g}×" for one in known["times"]],
+            textposition="outside", textangle=0, cliponaxis=False,
+            marker={"color": _colors.CATEGORIES[number]},
+        )  # fmt: skip
+    figure.update_layout(height=300, **_colors.LAYOUT)
+    figure.update_xaxes(title="times the published loop's speed (1 = the same)")
+    figure.update_yaxes(autorange="reversed")
+    left.plotly_chart(figure, key="extraction")
+    right.markdown(
+        "**Published loop**: one completion at a time, the whole model, twice per pair "
+        "(arXiv 2602.11079). **Gradient**: what methods such as LESS need per pair. All of them "
+        "read the same tokens on one core. *Lowest cosine* says how near the vectors are to the "
+        "loop's, for the worst of all pairs: 1 is the same."
+    )
+    with st.expander("The numbers"):
+        st.dataframe(
+            rows.rename(columns={"cpu_seconds": "CPU-seconds", "min_cosine": "lowest cosine"}),
+            hide_index=True,
+            column_config={
+                "CPU-seconds": st.column_config.NumberColumn(format="%.1f"),
+                "times": st.column_config.NumberColumn("× the loop", format="%.2f"),
+                "lowest cosine": st.column_config.NumberColumn(format="%.6f"),
+            },
+        )
+
+
+known = performance.read()
+results = known["results"]
+if "extraction" in results:
+    show_extraction(performance.extraction(results["extraction"]))
+st.subheader("At the size of a real data set")
+for sentence in performance.sentences(results):
+    st.text(sentence)
+machine = known["machine"]
+st.subheader("Where these figures come from")
+st.text(
+    f"{known['date']} · {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB · "
+    f"{machine['system']} · Python {machine['python']}, torch {machine['torch']}. No GPU was used."
+)
+st.caption("Measure them again on your machine (about ten minutes; the map needs Chromium):")
+st.code("pairtrace bench all", language="bash")
+with st.expander("Everything that was measured"):
+    st.json(results, expanded=1)

@@ -1,0 +1,47 @@
+"""Keyboard shortcuts: one meaning each, never two on a page, all of them listed."""
+
+from collections import Counter
+
+import pytest
+
+from core.intervention.recipes import Edit, TopK
+from core.runs.catalog import Catalog
+from pages import _keys
+from tests.pages.conftest import said
+
+NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
+
+
+def shortcuts(app):
+    return Counter(one.proto.shortcut.upper() for one in app.button if one.proto.shortcut)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_key_does_two_things_on_a_page_and_each_is_listed(open_page, investigated, store, name):
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=5))
+    Catalog(store.workspace).add(edit, who="analyst")
+    app = open_page(name)
+    found = shortcuts(app)
+    listed = " ".join(_keys.MEANING).split()
+    assert all(count == 1 for count in found.values())
+    assert set(found) <= set(listed)
+
+
+def test_main_actions_have_a_key(open_page, investigated, store):
+    assert _keys.ADD in shortcuts(open_page("rank"))
+    assert {_keys.NEXT, _keys.PREVIOUS, _keys.UNDO} <= set(shortcuts(open_page("clusters")))
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=5))
+    Catalog(store.workspace).add(edit, who="analyst")
+    assert {_keys.START, _keys.UNDO} <= set(shortcuts(open_page("intervene")))
+
+
+def test_the_sidebar_lists_the_keys(open_page, investigated):
+    assert "undo my latest change" in said(open_page("overview"))
+
+
+def test_the_next_example_is_read(open_page, investigated):
+    app = open_page("clusters")
+    before = said(app)
+    app.button("example-after").click().run()
+    assert not app.exception
+    assert said(app) != before

@@ -1,0 +1,32 @@
+"""Performance: the shipped figures, with where they come from; without a project too."""
+
+import json
+
+from core.report import performance
+from tests.pages.conftest import said
+
+
+def test_shipped_figures_are_shown_with_their_machine(open_page, project):
+    app = open_page("performance")
+    known = performance.read()
+    assert known["machine"]["cpu"] in said(app)
+    assert f"{known['results']['query']['pairs']:,} pairs" in said(app)
+
+
+def test_it_needs_no_project(open_page):
+    app = open_page("performance")
+    assert not app.exception
+    assert app.title[0].value == "How fast is it?"
+
+
+def test_a_missing_file_is_told_with_the_command(open_page, monkeypatch, tmp_path, project):
+    monkeypatch.setattr(performance.read, "__defaults__", (tmp_path / "performance.json",))
+    app = open_page("performance")
+    assert "pairtrace bench all" in app.error[0].value
+
+
+def test_a_damaged_file_is_told(open_page, monkeypatch, tmp_path, project):
+    path = tmp_path / "performance.json"
+    path.write_text(json.dumps(["no", "figures"]))
+    monkeypatch.setattr(performance.read, "__defaults__", (path,))
+    assert "pairtrace bench all" in open_page("performance").error[0].value
