@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test lint bench faults audit clean
+.PHONY: demo app test lint bench docs performance faults audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -27,6 +27,15 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/pairtrace bench extraction
 	$(BIN)/pairtrace bench query
+
+# The API, from docstrings, into build/docs; whatever pdoc warns of is an error.
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	OMP_NUM_THREADS=1 $(BIN)/python -W error::UserWarning -m pdoc --output-directory build/docs core
+
+# What the Performance page shows, measured again on this machine.
+performance: $(VENV)/installed-dev
+	$(BIN)/pairtrace bench all
 
 # The long form of what tests/faults does briefly in `make test`.
 faults: $(VENV)/installed-dev

@@ -90,6 +90,7 @@ def report(run: str, store: Store, *, as_json: bool) -> None:
 
 
 def print_content(content: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a mapping: as one JSON object, or as one line per key."""
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return

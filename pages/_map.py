@@ -299,6 +299,7 @@ def _path(outline: InPolygon) -> str:
 
 
 def styled(made: go.Figure) -> go.Figure:
+    """The same figure without axes, sized as maps are."""
     hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
     made.update_xaxes(**hidden)
     made.update_yaxes(**hidden, scaleanchor=None)

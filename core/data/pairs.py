@@ -177,6 +177,7 @@ def _holds(table: pa.Table) -> bool:
 
 
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """The mapping itself; `UserError` where it names a field that pairs do not have."""
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise UserError(f"{unknown[0]!r} is not a field of a pair. Fields: {', '.join(FIELDS)}.")

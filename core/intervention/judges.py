@@ -52,6 +52,7 @@ class RefusalJudge:
     flags: tuple[str, ...] = ("refused",)
 
     def judge(self, prompts: Sequence[str], completions: Sequence[str]) -> pd.DataFrame:
+        """One row per completion: `refused`, NA where it is empty."""
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
         refused = [_refuses(text) if text.strip() else None for text in completions]

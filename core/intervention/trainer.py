@@ -73,12 +73,14 @@ class ArmTrainer(DPOTrainer):
         return dataset
 
     def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+        """One batch under the reference, with progress."""
         done, total = self._references
         self.report(done, total, "log-probabilities under the reference")
         self._references = (done + 1, total)
         return super().compute_ref_log_probs(model, inputs)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **known: Any) -> Any:
+        """The loss of a batch; `UserError` where it is not finite, in every process alike."""
         loss = super().compute_loss(model, inputs, *args, **known)
         value = float(self.accelerator.gather(loss.detach().reshape(1)).mean())  # all stop, or none
         if not math.isfinite(value):
@@ -120,6 +122,7 @@ class Watch(TrainerCallback):
         self.tokens, self.clock = 0.0, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_known: Any) -> None:
+        """Report the step; a cancelled run saves and stops."""
         note = f"loss {self.loss:.3f}" if math.isfinite(self.loss) else "training"
         stopped = False
         try:
@@ -131,6 +134,7 @@ class Watch(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_known: Any) -> None:
+        """Append one line to the log of the training."""
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         self.loss = logs["loss"]

@@ -42,6 +42,7 @@ class Endpoint(BaseModel):
     @field_validator("url")
     @classmethod
     def check_url(cls, url: str) -> str:
+        """An http(s) address without a name or key in it."""
         if "@" in url:
             raise ValueError(f"the url holds a name or key; set ${KEY} instead")
         if url and not url.startswith(("http://", "https://")):

@@ -55,6 +55,7 @@ class Merge(_OfCluster):
 
     @model_validator(mode="after")
     def check_distinct(self) -> Merge:
+        """No cluster is merged with itself, or twice."""
         if self.cluster in self.others or len(set(self.others)) < len(self.others):
             raise ValueError("a cluster can be merged once, and not with itself")
         return self
@@ -78,6 +79,7 @@ class Assign(_OfCluster):
 
     @model_validator(mode="after")
     def check_number(self) -> Assign:
+        """A cluster that is made has a number that no run gives."""
         if self.new and self.cluster < FIRST_SPLIT:
             raise ValueError(f"a cluster that is made is numbered from {FIRST_SPLIT}")
         return self

@@ -35,6 +35,7 @@ class Machine:
 
     @property
     def flops(self) -> float:
+        """Operations per second that matrix products reach here, roughly."""
         return GPU_FLOPS if self.gpu else self.cores * CORE_FLOPS
 
 

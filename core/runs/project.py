@@ -55,6 +55,7 @@ class Project(BaseModel):
         raise UserError(f"{name!r} is not a behavior of this project. Known: {known}.")
 
     def generate(self) -> GenerateSpec:
+        """What lets both models complete the prompts."""
         return GenerateSpec(
             reference=self.reference,
             policy=self.policy,
@@ -64,21 +65,26 @@ class Project(BaseModel):
         )
 
     def index(self) -> IndexSpec:
+        """What turns every pair into a vector, read by the reference."""
         return IndexSpec(model=self.reference, pairs=self.pairs, **self.knobs.get("index", {}))
 
     def rank(self, generate: str, index: str, behavior: Behavior) -> RankSpec:
+        """What orders the pairs for one behavior; `generate` and `index` are run ids."""
         return RankSpec(
             generate=generate, index=index, behavior=behavior, **self.knobs.get("rank", {})
         )
 
     def discover(self, generate: str, index: str) -> DiscoverSpec:
+        """What maps and clusters the pairs; `generate` and `index` are run ids."""
         return DiscoverSpec(generate=generate, index=index, **self.knobs.get("discover", {}))
 
     def train(self, pairs: str, seed: int) -> TrainSpec:
+        """One DPO training on these pairs: a path, or the id of an edit run."""
         knobs = {**self.knobs.get("train", {}), "seed": seed}
         return TrainSpec(reference=self.reference, pairs=pairs, **knobs)
 
     def evaluate(self, model: str) -> EvaluateSpec:
+        """What measures a model on the held-out prompts."""
         return EvaluateSpec(
             model=model,
             prompts=self.heldout,

@@ -188,6 +188,7 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def check_batches(self) -> Self:
+        """A batch is a whole number of micro-batches."""
         if self.micro_batch and self.batch_size % self.micro_batch:
             raise ValueError(
                 f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}"
@@ -218,6 +219,7 @@ class EvaluateSpec(Spec):
 
     @model_validator(mode="after")
     def check_steering(self) -> Self:
+        """Steering and its vector come together."""
         if (self.steering == "none") != (self.vector is None):
             raise ValueError("steering needs a vector (a rank run), and a vector needs steering")
         return self

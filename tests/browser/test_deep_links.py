@@ -5,7 +5,10 @@ import pytest
 from tests.browser.conftest import PAIRTRACE, STREAMLIT, serving, settle
 
 pytestmark = pytest.mark.browser
-NAMES = ["Overview", "Data", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results"]
+NAMES = [
+    *("Overview", "Data", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results"),
+    *("Guided tour", "Performance"),
+]
 
 
 def navigation(tab) -> list[str]:

@@ -1,0 +1,51 @@
+"""The keyboard alone: from a ranking to an edit and back, and letters typed stay letters."""
+
+import pytest
+
+from core.runs.catalog import Catalog
+from tests.browser.conftest import STREAMLIT, serving, settle
+
+pytestmark = pytest.mark.browser
+
+
+def test_an_edit_is_made_and_undone_with_keys_alone(tab, investigated, store):
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/rank")
+        settle(tab)
+        tab.get_by_role("button", name="Add 40 pairs").wait_for()
+        tab.locator("h1").click()
+        tab.keyboard.press("a")
+        tab.get_by_text("Edit cart (1)").wait_for()
+
+        field = tab.get_by_label("Your name, for the log")
+        field.fill("")
+        field.press_sequentially("anna")
+        field.press("Enter")
+        tab.get_by_text("Edit cart (1)").wait_for()
+        assert field.input_value() == "anna"
+        assert len(Catalog(store.workspace).state().cart) == 1
+
+        tab.goto(f"{address}/intervene")
+        settle(tab)
+        tab.get_by_role("button", name="Undo").first.wait_for()
+        tab.locator("h1").click()
+        tab.keyboard.press("z")
+        tab.get_by_text("Edit cart (0)").wait_for()
+
+
+def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):
+    """From the top of the page, Tab comes to every link and box of the tour, and Enter follows."""
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/tour")
+        settle(tab)
+        tab.get_by_text("Did it work?").wait_for()
+        reached = []
+        for _ in range(60):
+            tab.keyboard.press("Tab")
+            said = tab.evaluate("document.activeElement.innerText || ''").strip()
+            reached.append(said)
+            if said == "Open Rank":
+                break
+        assert {"Open Overview", "Open Behaviors", "Open Rank"} <= set(reached)
+        tab.keyboard.press("Enter")
+        tab.get_by_role("heading", name="Which pairs taught it?").wait_for()

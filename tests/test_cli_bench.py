@@ -1,0 +1,44 @@
+"""`pairtrace bench`: which benchmarks there are, and the file that the Performance page reads."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from core.cli import cli
+from core.errors import UserError
+from core.report import performance
+
+
+def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):
+    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "nothing"])
+    assert isinstance(done.exception, UserError)
+    assert "all, discovery" in str(done.exception)
+
+
+def test_an_option_that_a_benchmark_does_not_take_is_refused(tmp_path):
+    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "query", "--pairs", "5"])
+    assert isinstance(done.exception, UserError)
+    assert "takes no --pairs" in str(done.exception)
+
+
+def test_shipped_figures_hold_every_benchmark_that_is_shown():
+    assert set(performance.read()["results"]) == set(performance.SHOWN)
+
+
+def test_no_host_is_named_in_what_is_written():
+    said = performance.record({})
+    assert set(said["machine"]) == {"cpu", "cores", "memory_gb", "system", "python", "torch"}
+
+
+def test_the_published_loop_is_once_as_fast_as_itself():
+    rows = performance.extraction(performance.read()["results"]["extraction"])
+    loop = rows[rows["way"] == "published loop"]
+    assert set(loop["times"]) == {1.0}
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "performance.json"
+    path.write_text(json.dumps({"date": "today"}))
+    with pytest.raises(UserError, match="pairtrace bench all"):
+        performance.read(path)
