@@ -59,6 +59,7 @@ if not edits:
 
 
 def said(run: str) -> str:
+    """An edit in words, for the choice of one."""
     behaviors = _loaders.ranked_behaviors()
     return _text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
 
