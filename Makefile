@@ -51,6 +51,7 @@ clean:
 
 # torch first and bounded: a package that asks for any torch would fetch the newest, CUDA included.
 $(VENV)/installed: pyproject.toml
+	@echo "Installing into $(VENV): torch is large, this takes a few minutes the first time."
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .

@@ -15,7 +15,7 @@ st.caption(
     "Behavior rates of the model before DPO (reference) and after it (policy). "
     "A behavior that rose and nobody wanted is the one to trace to its preference pairs."
 )
-st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour")
+st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")
 project = _loaders.project()
 plan = _plan.of(project)
 
@@ -75,7 +75,7 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     )
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
-        st.page_link("rank.py", label="Which pairs taught it?", query_params=query)
+        st.page_link("rank.py", label="Which pairs taught it? →", query_params=query)
 
 
 def show_plan() -> None:

@@ -142,7 +142,7 @@ def show_stop(number: int, stop: Stop, *, is_next: bool) -> None:
         about.text(stop.todo)
         if stop.waits:
             about.caption(stop.waits)
-        way.page_link(f"{stop.page}.py", label=f"Open {stop.page.capitalize()}",
+        way.page_link(f"{stop.page}.py", label=f"Open {stop.page.capitalize()} →",
                       query_params=stop.query)  # fmt: skip
         if stop.key in (*READING, "answer"):
             way.checkbox("Seen it", key=f"tour-{stop.key}", persist_state="session",

@@ -44,8 +44,8 @@ def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):
             tab.keyboard.press("Tab")
             said = tab.evaluate("document.activeElement.innerText || ''").strip()
             reached.append(said)
-            if said == "Open Rank":
+            if said == "Open Rank →":
                 break
-        assert {"Open Overview", "Open Behaviors", "Open Rank"} <= set(reached)
+        assert {"Open Overview →", "Open Behaviors →", "Open Rank →"} <= set(reached)
         tab.keyboard.press("Enter")
         tab.get_by_role("heading", name="Which pairs taught it?").wait_for()

@@ -67,3 +67,9 @@ def test_the_cluster_behind_the_worst_change_is_listed_first(open_page, investig
 def test_an_ignored_cluster_is_no_longer_listed(open_page, investigated, store):
     Catalog(store.workspace).mark(investigated["discover"], 1, "ignore", who="ana")
     assert list(alarms(open_page("overview"))["cluster"]) == [0]
+
+
+def test_a_behavior_that_rose_leads_to_its_pairs(open_page, investigated):
+    links = [one.proto for one in open_page("overview").get("page_link")]
+    (rank,) = [one for one in links if one.label == "Which pairs taught it? →"]
+    assert rank.query_string == "behavior=compliance"

@@ -23,7 +23,7 @@ def test_what_is_computed_is_ticked_and_reading_is_next(open_page, investigated)
 
 def test_links_name_the_behavior_that_rose(open_page, investigated):
     links = open_page("tour").get("page_link")
-    rank = [one.proto for one in links if one.proto.label == "Open Rank"]
+    rank = [one.proto for one in links if one.proto.label == "Open Rank →"]
     assert {one.query_string for one in rank} == {"behavior=compliance"}
 
 
