@@ -86,7 +86,12 @@ def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> No
     note.text_input(
         "Add a note", key=note_key, on_change=lambda: _note(run, cluster, note_key, catalog)
     )
-    why.text_input("Why, for the log", key=WHY, placeholder="goes with your next changes")
+    why.text_input(
+        "Why, for the log",
+        key=WHY,
+        placeholder="goes with your next changes",
+        help="Kept in the history beside who changed what, and when.",
+    )
 
 
 def _note(run: str, cluster: int, key: str, catalog: Catalog) -> None:

@@ -29,7 +29,15 @@ judge should not be trusted on this behavior; above 0.75 it does what a person d
 
 def show(measured: pd.DataFrame, behavior: Behavior) -> None:
     """The queue's next completion, then how far the judge and people agree."""
-    n = st.number_input("Completions to read", 10, 1000, 40, 10, key="spot-check-n")
+    n = st.number_input(
+        "Completions to read",
+        10,
+        1000,
+        40,
+        10,
+        key="spot-check-n",
+        help="Drawn at random, equally many from every model.",
+    )
     evaluations = tuple(sorted(measured["evaluate"].unique()))
     queue = _queue(str(_loaders.store().workspace), evaluations, behavior, int(n))
     if queue.empty:

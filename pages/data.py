@@ -75,11 +75,23 @@ def show_rows() -> None:
     """A hundred pairs at a time; the one that is clicked in full."""
     columns = tables.columns(path)
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    order = left.selectbox("Sort by", ["file order", *columns], key="sort", bind="query-params")
+    order = left.selectbox(
+        "Sort by",
+        ["file order", *columns],
+        key="sort",
+        bind="query-params",
+        help="By any column of the file.",
+    )
     source = middle.selectbox("Source", ["all", *sources()], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    phrase = left.text_input("Containing", key="phrase", bind="query-params", max_chars=200)
+    phrase = left.text_input(
+        "Containing",
+        key="phrase",
+        bind="query-params",
+        max_chars=200,
+        help="A phrase, in the field on the right; press Enter to search.",
+    )
     where_in = middle.selectbox("in", LONG_TEXTS, key="in", bind="query-params")
     where: dict[str, object] = {} if source == "all" else {"source": source}
     if phrase:

@@ -47,6 +47,7 @@ def order() -> pd.DataFrame:
         required=True,
         key="score",
         bind="query-params",
+        help="How the push of a pair is measured; “What these words mean” explains each.",
     )
     ordered = ranking.sort_values(score, ascending=False, na_position="last", kind="stable")
     return ordered.assign(rank=range(1, len(ordered) + 1), score=ordered[score]).reset_index(
@@ -58,17 +59,36 @@ def choose() -> tuple[Recipe, pd.DataFrame]:
     """What is selected: the top k, or all above a threshold; and the pairs it holds."""
     score = str(st.session_state["score"])
     how = st.segmented_control(
-        "Select", ["top k", "above a threshold"], default="top k", required=True, key="how"
+        "Select",
+        ["top k", "above a threshold"],
+        default="top k",
+        required=True,
+        key="how",
+        help="A number of pairs from the top, or every pair that scores above a value.",
     )
     if how == "top k":
         k = st.slider(
-            "k, pairs", 1, len(ordered), known["suggested_k"] or 1, key="k", bind="query-params"
+            "k, pairs",
+            1,
+            len(ordered),
+            known["suggested_k"] or 1,
+            key="k",
+            bind="query-params",
+            help="How many pairs from the top; the suggestion is where the scores part.",
         )
         st.caption(f"The ranking itself suggests {known['suggested_k']:,}.")
         return TopK(rank=run, k=k, score=score), ordered.head(k)
     low, high = float(ordered["score"].min()), float(ordered["score"].max())
     start = min(max(known["suggested_threshold"] or high, low), high)
-    threshold = st.slider("Threshold", low, high, start, format="%.3f", key="threshold")
+    threshold = st.slider(
+        "Threshold",
+        low,
+        high,
+        start,
+        format="%.3f",
+        key="threshold",
+        help="Every pair whose score is at least this.",
+    )
     return (
         Above(rank=run, threshold=threshold, score=score),
         ordered[ordered["score"] >= threshold],
@@ -106,7 +126,13 @@ def show_rows() -> pd.Series:
     sources = left.multiselect(
         "Source", sorted(pairs["source"].unique()), key="source", bind="query-params"
     )
-    phrase = middle.text_input("Containing", key="phrase", bind="query-params")
+    phrase = middle.text_input(
+        "Containing",
+        key="phrase",
+        bind="query-params",
+        max_chars=200,
+        help="A phrase in the prompt or either completion; capitals do not matter.",
+    )
     rows = ordered.join(pairs[["prompt", "chosen", "rejected", "source"]], on="uid")
     if sources:
         rows = rows[rows["source"].isin(sources)]

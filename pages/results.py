@@ -162,7 +162,12 @@ def show_answer(traced: list[Behavior]) -> Behavior:
     for one in traced:
         st.info(_outcomes.headline(measured, one.name))
     options = [*traced, *(one for one in project.behaviors if one not in traced)]
-    name = st.selectbox("Behavior", [one.name for one in options], key="answer-behavior")
+    name = st.selectbox(
+        "Behavior",
+        [one.name for one in options],
+        key="answer-behavior",
+        help="What the charts and tabs below are about; those the edit aims at come first.",
+    )
     behavior = project.behavior(name)
     left, right = st.columns(2)
     with left:

@@ -90,10 +90,14 @@ def sentences(results: dict[str, dict[str, Any]]) -> list[str]:
         )
     if drawn := results.get("map"):
         waits = sorted(lasso["seconds"] for lasso in drawn["lassos"])
+        right = all(
+            lasso["selected"] == lasso["inside_by_another_rule"] for lasso in drawn["lassos"]
+        )
         said.append(
             f"The map of {drawn['pairs']:,} pairs in a browser: drawn in "
             f"{drawn['visit_seconds']:.1f} s; a lasso around thousands of them is answered in "
-            f"{waits[0]:.1f} to {waits[-1]:.1f} s and selects exactly the pairs inside."
+            f"{waits[0]:.1f} to {waits[-1]:.1f} s"
+            + (" and selects exactly the pairs inside." if right else ", NOT exactly those inside.")
         )
     return said
 
