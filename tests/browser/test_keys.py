@@ -49,3 +49,17 @@ def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):
         assert {"Open Overview →", "Open Behaviors →", "Open Rank →"} <= set(reached)
         tab.keyboard.press("Enter")
         tab.get_by_role("heading", name="Which pairs taught it?").wait_for()
+
+
+def test_what_was_seen_stays_ticked_while_other_pages_are_read(tab, investigated, store):
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/tour")
+        settle(tab)
+        tab.get_by_text("1 of 8 steps done").wait_for()
+        tab.get_by_text("Seen it").first.click()
+        tab.get_by_text("2 of 8 steps done").wait_for()
+        tab.get_by_text("Open Behaviors →").click()
+        tab.get_by_role("heading", name="What do the two models say?").wait_for()
+        tab.get_by_text("Guided tour", exact=True).click()
+        tab.get_by_role("heading", name="Find the culprit in ten minutes").wait_for()
+        tab.get_by_text("2 of 8 steps done").wait_for()
