@@ -4,7 +4,6 @@ It composes what the commands do one by one, and adds no computation: every step
 own that could have been started from the shell or from the browser.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from core.runs import project
 from core.runs.identity import Spec
 from core.runs.project import Project
 from core.runs.store import Store
+from core.runs.tables import record
 from core.runs.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
@@ -79,7 +79,7 @@ def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) ->
 def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -> Edit:
     """The top of a ranking as an edit; `k` None takes what the ranking itself suggests."""
     if k is None:
-        summary = json.loads((store.output(rank) / "summary.json").read_text(encoding="utf-8"))
+        summary = record(store.output(rank) / "summary.json")
         k = summary["suggested_k"]
     if not k:
         raise UserError(f"{rank} suggests no pairs to edit. Choose a number with --top.")

@@ -15,6 +15,7 @@ from rich.table import Table
 from core.runs.execution import execute
 from core.runs.identity import Spec
 from core.runs.store import Store
+from core.runs.tables import record as read_record
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -76,7 +77,7 @@ def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
 def report(run: str, store: Store, *, as_json: bool) -> None:
     """What a finished run found in a few numbers, what it cost, and where it lies."""
     output, record = store.output(run), store.record(run)
-    summary = json.loads((output / SUMMARY.get(record["step"], "summary.json")).read_text("utf-8"))
+    summary = read_record(output / SUMMARY.get(record["step"], "summary.json"))
     numbers = {name: value for name, value in summary.items() if isinstance(value, PLAIN)}
     if as_json:
         content = {"run": run, "output": str(output), "cost": record["cost"], "summary": numbers}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.discovery import raster
+from core.runs.tables import array
 
 COLUMNS, ROWS = 600, 256  # cells at most
 FADED = 0.22  # opacity of columns that are not selected
@@ -30,7 +31,7 @@ def cells(place: Ints, most: int) -> Ints:
 
 def means(output: Path, rows: Ints, columns: Ints) -> Floats:
     """(row cell, column cell) mean entry; `rows` (prompt,) and `columns` (pair,) are cells."""
-    matrix = np.load(output / "matrix.npy", mmap_mode="r")
+    matrix = array(output / "matrix.npy")
     height, width = int(rows.max(initial=-1)) + 1, int(columns.max(initial=-1)) + 1
     total, n = np.zeros((height, width)), np.zeros((height, width))
     for start in range(0, len(matrix), BLOCK):

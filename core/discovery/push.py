@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.runs.tables import array
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ROWS = 32  # prompts at a time: 48 MB for 378k pairs
@@ -36,7 +38,7 @@ def by_pairs(output: Path, prompts: Mask) -> Floats:
 
 def _matrix(output: Path) -> Any:
     """(prompt, pair), on disk."""
-    return np.load(output / "matrix.npy", mmap_mode="r")
+    return array(output / "matrix.npy")
 
 
 def _starts(matrix: Any) -> range:

@@ -27,6 +27,7 @@ from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerpr
 from core.runs.identity import Spec, identity, references
 from core.runs.progress import read_events
 from core.runs.specs import STEPS
+from core.runs.tables import record
 
 State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 
@@ -108,13 +109,10 @@ class Store:
         path = self.folder(run) / "spec.json"
         if not path.is_file():
             raise UserError(f"{run}: there is no such run in {self.workspace}.")
-        try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}: not readable JSON ({error}). Delete the run's folder."
-            ) from error
-        return record
+        known = record(path)
+        if known.get("step") not in STEPS or not isinstance(known.get("spec"), dict):
+            raise UserError(f"{path}: names no step and spec. Delete the run's folder.")
+        return known
 
     def events(self, run: str) -> list[dict[str, Any]]:
         """What the run reported, oldest first."""

@@ -6,16 +6,22 @@ the file. Knows nothing of what the columns mean.
 """
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from core.errors import UserError
+
+REPAIR = "If it is a run's, delete the run's folder and run the step again."
 
 Value = str | int | float | bool | None
 
@@ -56,7 +62,7 @@ def table(
         if order:
             query += f" ORDER BY {_quoted(order)} {'DESC' if descending else 'ASC'} NULLS LAST"
         query += f" LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
-        return _frame(connection.sql(query, params=[str(path), *values]).to_arrow_table())
+        return _frame(_rows(connection, query, path, values))
 
 
 def columns(path: Path) -> list[str]:
@@ -74,17 +80,37 @@ def counts(path: Path, column: str, *, where: Where | None = None) -> pd.Series:
             f"SELECT {_quoted(column)} AS value, count(*) AS n FROM read_parquet(?){condition} "
             "GROUP BY 1 ORDER BY n DESC, value"
         )
-        frame = _frame(connection.sql(query, params=[str(path), *values]).to_arrow_table())
+        frame = _frame(_rows(connection, query, path, values))
     return frame.set_index("value")["n"].rename_axis(column)
 
 
 def record(path: Path) -> dict[str, Any]:
     """A JSON object, such as a run's summary.json."""
     try:
-        content: dict[str, Any] = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}). Run the step again.") from error
+        content: Any = json.loads(_existing(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}). {REPAIR}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object. {REPAIR}")
     return content
+
+
+def array(path: Path) -> NDArray[Any]:
+    """A .npy array, mapped into memory: only what is used is read."""
+    try:
+        found: NDArray[Any] = np.load(_existing(path), mmap_mode="r", allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a readable array ({error}). {REPAIR}") from error
+    return found
+
+
+def arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of a .npz file."""
+    try:
+        with np.load(_existing(path), allow_pickle=False) as content:
+            return dict(content)
+    except (AttributeError, EOFError, ValueError, TypeError, BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not readable arrays ({error}). {REPAIR}") from error
 
 
 def lines(path: Path) -> pd.DataFrame:
@@ -95,6 +121,16 @@ def lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame([json.loads(line) for line in whole.splitlines()])
 
 
+def _rows(
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, values: Sequence[Value]
+) -> pa.Table:
+    """What a query gives; a file whose footer is whole may still be damaged in the middle."""
+    try:
+        return connection.sql(query, params=[str(path), *values]).to_arrow_table()
+    except duckdb.Error as error:
+        raise _unreadable(path, error) from error
+
+
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     try:
         described = connection.execute(
@@ -102,8 +138,13 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
             [str(_existing(path))],
         )
     except duckdb.Error as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}).") from error
+        raise _unreadable(path, error) from error
     return [row[0] for row in described.fetchall()]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    first = str(error).partition("\n")[0]
+    return UserError(f"{path}: not a readable Parquet file ({first}). {REPAIR}")
 
 
 def _condition(where: Where) -> tuple[str, list[Value]]:

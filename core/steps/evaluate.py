@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -18,6 +17,7 @@ from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress
 from core.runs.specs import EvaluateSpec
 from core.runs.store import Store
+from core.runs.tables import arrays
 from core.steps.generate import completions_of, sampled_once, write_measurement
 
 
@@ -46,8 +46,8 @@ def _steered(model: Any, spec: EvaluateSpec, store: Store) -> Iterator[None]:
     if spec.vector is None:
         yield
         return
-    with np.load(store.output(spec.vector) / "vectors.npz") as vectors:
-        layer, vector = int(vectors["layer"]), torch.from_numpy(vectors["pooled"])
+    vectors = arrays(store.output(spec.vector) / "vectors.npz")
+    layer, vector = int(vectors["layer"]), torch.from_numpy(vectors["pooled"])
     if spec.steering == "add":
         change = steering(model, layer, vector, spec.coefficient)
     else:

@@ -1,14 +1,19 @@
 """Files of ours that were damaged: every page and command says which one, and what to do."""
 
 import os
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.errors import UserError
 from core.report.gather import gather
 from core.runs import project as projects
+from core.runs import tables
 from core.runs.catalog import Catalog
+from core.runs.execution import execute
+from core.runs.specs import SuggestSpec
 from tests.pages import workspaces
 from tests.pages.conftest import open_page, project, store  # noqa: F401
 
@@ -76,3 +81,51 @@ def test_the_report_and_the_project_say_so_too(damaged, store, how):  # noqa: F8
     damaged("project.toml", how)
     with pytest.raises(UserError, match=r"project\.toml"):
         projects.load(store.workspace)
+
+
+KINDS = {  # of file: how it is written, how it is read
+    "t.parquet": (
+        lambda path: pd.DataFrame({"n": range(50_000)}).to_parquet(path),
+        lambda path: tables.table(path),
+    ),
+    "r.json": (
+        lambda path: path.write_text('{"layer": 2, "k": 40}'),
+        lambda path: tables.record(path),
+    ),
+    "m.npy": (lambda path: np.save(path, np.ones((40, 40))), lambda path: tables.array(path)),
+    "v.npz": (lambda path: np.savez(path, a=np.ones(40)), lambda path: tables.arrays(path)),
+}
+EVERY_DAMAGE = DAMAGE | {
+    "noise inside": lambda content: (
+        content[: len(content) // 4] + b"\xff\x00{[" * (len(content) // 8) + content[-64:]
+    ),
+    "another kind": lambda content: b"[1, 2]",
+}
+
+
+@pytest.mark.parametrize("how", EVERY_DAMAGE)
+@pytest.mark.parametrize("name", KINDS)
+def test_no_damage_of_any_kind_of_file_is_a_traceback(tmp_path, name, how):
+    write, read = KINDS[name]
+    write(tmp_path / name)
+    read(tmp_path / name)
+    (tmp_path / name).write_bytes(EVERY_DAMAGE[how]((tmp_path / name).read_bytes()))
+    with pytest.raises(UserError, match=rf"{re.escape(name)}.*run the step again"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_run_with_a_damaged_input_fails_in_words(damaged, store, how):  # noqa: F811
+    spec = SuggestSpec(discover=store.newest("discover"), llm="none")
+    damaged("runs/discover-*/output/clusters.parquet", how)
+    with pytest.raises(UserError, match=r"clusters\.parquet"):
+        execute(spec, store)
+    assert "clusters.parquet" in store.info(store.run_id(spec)).error
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_record_of_a_run_is_told(damaged, store, how):  # noqa: F811
+    run = store.newest("rank")
+    damaged("runs/rank-*/spec.json", how)
+    with pytest.raises(UserError, match=r"spec\.json"):
+        store.spec(run)
