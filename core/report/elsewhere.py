@@ -20,7 +20,7 @@ from core.errors import UserError
 from core.runs.project import Project
 from core.runs.specs import TrainSpec
 from core.runs.store import Store, write_whole
-from core.runs.tables import table as read_table
+from core.runs.tables import whole
 
 LAUNCH = Path(__file__).parents[2] / "assets" / "launch"
 SETTINGS = ("one_gpu.yaml", "fsdp2.yaml", "deepspeed_zero3.yaml")
@@ -31,7 +31,7 @@ def export_training(store: Store, project: Project, edit: str, out: Path, *, see
     """Write the folder of an edit run's arm. `UserError` where `out` exists: nothing is lost."""
     if out.exists():
         raise UserError(f"{out} exists already. Choose another name, or delete it first.")
-    pairs = read_table(store.pairs(edit))
+    pairs = whole(store.pairs(edit))
     spec = project.train(edit, seed)
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.mkdir(parents=True)

@@ -24,7 +24,7 @@ from core.runs.catalog import Catalog
 from core.runs.changes import Add
 from core.runs.edit_changes import Put
 from core.runs.store import Store, write_whole
-from core.runs.tables import table as read_table
+from core.runs.tables import whole
 
 Format = Literal["parquet", "jsonl", "csv", "datasets"]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -37,7 +37,7 @@ def export_pairs(store: Store, run: str, out: Path, *, form: Format) -> Path:
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another name, or delete it first.")
-    pairs = read_table(store.output(run) / "pairs.parquet")
+    pairs = whole(store.output(run) / "pairs.parquet")
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

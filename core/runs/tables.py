@@ -65,6 +65,14 @@ def table(
         return _frame(_rows(connection, query, path, values))
 
 
+def whole(path: Path) -> pd.DataFrame:
+    """All of a Parquet file with the types it was written with, to compute with or pass on."""
+    try:
+        return pd.read_parquet(_existing(path))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
 def columns(path: Path) -> list[str]:
     """The names of a Parquet file's columns."""
     with duckdb.connect() as connection:

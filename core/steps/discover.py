@@ -22,7 +22,7 @@ from core.runs.apart import Call, worker
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec
 from core.runs.store import Store
-from core.runs.tables import table as read_table
+from core.runs.tables import whole
 from core.steps.rank import matching_index, read
 
 STAGES = 5
@@ -33,7 +33,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     """Write maps, clusters, matrix and summary (docs/architecture.md)."""
     index = matching_index(spec, store)
     layer = default_layer(index) if spec.layer is None else spec.layer
-    completions = read_table(store.output(spec.generate) / "completions.parquet")
+    completions = whole(store.output(spec.generate) / "completions.parquet")
     readings = read(spec, store, index, completions, progress, layers=(layer,))
     with worker(lambda note: progress(2, STAGES, note)) as call:
         matrix, found = discover(

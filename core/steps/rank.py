@@ -32,13 +32,13 @@ from core.models.loading import load_model
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.runs.store import Store
-from core.runs.tables import table as read_table
+from core.runs.tables import whole
 
 
 def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write ranking, vectors, layer curve and summary (docs/architecture.md)."""
     index = matching_index(spec, store)
-    completions = read_table(store.output(spec.generate) / "completions.parquet")
+    completions = whole(store.output(spec.generate) / "completions.parquet")
     passing = passing_prompts(completions, spec.behavior)
     own = completions["prompt_id"].isin(passing.prompt_ids)
     own &= completions["condition"].eq(spec.behavior.condition)

@@ -13,7 +13,7 @@ from core.models.naming import LONGEST_TEXT, suggest
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec, SuggestSpec
 from core.runs.store import Store
-from core.runs.tables import table as read_table
+from core.runs.tables import whole
 
 WORDS = ("words_chosen", "words_rejected", "words_prompt")
 COLUMNS = ["cluster", "name", "description", "model"]
@@ -23,9 +23,9 @@ def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) ->
     """Write suggestions and summary (docs/architecture.md)."""
     progress(0, 1, "reading the clusters")
     folder = store.output(spec.discover)
-    clusters = read_table(folder / "clusters.parquet")
+    clusters = whole(folder / "clusters.parquet")
     clusters = clusters[clusters["cluster"] >= 0]
-    strongest = _strongest(read_table(folder / "pairs.parquet"), spec.examples)
+    strongest = _strongest(whole(folder / "pairs.parquet"), spec.examples)
     texts = _texts(spec, store)
     groups = [
         described(row, texts.loc[strongest.get(row["cluster"], [])])

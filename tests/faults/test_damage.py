@@ -88,6 +88,10 @@ KINDS = {  # of file: how it is written, how it is read
         lambda path: pd.DataFrame({"n": range(50_000)}).to_parquet(path),
         lambda path: tables.table(path),
     ),
+    "w.parquet": (
+        lambda path: pd.DataFrame({"n": range(50_000)}).to_parquet(path),
+        lambda path: tables.whole(path),
+    ),
     "r.json": (
         lambda path: path.write_text('{"layer": 2, "k": 40}'),
         lambda path: tables.record(path),
