@@ -72,6 +72,22 @@ def test_blocks_written_out_are_the_library_s(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(ours[:, 0], library[:, 0])
 
 
+@pytest.mark.parametrize(("repeats", "expected"), [(1, 12), (4, 12)])
+def test_the_first_block_projects_an_id_that_repeats_once(repeats: int, expected: int) -> None:
+    model, rows = tiny_model(), []
+    item = Prompted(list(range(5, 9)), [list(range(9, 17))])
+    hook = model.model.layers[0].self_attn.q_proj.register_forward_hook(
+        lambda _module, args, _output: rows.append(len(args[0]))
+    )
+    means = segment_means(model, [item] * repeats, LAYERS)
+    hook.remove()
+    assert rows == [expected]
+    _, completion = plain_means(model, [item])
+    np.testing.assert_allclose(
+        means.completion, completion.repeat(repeats, 0), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_an_unknown_family_is_read_plainly_with_a_warning() -> None:
     model, items = tiny_model("stablelm", num_key_value_heads=4), random_items()
     with pytest.warns(UserWarning, match="stablelm"):
