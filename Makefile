@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test lint bench docs performance faults audit clean
+.PHONY: demo app test lint bench docs performance faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -40,6 +40,10 @@ performance: $(VENV)/installed-dev
 # The long form of what tests/faults does briefly in `make test`.
 faults: $(VENV)/installed-dev
 	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+
+# Eight people clicking at random for ten minutes; SOAK="--minutes 1 --sessions 2" is a short form.
+soak: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SOAK)
 
 # Known vulnerabilities of the installed versions; asks PyPI, so it is not part of `make test`.
 audit: $(VENV)/installed-dev

@@ -1,0 +1,149 @@
+"""Many people at once, clicking at random for minutes: `make soak`, or a short form of it.
+
+    python -m tests.soak --minutes 10 --sessions 8 [--workspace FINISHED]
+
+Prints one JSON object and ends with 1 if anything was wrong: an error shown, a complaint of the
+browser, a traceback in the server's log, memory that grows, or a 95th percentile of the reruns over
+one second. Works on a copy of a finished workspace; without one, the demo is run first.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from core.runs import jobs
+from core.runs.store import Store
+from tests.browser.conftest import FLAGS, ROOT, wait_until_up
+from tests.soak.visitor import Seen, Visitor
+
+SLOWEST_P95, GROWTH = 1.0, 1.25  # seconds; of the memory after warming up
+WARM_UP = 0.3  # of the time, in which caches fill
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--minutes", type=float, default=10)
+    options.add_argument("--sessions", type=int, default=8)
+    options.add_argument("--workspace", type=Path, help="a finished workspace, which is copied")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace"
+        if given.workspace is None:
+            words = ["-w", str(workspace), "demo", "--headless", "--json"]
+            subprocess.run([sys.executable, "-m", "core.cli", *words], check=True, stdout=2)
+        else:
+            shutil.copytree(given.workspace, workspace)
+        found = soak(workspace, minutes=given.minutes, sessions=given.sessions)
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+    sys.exit(1 if found["problems"] else 0)
+
+
+def soak(workspace: Path, *, minutes: float, sessions: int) -> dict[str, Any]:
+    """Serve the workspace to random visitors; what was measured, and what was wrong."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = workspace.parent / "server.txt"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)},
+            stdout=stream,
+            stderr=stream,
+        )
+        try:
+            wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
+            seen, memory = asyncio.run(_visits(port, server.pid, minutes, sessions))
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait()
+            _stop_jobs(Store(workspace))
+    return report(seen, memory, log.read_text(errors="replace"), minutes, sessions)
+
+
+def _stop_jobs(store: Store) -> None:
+    """Jobs outlive their server: what visitors started and left is stopped."""
+    for info in store.infos():
+        if info.state in ("waiting", "running"):
+            jobs.cancel(store, info.id)
+
+
+async def _visits(port: int, server: int, minutes: float, sessions: int) -> tuple[Seen, list]:
+    from playwright.async_api import async_playwright
+
+    seen = Seen()
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    async with async_playwright() as session:
+        browser = await session.chromium.launch(executable_path=path, args=FLAGS)
+        deadline = time.monotonic() + 60 * minutes
+        visits = []
+        for number in range(sessions):
+            context = await browser.new_context(viewport={"width": 1440, "height": 900})
+            visitor = Visitor(number, await context.new_page(), f"http://127.0.0.1:{port}", seen)
+            visits.append(visitor.visit(deadline))
+        memory = asyncio.create_task(_memory(server, deadline))
+        for ended in await asyncio.gather(*visits, return_exceptions=True):
+            if ended is not None:
+                seen.problems.append(f"a visitor was stopped by {type(ended).__name__}: {ended}")
+        kept = await memory
+        await browser.close()
+    return seen, kept
+
+
+async def _memory(server: int, deadline: float) -> list[tuple[float, float]]:
+    """Minutes since the start, and MB that the server holds, every two seconds."""
+    process, began, kept = psutil.Process(server), time.monotonic(), []
+    while time.monotonic() < deadline:
+        kept.append(((time.monotonic() - began) / 60, process.memory_info().rss / 1e6))
+        await asyncio.sleep(2)
+    return kept
+
+
+def report(
+    seen: Seen, memory: list[tuple[float, float]], log: str, minutes: float, sessions: int
+) -> dict[str, Any]:
+    """The figures, and the problems that they amount to."""
+    at, held = np.array(memory).T
+    warm = at >= WARM_UP * at[-1]
+    tenth = max(1, int(warm.sum()) // 10)
+    first, last = np.median(held[warm][:tenth]), np.median(held[warm][-tenth:])
+    p50, p95 = np.quantile(seen.seconds, [0.5, 0.95])
+    problems = [f"{n} × {text}" for text, n in Counter(seen.problems).most_common(40)]
+    if "Traceback" in log:
+        problems.append("the server's log: " + log[log.index("Traceback") :][:2000])
+    if p95 > SLOWEST_P95:
+        problems.append(f"p95 of the reruns is {p95:.2f} s, over {SLOWEST_P95} s")
+    if last > GROWTH * first:
+        problems.append(f"the server's memory grew from {first:.0f} to {last:.0f} MB after warm-up")
+    return {
+        "minutes": minutes,
+        "sessions": sessions,
+        "load": os.getloadavg()[0],
+        "actions": dict(sorted(seen.actions.items())),
+        "reruns": len(seen.seconds),
+        "first_visits_seconds": [round(seconds, 2) for seconds in seen.first],
+        "rerun_seconds": {"p50": round(p50, 2), "p95": round(p95, 2), "max": max(seen.slow)[0]},
+        "slowest": sorted(seen.slow, reverse=True)[:15],
+        "memory_mb": {"warm": round(first), "end": round(last), "most": round(held.max())},
+        "memory_mb_per_minute": round(float(np.polyfit(at[warm], held[warm], 1)[0]), 2),
+        "problems": problems,
+    }
+
+
+if __name__ == "__main__":
+    main()
