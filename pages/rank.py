@@ -9,6 +9,7 @@ from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import Above, Recipe, TopK, Where
 from pages import _agreement, _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
 
+TEXTS = ("prompt", "chosen", "rejected")
 SHOWN = 200  # rows on the screen at a time
 TERMS = """
 - **Similarity**: cosine between the behavior vector and the pair's own vector (mean over the
@@ -133,16 +134,22 @@ def show_rows() -> pd.Series:
         max_chars=200,
         help="A phrase in the prompt or either completion; capitals do not matter.",
     )
-    rows = ordered.join(pairs[["prompt", "chosen", "rejected", "source"]], on="uid")
+    rows = ordered
     if sources:
-        rows = rows[rows["source"].isin(sources)]
+        rows = rows[rows["uid"].isin(pairs.index[pairs["source"].isin(sources)])]
     if phrase:
-        text = rows["prompt"] + "\n" + rows["chosen"] + "\n" + rows["rejected"]
-        rows = rows[text.str.contains(phrase, case=False, regex=False)]
+        rows = rows[rows["uid"].isin(pairs.index[holding(phrase)])]
     last = max(1, -(-len(rows) // SHOWN))
     number = right.number_input(f"Page of {last}", 1, last, key="page")
     rows = rows.iloc[(number - 1) * SHOWN : number * SHOWN]
+    rows = rows.join(pairs[[*TEXTS, "source"]].reindex(rows["uid"]), on="uid")
     return picked(rows, offer=[Where(column="source", values=tuple(sources))] if sources else [])
+
+
+def holding(phrase: str) -> pd.Series:
+    """(pair,) whether any text of a pair contains a phrase, whatever its case."""
+    found = [pairs[name].str.contains(phrase, case=False, regex=False) for name in TEXTS]
+    return found[0] | found[1] | found[2]
 
 
 def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
