@@ -3,7 +3,8 @@
 Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
 smallest; the rest are pairs about all topics that push nothing. The index has the real file format;
 matrix, kinds, principal components, neighbours, UMAP and HDBSCAN run as in `pairtrace discover`,
-with its worker process and its progress. Reading completions, words and statistics are left out.
+with its worker process and its progress. Reading completions, the
+second look at the kinds (`core.discovery.sharpening`), words and statistics are left out.
 """
 
 import os
@@ -20,6 +21,7 @@ import pandas as pd
 from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
 from core.attribution.similarity import keep_mean_contexts
 from core.attribution.vectors import BehaviorVectors
+from core.discovery.sharpening import unsharpened
 from core.runs.apart import worker
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec
@@ -60,7 +62,9 @@ def _measured(
     progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
     start, before = time.perf_counter(), _cpu()
     with worker(lambda note: progress(2, STAGES, note)) as call:
-        matrix, found = discover(spec, index, vectors, 0, folder, progress, call)
+        matrix, found = discover(
+            spec, index, vectors, 0, folder, progress, call, sharpen=unsharpened
+        )
     wall = time.perf_counter() - start
     labels = found.labels(matrix)
     times = [start, *(when for when, _ in events), start + wall]

@@ -20,7 +20,7 @@ TERMS = 6  # words listed per cluster and side
 MAX_WORDS = 20_000  # most frequent words that are counted
 NEGATIONS = {"cannot", "cant", "never", "no", "nor", "not", "nothing"}  # tell refusals apart
 STOP_WORDS = sorted(ENGLISH_STOP_WORDS - NEGATIONS)
-WORD = r"(?u)\b\w[\w']+\b"
+WORD = r"(?u)\b\w[\w']{1,39}\b"  # longer runs of letters are no words, and break every table
 COLUMNS = [
     *("cluster", "size", "share", "words_chosen", "words_rejected", "words_prompt"),
     *("top_source", "top_source_share", "suggested_name"),

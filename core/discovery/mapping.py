@@ -18,6 +18,7 @@ from core.discovery.kinds import Kinds, find_kinds
 from core.discovery.matrix import Matrix
 from core.discovery.order import places
 from core.discovery.projection import Placed, project, subset
+from core.discovery.sharpening import Sharpen
 from core.discovery.tree import Tree, by_size
 from core.runs.apart import Call
 
@@ -77,9 +78,9 @@ class Found:
         return [(found[0], other) for other in found[1:]]
 
 
-def find(matrix: Matrix, knobs: Knobs, call: Call, report: Report) -> Found:
+def find(matrix: Matrix, knobs: Knobs, call: Call, report: Report, *, sharpen: Sharpen) -> Found:
     """Kinds, features, and both maps; `report(done, total)` counts pairs with known neighbours."""
-    kinds = find_kinds(matrix, knobs.kinds)
+    kinds = sharpen(matrix, find_kinds(matrix, knobs.kinds))
     features = pair_features(matrix, kinds)
     placed = project(
         features.points,

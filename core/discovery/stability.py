@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from core.discovery.kinds import find_kinds
 from core.discovery.matrix import Matrix
+from core.discovery.sharpening import Sharpen
 
 Labels = NDArray[np.int64]
 Report = Callable[[int, int], None]
 
 
 def over_prompts(
-    matrix: Matrix, count: int, *, repeats: int, seed: int, report: Report
+    matrix: Matrix, count: int, *, repeats: int, seed: int, report: Report, sharpen: Sharpen
 ) -> list[Labels]:
     """Clusters of the same pairs from prompts drawn with replacement, one per repeat.
 
@@ -32,7 +33,8 @@ def over_prompts(
     for number in range(repeats):
         n = len(matrix.alike)
         times = random.multinomial(n, np.full(n, 1 / n))
-        found.append(find_kinds(_drawn(matrix, times), count).hardest())
+        drawn = _drawn(matrix, times)
+        found.append(sharpen(drawn, find_kinds(drawn, count)).hardest())
         report(number + 1, repeats)
     return found
 

@@ -16,6 +16,7 @@ from core.discovery.describing import describe_clusters, summarise
 from core.discovery.heatmap import heatmap
 from core.discovery.mapping import Found, find
 from core.discovery.matrix import Matrix, all_differences, build_matrix
+from core.discovery.sharpening import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
 from core.discovery.statistics import sources
 from core.runs.apart import Call, worker
@@ -36,11 +37,13 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     completions = whole(store.output(spec.generate) / "completions.parquet")
     readings = read(spec, store, index, completions, progress, layers=(layer,))
     with worker(lambda note: progress(2, STAGES, note)) as call:
+        sharpen = sharpening(index, readings, layer, gated=spec.gated)
+        vectors = all_differences(readings)
         matrix, found = discover(
-            spec, index, all_differences(readings), layer, output, progress, call
+            spec, index, vectors, layer, output, progress, call, sharpen=sharpen
         )
         progress(3, STAGES, "would the same clusters come again?")
-        stable = stability(spec, matrix, found, progress, call)
+        stable = stability(spec, matrix, found, progress, call, sharpen=sharpen)
         progress(4, STAGES, "words of the clusters")
         texts = _texts(spec, store).loc[matrix.uids.tolist()]
         described = describe_clusters(matrix, found, texts, call)
@@ -74,6 +77,8 @@ def discover(
     output: Path,
     progress: Progress,
     call: Call,
+    *,
+    sharpen: Sharpen,
 ) -> tuple[Matrix, Found]:
     """The matrix, written to `output`, and what is found in it."""
     matrix = build_matrix(
@@ -90,6 +95,7 @@ def discover(
         spec,
         call,
         lambda done, total: progress(2 * total + done, STAGES * total, "nearest neighbours"),
+        sharpen=sharpen,
     )
 
 
@@ -99,7 +105,13 @@ def default_layer(index: VectorIndex) -> int:
 
 
 def stability(
-    spec: DiscoverSpec, matrix: Matrix, found: Found, progress: Progress, call: Call
+    spec: DiscoverSpec,
+    matrix: Matrix,
+    found: Found,
+    progress: Progress,
+    call: Call,
+    *,
+    sharpen: Sharpen,
 ) -> dict[str, Any]:
     """Agreement over draws of prompts and over seeds of the map, and of each cluster."""
     matrix = replace(matrix, beat=lambda: progress(3, STAGES, "draws of prompts"))
@@ -112,6 +124,7 @@ def stability(
             repeats=spec.repeats,
             seed=spec.seed,
             report=lambda done, total: progress(3, STAGES, f"draw of prompts {done} of {total}"),
+            sharpen=sharpen,
         )
     again = found.again(spec, call, repeats=spec.repeats // SEEDS)
     return {

@@ -53,3 +53,15 @@ def test_text_without_a_single_word_is_described_by_its_counts():
 def test_no_pairs_give_an_empty_table():
     pairs, labels = planted()
     assert describe(pairs[:0], labels[:0]).columns.tolist() == COLUMNS
+
+
+def test_hostile_and_very_long_text_gives_short_words_without_markup():
+    """A line of 200,000 letters, markup, control and right-to-left characters."""
+    pairs, labels = planted()
+    hostile = "<img src=x onerror=alert(1)> ![a](http://b) \x00\x07\u202e " + "a" * 200_000
+    pairs.loc[labels == 0, ["chosen", "prompt"]] = hostile
+    table = describe(pairs, labels).set_index("cluster")
+    for column in ("words_chosen", "words_rejected", "words_prompt", "suggested_name"):
+        text = table.loc[0, column]
+        assert len(text) < 1_000
+        assert not set(text) & set("<>![]()\x00\x07\u202e") - set("()")

@@ -7,6 +7,7 @@ import pytest
 
 from core.discovery.heatmap import heatmap
 from core.discovery.mapping import find
+from core.discovery.sharpening import unsharpened
 from core.runs.apart import here
 from core.runs.specs import DiscoverSpec
 from tests.discovery.worlds import as_matrix, planted
@@ -17,7 +18,7 @@ SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 def found_in(values, **knobs):
     matrix = as_matrix(values)
     spec = SPEC.model_copy(update=knobs)
-    return matrix, find(matrix, spec, here, lambda done, total: None)
+    return matrix, find(matrix, spec, here, lambda done, total: None, sharpen=unsharpened)
 
 
 def test_clusters_are_numbered_by_size_and_belong_by_push():
@@ -88,4 +89,10 @@ def test_listening_stops_what_is_under_way():
         raise StopError
 
     with pytest.raises(StopError):
-        find(replace(as_matrix(planted()), beat=stop), SPEC, here, lambda done, total: None)
+        find(
+            replace(as_matrix(planted()), beat=stop),
+            SPEC,
+            here,
+            lambda done, total: None,
+            sharpen=unsharpened,
+        )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from core.discovery.kinds import find_kinds
+from core.discovery.sharpening import unsharpened
 from core.discovery.stability import agreement, over_prompts, recovered
 from tests.discovery.worlds import as_matrix, planted
 
@@ -11,7 +12,9 @@ from tests.discovery.worlds import as_matrix, planted
 def repeats(values):
     matrix = as_matrix(values)
     labels = find_kinds(matrix, 8).hardest()
-    return labels, over_prompts(matrix, 8, repeats=4, seed=0, report=lambda done, total: None)
+    return labels, over_prompts(
+        matrix, 8, repeats=4, seed=0, report=lambda done, total: None, sharpen=unsharpened
+    )
 
 
 def test_planted_clusters_are_stable():
