@@ -61,12 +61,12 @@ def given_path(typed: str) -> Path | None:
 
 def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
     """A model folder and what it holds."""
-    typed = st.text_input(label, key=key, placeholder="folder with config.json and .safetensors")
+    typed = st.text_input(label, key=key, placeholder="folder of a model, or of a LoRA adapter")
     folder = given_path(typed)
     if folder is None:
         return None
     try:
-        facts = setup.model_facts(folder)
+        facts = setup.model_facts(folder, environment.roots())
     except UserError as error:
         st.error(str(error), icon="⚠️")
         return None

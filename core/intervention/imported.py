@@ -13,6 +13,7 @@ import torch
 
 from core.data.tokens import template_hash
 from core.errors import UserError
+from core.models.adapters import is_adapter
 from core.models.loading import LoadedModel, load_model
 from core.runs.fingerprints import fingerprint_model
 
@@ -38,7 +39,10 @@ def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[s
     moved = _largest_change(checkpoint, made, before)
     model = output / "model"
     model.mkdir(parents=True, exist_ok=True)
-    for path in checkpoint.iterdir():
+    if is_adapter(checkpoint):  # its base is a path, which may not outlive the run
+        made.model.save_pretrained(model)
+        made.tokenizer.save_pretrained(model)
+    for path in () if is_adapter(checkpoint) else checkpoint.iterdir():
         if path.suffix in TAKEN and not path.name.startswith(LEFT_OUT):
             shutil.copy2(path, model / path.name)
     return {

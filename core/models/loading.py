@@ -1,6 +1,7 @@
 """Model folders in memory: the only caller of `from_pretrained`.
 
-Reads local folders with safetensors weights, never a hub, a pickle or code from the folder.
+Reads local folders with safetensors weights, never a hub, a pickle or code from the folder. An
+adapter's folder is read as its base with the low-rank updates added (core.models.adapters).
 A checkpoint loads whole or not at all: weights that are missing, or of another shape, would be
 filled at random by the library, so they are refused here.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -23,6 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from core.errors import UserError
+from core.models.adapters import UPDATES, base_of, is_adapter
 from core.models.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -47,6 +50,12 @@ def load_model(
     the embeddings and the first `blocks` decoder blocks are read: no head, no final norm, so that
     the last hidden state is the residual stream at layer `blocks`.
     """
+    if is_adapter(folder):
+        whole = load_model(base_of(folder), dtype=dtype, device=device)
+        merged = merge_adapter(whole, folder)
+        tokenizer = load_tokenizer(folder)
+        model = merged.model if blocks is None else _cut(merged.model, blocks)
+        return LoadedModel(model.eval(), tokenizer, merged.device)
     place = pick_device(device)
     if place.type == "cpu":
         keep_freed_memory()
@@ -73,8 +82,11 @@ def load_classifier(folder: Path | str) -> LoadedModel:
 
 
 def load_tokenizer(folder: Path | str) -> Any:
-    """The tokenizer of a model folder."""
-    with _explaining(folder):
+    """The tokenizer of a model folder; an adapter without one has its base's."""
+    if is_adapter(folder) and not (Path(folder) / "tokenizer_config.json").is_file():
+        folder = base_of(folder)
+    needs = "tokenizer_config.json" if is_adapter(folder) else "config.json"
+    with _explaining(folder, needs):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -83,6 +95,7 @@ def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
     from peft import PeftModel  # a second of import that only low-rank updates need
 
     with _explaining(adapter, needs="adapter_config.json"):
+        _refuse_other_base(loaded.model, Path(adapter))
         updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)
     return LoadedModel(updated.merge_and_unload(), loaded.tokenizer, loaded.device)
 
@@ -152,6 +165,27 @@ def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> 
             f"shape, such as {wrong[0]}. Use the folder as it was saved."
         )
     return model
+
+
+def _cut(model: Any, blocks: int) -> Any:
+    """The first `blocks` blocks of a whole causal language model, without head and final norm."""
+    base = model.base_model
+    shorten(base.config, blocks)
+    base.layers = base.layers[:blocks]
+    drop_final_norm(base)
+    return base
+
+
+def _refuse_other_base(model: Any, adapter: Path) -> None:
+    """Updates of modules that a model lacks would be left out silently by the library."""
+    with safe_open(adapter / UPDATES, framework="pt") as file:
+        names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+    known = dict(model.named_modules())
+    targets = {name.removeprefix("base_model.model.").partition(".lora_")[0] for name in names}
+    unknown = sorted(targets - known.keys())
+    if unknown or not targets:
+        lacks = f"which lacks {unknown[0]}" if unknown else "or holds no low-rank updates"
+        raise UserError(f"{adapter}: it was not trained from its base, {lacks}.")
 
 
 @contextmanager

@@ -11,9 +11,16 @@ from pathlib import Path
 
 from core.data.records import files
 from core.errors import UserError
+from core.models import adapters
 
 WEIGHTS = (".safetensors",)
-SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+SETTINGS = (
+    "config.json",
+    adapters.CONFIG,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
 
 
 def fingerprint_file(path: Path) -> str:
@@ -28,16 +35,29 @@ def fingerprint_file(path: Path) -> str:
 
 
 def fingerprint_model(folder: Path) -> str:
-    """SHA-256 over a model folder's weights, configuration and tokenizer, hex."""
+    """SHA-256 over a model folder's weights, configuration and tokenizer, hex.
+
+    An adapter's covers its own files and its base.
+    """
+    if adapters.is_adapter(folder):
+        base = fingerprint_model(adapters.base_of(folder))
+        return hashlib.sha256(f"{base}:{_parts(folder)}".encode()).hexdigest()
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    return hashlib.sha256(_parts(folder).encode()).hexdigest()
+
+
+def _parts(folder: Path) -> str:
     files = sorted(
         file for file in folder.iterdir() if file.suffix in WEIGHTS or file.name in SETTINGS
     )
     if not any(file.suffix in WEIGHTS for file in files):
         raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
-    parts = "".join(f"{file.name}:{fingerprint_file(file)}\n" for file in files)
-    return hashlib.sha256(parts.encode()).hexdigest()
+    return "".join(_part(file) for file in files)
+
+
+def _part(file: Path) -> str:
+    return f"{file.name}:{fingerprint_file(file)}\n"
 
 
 def fingerprint_judge(path: Path) -> str:

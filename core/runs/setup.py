@@ -20,6 +20,7 @@ from core.data.pairs import FORM, MARK
 from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.judges import load_judge
+from core.models import adapters
 from core.runs.fingerprints import WEIGHTS
 
 UPLOADS = "inputs"  # folder of the workspace
@@ -64,8 +65,13 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
     return path
 
 
-def model_facts(folder: Path) -> ModelFacts:
-    """Shape and size; refused where weights, tokenizer or chat template are missing."""
+def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
+    """Shape and size; refused where weights, tokenizer or chat template are missing.
+
+    Of an adapter they are its base's, which must lie in one of the roots too.
+    """
+    if adapters.is_adapter(folder):
+        folder = allowed_path(str(adapters.base_of(folder)), roots)
     config = _config(folder)
     weights = [file for file in folder.iterdir() if file.suffix in WEIGHTS]
     if not weights:

@@ -15,6 +15,7 @@ from core.attribution.similarity import keep_mean_contexts
 from core.data.pairs import PairTable, read_pairs
 from core.data.tokens import template_hash
 from core.errors import UserError
+from core.models.adapters import base_of, is_adapter
 from core.models.loading import load_tokenizer, pick_device, pick_dtype
 from core.runs import environment
 from core.runs.executors import pick
@@ -69,6 +70,7 @@ def _rows(table: PairTable) -> list[int]:
 
 def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:
     """Whose vectors to compute; how many pairs and shards that is, planning will say."""
+    folder = base_of(folder) if is_adapter(folder) else folder
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     device = pick_device("auto")
     dtype = pick_dtype(spec.dtype, device)

@@ -1,0 +1,106 @@
+"""A low-rank adapter stands wherever a model does, as its base with the updates added."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from core.errors import UserError
+from core.models.loading import load_model, load_tokenizer
+from core.runs.fingerprints import fingerprint_model
+from core.runs.setup import model_facts
+from tests.tiny_models import save_tiny_model, tiny_model
+
+IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "reference")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, reference: Path) -> Path:
+    """Low-rank updates of a tiny OLMo 2, after one step."""
+    model = get_peft_model(
+        tiny_model(), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(IDS, labels=IDS).loss.backward()
+    optimizer.step()
+    model.save_pretrained(tmp_path / "adapter")
+    name_base(tmp_path / "adapter", str(reference))
+    return tmp_path / "adapter"
+
+
+def name_base(adapter: Path, base: str) -> None:
+    path = adapter / "adapter_config.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"base_model_name_or_path": base}))
+
+
+def test_an_adapter_is_read_as_its_base_with_the_updates(adapter: Path, reference: Path) -> None:
+    from peft import PeftModel
+
+    read, plain = (load_model(folder, device="cpu") for folder in (adapter, reference))
+    with torch.inference_mode():
+        before = plain.model(IDS).logits
+        attached = PeftModel.from_pretrained(plain.model, str(adapter))(IDS).logits
+        torch.testing.assert_close(read.model(IDS).logits, attached)
+    assert (attached - before).abs().max() > 1e-3
+    assert load_tokenizer(adapter).chat_template == plain.tokenizer.chat_template
+
+
+def test_a_cut_adapter_reads_the_same_stream(adapter: Path) -> None:
+    whole, cut = (load_model(adapter, device="cpu", blocks=blocks) for blocks in (None, 2))
+    with torch.inference_mode():
+        expected = whole.model(IDS, output_hidden_states=True).hidden_states[2]
+        torch.testing.assert_close(cut.model(IDS, use_cache=False).last_hidden_state, expected)
+
+
+def test_an_adapters_name_covers_its_updates_and_its_base(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    names = {fingerprint_model(adapter), fingerprint_model(reference)}
+    name_base(adapter, str(save_tiny_model(tmp_path / "other", seed=1)))
+    names.add(fingerprint_model(adapter))
+    updates = adapter / "adapter_model.safetensors"
+    updates.write_bytes(updates.read_bytes()[:-4] + b"\1\2\3\4")
+    assert len(names | {fingerprint_model(adapter)}) == 4
+
+
+def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
+    adapter: Path, reference: Path
+) -> None:
+    assert model_facts(adapter) == model_facts(reference)
+    with pytest.raises(UserError, match="not in a folder that this app may read"):
+        model_facts(adapter, [adapter])
+
+
+@pytest.mark.parametrize("base", ["allenai/OLMo-2-1124-7B-SFT", ""])
+def test_a_base_that_is_not_here_is_told(adapter: Path, base: str) -> None:
+    name_base(adapter, base)
+    for read in (load_model, fingerprint_model, model_facts):
+        with pytest.raises(UserError, match="is not a model folder on this machine"):
+            read(adapter)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [({"blocks": 2}, "which lacks model.layers.2"), ({"hidden_size": 64}, "size mismatch|loaded")],
+)
+def test_another_models_adapter_is_refused(
+    adapter: Path, tmp_path: Path, shape: dict[str, int], message: str
+) -> None:
+    name_base(adapter, str(save_tiny_model(tmp_path / "other", **shape)))
+    with pytest.raises(UserError, match=message):
+        load_model(adapter, device="cpu")
+
+
+def test_pickled_updates_are_refused(adapter: Path) -> None:
+    updates = adapter / "adapter_model.safetensors"
+    updates.rename(updates.with_suffix(".bin"))
+    with pytest.raises(UserError, match="Other formats are not loaded"):
+        load_model(adapter)
