@@ -1,167 +1,96 @@
-"""Discovery at full size: 378k pairs × 256 prompts with planted blobs, through the step's own code.
+"""Does discovery find what was planted, without labels or the truth? Scored on organism worlds.
 
-Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
-smallest; the rest are pairs about all topics that push nothing. The index has the real file format;
-matrix, kinds, principal components, neighbours, UMAP and HDBSCAN run as in `pairtrace discover`,
-with its worker process and its progress. Reading completions, the
-second look at the kinds (`core.discovery.sharpening`), words and statistics are left out.
+Each world is generated, indexed and discovered as `pairtrace` does it, in the workspace: what is
+done there is not done again. Only then is the truth read. For every planted behavior: its best
+cluster is the one that holds most of its pairs, with the share of them that it holds (recall), the
+share of the cluster that they are (purity), its place among the alarms (1 is the worst; null: no
+alarm), and its stability over draws of prompts. `prompts_in_kind` is the share of the behavior's
+own prompts that fall into the kind that the best cluster pushes.
 """
 
-import os
-import resource
-import tempfile
-import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
-from core.attribution.similarity import keep_mean_contexts
-from core.attribution.vectors import BehaviorVectors
-from core.discovery.sharpening import unsharpened
-from core.runs.apart import worker
-from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec
-from core.steps.discover import STAGES, discover
-
-PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
-IN_SHARD = 4096  # pairs
-SHARES = np.geomspace(0.002, 0.04, KINDS)  # of the pairs, by blob
-PUSH, NOISE, TOPIC = 1.0, 2.0, 3.0  # lengths: of what is planted, of noise, of a topic
+from benchmarks.methods import organism_of
+from core.discovery.alarms import ranked
+from core.organism.truth import best_cluster, planted_uids, read_truth
+from core.runs import environment, project
+from core.runs.execution import execute
+from core.runs.store import Store
+from core.runs.tables import record, table
 
 
-def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> dict[str, Any]:
-    """Write the index to a temporary folder, discover, delete it."""
-    with tempfile.TemporaryDirectory() as folder:
-        random = np.random.default_rng(0)
-        directions, topics = (_directions(random) for _ in range(2))
-        truth = random.choice(KINDS + 1, pairs, p=[*SHARES, 1 - SHARES.sum()])
-        index = _write(Path(folder), truth, directions, topics, random)
-        vectors, kinds = _vectors(prompts, directions, topics, random)
-        return {
-            "pairs": pairs,
-            "prompts": prompts,
-            "laid_out": min(laid_out, pairs),
-            **_measured(index, vectors, Path(folder), laid_out, truth, kinds),
-        }
+def run(worlds: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Scores of some worlds (organism folders or world files), of the embedded one by default."""
+    torch.set_num_threads(1)
+    workspace = environment.default_workspace()
+    folders = [organism_of(world, workspace) for world in worlds or (None,)]
+    found = [score(folder, Store(workspace)) for folder in folders]
+    return {"worlds": found, "means": means(found)}
 
 
-def _measured(
-    index: VectorIndex,
-    vectors: BehaviorVectors,
-    folder: Path,
-    laid_out: int,
-    truth: np.ndarray,
-    kinds: np.ndarray,
-) -> dict[str, Any]:
-    spec = DiscoverSpec(generate="generate-0", index="index-0", laid_out=laid_out)
-    events: list[tuple[float, str]] = []
-    progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
-    start, before = time.perf_counter(), _cpu()
-    with worker(lambda note: progress(2, STAGES, note)) as call:
-        matrix, found = discover(
-            spec, index, vectors, 0, folder, progress, call, sharpen=unsharpened
+def score(organism: Path, store: Store) -> dict[str, Any]:
+    """One world's figures."""
+    known = project.load(organism)
+    spec = known.discover(execute(known.generate(), store), execute(known.index(), store))
+    discovered = execute(spec, store)
+    output, truth = store.output(discovered), read_truth(organism / "truth.parquet")
+    tables = {
+        name: table(output / f"{name}.parquet")
+        for name in ("pairs", "prompts", "clusters", "changes")
+    }
+    summary = record(output / "summary.json")
+    alarms = ranked(tables["clusters"], tables["changes"], known.behaviors)["cluster"].tolist()
+    planted = [b for b in known.behaviors if b.name in set(truth["planted"].dropna())]
+    pairs, clusters = tables["pairs"], tables["clusters"].set_index("cluster")
+    behaviors = []
+    for behavior in planted:
+        members = pairs["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
+        best = best_cluster(pairs["cluster"].to_numpy(), members)
+        prompts = tables["prompts"].query(
+            "group == @behavior.group and condition == @behavior.condition"
         )
-    wall = time.perf_counter() - start
-    labels = found.labels(matrix)
-    times = [start, *(when for when, _ in events), start + wall]
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        behaviors.append(
+            {"behavior": behavior.name, "n_planted": int(members.sum())}
+            | best
+            | _standing(best["cluster"], clusters, alarms, prompts)
+        )
     return {
-        "wall_seconds": wall,
-        "cpu_seconds": _cpu() - before,
-        "load": os.getloadavg()[0],
-        "seconds_by_stage": _stages(start, events, start + wall),
-        "peak_resident_gb": [one.ru_maxrss / 1024**2 for one in usage],
-        "longest_silence_seconds": max(b - a for a, b in pairwise(times)),
-        "clusters": int(labels.max() + 1),
-        "islands": int(found.pairs["island"].max() + 1),
-        "blobs": [_recovered(truth == blob, labels) for blob in range(KINDS)],
-        "blobs_on_the_map": [
-            _recovered(truth == blob, found.pairs["island"].to_numpy()) for blob in range(KINDS)
-        ],
-        "prompts_of_one_kind": float(
-            np.mean([np.bincount(found.kinds.labels[kinds == k] + 1).max() for k in range(KINDS)])
-            * KINDS
-            / len(kinds)
-        ),
+        "world": known.name,
+        "run": discovered,
+        "n_pairs": len(pairs),
+        "n_clusters": summary["n_clusters"],
+        "stability": summary["stability"]["clusters_over_prompts"].get("mean"),
+        "cpu_seconds": store.record(discovered)["cost"]["cpu_seconds"],
+        "behaviors": behaviors,
     }
 
 
-def _cpu() -> float:
-    """Of this process and of those that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def means(worlds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per behavior: mean and least of recall and purity over the worlds; and how many there are."""
+    rows = pd.DataFrame([one for world in worlds for one in world["behaviors"]])
+    return [
+        {"behavior": name, "worlds": len(own)}
+        | {figure: float(own[figure].mean()) for figure in ("recall", "purity")}
+        | {f"least_{figure}": float(own[figure].min()) for figure in ("recall", "purity")}
+        for name, own in rows.groupby("behavior", sort=False)
+    ]
 
 
-def _stages(start: float, events: list[tuple[float, str]], end: float) -> dict[str, float]:
-    """Seconds by what progress said was under way, numbers taken off."""
-    marks = [*events, (end, "")]
-    spent: dict[str, float] = {}
-    last = start
-    for (_, note), (until, _) in pairwise([(start, "start"), *marks]):
-        name = note.split(",")[0] or "start"
-        spent[name] = spent.get(name, 0.0) + until - last
-        last = until
-    return spent
-
-
-def _recovered(planted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Share of a blob in its best cluster, and the blob's share of that cluster."""
-    inside = labels[planted]
-    if not (inside >= 0).any():
-        return {"size": int(planted.sum()), "recall": 0.0, "purity": 0.0}
-    best = np.bincount(inside[inside >= 0]).argmax()
+def _standing(
+    cluster: int, clusters: pd.DataFrame, alarms: list[int], prompts: pd.DataFrame
+) -> dict[str, Any]:
+    """What an analyst would see of a cluster; nothing where it is no cluster."""
+    if cluster < 0:
+        return dict.fromkeys(("alarm_rank", "stability", "prompts_in_kind"))
+    own = clusters.loc[cluster]
+    stability = float(own["stability"])
     return {
-        "size": int(planted.sum()),
-        "recall": float((inside == best).mean()),
-        "purity": float(planted[labels == best].mean()),
+        "alarm_rank": alarms.index(cluster) + 1 if cluster in alarms else None,
+        "stability": None if np.isnan(stability) else stability,
+        "prompts_in_kind": float((prompts["cluster"] == own["prompt_cluster"]).mean()),
     }
-
-
-def _directions(random: np.random.Generator) -> np.ndarray:
-    """(kind, d_model) orthonormal."""
-    return np.linalg.qr(random.normal(size=(WIDTH, KINDS)))[0].T.astype(np.float32)
-
-
-def _vectors(
-    prompts: int, directions: np.ndarray, topics: np.ndarray, random: np.random.Generator
-) -> tuple[BehaviorVectors, np.ndarray]:
-    kinds = np.arange(prompts) % KINDS
-    size = (prompts, WIDTH)
-    noise = [random.normal(scale=NOISE / np.sqrt(WIDTH), size=size) for _ in range(2)]
-    behavior = (PUSH * directions[kinds] + noise[0] / 2).astype(np.float32)
-    context = (TOPIC * topics[kinds] + noise[1]).astype(np.float32)
-    table = pd.DataFrame({"prompt_id": np.arange(prompts), "condition": "plain", "group": "g"})
-    ones = np.ones(prompts, np.int64)
-    return BehaviorVectors(table, behavior[:, None], context[:, None], ones, (0,)), kinds
-
-
-def _write(
-    folder: Path,
-    truth: np.ndarray,
-    directions: np.ndarray,
-    topics: np.ndarray,
-    random: np.random.Generator,
-) -> VectorIndex:
-    (folder / "shards").mkdir()
-    bounds = [*range(0, len(truth), IN_SHARD), len(truth)]
-    shards = tuple(Shard(f"{i:05d}", a, b, 0) for i, (a, b) in enumerate(pairwise(bounds)))
-    pushes = np.vstack([directions, np.zeros((1, WIDTH), np.float32)])
-    for shard in shards:
-        blob = truth[shard.start : shard.stop]
-        topic = np.where(blob < KINDS, blob, random.integers(0, KINDS, len(blob)))
-        noise = random.standard_normal((3, len(blob), WIDTH), np.float32)
-        noise *= np.float32(NOISE / np.sqrt(WIDTH))
-        noise[0] += PUSH * pushes[blob]
-        noise[2] += TOPIC * topics[topic]
-        write_vectors(folder, shard.name, 0, noise)
-    manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, len(truth), 0, shards)
-    (folder / "manifest.json").write_text(manifest.to_json())
-    uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(len(truth))]})
-    uids.to_parquet(folder / "pairs.parquet")
-    index = VectorIndex.open(folder)
-    keep_mean_contexts(index)  # as the index step does
-    return index

@@ -24,14 +24,24 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 @click.command()
 @click.argument("name")
-@click.option("--world", type=click.Path(), help="Organism folder or world file (methods).")
-@click.option("--pairs", type=int, help="Number of pairs (discovery).")
-@click.option("--prompts", type=int, help="Number of prompts (discovery).")
+@click.option(
+    "--world",
+    type=click.Path(),
+    multiple=True,
+    help="Organism folder or world file (methods; discovery takes several).",
+)
+@click.option("--pairs", type=int, help="Number of pairs (discovery_scale).")
+@click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
 @click.option("--out", type=click.Path(dir_okay=False), help="File to write (all).")
 @as_json_option
 @click.pass_obj
 def bench(
-    store: Store, name: str, out: str | None, as_json: bool, **choices: str | int | None
+    store: Store,
+    name: str,
+    world: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
+    **choices: str | int | None,
 ) -> None:
     """Measure: extraction, methods, discovery, … (a name in `benchmarks/`), in the workspace.
 
@@ -46,9 +56,16 @@ def bench(
     if name not in known:
         raise UserError(f"{name!r} is not a benchmark. Known: all, {', '.join(known)}.")
     run = importlib.import_module(f"benchmarks.{name}").run
-    given = {option: value for option, value in choices.items() if value is not None}
+    takes = inspect.signature(run).parameters.keys()
+    given: dict[str, Any] = {
+        option: value for option, value in choices.items() if value is not None
+    }
     given |= {"out": out} if out else {}
-    fixed = given.keys() - inspect.signature(run).parameters.keys()
+    if len(world) > 1 and "worlds" not in takes:
+        raise UserError(f"bench {name} takes one --world.")
+    if world:
+        given |= {"worlds": world} if "worlds" in takes else {"world": world[0]}
+    fixed = given.keys() - takes
     if fixed:
         raise UserError(f"bench {name} takes no --{min(fixed)}.")
     print_content(run(**given), as_json=as_json)

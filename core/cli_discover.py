@@ -1,15 +1,16 @@
 """`pairtrace discover show`: what a run found, the worst alarm first, without a browser."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 
+from core.data.behaviors import Behavior
 from core.discovery.alarms import ranked
-from core.discovery.statistics import contributions
 from core.runs import project
 from core.runs.catalog import Catalog
-from core.runs.specs import RankSpec
 from core.runs.store import Store
 from core.runs.tables import table as read_table
 from core.terminal import as_json_option, print_content
@@ -40,13 +41,11 @@ def show(store: Store, run: str | None, as_json: bool) -> None:
 def clusters(store: Store, run: str) -> list[dict[str, Any]]:
     """A record per cluster: statistics, what people said, its alarm, and its part in behaviors."""
     folder = store.output(run)
-    table, changes, pairs = (
-        read_table(folder / f"{name}.parquet") for name in ("clusters", "changes", "pairs")
-    )
+    table, changes = (read_table(folder / f"{name}.parquet") for name in ("clusters", "changes"))
     said = Catalog(store.workspace).state().of(run)
     behaviors = project.load(store.workspace).behaviors
     alarms = ranked(table, changes, behaviors, said.marks).set_index("cluster")
-    parts = _contributions(store, pairs.set_index("uid")["cluster"])
+    parts = _contributions(folder, behaviors)
     order = [*alarms.index, *(c for c in table["cluster"] if c not in alarms.index and c >= 0)]
     kept = table.set_index("cluster", drop=False).loc[order]
     columns = [name for name in SHOWN if name in kept]
@@ -61,15 +60,15 @@ def clusters(store: Store, run: str) -> list[dict[str, Any]]:
     return records
 
 
-def _contributions(store: Store, labels: pd.Series) -> dict[str, pd.Series]:
-    """Each ranked behavior's attribution by cluster, from its newest finished rank run."""
-    found: dict[str, pd.Series] = {}
-    for info in store.infos("rank"):
-        if info.state != "finished":
-            continue
-        spec = store.spec(info.id)
-        assert isinstance(spec, RankSpec)
-        if spec.behavior.name not in found:
-            ranking = read_table(store.output(info.id) / "ranking.parquet")
-            found[spec.behavior.name] = contributions(labels, ranking)
-    return found
+def _contributions(folder: Path, behaviors: Sequence[Behavior]) -> dict[str, pd.Series]:
+    """Share of each of the project's behaviors by cluster; those that nothing shows are absent."""
+    path = folder / "contributions.parquet"
+    if not path.is_file():  # runs of earlier versions
+        return {}
+    shares = read_table(path).groupby(["flag", "group", "condition"])
+    named = {(b.flag, b.group, b.condition): b.name for b in behaviors}
+    return {
+        named[cell]: rows.set_index("cluster")["share_of_attribution"]
+        for cell, rows in shares
+        if cell in named
+    }

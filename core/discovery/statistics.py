@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.attribution.origins import at_least, corrected, share_interval
 from core.discovery.kinds import Kinds
 from core.discovery.matrix import Matrix
 
@@ -60,25 +61,28 @@ def cluster_push(matrix: Matrix, labels: Labels, clusters: list[int]) -> Floats:
 def sources(labels: Labels, source: pd.Series) -> pd.DataFrame:
     """How much more of each source a cluster holds than the data does.
 
-    `cluster, source, size, share, share_of_data, enrichment`: enrichment is the ratio of the two
-    shares; 1 is as everywhere.
+    `cluster, source, size, share, share_of_data, enrichment, enrichment_low, enrichment_high, p,
+    q`: enrichment is the ratio of the two shares, with an exact 95% interval of the first; 1 is as
+    everywhere. `p` is the chance of so many or more if the cluster's pairs were drawn at random,
+    `q` corrects it over every cluster and source (core.attribution.origins).
     """
     table = pd.DataFrame({"cluster": labels, "source": source.astype(str).to_numpy()})
-    counts = table.value_counts(["cluster", "source"]).rename("size").reset_index()
-    counts["share"] = counts["size"] / counts.groupby("cluster")["size"].transform("sum")
-    counts["share_of_data"] = counts["source"].map(table["source"].value_counts(normalize=True))
+    totals = table["source"].value_counts()
+    grid = pd.crosstab(table["cluster"], table["source"])
+    counts = grid.melt(ignore_index=False, value_name="size").reset_index()
+    whole = counts.groupby("cluster")["size"].transform("sum")
+    marked, n = counts["source"].map(totals), len(table)
+    counts["share"] = counts["size"] / whole
+    counts["share_of_data"] = marked / n
     counts["enrichment"] = counts["share"] / counts["share_of_data"]
+    drawn = list(zip(counts["size"].tolist(), whole.tolist(), marked.tolist(), strict=True))
+    ends = np.array([share_interval(k, size) for k, size, _ in drawn]).reshape(-1, 2)
+    counts["enrichment_low"] = ends[:, 0] / counts["share_of_data"]
+    counts["enrichment_high"] = ends[:, 1] / counts["share_of_data"]
+    counts["p"] = [at_least(k, size, own, n) for k, size, own in drawn]
+    counts["q"] = corrected(counts["p"].to_numpy(float))  # sources that a cluster lacks count too
+    counts = counts[counts["size"] > 0]
     return counts.sort_values(["cluster", "size"], ascending=[True, False], ignore_index=True)
-
-
-def contributions(labels: pd.Series, ranking: pd.DataFrame, score: str = "gated") -> pd.Series:
-    """Share of a behavior's total positive attribution that each cluster makes up, by cluster.
-
-    `labels` is the cluster of each pair by uid, `ranking` a rank run's table.
-    """
-    positive = ranking.set_index("uid")[score].clip(lower=0)
-    shares = positive.groupby(labels.reindex(positive.index)).sum() / positive.sum()
-    return shares.rename("share of attribution").rename_axis("cluster")
 
 
 def _hardest(kinds: Kinds, members: Flags) -> int:

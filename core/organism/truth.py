@@ -1,4 +1,4 @@
-"""What was planted in an organism, and how well a ranking or a set of pairs finds it.
+"""What was planted in an organism, and how well a ranking, a set of pairs or a cluster finds it.
 
 The truth lies beside the pairs in a file that attribution never reads: `uid, rule, planted, decoy,
 swapped`. `planted` and `decoy` name the behavior that the pair's rule teaches, or only resembles,
@@ -8,9 +8,11 @@ and so in no pair's truth.
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.errors import UserError
 
@@ -65,3 +67,23 @@ def recall_at(ranking: Sequence[str], planted: Collection[str], k: int) -> float
     if not planted:
         return float("nan")
     return len(set(ranking[:k]) & set(planted)) / len(planted)
+
+
+def best_cluster(labels: NDArray[np.int64], planted: NDArray[np.bool_]) -> dict[str, Any]:
+    """The cluster that holds most of the planted pairs: `cluster, size, recall, purity`.
+
+    `labels` is (pair,), −1 being none; `planted` (pair,). Recall is the share of the planted that
+    it holds, purity the share of it that they are; where none is in any cluster, it is −1 and both
+    are 0.
+    """
+    inside = labels[planted & (labels >= 0)]
+    if not len(inside):
+        return {"cluster": -1, "size": 0, "recall": 0.0, "purity": 0.0}
+    best = int(np.bincount(inside).argmax())
+    held, shared = labels == best, int((inside == best).sum())
+    return {
+        "cluster": best,
+        "size": int(held.sum()),
+        "recall": float(shared / planted.sum()),
+        "purity": float(shared / held.sum()),
+    }

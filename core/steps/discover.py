@@ -12,6 +12,7 @@ from core.attribution.index import VectorIndex
 from core.attribution.vectors import BehaviorVectors
 from core.data.on_disk import open_columns
 from core.discovery.changes import changes
+from core.discovery.contributions import contributions_to_all
 from core.discovery.describing import describe_clusters, summarise
 from core.discovery.heatmap import heatmap
 from core.discovery.mapping import Found, find
@@ -47,6 +48,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         progress(4, STAGES, "words of the clusters")
         texts = _texts(spec, store).loc[matrix.uids.tolist()]
         described = describe_clusters(matrix, found, texts, call)
+    labels_by_uid = found.pairs.set_index("uid")["cluster"]
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
     tables = {
         "pairs": found.pairs,
@@ -55,6 +57,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         "tree": found.tree.nodes,
         "sources": sources(found.pairs["cluster"].to_numpy(), texts["source"]),
         "changes": changes(completions, found.prompts),
+        "contributions": contributions_to_all(labels_by_uid, index, readings, layer),
     }
     for name, table in tables.items():
         table.to_parquet(output / f"{name}.parquet", index=False)

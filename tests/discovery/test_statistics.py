@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from core.discovery.kinds import find_kinds
-from core.discovery.statistics import contributions, push_statistics, sources
+from core.discovery.statistics import push_statistics, sources
 from tests.discovery.worlds import as_matrix, planted
 
 
@@ -37,7 +37,20 @@ def test_sources_are_compared_with_the_data():
     assert row["enrichment"] == pytest.approx(4 / 3)
 
 
-def test_contributions_are_shares_of_what_is_positive():
-    labels = pd.Series([0, 0, 1, -1], index=list("abcd"))
-    ranking = pd.DataFrame({"uid": list("dcba"), "gated": [np.nan, 0.5, -0.3, 1.5]})
-    assert contributions(labels, ranking).to_dict() == {-1: 0, 0: 0.75, 1: 0.25}
+def test_a_planted_source_stands_out_and_a_fair_one_does_not():
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, -1], [60, 60, 480])
+    source = random.choice(["a", "b", "c"], 600)
+    source[:60] = random.choice(["a", "b"], 60, p=[0.9, 0.1])
+    found = sources(labels, pd.Series(source)).set_index(["cluster", "source"])
+    assert found.loc[(0, "a"), "q"] < 1e-6
+    assert found.loc[(0, "a"), "enrichment_low"] > 1.5
+    assert (found.loc[1, "q"] > 0.05).all()
+    assert (found["enrichment_low"] <= found["enrichment"]).all()
+    assert (found["enrichment"] <= found["enrichment_high"]).all()
+
+
+def test_what_a_cluster_lacks_counts_as_a_test_too():
+    found = sources(np.array([0, 0, 1, 1]), pd.Series(["a", "a", "b", "b"]))
+    assert found["p"].to_numpy() == pytest.approx([1 / 6, 1 / 6])
+    assert found["q"].to_numpy() == pytest.approx([1 / 3, 1 / 3])

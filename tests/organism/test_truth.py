@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
@@ -10,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from core.errors import UserError
 from core.organism.truth import (
     average_precision,
+    best_cluster,
     decoy_uids,
     planted_uids,
     precision_at,
@@ -73,3 +75,15 @@ def test_a_truth_file_is_read_whole_or_refused(truth, tmp_path):
         read_truth(tmp_path / "old.parquet")
     with pytest.raises(UserError, match="no such truth file"):
         read_truth(tmp_path / "absent.parquet")
+
+
+def test_the_best_cluster_holds_most_of_the_planted():
+    labels = np.array([0, 0, 0, 1, 1, -1])
+    planted = np.array([1, 0, 0, 1, 1, 1], bool)
+    found = best_cluster(labels, planted)
+    assert found == {"cluster": 1, "size": 2, "recall": 0.5, "purity": 1.0}
+
+
+def test_planted_pairs_in_no_cluster_are_not_found():
+    found = best_cluster(np.array([0, -1]), np.array([False, True]))
+    assert found == {"cluster": -1, "size": 0, "recall": 0.0, "purity": 0.0}

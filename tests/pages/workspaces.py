@@ -378,7 +378,11 @@ def discovery(rng) -> dict:
     )
     harmful = (placed["group"] == "harmful").to_numpy()
     matrix = np.where(harmful[:, None] & planted, 0.55, 0.01).astype(np.float32)
+    parts = pd.DataFrame(
+        {"cluster": [-1, 0, 1], "flag": "complied", "group": "harmful", "condition": "distractor"}
+    ).assign(n_prompts=4, share_of_attribution=[0.2, 0.1, 0.7])
     tables = {"pairs": pairs, "prompts": placed, "clusters": clusters, "changes": changed}
+    tables["contributions"] = parts
     return tables | {"matrix": matrix, "summary": {"layer": 2}}
 
 

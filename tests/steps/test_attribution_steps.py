@@ -257,3 +257,16 @@ def test_the_tables_of_a_map_agree_with_each_other(discovered, index, store):
         pairs, left_on="medoid_uid", right_on="uid", suffixes=("", "_of_medoid")
     )
     assert (named["cluster"] == named["cluster_of_medoid"]).all()
+
+
+def test_planted_clusters_make_up_most_of_their_behaviors_attribution(discovered, truth, known):
+    parts = pd.read_parquet(discovered / "contributions.parquet")
+    cells = parts.groupby(["flag", "group", "condition"])["share_of_attribution"]
+    assert cells.sum().to_numpy() == pytest.approx(np.ones(cells.ngroups))
+    labels = pd.read_parquet(discovered / "pairs.parquet").set_index("uid")["cluster"]
+    for name in (COMPLIANCE, "flattery"):
+        asked = known.behavior(name)
+        shares = cells.get_group((asked.flag, asked.group, asked.condition))
+        top = parts.loc[shares.idxmax(), "cluster"]
+        planted = labels[list(planted_uids(truth, name) & set(labels.index))]
+        assert top == planted[planted >= 0].mode()[0]

@@ -1,0 +1,155 @@
+"""Discovery at full size: 378k pairs × 256 prompts with planted blobs, through the step's own code.
+
+Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
+smallest; the rest are pairs about all topics that push nothing. The index has the real file format;
+matrix, kinds, principal components, neighbours, UMAP and HDBSCAN run as in `pairtrace discover`,
+with its worker process and its progress. Reading completions, the
+second look at the kinds (`core.discovery.sharpening`), words and statistics are left out.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
+from core.attribution.similarity import keep_mean_contexts
+from core.attribution.vectors import BehaviorVectors
+from core.discovery.sharpening import unsharpened
+from core.organism.truth import best_cluster
+from core.runs.apart import worker
+from core.runs.progress import Progress
+from core.runs.specs import DiscoverSpec
+from core.steps.discover import STAGES, discover
+
+PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
+IN_SHARD = 4096  # pairs
+SHARES = np.geomspace(0.002, 0.04, KINDS)  # of the pairs, by blob
+PUSH, NOISE, TOPIC = 1.0, 2.0, 3.0  # lengths: of what is planted, of noise, of a topic
+
+
+def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> dict[str, Any]:
+    """Write the index to a temporary folder, discover, delete it."""
+    with tempfile.TemporaryDirectory() as folder:
+        random = np.random.default_rng(0)
+        directions, topics = (_directions(random) for _ in range(2))
+        truth = random.choice(KINDS + 1, pairs, p=[*SHARES, 1 - SHARES.sum()])
+        index = _write(Path(folder), truth, directions, topics, random)
+        vectors, kinds = _vectors(prompts, directions, topics, random)
+        return {
+            "pairs": pairs,
+            "prompts": prompts,
+            "laid_out": min(laid_out, pairs),
+            **_measured(index, vectors, Path(folder), laid_out, truth, kinds),
+        }
+
+
+def _measured(
+    index: VectorIndex,
+    vectors: BehaviorVectors,
+    folder: Path,
+    laid_out: int,
+    truth: np.ndarray,
+    kinds: np.ndarray,
+) -> dict[str, Any]:
+    spec = DiscoverSpec(generate="generate-0", index="index-0", laid_out=laid_out)
+    events: list[tuple[float, str]] = []
+    progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
+    start, before = time.perf_counter(), _cpu()
+    with worker(lambda note: progress(2, STAGES, note)) as call:
+        matrix, found = discover(
+            spec, index, vectors, 0, folder, progress, call, sharpen=unsharpened
+        )
+    wall = time.perf_counter() - start
+    labels = found.labels(matrix)
+    times = [start, *(when for when, _ in events), start + wall]
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "wall_seconds": wall,
+        "cpu_seconds": _cpu() - before,
+        "load": os.getloadavg()[0],
+        "seconds_by_stage": _stages(start, events, start + wall),
+        "peak_resident_gb": [one.ru_maxrss / 1024**2 for one in usage],
+        "longest_silence_seconds": max(b - a for a, b in pairwise(times)),
+        "clusters": int(labels.max() + 1),
+        "islands": int(found.pairs["island"].max() + 1),
+        "blobs": [best_cluster(labels, truth == blob) for blob in range(KINDS)],
+        "blobs_on_the_map": [
+            best_cluster(found.pairs["island"].to_numpy(), truth == blob) for blob in range(KINDS)
+        ],
+        "prompts_of_one_kind": float(
+            np.mean([np.bincount(found.kinds.labels[kinds == k] + 1).max() for k in range(KINDS)])
+            * KINDS
+            / len(kinds)
+        ),
+    }
+
+
+def _cpu() -> float:
+    """Of this process and of those that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _stages(start: float, events: list[tuple[float, str]], end: float) -> dict[str, float]:
+    """Seconds by what progress said was under way, numbers taken off."""
+    marks = [*events, (end, "")]
+    spent: dict[str, float] = {}
+    last = start
+    for (_, note), (until, _) in pairwise([(start, "start"), *marks]):
+        name = note.split(",")[0] or "start"
+        spent[name] = spent.get(name, 0.0) + until - last
+        last = until
+    return spent
+
+
+def _directions(random: np.random.Generator) -> np.ndarray:
+    """(kind, d_model) orthonormal."""
+    return np.linalg.qr(random.normal(size=(WIDTH, KINDS)))[0].T.astype(np.float32)
+
+
+def _vectors(
+    prompts: int, directions: np.ndarray, topics: np.ndarray, random: np.random.Generator
+) -> tuple[BehaviorVectors, np.ndarray]:
+    kinds = np.arange(prompts) % KINDS
+    size = (prompts, WIDTH)
+    noise = [random.normal(scale=NOISE / np.sqrt(WIDTH), size=size) for _ in range(2)]
+    behavior = (PUSH * directions[kinds] + noise[0] / 2).astype(np.float32)
+    context = (TOPIC * topics[kinds] + noise[1]).astype(np.float32)
+    table = pd.DataFrame({"prompt_id": np.arange(prompts), "condition": "plain", "group": "g"})
+    ones = np.ones(prompts, np.int64)
+    return BehaviorVectors(table, behavior[:, None], context[:, None], ones, (0,)), kinds
+
+
+def _write(
+    folder: Path,
+    truth: np.ndarray,
+    directions: np.ndarray,
+    topics: np.ndarray,
+    random: np.random.Generator,
+) -> VectorIndex:
+    (folder / "shards").mkdir()
+    bounds = [*range(0, len(truth), IN_SHARD), len(truth)]
+    shards = tuple(Shard(f"{i:05d}", a, b, 0) for i, (a, b) in enumerate(pairwise(bounds)))
+    pushes = np.vstack([directions, np.zeros((1, WIDTH), np.float32)])
+    for shard in shards:
+        blob = truth[shard.start : shard.stop]
+        topic = np.where(blob < KINDS, blob, random.integers(0, KINDS, len(blob)))
+        noise = random.standard_normal((3, len(blob), WIDTH), np.float32)
+        noise *= np.float32(NOISE / np.sqrt(WIDTH))
+        noise[0] += PUSH * pushes[blob]
+        noise[2] += TOPIC * topics[topic]
+        write_vectors(folder, shard.name, 0, noise)
+    manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, len(truth), 0, shards)
+    (folder / "manifest.json").write_text(manifest.to_json())
+    uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(len(truth))]})
+    uids.to_parquet(folder / "pairs.parquet")
+    index = VectorIndex.open(folder)
+    keep_mean_contexts(index)  # as the index step does
+    return index
