@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.discovery import mosaic
 from core.intervention.recipes import InBand
-from pages import _clusters, _coloring, _colors, _loaders, _map
+from pages import _chart, _clusters, _coloring, _colors, _loaders
 
 BAND, ROWS = "band", "prompt-band"  # where the two sides of the box are kept
 STRIP = 0.035  # of the height: the colors of the clusters, and of the kinds of prompts
@@ -71,14 +71,14 @@ def figure(run: str, coloring: _coloring.Coloring, shown: Mask) -> go.Figure:
     values = _means(str(_loaders.store().output(run)), run)
     n, height = int(places["place"].max()) + 1, int(prompts["place"].max()) + 1
     seen = np.bincount(columns[shown & (columns >= 0)], minlength=values.shape[1]) > 0
-    limit = _map.limit_of(values)
+    limit = _chart.limit_of(values)
     made = go.Figure()
-    scale = mosaic.picture(values, limit=limit, shown=seen, colors=_map.scale_colors())
+    scale = mosaic.picture(values, limit=limit, shown=seen, colors=_chart.scale_colors())
     _lay(made, scale, (0, n), (0, height))
     _strips(made, coloring, prompts, (columns, rows), (n, height))
-    made.add_trace(_map.legend("", _map.scale("mean similarity", [0.0], limit), entry=False))
+    made.add_trace(_chart.legend("", _chart.scale("mean similarity", [0.0], limit), entry=False))
     made.add_trace(_carriers(values, n, height, prompts, rows))
-    _map.styled(made)
+    _chart.styled(made)
     made.update_xaxes(range=[-STRIP * n / 2, n], title=None)
     made.update_yaxes(range=[-STRIP * height, height], title=None)
     made.update_layout(dragmode="select")
@@ -103,7 +103,7 @@ def _strips(
     _lay(made, mosaic.strip(left % repeat, colors, upright=True), (-STRIP * n / 2, 0), (0, height))
     for kind, name in enumerate(groups.categories):
         marker = {"color": _colors.CATEGORIES[kind % repeat], "symbol": "square"}
-        made.add_trace(_map.legend(f"{_map.label(name)} prompts", marker))
+        made.add_trace(_chart.legend(f"{_chart.label(name)} prompts", marker))
     if coloring.kinds is None:
         return
     kinds = np.where(coloring.kinds >= 0, coloring.kinds % repeat, -1)
@@ -140,7 +140,7 @@ def _carriers(
         mode="markers",
         marker={"size": 8, "opacity": 0},
         text=[
-            f"{_map.label(kinds.get(r, ''))}: {values[r, c]:+.3f}"
+            f"{_chart.label(kinds.get(r, ''))}: {values[r, c]:+.3f}"
             for r, c in zip(row, column, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",

@@ -13,7 +13,7 @@ from core.intervention.wording import words
 from core.runs.catalog import Catalog
 from core.runs.changes import Marking
 from core.runs.labels import Labels
-from pages import _cart, _clusters, _loaders, _map, _text
+from pages import _cart, _clusters, _loaders, _region, _text
 
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
 WHY = "why"
@@ -150,7 +150,7 @@ def _move(run: str, cluster: int, catalog: Catalog) -> None:
 
 def _parts(run: str, catalog: Catalog) -> dict[str, Recipe]:
     """Selections at hand, by what they are called here."""
-    drawn = _map.region(run)
+    drawn = _region.region(run)
     region: dict[str, Recipe] = {"the region drawn on the map": drawn} if drawn else {}
     saved = catalog.state().selections
     behaviors = _loaders.ranked_behaviors()

@@ -72,6 +72,8 @@ def visible(text: object) -> str:
     """Text with control and direction characters replaced by visible stand-ins."""
     shown = str(text)
     cut = shown[:LONG] + (f" … ({len(shown) - LONG:,} more characters)" if shown[LONG:] else "")
+    if cut.isprintable():  # no letter of another category than those that stay
+        return cut
     return "".join(_stand_in(letter) for letter in cut)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.runs.labels import Labels
-from pages import _clusters, _colors, _loaders, _map
+from pages import _chart, _clusters, _colors, _loaders
 
 ROOT = "all pairs"
 MARKED = {  # of a mark; the mark is written beside the name too
@@ -48,7 +48,7 @@ def _rows(run: str, said: Labels, now: NDArray[np.int64]) -> pd.DataFrame:
         own = now == cluster
         if own.any():
             mark = said.marks.get(cluster)
-            label = _map.label(name) + (f" · {mark}" if mark else "")
+            label = _chart.label(name) + (f" · {mark}" if mark else "")
             color = MARKED[mark] if mark else _colors.CATEGORIES[0]
             rows.append(_row(f"c{cluster}", label, ROOT, own.sum(), color))
             rows += [

@@ -13,6 +13,7 @@ from core.runs.changes import Save
 from core.runs.labels import Labels
 from pages import (
     _cart,
+    _chart,
     _choose,
     _clusters,
     _coloring,
@@ -20,6 +21,7 @@ from pages import (
     _jobs,
     _loaders,
     _map,
+    _region,
     _search,
     _selection,
     _text,
@@ -79,7 +81,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
     )
     found = _search.choose(columns[2], columns[3])
     by = columns[4].selectbox(
-        "Color by", _coloring.options(), key="color", bind="query-params", format_func=_map.label
+        "Color by", _coloring.options(), key="color", bind="query-params", format_func=_chart.label
     )
     parts: list[Recipe] = [_clusters.recipe(said, clusters)] if clusters else []
     if sources:
@@ -92,7 +94,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
             columns[5].button(
                 "Forget it", on_click=forget, args=(kept,), type="tertiary", key="forget"
             )
-    drawn = [found, _map.region(run), _heatmap.band(run)]
+    drawn = [found, _region.region(run), _heatmap.band(run)]
     return [*parts, *(part for part in drawn if part)], str(by)
 
 
@@ -116,7 +118,7 @@ def _saved_name(name: str | None) -> str:
 def choose_prompts() -> NDArray[np.bool_]:
     """(prompt,) a mask: the region drawn on their map, else one kind of prompts."""
     kinds = prompts["group"] + ", " + prompts["condition"]
-    drawn, band = _map.region(run, _map.PROMPTS), _heatmap.band(run, _heatmap.ROWS)
+    drawn, band = _region.region(run, _region.PROMPTS), _heatmap.band(run, _heatmap.ROWS)
     if drawn is not None or band is not None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         chosen = np.ones(len(prompts), bool)
@@ -133,7 +135,7 @@ def choose_prompts() -> NDArray[np.bool_]:
 
 def clear_prompts() -> None:
     """Choose prompts by their kind again."""
-    _map.clear(_map.PROMPTS)
+    _region.clear(_region.PROMPTS)
     _heatmap.clear(_heatmap.ROWS)
 
 
@@ -161,24 +163,26 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
     nearby = f"; {beside:,} are put beside the nearest of the others" if beside > 0 else ""
     st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
-    part = _map.view(run, raster.around(x, y))
-    figure = _map.figure(places, coloring, shown=shown, outline=_map.region(run), part=part)
-    _map.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
+    part = _region.view(run, raster.around(x, y))
+    figure = _map.figure(places, coloring, shown=shown, outline=_region.region(run), part=part)
+    _region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
     zoom, whole, clear = st.columns(3)
     around = raster.around(x[shown], y[shown])
     zoom.button(
         "Zoom to the selection",
-        on_click=_map.look_at,
+        on_click=_region.look_at,
         args=(run, around),
         disabled=not selected,
         width="stretch",
         key="zoom",
     )
-    whole.button("Whole map", on_click=_map.look_at, args=(run, None), width="stretch", key="whole")
+    whole.button(
+        "Whole map", on_click=_region.look_at, args=(run, None), width="stretch", key="whole"
+    )
     clear.button(
         "Clear the region",
-        on_click=_map.clear,
-        disabled=_map.region(run) is None,
+        on_click=_region.clear,
+        disabled=_region.region(run) is None,
         width="stretch",
         key="clear-region",
     )
@@ -190,11 +194,11 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if chosen is not None and chosen.any():
         points["value"] = push.on_prompts(output, chosen)
-    figure = _map.prompts_figure(points, _map.region(run, _map.PROMPTS))
-    _map.draw(
+    figure = _map.prompts_figure(points, _region.region(run, _region.PROMPTS))
+    _region.draw(
         figure,
         run,
-        _map.PROMPTS,
+        _region.PROMPTS,
         alt="Map of the prompts: prompts that the same pairs push lie together.",
         then={"color": _coloring.PUSH},
     )
@@ -290,6 +294,7 @@ else:
         show_prompts(on_map)
 if recipe is None:
     st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
+    _selection.prepare(run)  # while the map is looked at
 else:
     show_selection(recipe, chosen, shown)
 _jobs.command(_loaders.store().spec(run))

@@ -130,7 +130,12 @@ def _on_map(recipe: InCluster | InPolygon | InBand, pairs: Pairs, store: Store) 
 
 
 def _by_uid(chosen: pd.Index, pairs: Pairs) -> Mask:
-    return pairs["uid"].isin(chosen).to_numpy(dtype=bool)
+    if isinstance(pairs, pd.DataFrame):
+        return pairs["uid"].isin(chosen).to_numpy(dtype=bool)
+    found = np.zeros(len(pairs), dtype=bool)
+    rows = pairs.positions(chosen)  # its hash table is kept: 378k uids are compared once
+    found[rows[rows >= 0]] = True
+    return found
 
 
 def _column(pairs: Pairs, name: str) -> pd.Series:

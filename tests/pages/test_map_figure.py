@@ -6,7 +6,7 @@ import pytest
 
 from core.discovery.raster import View
 from core.intervention.recipes import InPolygon
-from pages import _map
+from pages import _chart, _map, _region
 from pages._coloring import Coloring
 
 PART = View(-0.1, 1.1, -0.1, 1.1)
@@ -35,7 +35,7 @@ def drawn(shown, n=30, outline=None, colors=None):
     ],
 )
 def test_a_gesture_becomes_the_polygon_that_was_drawn(selection, expected):
-    polygon = _map._polygon(selection)
+    polygon = _region._polygon(selection)
     assert (polygon and (polygon["x"], polygon["y"])) == expected
 
 
@@ -77,7 +77,7 @@ def test_every_island_of_a_large_map_has_a_dot_that_carries_the_gesture():
 
 
 def test_words_of_the_data_set_are_no_tags_in_a_chart():
-    assert "<" not in _map.label("<a href='http://evil.example'>x</a>")
+    assert "<" not in _chart.label("<a href='http://evil.example'>x</a>")
 
 
 @pytest.mark.parametrize("n", [600, 6_000])

@@ -1,0 +1,72 @@
+"""What charts of the data set share: labels that are only text, legends, color scales, sizes."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.colors import sample_colorscale
+
+from pages import _colors, _text
+
+HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
+LABEL = 40  # letters of a name in a chart
+STEPS = 33  # colors of a scale in a picture
+
+
+def label(text: object) -> str:
+    """Words of the data set in a chart, where Plotly would act on tags."""
+    return _text.short(text, LABEL).replace("<", "‹").replace("&", "＆")
+
+
+def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scattergl:
+    """An entry of the legend, or a color scale, without a point."""
+    return go.Scattergl(
+        x=[None], y=[None], mode="markers", name=name, marker=marker, showlegend=entry
+    )
+
+
+def limit_of(values: NDArray[np.floating]) -> float:
+    """Where a color scale around 0 ends: beyond nearly all values."""
+    known = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(known, 0.995)) or 1.0 if len(known) else 1.0
+
+
+def scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any]:
+    """A color scale around 0, its title beside it."""
+    end = limit_of(np.asarray(values, float)) if limit is None else limit
+    return {
+        "color": values,
+        "colorscale": _colors.DIVERGING,
+        "cmin": -end,
+        "cmax": end,
+        "showscale": True,
+        "colorbar": {
+            "title": {"text": label(title), "side": "right"},
+            "thickness": 10,
+            "outlinewidth": 0,
+            "nticks": 5,
+            "x": 1.0,
+        },
+    }
+
+
+def scale_colors() -> list[str]:
+    """The color scale around 0, in steps."""
+    scale = sample_colorscale(_colors.DIVERGING, STEPS, colortype="tuple")
+    return ["#" + bytes(round(255 * part) for part in color).hex() for color in scale]
+
+
+def styled(made: go.Figure) -> go.Figure:
+    """The same figure without axes, sized as maps are."""
+    hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
+    made.update_xaxes(**hidden)
+    made.update_yaxes(**hidden, scaleanchor=None)
+    made.update_layout(
+        height=HEIGHT,
+        dragmode="lasso",
+        margin={"l": 5, "r": 5, "t": 5, "b": 5},
+        legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+        hoverlabel={"namelength": 0},
+    )
+    return made
