@@ -56,12 +56,6 @@ def map_rows(run: str) -> NDArray[np.intp]:
     return _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "pairs")
 
 
-def prepare(run: str) -> None:
-    """Read what the statistics of any selection need, before there is one."""
-    nothing = np.zeros(len(_loaders.columns(_loaders.project().pairs)), bool)
-    map_rows(run), sources(nothing), scores(nothing)
-
-
 def dry_run(reference: str, edits: Sequence[Edit]) -> Trial:
     """The edit without its training: sizes, sources and shares of attribution."""
     everything = _loaders.columns(reference)

@@ -8,8 +8,6 @@ from streamlit.delta_generator import DeltaGenerator
 from core.discovery import push, raster
 from core.intervention.recipes import Recipe, Where
 from core.intervention.selection import inside
-from core.intervention.wording import words
-from core.runs.changes import Save
 from core.runs.labels import Labels
 from pages import (
     _cart,
@@ -17,6 +15,7 @@ from pages import (
     _choose,
     _clusters,
     _coloring,
+    _detail,
     _heatmap,
     _jobs,
     _loaders,
@@ -27,7 +26,6 @@ from pages import (
     _text,
 )
 
-SHOWN = 200  # pairs in the table at a time
 TERMS = """
 - **The map** (UMAP): every dot is one preference pair. Pairs lie together when training on them
   pushes the model the same way on the same prompts. Distances across the map mean little,
@@ -66,7 +64,6 @@ if run is None:
 output = _loaders.store().output(run)
 prompts = _loaders.table(run, "prompts")
 places = _loaders.places(run)
-pairs = _loaders.columns(project.pairs)
 said: Labels = _clusters.labels(run)
 names = _clusters.names(run)
 saved = _cart.catalog().state().selections
@@ -204,78 +201,6 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     )
 
 
-def show_selection(recipe: Recipe, chosen: NDArray[np.bool_], shown: NDArray[np.bool_]) -> None:
-    """What is selected, in words and numbers; what can be done with it; the pairs."""
-    st.subheader("Selection")
-    st.text(_text.visible(words(recipe, _loaders.ranked_behaviors())))
-    if not chosen.any():
-        st.warning("No pair satisfies all of these.")
-        return
-    show_statistics(chosen, shown)
-    show_actions(recipe, int(chosen.sum()))
-    show_pairs(chosen)
-    with st.expander("Where these pairs come from, and how far they push", expanded=True):
-        left, right = st.columns(2)
-        left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
-        scores = _selection.scores(chosen)
-        if len(scores):
-            right.dataframe(scores, key="selected-scores", hide_index=True)
-
-
-def show_statistics(chosen: NDArray[np.bool_], shown: NDArray[np.bool_]) -> None:
-    """How much of the data is selected, and of which clusters."""
-    facts = st.columns(4)
-    facts[0].metric("Pairs", f"{chosen.sum():,}")
-    facts[1].metric("Share of all", f"{chosen.sum() / len(places):.1%}")
-    clusters = places["cluster"].to_numpy()[shown]
-    facts[2].metric("Clusters touched", len(np.unique(clusters[clusters >= 0])))
-    facts[3].metric("In no cluster", f"{(clusters == -1).mean():.0%}" if len(clusters) else "–")
-
-
-def show_actions(recipe: Recipe, count: int) -> None:
-    """Into the edit cart, under a name, or as a cluster."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        _cart.offer(recipe, count=count, key="map", why="from the map")
-    name, save, make = right.columns([4, 2, 3], vertical_alignment="bottom")
-    given = name.text_input("Name", key="selection-name", max_chars=80)
-    unnamed = not given.strip()
-    if save.button("Save", disabled=unnamed, key="save", width="stretch"):
-        _cart.catalog().change(Save(name=given, recipe=recipe), who=_cart.who())
-        st.toast("Saved: choose it above the map, here or in another session.")
-        st.rerun()
-    if make.button("Make a cluster", disabled=unnamed, key="make-cluster", width="stretch"):
-        made = _cart.catalog().assign(run, None, recipe, who=_cart.who(), why=given)
-        _cart.catalog().rename(run, made.change.cluster, given, who=_cart.who())
-        st.rerun()
-
-
-def show_pairs(chosen: NDArray[np.bool_]) -> None:
-    """The pairs behind the selection, and one of them in full."""
-    positions = np.flatnonzero(chosen)
-    last, number = -(-len(positions) // SHOWN), 1
-    about, page = st.columns([6, 1], vertical_alignment="bottom")
-    if last > 1:
-        number = page.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
-    rows = pairs.rows(positions[(number - 1) * SHOWN : number * SHOWN])
-    about.caption(
-        f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
-    )
-    shown = rows[["uid", "source"]].assign(
-        **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
-    )
-    event = st.dataframe(
-        shown,
-        hide_index=True,
-        height=220,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="selected-pairs",
-        column_order=["prompt", "chosen", "rejected", "source", "uid"],
-    )
-    _text.show_pair(rows.iloc[_choose.row(event, len(rows))])
-
-
 parts, by = choose_parts()
 chosen_prompts = choose_prompts() if by == _coloring.PUSH else None
 coloring = _coloring.of(by, run, said, chosen_prompts)
@@ -293,8 +218,7 @@ else:
     with right.container(border=True, height="stretch"):
         show_prompts(on_map)
 if recipe is None:
-    st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
-    _selection.prepare(run)  # while the map is looked at
+    _detail.show_everything(run)
 else:
-    show_selection(recipe, chosen, shown)
+    _detail.show(run, recipe, chosen, shown)
 _jobs.command(_loaders.store().spec(run))

@@ -1,0 +1,100 @@
+"""What a selection on the map is, in words, numbers and pairs, and what can be done with it."""
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from core.intervention.recipes import Recipe
+from core.intervention.wording import words
+from core.runs.changes import Save
+from pages import _cart, _choose, _loaders, _selection, _text
+
+SHOWN = 200  # pairs in the table at a time
+Mask = NDArray[np.bool_]
+
+
+def show(run: str, recipe: Recipe, chosen: Mask, shown: Mask) -> None:
+    """What is selected, in words and numbers; what can be done with it; the pairs."""
+    st.subheader("Selection")
+    st.text(_text.visible(words(recipe, _loaders.ranked_behaviors())))
+    if not chosen.any():
+        st.warning("No pair satisfies all of these.")
+        return
+    _statistics(run, chosen, shown)
+    _actions(run, recipe, int(chosen.sum()))
+    _pairs(chosen)
+    _origins(chosen)
+
+
+def show_everything(run: str) -> None:
+    """What there is before anything is selected; the browser loads what a selection needs."""
+    st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
+    everything = np.ones(len(_loaders.columns(_loaders.project().pairs)), bool)
+    _statistics(run, everything, np.ones(len(_loaders.places(run)), bool))
+    _origins(everything)
+
+
+def _statistics(run: str, chosen: Mask, shown: Mask) -> None:
+    """How much of the data is selected, and of which clusters."""
+    places, facts = _loaders.places(run), st.columns(4)
+    facts[0].metric("Pairs", f"{chosen.sum():,}")
+    facts[1].metric("Share of all", f"{chosen.sum() / len(places):.1%}")
+    clusters = places["cluster"].to_numpy()[shown]
+    facts[2].metric("Clusters touched", len(np.unique(clusters[clusters >= 0])))
+    facts[3].metric("In no cluster", f"{(clusters == -1).mean():.0%}" if len(clusters) else "–")
+
+
+def _actions(run: str, recipe: Recipe, count: int) -> None:
+    """Into the edit cart, under a name, or as a cluster."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        _cart.offer(recipe, count=count, key="map", why="from the map")
+    name, save, make = right.columns([4, 2, 3], vertical_alignment="bottom")
+    given = name.text_input("Name", key="selection-name", max_chars=80)
+    unnamed = not given.strip()
+    if save.button("Save", disabled=unnamed, key="save", width="stretch"):
+        _cart.catalog().change(Save(name=given, recipe=recipe), who=_cart.who())
+        st.toast("Saved: choose it above the map, here or in another session.")
+        st.rerun()
+    if make.button("Make a cluster", disabled=unnamed, key="make-cluster", width="stretch"):
+        made = _cart.catalog().assign(run, None, recipe, who=_cart.who(), why=given)
+        _cart.catalog().rename(run, made.change.cluster, given, who=_cart.who())
+        st.rerun()
+
+
+def _pairs(chosen: Mask) -> None:
+    """The pairs behind the selection, and one of them in full."""
+    positions = np.flatnonzero(chosen)
+    last, number = -(-len(positions) // SHOWN), 1
+    about, page = st.columns([6, 1], vertical_alignment="bottom")
+    if last > 1:
+        number = page.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
+    rows = _loaders.columns(_loaders.project().pairs).rows(
+        positions[(number - 1) * SHOWN : number * SHOWN]
+    )
+    about.caption(
+        f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
+    )
+    shown = rows[["uid", "source"]].assign(
+        **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
+    )
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        height=220,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="selected-pairs",
+        column_order=["prompt", "chosen", "rejected", "source", "uid"],
+    )
+    _text.show_pair(rows.iloc[_choose.row(event, len(rows))])
+
+
+def _origins(chosen: Mask) -> None:
+    """Sources of the chosen pairs beside those of all, and what they push."""
+    with st.expander("Where these pairs come from, and how far they push", expanded=True):
+        left, right = st.columns(2)
+        left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
+        scores = _selection.scores(chosen)
+        if len(scores):
+            right.dataframe(scores, key="selected-scores", hide_index=True)
