@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.intervention.recipes import AnyOf, Recipe
 from core.runs.labels import Labels
-from pages import _cart, _loaders, _selection
+from pages import _cart, _loaders, _selection, _suggestions
 
 NOISE = "no cluster"
 
@@ -31,6 +31,9 @@ def name(cluster: int, said: Labels, found: pd.DataFrame) -> str:
 def names(run: str) -> dict[int, str]:
     """Every cluster that is still there, with its name, in order of size."""
     found, said = _loaders.table(run, "clusters"), labels(run)
+    words = dict(zip(found["cluster"], found["suggested_name"], strict=True))
+    asked = words | _suggestions.named(run)
+    found = found.assign(suggested_name=[asked[cluster] for cluster in found["cluster"]])
     known = [*found.sort_values("size", ascending=False)["cluster"], *said.recipes]
     there = [int(one) for one in dict.fromkeys(known) if one != -1 and said.exists(int(one))]
     return {one: name(one, said, found) for one in there}

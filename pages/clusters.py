@@ -9,12 +9,14 @@ from pages import (
     _cart,
     _choose,
     _clusters,
+    _contributions,
     _earlier,
     _history,
     _keys,
     _labelling,
     _loaders,
     _selection,
+    _suggestions,
     _text,
     _tree,
 )
@@ -22,14 +24,18 @@ from pages import (
 EXAMPLES = 9  # of the pairs that belong most clearly
 TERMS = """
 - **Pairs, share**: how many pairs, and which part of all pairs.
-- **Typical words**: words that tell this cluster's chosen (or rejected) completions from the
-  others' (class-based TF-IDF).
+- **Gains, loses**: words that tell this cluster's chosen completions, or its rejected ones, from
+  the others' (class-based TF-IDF). Training on its pairs makes the former likelier to be said.
+- **Push**: how far its pairs push the kind of prompts that they move furthest, with a 95% interval
+  over prompts (**at least**, **at most**).
+- **Mostly, part**: the behavior that the cluster makes up most of, and its part of the behavior's
+  positive attribution.
 - **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
   similarity to them. **Agreement**: the share of its pairs that both halves of those prompts,
   split at random, say push. **Effect**: how far its pairs stand out from all others, in standard
   deviations. **Stability**: how much of it comes again with other prompts; below 0.5 it dissolves.
-- A name in (parentheses) is a suggestion made of typical words. It stays one until somebody
-  gives the cluster a name.
+- A name in (parentheses) is a suggestion, made of typical words or by a language model. It stays
+  one until somebody accepts it or gives the cluster a name.
 - **Mark**: *harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster
   out of the alarms.
 - **Island**: a dense group on the map; a cluster is made of one or more.
@@ -38,18 +44,25 @@ TERMS = """
 """
 KNOWN = {  # columns of a discover run, by what they are called here
     "top_group_similarity": "how far",
+    "push": "push",
+    "push_low": "at least",
+    "push_high": "at most",
     "effect_size": "effect",
     "sign_agreement": "agreement",
     "stability": "stability",
     "push_share": "share of the push",
-    "words_chosen": "chosen",
-    "words_rejected": "rejected",
+    "words_chosen": "gains",
+    "words_rejected": "loses",
     "words_prompt": "prompt",
 }
 FORMATS = {
     "share": "%.1f %%",
     "of it": "%.0f %%",
     "how far": "%.3f",
+    "push": "%.3f",
+    "at least": "%.3f",
+    "at most": "%.3f",
+    "part": "%.0f %%",
     "effect": "%.1f",
     "agreement": "%.2f",
     "stability": "%.2f",
@@ -92,19 +105,23 @@ def listed() -> pd.DataFrame:
                 "notes": len(said.notes.get(cluster, ())),
             }
         )
-    return pd.DataFrame(rows).merge(_as_found(), on="cluster", how="left")
+    table = pd.DataFrame(rows).merge(_as_found(), on="cluster", how="left")
+    return table.merge(_contributions.shares(run), on="cluster", how="left")
 
 
 def _as_found() -> pd.DataFrame:
     """What the discover run says of its clusters, as it found them."""
     kept = found.assign(pushes=found["top_group"] + ", " + found["top_condition"])
     known = [name for name in KNOWN if name in kept]
-    return kept[["cluster", "pushes", *known]].rename(columns=KNOWN)
+    words = [name for name in known if name.startswith("words_")]
+    short = kept.assign(**{name: kept[name].map(_text.short) for name in words})
+    return short[["cluster", "pushes", *known]].rename(columns=KNOWN)
 
 
 def choose(table: pd.DataFrame) -> int:
     """The cluster that was clicked, or picked by name."""
-    order = ["name", "mark", "pairs", "share", "top source", "of it", "pushes", *KNOWN.values()]
+    order = ["name", "mark", "pairs", "share", "top source", "of it", "pushes"]
+    order += [*list(KNOWN.values())[:4], "mostly", "part", *list(KNOWN.values())[4:]]
     event = st.dataframe(
         table,
         hide_index=True,
@@ -129,7 +146,11 @@ def show_cluster(cluster: int) -> None:
     st.header(_plain(names[cluster]))
     for remark in said.notes.get(cluster, ()):
         st.text(_text.visible(f"{remark.who}: {remark.text}"))
+    if cluster not in said.names:
+        _suggestions.show(run, cluster, catalog)
     _labelling.show(run, cluster, said, catalog)
+    with st.expander("What it says, does and comes from, as it was found", expanded=True):
+        _contributions.show(run, cluster)
     members = now == cluster
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
@@ -137,7 +158,7 @@ def show_cluster(cluster: int) -> None:
             said.recipe(cluster),
             count=int(members.sum()),
             key=f"cluster-{cluster}",
-            why=names[cluster],
+            why=_text.short(names[cluster]),
         )
     right.page_link("map.py", label="Show on the map", query_params={"cluster": str(cluster)})
     show_examples(cluster, members)
@@ -190,7 +211,9 @@ def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     """A name as a heading: letters that markdown would act on are taken out."""
-    return "Cluster " + "".join(letter for letter in name if letter not in "*_`[]()<>#$:!|\\~")
+    return "Cluster " + "".join(
+        letter for letter in _text.short(name) if letter not in "*_`[]()<>#$:!|\\~"
+    )
 
 
 if names:
@@ -201,4 +224,6 @@ _earlier.show(run, said, catalog)
 if names:
     with st.expander("The tree: clusters, and the islands of the map that they are made of"):
         _tree.show(run, said, now)
+    with st.expander("Ask a language model for names"):
+        _suggestions.ask(run)
 _history.show(catalog, run, said)

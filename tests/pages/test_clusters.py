@@ -1,10 +1,12 @@
 """Clusters: what people say of them is logged, shown, and can be taken back."""
 
+import pandas as pd
 import pytest
 
 from core.intervention.recipes import Where
 from core.runs.catalog import Catalog
 from core.runs.changes import FIRST_SPLIT, Save
+from core.runs.specs import SuggestSpec
 from pages import _access
 from tests.pages import workspaces
 from tests.pages.conftest import said
@@ -28,7 +30,7 @@ def test_clusters_are_listed_with_words_sizes_and_sources(open_page, investigate
     rows = open_page("clusters").dataframe[0].value
     assert list(rows["pairs"]) == [341, 40]
     assert rows["top source"].iloc[1] == "instructions"
-    assert rows["chosen"].iloc[1] == "sure, lock, pick"
+    assert rows["gains"].iloc[1] == "sure, lock, pick"
 
 
 def test_a_suggested_name_is_marked_as_one(open_page, investigated):
@@ -41,6 +43,58 @@ def test_a_name_is_logged_and_shown(open_page, investigated, catalog):
     labels = catalog.state().of(investigated["discover"])
     assert labels.names == {1: "lock picking"}
     assert "1 · lock picking" in list(app.dataframe[0].value["name"])
+
+
+def test_a_suggestion_is_accepted_as_a_name_and_gone_then(open_page, investigated, catalog):
+    app = open_page("clusters", one="1")
+    assert "Suggestion (typical words): “lock, pick / cannot”." in said(app)
+    app.button("accept-1-0").click().run()
+    assert catalog.state().of(investigated["discover"]).names == {1: "lock, pick / cannot"}
+    assert [event.why for event in catalog.events()] == ["suggested by typical words"]
+    assert "Suggestion" not in said(app)
+
+
+def test_what_a_language_model_suggests_comes_first_and_stays_marked(
+    open_page, investigated, store, catalog
+):
+    spec = SuggestSpec(discover=investigated["discover"], llm="namer", url="http://127.0.0.1/v1")
+    row = {
+        "cluster": 1,
+        "name": "Lock <b>picking</b>",
+        "description": "Complies.",
+        "model": "namer",
+    }
+    workspaces.finish(store, spec, suggestions=pd.DataFrame([row]), summary={"n_named": 1})
+    app = open_page("clusters", one="1")
+    assert "1 · (Lock <b>picking</b>)" in list(app.dataframe[0].value["name"])
+    asked = "Suggestion (language model namer): “Lock <b>picking</b>”. Complies."
+    assert asked in [text.value for text in app.text]  # as text, never as markup
+    app.button("accept-1-0").click().run()
+    assert catalog.state().of(investigated["discover"]).names == {1: "Lock <b>picking</b>"}
+
+
+def test_a_cluster_tells_the_part_it_makes_up_of_behaviors(open_page, investigated):
+    app = open_page("clusters", one="1")
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows["mostly"][1] == "complied · harmful, distractor"
+    assert rows["part"].round(1).to_dict() == {0: 10.0, 1: 70.0}
+    assert "Chosen sides gain: sure, lock, pick\nChosen sides lose: cannot, help" in said(app)
+
+
+def test_hostile_words_and_very_long_lines_stay_text(open_page, investigated, store):
+    path = store.output(investigated["discover"]) / "clusters.parquet"
+    clusters = pd.read_parquet(path)
+    hostile = "<img src=x onerror=alert(1)> ![x](http://evil.example) \u202e" + "a" * 50_000
+    for name in ("words_chosen", "words_rejected", "words_prompt", "suggested_name"):
+        clusters[name] = hostile
+    clusters.to_parquet(path, index=False)
+    app = open_page("clusters", one="1")
+    assert not app.exception
+    assert max(map(len, said(app).splitlines())) < 1_000
+    assert "\u202e" not in said(app)
+    assert not [one for kind in ("markdown", "header", "caption") for one in getattr(app, kind)
+                if "<img" in str(one.value) or "](" in str(one.value)]  # fmt: skip
+    assert app.dataframe[0].value["gains"].str.len().max() <= 90
 
 
 def test_a_mark_is_logged_and_shown(open_page, investigated, catalog):

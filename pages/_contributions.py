@@ -1,0 +1,87 @@
+"""What a cluster says, does and comes from, as its discover run found it."""
+
+import pandas as pd
+import streamlit as st
+
+from pages import _loaders, _text
+
+FEW = 6  # behaviors and sources listed
+CHANCE = 0.05  # q up to which a source is more than chance
+
+
+def show(run: str, cluster: int) -> None:
+    """Words of both sides; the behaviors it makes up, the sources it is rich in."""
+    found = _loaders.table(run, "clusters").set_index("cluster")
+    if cluster not in found.index:
+        return
+    row = found.loc[cluster]
+    gained, lost, asked = (
+        _text.short(row[f"words_{side}"], 200) or "none"
+        for side in ("chosen", "rejected", "prompt")
+    )
+    st.text(f"Chosen sides gain: {gained}\nChosen sides lose: {lost}\nPrompts: {asked}")
+    left, right = st.columns(2)
+    with left:
+        _behaviors(run, cluster)
+    with right:
+        _sources(run, cluster)
+
+
+def shares(run: str) -> pd.DataFrame:
+    """Of each cluster the behavior that it makes up most of: `cluster, mostly, part` (percent)."""
+    if not _loaders.has_table(run, "contributions"):
+        return pd.DataFrame({"cluster": [], "mostly": [], "part": []})
+    parts = _named(_loaders.table(run, "contributions"))
+    top = parts.sort_values("part", ascending=False).drop_duplicates("cluster")
+    return top[["cluster", "mostly", "part"]]
+
+
+def _named(parts: pd.DataFrame) -> pd.DataFrame:
+    named = parts["flag"] + " · " + parts["group"] + ", " + parts["condition"]
+    return parts.assign(mostly=named, part=100 * parts["share_of_attribution"])
+
+
+def _behaviors(run: str, cluster: int) -> None:
+    st.caption("Part of each behavior's attribution")
+    if not _loaders.has_table(run, "contributions"):
+        st.text("This map was made by an earlier version. Run discover again to see it.")
+        return
+    parts = _named(_loaders.table(run, "contributions"))
+    own = parts[parts["cluster"] == cluster].nlargest(FEW, "part")
+    st.dataframe(
+        own[["mostly", "part", "n_prompts"]],
+        hide_index=True,
+        key="cluster-behaviors",
+        column_config={
+            "mostly": "behavior",
+            "part": st.column_config.NumberColumn("part", format="%.1f %%"),
+            "n_prompts": "prompts that show it",
+        },
+    )
+
+
+def _sources(run: str, cluster: int) -> None:
+    if not _loaders.has_table(run, "sources"):
+        return
+    sources = _loaders.table(run, "sources")
+    if "q" not in sources:
+        return
+    st.caption("Sources, against their share of the data")
+    own = sources[sources["cluster"] == cluster].nlargest(FEW, "enrichment")
+    shown = pd.DataFrame(
+        {
+            "source": own["source"].map(_text.short),
+            "pairs": own["size"],
+            "times as many": own["enrichment"],
+            "at least": own["enrichment_low"],
+            "at most": own["enrichment_high"],
+            "beyond chance": own["q"].le(CHANCE) & own["enrichment"].gt(1),
+        }
+    )
+    ratio = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="cluster-sources",
+        column_config=dict.fromkeys(("times as many", "at least", "at most"), ratio),
+    )

@@ -1,0 +1,94 @@
+"""Suggested names for clusters: from typical words, and from a language model if one was asked.
+
+A suggestion is shown as one, in (parentheses) in lists, until somebody accepts it; accepting is a
+rename like any other, in the history and undone there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.runs.catalog import Catalog
+from core.runs.specs import SuggestSpec
+from pages import _cart, _jobs, _loaders, _text
+
+LONGEST = 80  # characters of a name, as in the field beside it
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A name for a cluster, one sentence if there is one, and where they come from."""
+
+    name: str
+    description: str
+    source: str
+
+
+def of(run: str, cluster: int) -> list[Suggestion]:
+    """The suggestions for a cluster that a discover run found, a language model's first."""
+    asked = list(_asked(run, cluster))
+    found = _loaders.table(run, "clusters").set_index("cluster")["suggested_name"]
+    words = [Suggestion(str(found[cluster]), "", "typical words")] if cluster in found else []
+    return [*asked, *words]
+
+
+def named(run: str) -> dict[int, str]:
+    """The name that the newest finished suggest run has for each cluster."""
+    for suggested in _finished(run):
+        table = _loaders.table(suggested, "suggestions")
+        return {int(row.cluster): str(row.name) for row in table.itertuples(index=False)}
+    return {}
+
+
+def show(run: str, cluster: int, catalog: Catalog) -> None:
+    """Each suggestion with a button that makes it the name."""
+    for number, one in enumerate(of(run, cluster)):
+        text, button = st.columns([6, 1], vertical_alignment="center")
+        description = f" {_text.short(one.description, 300)}" if one.description else ""
+        source = _text.short(one.source, 60)
+        text.text(f"Suggestion ({source}): “{_text.short(one.name, LONGEST)}”.{description}")
+        button.button(
+            "Accept",
+            key=f"accept-{cluster}-{number}",
+            on_click=_accept,
+            args=(run, cluster, one, catalog),
+            width="stretch",
+            help="Make this the cluster's name. The history below can undo it.",
+        )
+
+
+def ask(run: str) -> None:
+    """A form for asking a language model, and how far it is."""
+    st.caption(
+        "Typical words and five pairs of each cluster are sent to an OpenAI-compatible endpoint: "
+        "the one of `$PAIRTRACE_ENDPOINT_URL`, unless another is given. Nothing is sent before you "
+        "start it; what comes back stays a suggestion."
+    )
+    model, url = st.columns(2)
+    llm = model.text_input("Model", key="suggest-model", help="The endpoint's name for it.")
+    address = url.text_input("Endpoint", key="suggest-url", placeholder="https://…/v1")
+    if llm.strip():
+        spec = SuggestSpec(discover=run, llm=llm.strip(), url=address.strip())
+        done = _jobs.panel(spec, "Ask for names")
+        if done:
+            st.text(f"{_loaders.summary(done)['n_named']:,} clusters have a suggestion by it.")
+
+
+def _asked(run: str, cluster: int) -> Iterator[Suggestion]:
+    for suggested in _finished(run):
+        table = _loaders.table(suggested, "suggestions")
+        for row in table[table["cluster"] == cluster].itertuples(index=False):
+            yield Suggestion(str(row.name), str(row.description), f"language model {row.model}")
+
+
+def _finished(run: str) -> Iterator[str]:
+    """Finished suggest runs on a map, newest first."""
+    for suggested, spec in _loaders.specs(SuggestSpec).items():
+        if spec.discover == run and _loaders.store().state(suggested) == "finished":
+            yield suggested
+
+
+def _accept(run: str, cluster: int, one: Suggestion, catalog: Catalog) -> None:
+    why = f"suggested by {one.source}"
+    catalog.rename(run, cluster, one.name[:LONGEST], who=_cart.who(), why=why)
