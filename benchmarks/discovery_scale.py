@@ -1,10 +1,10 @@
 """Discovery at full size: 378k pairs × 256 prompts with planted blobs, through the step's own code.
 
 Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
-smallest; the rest are pairs about all topics that push nothing. The index has the real file format;
-matrix, kinds, principal components, neighbours, UMAP and HDBSCAN run as in `pairtrace discover`,
-with its worker process and its progress. Reading completions, the
-second look at the kinds (`core.discovery.sharpening`), words and statistics are left out.
+smallest; the rest are pairs about all topics that push nothing. The index has the real file
+format; matrix, kinds, the second look at them, principal components, neighbours, UMAP, HDBSCAN and the draws
+of prompts that stability takes run as in `pairtrace discover`, with its worker process and its
+progress. Reading completions, words and statistics are left out.
 """
 
 import os
@@ -20,15 +20,17 @@ import pandas as pd
 
 from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
 from core.attribution.similarity import keep_mean_contexts
-from core.attribution.vectors import BehaviorVectors
-from core.discovery.sharpening import unsharpened
+from core.attribution.vectors import Readings
+from core.discovery.matrix import all_differences
+from core.discovery.sharpening import sharpening
 from core.organism.truth import best_cluster
 from core.runs.apart import worker
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec
-from core.steps.discover import STAGES, discover
+from core.steps.discover import STAGES, discover, stability
 
 PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
+MODELS, ROLLOUTS = ("reference", "policy"), 8
 IN_SHARD = 4096  # pairs
 SHARES = np.geomspace(0.002, 0.04, KINDS)  # of the pairs, by blob
 PUSH, NOISE, TOPIC = 1.0, 2.0, 3.0  # lengths: of what is planted, of noise, of a topic
@@ -41,18 +43,18 @@ def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> d
         directions, topics = (_directions(random) for _ in range(2))
         truth = random.choice(KINDS + 1, pairs, p=[*SHARES, 1 - SHARES.sum()])
         index = _write(Path(folder), truth, directions, topics, random)
-        vectors, kinds = _vectors(prompts, directions, topics, random)
+        readings, kinds = _readings(prompts, directions, topics, random)
         return {
             "pairs": pairs,
             "prompts": prompts,
             "laid_out": min(laid_out, pairs),
-            **_measured(index, vectors, Path(folder), laid_out, truth, kinds),
+            **_measured(index, readings, Path(folder), laid_out, truth, kinds),
         }
 
 
 def _measured(
     index: VectorIndex,
-    vectors: BehaviorVectors,
+    readings: Readings,
     folder: Path,
     laid_out: int,
     truth: np.ndarray,
@@ -63,9 +65,11 @@ def _measured(
     progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
     start, before = time.perf_counter(), _cpu()
     with worker(lambda note: progress(2, STAGES, note)) as call:
-        matrix, found = discover(
-            spec, index, vectors, 0, folder, progress, call, sharpen=unsharpened
-        )
+        sharpen = sharpening(index, readings, 0, gated=spec.gated)
+        vectors = all_differences(readings)
+        matrix, found = discover(spec, index, vectors, 0, folder, progress, call, sharpen=sharpen)
+        found_at, events_then = time.perf_counter(), len(events)
+        stable = stability(spec, matrix, found, progress, call, sharpen=sharpen)
     wall = time.perf_counter() - start
     labels = found.labels(matrix)
     times = [start, *(when for when, _ in events), start + wall]
@@ -74,9 +78,11 @@ def _measured(
         "wall_seconds": wall,
         "cpu_seconds": _cpu() - before,
         "load": os.getloadavg()[0],
-        "seconds_by_stage": _stages(start, events, start + wall),
+        "seconds_by_stage": _stages(start, events[:events_then], found_at)
+        | {"stability": start + wall - found_at},
         "peak_resident_gb": [one.ru_maxrss / 1024**2 for one in usage],
         "longest_silence_seconds": max(b - a for a, b in pairwise(times)),
+        "stability": stable["clusters_over_prompts"],
         "clusters": int(labels.max() + 1),
         "islands": int(found.pairs["island"].max() + 1),
         "blobs": [best_cluster(labels, truth == blob) for blob in range(KINDS)],
@@ -114,17 +120,24 @@ def _directions(random: np.random.Generator) -> np.ndarray:
     return np.linalg.qr(random.normal(size=(WIDTH, KINDS)))[0].T.astype(np.float32)
 
 
-def _vectors(
+def _readings(
     prompts: int, directions: np.ndarray, topics: np.ndarray, random: np.random.Generator
-) -> tuple[BehaviorVectors, np.ndarray]:
+) -> tuple[Readings, np.ndarray]:
+    """Completions of both models; the mean of a prompt's differences has noise of NOISE / 2."""
     kinds = np.arange(prompts) % KINDS
-    size = (prompts, WIDTH)
-    noise = [random.normal(scale=NOISE / np.sqrt(WIDTH), size=size) for _ in range(2)]
-    behavior = (PUSH * directions[kinds] + noise[0] / 2).astype(np.float32)
-    context = (TOPIC * topics[kinds] + noise[1]).astype(np.float32)
+    cells = [(p, m, r) for p in range(prompts) for m in MODELS for r in range(ROLLOUTS)]
+    rows = pd.DataFrame(cells, columns=["prompt_id", "model", "rollout"])
+    rows = rows.assign(condition="plain", group="g")
+    spread = NOISE / 2 * np.sqrt(ROLLOUTS / 2)
+    means = random.normal(scale=spread / np.sqrt(WIDTH), size=(len(rows), WIDTH))
+    changed = rows["model"].eq("policy").to_numpy()
+    means[changed] += PUSH * directions[kinds[rows["prompt_id"][changed]]]
+    noise = random.normal(scale=NOISE / np.sqrt(WIDTH), size=(prompts, WIDTH))
+    contexts = (TOPIC * topics[kinds] + noise).astype(np.float32)
     table = pd.DataFrame({"prompt_id": np.arange(prompts), "condition": "plain", "group": "g"})
-    ones = np.ones(prompts, np.int64)
-    return BehaviorVectors(table, behavior[:, None], context[:, None], ones, (0,)), kinds
+    return Readings(
+        rows, means[:, None].astype(np.float32), table, contexts[:, None], (0,), 0
+    ), kinds
 
 
 def _write(

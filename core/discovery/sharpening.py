@@ -33,11 +33,6 @@ Labels = NDArray[np.int64]
 Sharpen = Callable[[Matrix, Kinds], Kinds]
 
 
-def unsharpened(_matrix: Matrix, kinds: Kinds) -> Kinds:
-    """The kinds with the pushes of the first look."""
-    return kinds
-
-
 def sharpening(index: VectorIndex, readings: Readings, layer: int, *, gated: bool) -> Sharpen:
     """A function that gives kinds their sharpened pushes, in one pass over the index."""
     number = readings.layers.index(layer)

@@ -7,10 +7,9 @@ import pytest
 
 from core.discovery.heatmap import heatmap
 from core.discovery.mapping import find
-from core.discovery.sharpening import unsharpened
 from core.runs.apart import here
 from core.runs.specs import DiscoverSpec
-from tests.discovery.worlds import as_matrix, planted
+from tests.discovery.worlds import as_matrix, planted, unsharpened
 
 SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 

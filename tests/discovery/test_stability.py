@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from core.discovery.kinds import find_kinds
-from core.discovery.sharpening import unsharpened
 from core.discovery.stability import agreement, over_prompts, recovered
-from tests.discovery.worlds import as_matrix, planted
+from tests.discovery.worlds import as_matrix, planted, unsharpened
 
 
 def repeats(values):
