@@ -2,9 +2,9 @@
 
 Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
 smallest; the rest are pairs about all topics that push nothing. The index has the real file
-format; matrix, kinds, the second look at them, principal components, neighbours, UMAP, HDBSCAN and the draws
-of prompts that stability takes run as in `pairtrace discover`, with its worker process and its
-progress. Reading completions, words and statistics are left out.
+format; matrix, kinds, the second look at them, principal components, neighbours, UMAP, HDBSCAN and
+the draws of prompts that stability takes run as in `pairtrace discover`, with its worker process
+and its progress. Reading completions, words and statistics are left out.
 """
 
 import os

@@ -108,6 +108,8 @@ def _ranking_name(run: str, spec: RankSpec) -> str:
 
 def _map_name(run: str, spec: DiscoverSpec) -> str:
     kind = "gated" if spec.gated else "plain"
+    if spec.level is not None:
+        return f"{kind}, cut at the distance {spec.level:.2f} · {run}"
     return f"{kind}, clusters of at least {spec.min_cluster_size} pairs · {run}"
 
 

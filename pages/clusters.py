@@ -14,6 +14,7 @@ from pages import (
     _history,
     _keys,
     _labelling,
+    _levels,
     _loaders,
     _selection,
     _suggestions,
@@ -221,6 +222,7 @@ if names:
 else:
     st.warning("No cluster was found: every pair is noise. Try a smaller smallest cluster.")
 _earlier.show(run, said, catalog)
+_levels.show(run)
 if names:
     with st.expander("The tree: clusters, and the islands of the map that they are made of"):
         _tree.show(run, said, now)

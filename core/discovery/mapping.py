@@ -116,7 +116,7 @@ def _pairs(
     push = _own_push(kinds)
     if knobs.cluster_by == "push":
         cluster = by_size(kinds.hardest())
-        strength = _within(push, cluster)
+        strength = firmness(push, cluster)
     else:
         cluster, strength = merge_parallel(features.points, island), dense
     columns: dict[str, NDArray[Any]] = {"x": place[:, 0], "y": place[:, 1], "push": push}
@@ -154,7 +154,7 @@ def _own_push(kinds: Kinds) -> Floats:
     return own
 
 
-def _within(push: Floats, labels: Labels) -> Floats:
+def firmness(push: Floats, labels: Labels) -> Floats:
     """How firmly a pair belongs, in [0, 1]: its push over the largest of its cluster."""
     largest = pd.Series(push).groupby(labels).transform("max").to_numpy()
     firm: Floats = np.where(labels >= 0, push / np.where(largest > 0, largest, 1), 0)

@@ -131,6 +131,24 @@ def build_matrix(
     return replace(matrix, alike=matrix.row_cosines())
 
 
+def as_kept(
+    values: Floats, prompts: pd.DataFrame, uids: NDArray[np.object_], *, pair_defined: Flags
+) -> Matrix:
+    """The matrix of a finished run; `prompts` is its table of prompts, in the order of the rows."""
+    weights = prompts["change"].to_numpy(np.float32)
+    defined = np.isfinite(weights)
+    matrix = Matrix(
+        values=values,
+        prompts=prompts,
+        uids=uids,
+        weights=np.nan_to_num(weights),
+        alike=np.empty((0, 0), np.float32),
+        prompt_defined=defined,
+        pair_defined=pair_defined,
+    )
+    return replace(matrix, alike=matrix.row_cosines())
+
+
 def all_differences(readings: Readings) -> BehaviorVectors:
     """Behavior vectors of every prompt and condition, whatever the completions show."""
     is_policy = readings.completions["model"].eq("policy").to_numpy(bool)

@@ -75,10 +75,15 @@ def cut(tree: Tree, distance: float, min_size: int = 1) -> Labels:
     return by_size(held)
 
 
-def distances(tree: Tree) -> list[float]:
-    """The distances at which the number of groups changes, the coarsest first."""
-    births = tree.nodes["birth"].to_numpy(float)
-    return sorted({1 / birth for birth in births if birth > 0}, reverse=True)
+def levels(nodes: pd.DataFrame) -> dict[int, float]:
+    """By number of groups, the coarsest distance at which there are so many, fewest first."""
+    birth, death = nodes["birth"].to_numpy(float), nodes["death"].to_numpy(float)
+    found: dict[int, float] = {}
+    for distance in sorted({1 / one for one in birth if one > 0}, reverse=True):
+        just_below = 0.999 * distance  # there the node has split
+        n = int(((birth <= 1 / just_below) & (death > 1 / just_below)).sum())
+        found.setdefault(n, float(just_below))
+    return dict(sorted(found.items()))
 
 
 def by_size(labels: NDArray[np.integer]) -> NDArray[np.int64]:

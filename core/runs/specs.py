@@ -90,6 +90,7 @@ class DiscoverSpec(Spec):
     """Project and cluster the behavior–datapoint similarity matrix."""
 
     step: ClassVar[str] = "discover"
+    later: ClassVar[frozenset[str]] = frozenset({"recut", "level"})
     generate: Run = Field(description="generate run that holds the completions")
     index: Run = Field(description="index run that holds the pairs' vectors")
     layer: int | None = Field(None, ge=0, description="layer; none: five eighths up the index")
@@ -108,6 +109,19 @@ class DiscoverSpec(Spec):
     )
     repeats: int = Field(10, ge=0, description="stability: draws of prompts (seeds: a fifth)")
     seed: int = Field(0, description="seed of projection and clustering")
+    recut: Run | None = Field(
+        None, description="discover run whose map is cut coarser or finer, not drawn again"
+    )
+    level: float | None = Field(
+        None, gt=0, description="distance on the map at which its tree is cut; larger is coarser"
+    )
+
+    @model_validator(mode="after")
+    def check_level(self) -> Self:
+        """A map that is cut again needs to know where, and a level a map."""
+        if (self.recut is None) != (self.level is None):
+            raise ValueError("recut (a discover run) and level (a distance) come together")
+        return self
 
 
 class SuggestSpec(Spec):

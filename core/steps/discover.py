@@ -17,9 +17,11 @@ from core.discovery.describing import describe_clusters, summarise
 from core.discovery.heatmap import heatmap
 from core.discovery.mapping import Found, find
 from core.discovery.matrix import Matrix, all_differences, build_matrix
+from core.discovery.recutting import PUSHES, recut
 from core.discovery.sharpening import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
 from core.discovery.statistics import sources
+from core.errors import UserError
 from core.runs.apart import Call, worker
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec
@@ -33,6 +35,9 @@ SEEDS = 5  # draws of prompts for every other seed of the map
 
 def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write maps, clusters, matrix and summary (docs/architecture.md)."""
+    if spec.recut is not None:
+        _recut(spec, store, output, progress)
+        return
     index = matching_index(spec, store)
     layer = default_layer(index) if spec.layer is None else spec.layer
     completions = whole(store.output(spec.generate) / "completions.parquet")
@@ -61,6 +66,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     }
     for name, table in tables.items():
         table.to_parquet(output / f"{name}.parquet", index=False)
+    np.save(output / PUSHES, found.kinds.push)
     labels = found.labels(matrix)
     drawing: dict[str, Any] = heatmap(
         matrix, found.features.points, labels, found.kinds.labels, spec.seed
@@ -70,6 +76,25 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     summary |= {"layer": layer, "n_completions_empty": readings.n_empty}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
+
+
+def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -> None:
+    """The map of an earlier run with other clusters; its own knobs are those that count."""
+    assert spec.recut is not None
+    assert spec.level is not None
+    earlier = store.spec(spec.recut)
+    assert isinstance(earlier, DiscoverSpec)
+    if earlier != spec.model_copy(update={"recut": None, "level": None}):
+        raise UserError(
+            f"{spec.recut} was drawn with other knobs or inputs. Leave them out, or name the same: "
+            "cutting a map again changes nothing but its level."
+        )
+    progress(0, 1, "cutting the tree")
+    with worker(lambda note: progress(0, 1, note)) as call:
+        uids = whole(store.output(spec.recut) / "pairs.parquet")["uid"]
+        texts = _texts(spec, store).loc[uids.tolist()]
+        recut(store.output(spec.recut), output, spec.level, texts, call)
+    progress(1, 1, "cut")
 
 
 def discover(

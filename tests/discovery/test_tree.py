@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.discovery.clusters import find_clusters
-from core.discovery.tree import COLUMNS, cut, distances
+from core.discovery.tree import COLUMNS, cut, levels
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,12 @@ def test_there_is_one_group_from_far_away_and_none_from_too_near(islands):
     assert set(cut(islands.tree, 1e-9)) == {-1}
 
 
-def test_every_distance_that_changes_the_groups_is_listed(islands):
-    found = distances(islands.tree)
-    assert found == sorted(found, reverse=True)
-    numbers = [len(set(cut(islands.tree, one * 0.999)) - {-1}) for one in found]
-    assert max(numbers) >= 3
+def test_every_level_cuts_into_as_many_groups_as_it_says(islands):
+    found = levels(islands.tree.nodes)
+    assert list(found) == sorted(found)
+    assert max(found) >= 3
+    for number, distance in found.items():
+        assert len(set(cut(islands.tree, distance)) - {-1}) == number
 
 
 @pytest.mark.parametrize("points", [np.zeros((0, 2)), np.ones((30, 2)), np.zeros((3, 2))])

@@ -383,6 +383,9 @@ def discovery(rng) -> dict:
     ).assign(n_prompts=4, share_of_attribution=[0.2, 0.1, 0.7])
     tables = {"pairs": pairs, "prompts": placed, "clusters": clusters, "changes": changed}
     tables["contributions"] = parts
+    tables["tree"] = pd.DataFrame(
+        {"node": [0, 1, 2], "parent": [-1, 0, 0], "birth": [0.0, 0.5, 0.5], "death": [0.5, 4.0, 2]}
+    ).assign(size=[N_PAIRS, 341, 40], stability=1.0, selected=[False, True, True])
     return tables | {"matrix": matrix, "summary": {"layer": 2}}
 
 

@@ -12,6 +12,7 @@ from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
 from core.discovery import alarms
+from core.discovery.tree import Tree, cut, levels
 from core.errors import UserError
 from core.models.loading import load_model
 from core.organism.truth import average_precision, planted_uids, read_truth
@@ -270,3 +271,36 @@ def test_planted_clusters_make_up_most_of_their_behaviors_attribution(discovered
         top = parts.loc[shares.idxmax(), "cluster"]
         planted = labels[list(planted_uids(truth, name) & set(labels.index))]
         assert top == planted[planted >= 0].mode()[0]
+
+
+@pytest.fixture(scope="module")
+def recut(store, generate, index, discovered):
+    spec = DiscoverSpec(generate=generate, index=index)
+    level = levels(pd.read_parquet(discovered / "tree.parquet"))[2]
+    finer = spec.model_copy(update={"recut": discovered.parent.name, "level": level})
+    return store.output(execute(finer, store))
+
+
+def test_a_map_cut_again_keeps_its_places_and_has_the_groups_of_the_level(recut, discovered):
+    before, after = (pd.read_parquet(f / "pairs.parquet") for f in (discovered, recut))
+    pd.testing.assert_frame_equal(before[["uid", "x", "y"]], after[["uid", "x", "y"]])
+    assert set(after["cluster"]) == {-1, 0, 1}
+    clusters = pd.read_parquet(recut / "clusters.parquet").set_index("cluster")
+    assert clusters["size"].to_dict() == after["cluster"].value_counts().to_dict()
+    kept = {f.name for f in discovered.iterdir()} - {"contributions.parquet"}
+    assert {f.name for f in recut.iterdir()} == kept
+
+
+def test_every_level_of_a_real_tree_holds_as_many_groups_as_it_says(discovered):
+    pairs, nodes = (pd.read_parquet(discovered / f"{n}.parquet") for n in ("pairs", "tree"))
+    tree = Tree(nodes, pairs["leaf"].to_numpy(), pairs["leaves"].to_numpy())
+    for number, level in levels(nodes).items():
+        assert cut(tree, level).max() + 1 == number
+
+
+def test_a_map_drawn_with_other_knobs_is_not_cut(store, generate, index, discovered):
+    other = DiscoverSpec(
+        generate=generate, index=index, seed=5, recut=discovered.parent.name, level=1.0
+    )
+    with pytest.raises(UserError, match="other knobs"):
+        execute(other, store)

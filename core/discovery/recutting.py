@@ -1,0 +1,98 @@
+"""A map that exists, cut coarser or finer: other clusters of the same pairs, in the same places.
+
+Nothing is laid out again and no model is read: the clusters are the groups of HDBSCAN's tree that
+are there at a distance on the map, and everything said of them is computed anew from the matrix and
+the pushes that the earlier run kept. They are dense groups of the map, not one per kind of prompts.
+How often they would come again, and their part in every behavior, would take more, and is left out.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.attribution.cutoff import suggest
+from core.discovery.describing import describe_clusters, summarise
+from core.discovery.features import pair_features
+from core.discovery.heatmap import heatmap
+from core.discovery.kinds import Kinds
+from core.discovery.mapping import Found, firmness
+from core.discovery.matrix import Matrix, as_kept
+from core.discovery.statistics import sources
+from core.discovery.tree import Tree, cut
+from core.errors import UserError
+from core.runs.apart import Call
+from core.runs.tables import array, record, whole
+
+PUSHES = "pushes.npy"  # of a discover run: (kind, defined pair)
+COPIED = ("tree.parquet", "changes.parquet")
+LINKED = ("matrix.npy", PUSHES)  # large, and never changed
+
+
+def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Call) -> None:
+    """Write a discover run's files (docs/architecture.md) for the clusters at a distance.
+
+    `base` is the output of the run that is cut, `texts` its pairs by uid in its order.
+    """
+    if not (base / PUSHES).is_file():
+        raise UserError(
+            f"{base / PUSHES}: the map was drawn by a version that could not cut it again. Draw it "
+            "anew (delete the run, or discover with another --seed), then cut that."
+        )
+    pairs, prompts = (whole(base / f"{name}.parquet") for name in ("pairs", "prompts"))
+    tree = Tree(
+        whole(base / "tree.parquet"), pairs["leaf"].to_numpy(np.int64), pairs["leaves"].to_numpy()
+    )
+    matrix, kinds = _kept(base, pairs, prompts)
+    labels = cut(tree, level)
+    if not (labels >= 0).any():
+        raise UserError(
+            f"At the distance {level:g} no pairs lie together. Choose a larger --level."
+        )
+    push = np.nan_to_num(pairs["push"].to_numpy(np.float32))
+    pairs = pairs.assign(cluster=labels, strength=firmness(push, labels))
+    found = Found(kinds, pair_features(matrix, kinds), pairs, prompts, tree)
+    described = describe_clusters(matrix, found, texts, call).assign(stability=np.nan)
+    tables = {"pairs": pairs, "prompts": prompts, "clusters": described}
+    tables["sources"] = sources(labels, texts["source"])
+    for name, table in tables.items():
+        table.to_parquet(output / f"{name}.parquet", index=False)
+    drawing: dict[str, Any] = heatmap(
+        matrix, found.features.points, found.labels(matrix), kinds.labels, 0
+    )
+    np.savez_compressed(output / "heatmap.npz", **drawing)
+    _pass_on(base, output)
+    known = record(base / "summary.json")
+    stable = known["stability"] | {"clusters_over_prompts": {"n": 0}}
+    summary = known | summarise(matrix, found) | {"level": level, "stability": stable}
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matrix, Kinds]:
+    """The matrix and the kinds of a finished run."""
+    matrix = as_kept(
+        array(base / "matrix.npy"),
+        prompts,
+        pairs["uid"].to_numpy(object),
+        pair_defined=pairs["x"].notna().to_numpy(),
+    )
+    labels = prompts.loc[matrix.prompt_defined, "cluster"].to_numpy(np.int64)
+    weights = pd.Series(matrix.weights[matrix.prompt_defined])
+    push = array(base / PUSHES)
+    strength = weights.groupby(labels).mean().reindex(range(len(push)))
+    cuts = np.array([suggest(row).threshold for row in push])
+    return matrix, Kinds(labels, push, cuts, strength.to_numpy(np.float32))
+
+
+def _pass_on(base: Path, output: Path) -> None:
+    for name in COPIED:
+        shutil.copyfile(base / name, output / name)
+    for name in LINKED:
+        try:
+            os.link(base / name, output / name)
+        except OSError:  # a file system without links
+            shutil.copyfile(base / name, output / name)
