@@ -41,7 +41,8 @@ def _statistics(run: str, chosen: Mask, shown: Mask) -> None:
     facts[1].metric("Share of all", f"{chosen.sum() / len(places):.1%}")
     clusters = places["cluster"].to_numpy()[shown]
     facts[2].metric("Clusters touched", len(np.unique(clusters[clusters >= 0])))
-    facts[3].metric("In no cluster", f"{(clusters == -1).mean():.0%}" if len(clusters) else "–")
+    loose = f"{(clusters == -1).mean():.0%}" if len(clusters) else "–"
+    facts[3].metric("In no cluster", loose, help="Share of these pairs that no cluster holds.")
 
 
 def _actions(run: str, recipe: Recipe, count: int) -> None:
@@ -50,7 +51,12 @@ def _actions(run: str, recipe: Recipe, count: int) -> None:
     with left:
         _cart.offer(recipe, count=count, key="map", why="from the map")
     name, save, make = right.columns([4, 2, 3], vertical_alignment="bottom")
-    given = name.text_input("Name", key="selection-name", max_chars=80)
+    given = name.text_input(
+        "Name",
+        key="selection-name",
+        max_chars=80,
+        help="Save keeps the selection for later; Make a cluster gives it a place on Clusters.",
+    )
     unnamed = not given.strip()
     if save.button("Save", disabled=unnamed, key="save", width="stretch"):
         _cart.catalog().change(Save(name=given, recipe=recipe), who=_cart.who())

@@ -56,6 +56,7 @@ view = switch.segmented_control(
     bind="query-params",
     label_visibility="collapsed",
     width="stretch",
+    help="map: pairs and prompts as points · heatmap: every prompt by every pair",
 )
 project = _loaders.project()
 run = _choose.discovery(project)
@@ -74,18 +75,33 @@ def choose_parts() -> tuple[list[Recipe], str]:
     columns = st.columns([4, 3, 3, 3, 3] if not saved else [4, 3, 3, 3, 3, 3])
     clusters = _named_clusters(columns[0])
     sources = columns[1].multiselect(
-        "Source", sorted(_selection.kinds("source").categories), key="source", bind="query-params"
+        "Source",
+        sorted(_selection.kinds("source").categories),
+        key="source",
+        bind="query-params",
+        help="Where pairs come from, as their file says. None chosen: all.",
     )
     found = _search.choose(columns[2], columns[3])
     by = columns[4].selectbox(
-        "Color by", _coloring.options(), key="color", bind="query-params", format_func=_chart.label
+        "Color by",
+        _coloring.options(),
+        key="color",
+        bind="query-params",
+        format_func=_chart.label,
+        help="What the colors of the map say. It changes no selection.",
     )
     parts: list[Recipe] = [_clusters.recipe(said, clusters)] if clusters else []
     if sources:
         parts.append(Where(column="source", values=tuple(sources)))
     if saved:
         known = [None, *saved]
-        kept = columns[5].selectbox("Saved", known, key="kept", format_func=_saved_name)
+        kept = columns[5].selectbox(
+            "Saved",
+            known,
+            key="kept",
+            format_func=_saved_name,
+            help="A selection that was saved under a name below.",
+        )
         if kept in saved:
             parts.append(saved[kept])
             columns[5].button(
@@ -126,7 +142,13 @@ def choose_prompts() -> NDArray[np.bool_]:
         left.text(f"Onto the {chosen.sum():,} prompts in the region that was drawn on their map.")
         right.button("Clear", on_click=clear_prompts, key="clear-prompts")
         return chosen
-    kind = st.selectbox("Push onto", sorted(set(kinds)), key="kind", bind="query-params")
+    kind = st.selectbox(
+        "Push onto",
+        sorted(set(kinds)),
+        key="kind",
+        bind="query-params",
+        help="The prompts that the pairs' push is counted on. Or draw around some on their map.",
+    )
     return (kinds == kind).to_numpy()
 
 
@@ -172,6 +194,7 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
         disabled=not selected,
         width="stretch",
         key="zoom",
+        help="Show only the part of the map around what is selected.",
     )
     whole.button(
         "Whole map", on_click=_region.look_at, args=(run, None), width="stretch", key="whole"
@@ -182,6 +205,7 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
         disabled=_region.region(run) is None,
         width="stretch",
         key="clear-region",
+        help="Forget what was drawn; choices above the map stay.",
     )
 
 

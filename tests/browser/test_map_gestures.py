@@ -132,3 +132,41 @@ def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store,
         drag(tab, around, chart=1)
         tab.get_by_text(f"Onto the {workspaces.N_PROMPTS} prompts in the region").wait_for()
         tab.wait_for_url(re.compile(r"color=push\+on\+prompts"))
+
+
+def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_cart(
+    tab, store, investigated
+):
+    """Some prompts, and the planted pairs: colored by push, read, put into the cart."""
+    n, height = workspaces.N_PAIRS, workspaces.N_PROMPTS
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/map?view=heatmap")
+        settle(tab)
+        tab.locator(".js-plotly-plot .main-svg").first.wait_for()
+        drag(tab, [(0.02 * n, 0.55 * height), (0.5 * n, 0.95 * height)])
+        said = tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap"))
+        said.wait_for()
+        low, high = map(int, re.findall(r"\d+", said.inner_text()))
+        wait_for_pairs(tab, high - low + 1)
+        tab.get_by_text(re.compile(r"Onto the \d+ prompts in the region")).wait_for()
+        tab.get_by_text("Click a row to read.").wait_for()
+        tab.get_by_text("chosen", exact=True).first.wait_for()
+        tab.get_by_role("button", name="to the edit cart").click()
+        tab.get_by_text("Edit cart (1)").wait_for()
+        tab.get_by_role("button", name="Clear the band").click()
+        tab.get_by_text("Nothing is selected").wait_for()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert entry.edit.recipe.kind == "in_band"
+    assert (entry.edit.recipe.low, entry.edit.recipe.high) == (low, high)
+
+
+def test_a_suggested_name_is_accepted_with_the_mouse(tab, store, investigated):
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(f"{address}/clusters?one=1")
+        settle(tab)
+        tab.get_by_text("Suggestion (typical words): “lock, pick / cannot”.").wait_for()
+        tab.get_by_role("button", name="Accept").click()
+        tab.get_by_text("Suggestion (typical words)").wait_for(state="detached")
+    assert Catalog(store.workspace).state().of(investigated["discover"]).names == {
+        1: "lock, pick / cannot"
+    }
