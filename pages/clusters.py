@@ -97,7 +97,7 @@ def listed() -> pd.DataFrame:
         rows.append(
             {
                 "cluster": cluster,
-                "name": _text.short(name, 60),
+                "name": _text.short(name, 44),
                 "mark": said.marks.get(cluster) or "",
                 "pairs": int(sizes.get(cluster, 0)),
                 "share": 100 * sizes.get(cluster, 0) / len(places),
@@ -121,8 +121,9 @@ def _as_found() -> pd.DataFrame:
 
 def choose(table: pd.DataFrame) -> int:
     """The cluster that was clicked, or picked by name."""
-    order = ["name", "mark", "pairs", "share", "top source", "of it", "pushes"]
-    order += [*list(KNOWN.values())[:4], "mostly", "part", *list(KNOWN.values())[4:]]
+    order = ["name", "mark", "pairs", "share", "mostly", "part", "push", "at least", "at most"]
+    order += ["pushes", "how far", "top source", "of it"]
+    order += [name for name in KNOWN.values() if name not in order]
     event = st.dataframe(
         table,
         hide_index=True,
@@ -131,7 +132,10 @@ def choose(table: pd.DataFrame) -> int:
         selection_mode="single-row",
         key="cluster-rows",
         column_order=[name for name in [*order, "notes"] if name in table],
-        column_config={"mark": st.column_config.TextColumn(width=90)}
+        column_config={
+            "name": st.column_config.TextColumn(width=290),
+            "mark": st.column_config.TextColumn(width=70),
+        }
         | {name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()},
     )
     ids = list(table["cluster"])
