@@ -110,7 +110,8 @@ def _map_name(run: str, spec: DiscoverSpec) -> str:
     kind = "gated" if spec.gated else "plain"
     if spec.level is not None:
         return f"{kind}, cut at the distance {spec.level:.2f} · {run}"
-    return f"{kind}, clusters of at least {spec.min_cluster_size} pairs · {run}"
+    size = spec.min_cluster_size
+    return f"{kind}{f', islands of at least {size} pairs' if size else ''} · {run}"
 
 
 def _offer_ranking(planned: RankSpec) -> None:

@@ -44,7 +44,7 @@ def _named(parts: pd.DataFrame) -> pd.DataFrame:
 def _behaviors(run: str, cluster: int) -> None:
     st.caption("Part of each behavior's attribution")
     if not _loaders.has_table(run, "contributions"):
-        st.text("This map was made by an earlier version. Run discover again to see it.")
+        st.text("Not computed for this map: it is a cut of another, or an earlier version drew it.")
         return
     parts = _named(_loaders.table(run, "contributions"))
     own = parts[parts["cluster"] == cluster].nlargest(FEW, "part")

@@ -23,7 +23,7 @@ def show(run: str) -> None:
             "Groups that lie densely together on the map split as you go finer. A cut makes "
             "clusters of such groups; the places of the pairs stay as they are. It is a map of its "
             "own: what was said here stays here, and is offered to the clusters there that hold "
-            "the same pairs. Stability over prompts is not computed for a cut."
+            "the same pairs. Stability over prompts, and parts of behaviors, are not computed."
         )
         options = [AS_FOUND, *known]
         there = [n for n, level in known.items() if level == spec.level]
