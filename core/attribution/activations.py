@@ -1,19 +1,21 @@
 """Mean residual streams of prompts and completions: forward passes in, float32 arrays out.
 
 An item is one prompt with any number of completions: a pair, several pairs that share a prompt,
-or rollouts. Its prompt is computed once. Every layer asked for comes from the same pass. Results
-do not depend on what else is in the batch, beyond rounding. Knows nothing of files, labels or
-behaviors; to the right of this module there is no torch.
+or rollouts. What items of a batch begin with alike is computed once. Every layer asked for comes
+from the same pass. Results do not depend on what else is in the batch, beyond rounding. Knows
+nothing of files, labels or behaviors; to the right of this module there is no torch.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import embedding_bag
 
 from core.models.packing import Prompted, can_pack, packed_streams
 from core.models.residual import recording
@@ -91,10 +93,9 @@ Read = Iterator[tuple[Floats, Floats]]  # (item, layer, d_model), (completion, l
 
 
 def _read_packed(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Read:
-    streams = packed_streams(model, batch, layers)
-    lengths = [length for item in batch for length in item.lengths]
+    streams, segments = packed_streams(model, batch, layers)
     is_prompt = np.array([i == 0 for item in batch for i in range(len(item.lengths))])
-    means = np.stack([_means(streams[layer], lengths) for layer in layers], axis=1)
+    means = np.stack([_means(streams[layer], segments) for layer in layers], axis=1)
     yield means[is_prompt], means[~is_prompt]
 
 
@@ -107,16 +108,17 @@ def _read_plain(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Rea
             ids = torch.tensor([[*item.prompt, *completion]], device=device)
             with recording(model, layers) as streams:
                 model.base_model(input_ids=ids, use_cache=False)
-            lengths = [len(part) for part in (item.prompt, completion) if len(part)]
-            rows.append(np.stack([_means(streams[layer][0], lengths) for layer in layers], axis=1))
+            n, places = len(item.prompt), range(ids.shape[1])
+            segments = [part for part in (places[:n], places[n:]) if part]
+            rows.append(np.stack([_means(streams[layer][0], segments) for layer in layers], axis=1))
         yield rows[0][:1], np.concatenate([row[1:] for row in rows])
 
 
-def _means(stream: torch.Tensor, lengths: list[int]) -> Floats:
-    """Means over neighbouring segments of (token, d_model), summed in float32."""
-    sizes = torch.tensor(lengths, device=stream.device)
-    means = torch.segment_reduce(stream.float(), "mean", lengths=sizes, axis=0)
-    return means.cpu().numpy()
+def _means(stream: torch.Tensor, segments: Sequence[Sequence[int]]) -> Floats:
+    """Mean over each segment's rows of (row, d_model), summed in float32: (segment, d_model)."""
+    rows = torch.tensor([*chain.from_iterable(segments)], device=stream.device)
+    starts = torch.tensor([0, *accumulate(map(len, segments[:-1]))], device=stream.device)
+    return embedding_bag(rows, stream.float(), starts, mode="mean").cpu().numpy()
 
 
 def _packs(model: Any) -> bool:

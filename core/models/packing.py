@@ -1,10 +1,9 @@
 """Many prompts with their completions in one forward pass, without padding and without waste.
 
-The tokens of a batch lie in one row, `[prompt | completion | completion | prompt | …]`: linear
-layers see every token once. Attention is cut along the prompts: a prompt attends to itself, each
-completion to its prompt and itself, and completions never see each other. Position ids restart
-where the prompt ends, for every completion. Both are needed: with the right mask and running
-positions the vectors are silently wrong (cosine 0.9977).
+The tokens of a batch lie in one row, and what several completions or prompts begin with is there
+once (`core.models.trie`): linear layers see no token twice. A token attends to those before it in
+its own sequence, and its position is its place there. Both are needed: with the right mask and
+running positions the vectors are silently wrong (cosine 0.9977).
 
 Knows families whose blocks take their attention from the library's interface and say there what
 is special about it (sliding window, soft cap). `can_pack` says whether a model is one of them;
@@ -14,7 +13,6 @@ is special about it (sliding window, soft cap). `can_pack` says whether a model 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -23,7 +21,8 @@ from transformers import AttentionInterface
 
 from core.models import blocks
 from core.models.residual import recording
-from core.models.tiles import Places, Tiles
+from core.models.tiles import Tiles
+from core.models.trie import Trie
 
 NAME = "pairtrace_packed"
 FAMILIES = {
@@ -56,20 +55,22 @@ def can_pack(model: Any) -> bool:
 
 def packed_streams(
     model: Any, items: Sequence[Prompted], layers: Sequence[int]
-) -> dict[int, Tensor]:
-    """The residual stream at each of `layers`, (token, d_model), of all items' tokens in a row."""
+) -> tuple[dict[int, Tensor], list[list[int]]]:
+    """The residual stream at each of `layers`, (row, d_model), and which rows are each segment's:
+    every item's prompt, then its completions."""
     device = next(model.parameters()).device
-    tokens = list(chain.from_iterable(chain(item.prompt, *item.completions) for item in items))
-    places = Places([item.lengths for item in items])
-    ids, tiles = torch.tensor(tokens, device=device), Tiles(places, device)
-    position = torch.from_numpy(places.position).to(device)
+    trie = Trie([[*item.prompt, *after] for item in items for after in ((), *item.completions)])
+    before = [part for item in items for part in (0, *[len(item.prompt)] * len(item.completions))]
+    segments = [path[start:] for path, start in zip(trie.paths, before, strict=True)]
+    ids, position = (torch.from_numpy(part).to(device) for part in (trie.ids, trie.position))
+    tiles = Tiles(trie, device)
     if blocks.are_written_out(model):
-        return blocks.streams(model, ids, position, tiles, layers)
+        return blocks.streams(model, ids, position, tiles, layers), segments
     with _attending_packed(model), recording(model, layers) as found:
         model.base_model(
             input_ids=ids[None], position_ids=position[None], use_cache=False, packed_tiles=tiles
         )
-    return {layer: found[layer][0] for layer in layers}
+    return {layer: found[layer][0] for layer in layers}, segments
 
 
 @contextmanager

@@ -1,54 +1,33 @@
-"""Which rows of a packed batch are attended to together, and which keys they see.
+"""Which rows of a trie of tokens are attended to together, and which keys they see.
 
-Rows are taken a few at a time. Neighbouring rows see one stretch of keys, from where the first
-row's segment starts to the last row, and before it the first row's prompt: few keys are computed
-only to be hidden. Tiles with equally many keys are one call, since a call per item costs more in
-calls than in products; their sizes are multiples of the vector's width, since others cost twice
-as much. Knows lengths only, no model.
+Rows are taken a few at a time. Neighbours have most of what lies above them in common, so the keys
+of a tile are what lies above its first row, then its rows: few keys are computed only to be
+hidden. Tiles with equally many keys are one call, since a call per item costs more in calls than
+in products; their sizes are multiples of the vector's width, since others cost twice as much.
+Knows the trie only, no model.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from core.models.trie import Ints, Trie
+
 SIZES = {"cpu": (64, 16), "cuda": (128, 64)}  # rows of a tile; its keys are a multiple of
-
-Ints = NDArray[np.int64]
-
-
-class Places:
-    """Of every token, (token,): `position`; `segment`, its prompt or completion, counted over the
-    batch, and `start`, the row where that starts; the same of its `prompt`, and its length."""
-
-    def __init__(self, lengths: Sequence[Sequence[int]]) -> None:
-        """`lengths` of each item's segments, its prompt first."""
-        sizes = np.array([length for item in lengths for length in item])
-        counts = np.array([len(item) for item in lengths])
-        starts = np.cumsum(sizes) - sizes
-        prompts = np.repeat(np.cumsum(counts) - counts, counts)  # (segment,)
-        self.segment: Ints = np.repeat(np.arange(len(sizes)), sizes)
-        self.prompt: Ints = prompts[self.segment]
-        self.start: Ints = starts[self.segment]
-        self.prompt_start: Ints = starts[self.prompt]
-        self.prompt_length: Ints = sizes[self.prompt]
-        before = np.where(self.segment == self.prompt, 0, self.prompt_length)
-        self.position: Ints = np.arange(len(self.segment)) - self.start + before
 
 
 class Tiles:
     """All rows of a batch, once."""
 
-    def __init__(self, places: Places, device: torch.device) -> None:
-        rows, keys = _cut(places, *SIZES["cpu" if device.type == "cpu" else "cuda"])
-        of_token = (places.position, places.segment, places.prompt)
-        tensors = [torch.from_numpy(part).to(device) for part in of_token]
-        self.groups = [Group(row, key, tensors) for row, key in zip(rows, keys, strict=True)]
+    def __init__(self, trie: Trie, device: torch.device) -> None:
+        rows, keys = _cut(trie, *SIZES["cpu" if device.type == "cpu" else "cuda"])
+        of_row = [torch.from_numpy(part).to(device) for part in (trie.position, trie.end)]
+        self.groups = [Group(row, key, of_row) for row, key in zip(rows, keys, strict=True)]
         row = np.concatenate([row.ravel() for row in rows])
-        place = np.empty(len(places.position), np.int64)
+        place = np.empty(len(trie.ids), np.int64)
         place[row] = np.arange(len(row))
         self._place = torch.from_numpy(place).to(device)
 
@@ -78,23 +57,22 @@ class Tiles:
         return torch.cat(parts).index_select(0, self._place)
 
 
-def _cut(places: Places, rows: int, multiple: int) -> tuple[list[Ints], list[Ints]]:
+def _cut(trie: Trie, rows: int, multiple: int) -> tuple[list[Ints], list[Ints]]:
     """Rows and keys, (tile, row) and (tile, key), of tiles with equally many keys.
 
     The last tile repeats the batch's last row; a key of −1 is none.
     """
-    total = len(places.position)
+    total = len(trie.ids)
     first = np.arange(0, total, rows)
-    stop = np.minimum(first + rows, total)
-    in_prompt = places.segment[first] == places.prompt[first]
-    before = np.where(in_prompt, 0, places.prompt_length[first])  # keys that lie further back
-    count = before + stop - places.start[first]
     row = np.minimum(first[:, None] + np.arange(rows), total - 1)
-    column = np.arange(-(-count.max() // multiple) * multiple)
-    own = places.start[first, None] + column - before[:, None]
-    key = np.where(column < before[:, None], places.prompt_start[first, None] + column, own)
-    key[column >= count[:, None]] = -1
+    above = trie.position[first]
+    count = above + np.minimum(first + rows, total) - first
     width = -(-count // multiple) * multiple
+    key = np.full((len(first), width.max()), -1)
+    for tile, start in enumerate(first.tolist()):
+        stop = count[tile]
+        key[tile, : above[tile]] = trie.above(start)
+        key[tile, above[tile] : stop] = np.arange(start, start + stop - above[tile])
     groups = [width == columns for columns in np.unique(width)]
     return [row[some] for some in groups], [key[some, : width[some][0]] for some in groups]
 
@@ -102,12 +80,12 @@ def _cut(places: Places, rows: int, multiple: int) -> tuple[list[Ints], list[Int
 class Group:
     """Tiles with as many rows and keys each. A key of −1 is none."""
 
-    def __init__(self, row: Ints, key: Ints, of_token: Sequence[Tensor]) -> None:
-        device = of_token[0].device
+    def __init__(self, row: Ints, key: Ints, of_row: Sequence[Tensor]) -> None:
+        device = of_row[0].device
         self._row, self._key = (torch.from_numpy(part).to(device) for part in (row, key))
         self._is_key = self._key >= 0
         self._key = self._key.clamp(min=0)
-        self._of_token = of_token
+        self._of_row = of_row
         self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
     def rows(self, states: Tensor) -> Tensor:
@@ -121,14 +99,11 @@ class Group:
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """0 where a row sees a key and −inf elsewhere, (tile, 1, row, key); for every layer."""
         if (window, dtype) not in self._masks:
-            position, segment, prompt = self._of_token
+            position, end = self._of_row
             row, key = self._row[:, :, None], self._key[:, None]
-            distance = position[row] - position[key]
-            of_key = segment[key]
-            seen = (of_key == segment[row]) | (of_key == prompt[row])
-            seen &= (distance >= 0) & self._is_key[:, None]
+            seen = (key <= row) & (row < end[key]) & self._is_key[:, None]
             if window is not None:
-                seen &= distance < window
+                seen &= position[row] - position[key] < window
             hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
             self._masks[window, dtype] = hidden.masked_fill_(~seen, -torch.inf)[:, None]
         return self._masks[window, dtype]
