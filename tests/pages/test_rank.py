@@ -1,6 +1,9 @@
 """Rank: pairs in order, with the validity of the order, and the way to the cart."""
 
+import base64
 import json
+
+import numpy as np
 
 from core.runs.catalog import Catalog
 from tests.pages import workspaces
@@ -84,6 +87,17 @@ def test_a_whole_source_goes_to_the_cart_as_a_recipe(open_page, investigated, st
     (entry,) = Catalog(store.workspace).state().cart
     assert entry.edit.action == "remove"
     assert (entry.edit.recipe.column, entry.edit.recipe.values) == ("source", ("instructions",))
+
+
+def test_every_defined_score_is_counted_once_in_the_chart(open_page, investigated):
+    app = open_page("rank", k="40")
+    drawn = [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")]
+    every, selected = next(traces for traces in drawn if traces[0].get("name") == "all pairs")
+    counts = [
+        int(np.frombuffer(base64.b64decode(one["y"]["bdata"]), one["y"]["dtype"]).sum())
+        for one in (every, selected)
+    ]
+    assert counts == [workspaces.N_PAIRS - 1, 40]
 
 
 def test_two_orders_are_compared_at_the_k_that_is_selected(open_page, investigated):
