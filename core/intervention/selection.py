@@ -30,6 +30,7 @@ from core.intervention.recipes import (
     Where,
 )
 from core.runs.store import Store
+from core.runs.tables import columns as column_names
 from core.runs.tables import table as read_table
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -91,8 +92,10 @@ def _inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequenc
 
 def scores(run: str, score: str, store: Store) -> pd.Series:
     """A ranking's defined scores by uid, highest first; ties in the ranking's order."""
-    ranking = read_table(store.output(run) / "ranking.parquet")
-    if score not in ranking or ranking[score].isna().all():
+    path = store.output(run) / "ranking.parquet"
+    known = score in column_names(path)
+    ranking = read_table(path, columns=["uid", score] if known else ["uid"])
+    if not known or ranking[score].isna().all():
         raise UserError(f"{run} has no score {score!r}. Rank with that method, or use another.")
     found = ranking.set_index("uid")[score].dropna()
     return found.sort_values(ascending=False, kind="stable")
