@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from core.cli import cli
+from core.models.adapters import is_adapter
 from core.runs.store import Store
 from tests.real_text import BEHAVIOR, HH, save_completions, save_inputs
 
@@ -17,6 +18,8 @@ pytestmark = [
 ]
 KNOBS = """
 [train]
+method = "lora"
+lora_r = 4
 batch_size = 16
 learning_rate = 1e-4
 [evaluate]
@@ -66,3 +69,4 @@ def test_from_a_published_file_to_a_measured_retraining(tmp_path):
     for run in store.finished("train"):
         summary = json.loads((store.output(run) / "summary.json").read_text())
         assert summary["loss_at_step_0"] == pytest.approx(0.6931, abs=1e-3)
+        assert is_adapter(store.output(run) / "adapter")
