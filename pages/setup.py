@@ -21,6 +21,7 @@ from core.runs.project import Project
 from core.runs.specs import ConvertSpec
 from pages import _loaders, _text
 
+TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
@@ -239,9 +240,19 @@ def offer_own() -> None:
     behaviors = choose_behaviors(prompts, heldout, named) if named else None
     if behaviors is None:
         return
+    st.subheader("Retraining")
+    trained = st.radio(
+        "What DPO trains",
+        list(TRAINED),
+        key="trained",
+        horizontal=True,
+        help="Low-rank updates take less memory, and are merged into the weights at the end.",
+    )
     st.subheader("What it will cost")
     table = setup.prompt_facts(prompts, heldout, named)
     show_costs(reference[1], importing.size(*pairs), table)
+    generate = {"completions": str(existing)} if existing else {}
+    chosen = {"generate": generate, "train": TRAINED[trained]}
     offer_creation(
         Project(
             name=name.strip() or "my investigation",
@@ -252,7 +263,7 @@ def offer_own() -> None:
             heldout=str(heldout),
             judge=named,
             behaviors=behaviors,
-            knobs={"generate": {"completions": str(existing)}} if existing else {},
+            knobs={step: values for step, values in chosen.items() if values},
         ),
         pairs[1],
     )

@@ -1,16 +1,22 @@
-"""From an empty workspace to a project of one's own, on a published preference file."""
+"""From an empty workspace to measured retrainings of one's own models, with the mouse alone.
+
+A published preference file, random OLMo 2 shapes, a BPE tokenizer, low-rank updates.
+"""
 
 import json
 
 import pytest
 
+from core.models.adapters import is_adapter
 from core.runs import project as projects
 from core.runs.store import Store
 from tests.browser.conftest import STREAMLIT, serving, settle
-from tests.real_text import HH, save_inputs
+from tests.browser.test_whole_job import go_to, press
+from tests.real_text import HH, save_completions, save_inputs
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not HH.exists(), reason="hh-rlhf is not beside the checkout"),
 ]
@@ -25,41 +31,63 @@ def write_prompts(folder, name, numbers):
     (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def test_a_published_file_becomes_a_project(tab, tmp_path):
-    save_inputs(tmp_path)
-    write_prompts(tmp_path, "prompts", range(5))
-    write_prompts(tmp_path, "heldout", range(5, 10))
+def create_project(tab, folder):
+    """Fill in the Set up page; each choice is told what it is before the next one is made."""
+    save_inputs(folder)
+    write_prompts(folder, "prompts", range(8))
+    write_prompts(folder, "heldout", range(8, 12))
+    save_completions(folder / "prompts.jsonl", folder / "completions.jsonl")
     fields = {
-        "Name of the investigation": "hh",
-        "Reference: the model before preference training": tmp_path / "reference",
-        "Policy: the model after it": tmp_path / "policy",
-        "Preference pairs": tmp_path / "pairs.jsonl.gz",
-        "Prompts": tmp_path / "prompts.jsonl",
-        "Held-out prompts": tmp_path / "heldout.jsonl",
+        "Name of the investigation": ("hh", ""),
+        "Reference: the model before preference training": ("reference", "3.0M parameters"),
+        "Policy: the model after it": ("policy", "3.0M parameters"),
+        "Preference pairs": ("pairs.jsonl.gz", "Which column is what"),
+        "Prompts": ("prompts.jsonl", ""),
+        "Held-out prompts": ("heldout.jsonl", ""),
+        "Completions that exist already (optional)": ("completions.jsonl", ""),
     }
-    seen = {  # what the page says once it has looked at a choice
-        "Reference: the model before preference training": "olmo2 · 3.0M parameters",
-        "Policy: the model after it": "olmo2 · 3.0M parameters",
-        "Preference pairs": "Which column is what",
-    }
+    tab.get_by_text("My own models and pairs").click()
+    for label, (value, seen) in fields.items():
+        field = tab.get_by_role("textbox", name=label, exact=True)
+        field.fill(value if value == "hh" else str(folder / value))
+        field.press("Enter")
+        if seen:
+            tab.get_by_text(seen).last.wait_for(timeout=MINUTES)
+        settle(tab)
+    tab.get_by_text("low-rank updates (LoRA)").click()
+    tab.get_by_text("What it will cost").wait_for(timeout=3 * MINUTES)
+    settle(tab)
+    press(tab, "Create the project")
+
+
+def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
     store = Store(tmp_path / "workspace")
     with serving(store.workspace, *STREAMLIT) as address:
         tab.goto(address)
-        tab.get_by_text("My own models and pairs").click()
-        for label, value in fields.items():
-            field = tab.get_by_role("textbox", name=label, exact=True)
-            field.fill(str(value))
-            field.press("Enter")
-            if label in seen:
-                tab.get_by_text(seen[label]).last.wait_for(timeout=MINUTES)
-            settle(tab)
-        tab.get_by_text("What it will cost").wait_for(timeout=3 * MINUTES)
-        tab.get_by_role("button", name="Create the project").click()
-        tab.get_by_text("The investigation").wait_for(timeout=3 * MINUTES)
+        create_project(tab, tmp_path)
         tab.get_by_text("Next: generate, index, discover").wait_for(timeout=3 * MINUTES)
-        made = projects.load(store.workspace)
-        while store.state(made.pairs) in ("waiting", "running"):
-            tab.wait_for_timeout(200)
-    assert made.name == "hh"
+        press(tab, r"Start \d+ steps")
+        tab.get_by_text("Next: rank").wait_for(timeout=5 * MINUTES)
+        press(tab, r"Start \d+ step")
+        tab.get_by_text("Everything up to retraining is done").wait_for(timeout=5 * MINUTES)
+        go_to(tab, "Map")
+        tab.locator(".js-plotly-plot").first.wait_for()
+        go_to(tab, "Rank")
+        press(tab, r"Add [\d,]+ pairs to the edit cart")
+        tab.get_by_text("Edit cart (1)").wait_for()
+        go_to(tab, "Intervene")
+        tab.get_by_text("3 · The arms").wait_for()
+        for less in ("2", "1"):  # from three seeds to one
+            tab.get_by_test_id("stNumberInputStepDown").last.click()
+            tab.locator(f'[aria-label="Training seeds per arm"][value="{less}"]').wait_for()
+        tab.get_by_text("Baseline: retrain on the unedited pairs too").click()
+        press(tab, "Start: 6 runs")
+        tab.get_by_text("Every arm is trained and measured").wait_for(timeout=8 * MINUTES)
+        go_to(tab, "Results")
+        tab.get_by_text("Edited minus control").first.wait_for()
+    made = projects.load(store.workspace)
+    assert (made.name, made.behaviors[0].flag) == ("hh", "refused")
     assert store.state(made.pairs) == "finished"
-    assert made.behaviors[0].flag == "refused"
+    assert len(store.finished("train")) == 2
+    assert all(is_adapter(store.output(run) / "adapter") for run in store.finished("train"))
+    assert not store.infos(state="failed")

@@ -69,9 +69,11 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
         judge=known.judge,
     )
     assert "50 pairs on" in said(app)
+    app.radio("trained").set_value("low-rank updates (LoRA)").run()
     app.button("create").click().run()
     assert not app.exception
     made = projects.load(store.workspace)
+    assert made.train(made.pairs, seed=0).method == "lora"
     assert (made.name, made.pairs, made.policy) == ("mine", str(pairs), known.policy)
     assert {one.flag for one in made.behaviors} >= {"complied", "refused"}
 
