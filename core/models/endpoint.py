@@ -47,6 +47,8 @@ class Endpoint(BaseModel):
             raise ValueError(f"the url holds a name or key; set ${KEY} instead")
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("the url must start with http:// or https://")
+        if "?" in url or "#" in url:
+            raise ValueError(f"the url ends at its path; a key belongs in ${KEY}")
         return url.rstrip("/")
 
     @classmethod
@@ -57,7 +59,10 @@ class Endpoint(BaseModel):
 
     def address(self) -> str:
         """The URL that questions are posted to."""
-        url = self.url or self.check_url(os.environ.get(URL, ""))
+        try:
+            url = self.url or self.check_url(os.environ.get(URL, ""))
+        except ValueError as error:
+            raise UserError(f"${URL}: {error}.") from error
         if not url:
             raise UserError(f"No endpoint: give its url, or set ${URL}.")
         return f"{url.removesuffix('/chat/completions')}/chat/completions"

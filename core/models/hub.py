@@ -31,7 +31,11 @@ def fetch(kind: Kind, name: str, revision: str, folder: Path, endpoint: str | No
             "history. Branches and tags move, and a run must name what it read."
         )
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     constants.HF_HUB_OFFLINE = False  # environment.prepare keeps every other command offline
     try:
@@ -43,7 +47,7 @@ def fetch(kind: Kind, name: str, revision: str, folder: Path, endpoint: str | No
             allow_patterns=WANTED[kind],
             endpoint=endpoint,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{name} at {revision[:8]}: cannot be fetched ({reason}).") from error
     if kind == "model" and not list(folder.glob("*.safetensors")):

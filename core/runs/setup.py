@@ -24,6 +24,7 @@ from core.models import adapters
 from core.runs.fingerprints import WEIGHTS
 
 UPLOADS = "inputs"  # folder of the workspace
+LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,9 @@ def allowed_path(text: str, roots: Sequence[Path]) -> Path:
     """An existing path that lies in one of the roots; without roots, anywhere."""
     if not text.strip() or "\0" in text:
         raise UserError("Give a path.")
-    path = Path(text.strip()).expanduser()
     try:
-        path = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
+        path = Path(text.strip()).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, UnicodeError) as error:
         raise UserError(f"{text}: no such file or folder.") from error
     if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
         allowed = ", ".join(map(str, roots))
@@ -57,6 +57,8 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
     plain = "".join(c for c in Path(name.replace("\\", "/")).name if c.isalnum() or c in "._-")
     if not plain.strip("."):
         raise UserError(f"{name!r} is not a name for a file. Rename it.")
+    if len(os.fsencode(plain)) > LONGEST_NAME:
+        raise UserError(f"{plain[:40]}…: the name is longer than {LONGEST_NAME} bytes. Rename it.")
     path = workspace / UPLOADS / plain
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{plain}.{os.getpid()}.part")
