@@ -235,6 +235,8 @@ def offer_own() -> None:
     except UserError as error:
         st.error(str(error), icon="⚠️")
         return
+    for warning in setup.base_warnings(reference[0], policy[0]):
+        st.warning(warning)
     named = judge if judge == "refusal" else str(given_path(judge) or "")
     st.subheader("What is measured")
     behaviors = choose_behaviors(prompts, heldout, named) if named else None

@@ -101,6 +101,19 @@ def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
             raise UserError(f"Reference and policy differ in {what} ({one}, {two}).")
 
 
+def base_warnings(reference: Path, policy: Path) -> list[str]:
+    """A sentence where the policy is an adapter of another folder than the reference."""
+    if not adapters.is_adapter(policy):
+        return []
+    base = adapters.base_of(policy)
+    if base == reference.resolve():
+        return []
+    return [
+        f"The policy's adapter is for {base}, which is not the reference's folder. If the weights "
+        "there differ, what is measured holds that difference too."
+    ]
+
+
 def is_own_form(path: Path) -> bool:
     """Whether a file needs no conversion."""
     if path.suffix != ".parquet" or not path.is_file():

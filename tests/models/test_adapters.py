@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from core.errors import UserError
 from core.models.loading import load_model, load_tokenizer
 from core.runs.fingerprints import fingerprint_model
-from core.runs.setup import model_facts
+from core.runs.setup import base_warnings, model_facts
 from tests.tiny_models import save_tiny_model, tiny_model
 
 IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])
@@ -77,6 +77,15 @@ def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
     assert model_facts(adapter) == model_facts(reference)
     with pytest.raises(UserError, match="not in a folder that this app may read"):
         model_facts(adapter, [adapter])
+
+
+def test_an_adapter_of_another_folder_than_the_reference_is_told(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    assert base_warnings(reference, adapter) == []
+    assert base_warnings(adapter, reference) == []
+    (warning,) = base_warnings(save_tiny_model(tmp_path / "other", seed=1), adapter)
+    assert str(reference) in warning
 
 
 @pytest.mark.parametrize("base", ["allenai/OLMo-2-1124-7B-SFT", ""])
