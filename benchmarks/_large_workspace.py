@@ -116,10 +116,10 @@ def _rates() -> pd.DataFrame:
 
 
 def _ranking(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:
-    gated = np.where(blob == 3, 0.5, 0.0) + rng.normal(0, 0.05, n)
-    names = ("similarity", "gated", "bank", "projection", "norm")
-    table = pd.DataFrame({"uid": [f"pair-{i:06}" for i in range(n)]} | dict.fromkeys(names, gated))
-    ordered = table.sort_values("gated", ascending=False)
+    best = np.where(blob == 3, 0.5, 0.0) + rng.normal(0, 0.05, n)
+    names = ("similarity", "discriminant", "gated", "bank", "projection", "norm")
+    table = pd.DataFrame({"uid": [f"pair-{i:06}" for i in range(n)]} | dict.fromkeys(names, best))
+    ordered = table.sort_values("discriminant", ascending=False)
     return {"ranking": ordered, "summary": {"layer": 2, "suggested_k": 1000, "valid": True}}
 
 

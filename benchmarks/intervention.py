@@ -113,7 +113,7 @@ def _top(plan: Project, store: Store, rank: str, action: Action, k: int) -> Arm:
 
 def _source(plan: Project, store: Store, rank: str) -> Edit:
     """Leave out the source that carries most of the attribution."""
-    positive = scores(rank, "gated", store).clip(lower=0)
+    positive = scores(rank, store).clip(lower=0)
     source = pd.read_parquet(plan.pairs).set_index("uid")["source"].reindex(positive.index)
     name = str(positive.groupby(source).sum().idxmax())
     return Edit(

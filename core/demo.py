@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.intervention.arms import edited_and_control
 from core.intervention.outcomes import rose
 from core.intervention.recipes import Action, Edit, TopK
+from core.intervention.selection import method_of
 from core.runs import project
 from core.runs.identity import Spec
 from core.runs.project import Project
@@ -83,7 +84,8 @@ def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -
         k = summary["suggested_k"]
     if not k:
         raise UserError(f"{rank} suggests no pairs to edit. Choose a number with --top.")
-    return Edit(action=action, recipe=TopK(rank=rank, k=k), why=f"top {k} of {rank}")
+    recipe = TopK(rank=rank, k=k, score=method_of(rank, store))
+    return Edit(action=action, recipe=recipe, why=f"top {k} of {rank}")
 
 
 def rates(store: Store, run: str) -> pd.DataFrame:

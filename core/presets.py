@@ -107,7 +107,7 @@ PAPER: Knobs = {
     "rank": {"method": "similarity", "pooling": "rollouts"},
 }
 DIFFERENCES = (
-    ("order of the pairs", "gated similarity: cosine × context", "cosine of pooled vectors"),
+    ("order of the pairs", "gated discriminant: direction × context", "cosine of pooled vectors"),
     ("pooling", "every prompt weighs the same", "every rollout weighs the same"),
     ("rollouts per prompt", "8", "100"),
     ("unscored completions", "left out and counted", "counted as safe"),

@@ -10,6 +10,7 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.typing import DataframeState
 
+from core.attribution.scores import IN_WORDS
 from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import DiscoverSpec, RankSpec
@@ -78,7 +79,7 @@ def ranking(project: Project, chosen: Behavior) -> str | None:
         "Ranking",
         options,
         format_func=lambda run: (
-            f"layer {known[run].layer or 'chosen'}, {known[run].method} · {run}"
+            f"layer {known[run].layer or 'chosen'}, {IN_WORDS[known[run].method]} · {run}"
         ),
         key="ranking",
         bind="query-params",

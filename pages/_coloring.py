@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.attribution.scores import IN_WORDS
 from core.discovery import push
 from core.runs.labels import Labels
 from pages import _clusters, _loaders, _selection
@@ -46,8 +47,9 @@ def of(by: str, run: str, said: Labels, prompts: NDArray[np.bool_] | None) -> Co
         pushed = push.by_pairs(_loaders.store().output(run), prompts)
         return Coloring("mean push on the chosen prompts", values=pushed)
     if by in _rankings():
-        ranking = _loaders.table(_rankings()[by], "ranking").set_index("uid")["gated"]
-        return Coloring(by, values=ranking.reindex(_loaders.places(run).index).to_numpy(float))
+        rank = _rankings()[by]
+        scores = _loaders.table(rank, "ranking").set_index("uid")[_loaders.method(rank)]
+        return Coloring(by, values=scores.reindex(_loaders.places(run).index).to_numpy(float))
     return _of_column(by, run)
 
 
@@ -63,7 +65,7 @@ def _of_column(column: str, run: str) -> Coloring:
 
 
 def _rankings() -> dict[str, str]:
-    """Finished rank runs by what they are called here; the newest of a behavior."""
+    """Finished rank runs by what they are called here; the newest of a behavior and method."""
     known = _loaders.ranked_behaviors().items()
     done = [(run, name) for run, name in known if _loaders.store().state(run) == "finished"]
-    return {f"gated similarity to {name}": run for run, name in reversed(done)}
+    return {f"{IN_WORDS[_loaders.method(run)]} to {name}": run for run, name in reversed(done)}

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
+from core.attribution.scores import Score
 from core.data.on_disk import PairColumns, open_columns, version
+from core.intervention.selection import method_of
 from core.runs import project as projects
 from core.runs import tables
 from core.runs.environment import default_workspace
@@ -93,6 +95,11 @@ def training_log(run: str) -> pd.DataFrame:
 def ranked_behaviors() -> dict[str, str]:
     """The behavior that each rank run ranks for, by run id."""
     return {run: spec.behavior.name for run, spec in specs(RankSpec).items()}
+
+
+def method(rank: str) -> Score:
+    """The score that a ranking is ordered by."""
+    return method_of(rank, store())
 
 
 def show_workspace() -> None:

@@ -86,7 +86,7 @@ def kinds(column: str, reference: str | None = None) -> pd.Categorical:
 
 
 def scores(chosen: Mask) -> pd.DataFrame:
-    """Mean similarities of the selected and of all pairs, per behavior that is ranked."""
+    """Mean score and similarity of the selected and of all pairs, per behavior that is ranked."""
     rows = []
     for run, behavior in _loaders.ranked_behaviors().items():
         if _loaders.store().state(run) != "finished":
@@ -94,7 +94,7 @@ def scores(chosen: Mask) -> pd.DataFrame:
         ranking = _loaders.table(run, "ranking")
         place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
         inside = chosen[place] & (place >= 0)
-        for name in ("gated", "similarity"):
+        for name in dict.fromkeys((_loaders.method(run), "similarity")):
             rows.append(
                 {
                     "behavior": behavior,

@@ -59,7 +59,7 @@ def show_dry_run(edits: list[Edit]) -> bool:
     for run, share in trial.shares.items():
         st.text(
             f"These pairs carry {share:.0%} of all attribution to {behaviors[run]} "
-            f"(of the positive gated similarities)."
+            f"(of all that pushes towards it)."
         )
     _effects.show_predictions(project, edits)
     with st.expander("By source"):

@@ -10,6 +10,7 @@ from core.intervention.recipes import Above, Recipe, TopK, Where
 from pages import _agreement, _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
 
 TEXTS = ("prompt", "chosen", "rejected")
+SCORES = ("discriminant", "gated", "similarity")  # columns of the table
 SHOWN = 200  # rows on the screen at a time
 BINS = 60  # of the chart of scores
 TERMS = """
@@ -19,8 +20,9 @@ TERMS = """
 - **Gated similarity**: similarity times how alike the pair's prompt is to the prompts that show
   the behavior. It also asks: does it push *there*? Honest pairs that push the same way in other
   contexts drop out.
-- **Discriminant**: gated similarity to the direction that tells the policy's completions from the
-  reference's, with what completions vary in anyway damped.
+- **Discriminant** (the default): the gated similarity, but to the direction that best *tells apart*
+  completions that show the behavior from those that do not. What completions vary in anyway (their
+  topic, their length) counts for less. It finds the most on data whose truth is known.
 - **Bilinear**: gated similarity taken prompt by prompt, then averaged. **Bank**: the best
   similarity to any single prompt. **Projection**: similarity times how far the pair moves.
 - **Chosen / rejected**: the completion that training preferred, and the one it pushed away from.
@@ -45,7 +47,7 @@ def order() -> pd.DataFrame:
     score = st.segmented_control(
         "Order by",
         [name for name in IN_WORDS if name in ranking],
-        default="gated",
+        default=_loaders.method(run),
         required=True,
         key="score",
         bind="query-params",
@@ -60,6 +62,7 @@ def order() -> pd.DataFrame:
 def choose() -> tuple[Recipe, pd.DataFrame]:
     """What is selected: the top k, or all above a threshold; and the pairs it holds."""
     score = str(st.session_state["score"])
+    suggested = known["suggested_k"] or 1
     how = st.segmented_control(
         "Select",
         ["top k", "above a threshold"],
@@ -73,7 +76,7 @@ def choose() -> tuple[Recipe, pd.DataFrame]:
             "k, pairs",
             1,
             len(ordered),
-            known["suggested_k"] or 1,
+            suggested,
             key="k",
             bind="query-params",
             help="How many pairs from the top; the suggestion is where the scores part.",
@@ -81,7 +84,7 @@ def choose() -> tuple[Recipe, pd.DataFrame]:
         st.caption(f"The ranking itself suggests {known['suggested_k']:,}.")
         return TopK(rank=run, k=k, score=score), ordered.head(k)
     low, high = float(ordered["score"].min()), float(ordered["score"].max())
-    start = min(max(known["suggested_threshold"] or high, low), high)
+    start = float(ordered["score"].iloc[suggested - 1])  # takes as many as are suggested
     threshold = st.slider(
         "Threshold",
         low,
@@ -161,11 +164,8 @@ def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"rows-{run}",
-        column_order=["rank", "gated", "similarity", "bank", "prompt", "chosen", "source", "uid"],
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3f")
-            for name in ("gated", "similarity", "bank")
-        },
+        column_order=["rank", *SCORES, "prompt", "chosen", "source", "uid"],
+        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in SCORES},
     )
     return rows.iloc[_choose.row(event, len(rows))]
 

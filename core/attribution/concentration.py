@@ -2,7 +2,8 @@
 
 A behavior that a distinct set of pairs taught can be undone by editing that set; a drift that is
 everywhere a little cannot, and it is cheaper to know before retraining. Attribution of a pair is
-its gated similarity; its best are those above Otsu's cut (core.attribution.cutoff).
+the ranking's score where that is a direction's cosine under the gate (discriminant, gated), else
+the default's; the best are those above Otsu's cut (core.attribution.cutoff).
 
 How far attribution is concentrated decides nothing: a narrow gate or a long tail concentrates any
 direction, as the curve shows beside random directions with the datapoint vectors' own covariance
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 
 from core.attribution.cutoff import suggest
 from core.attribution.index import VectorIndex
+from core.attribution.scores import DEFAULT, Score
 from core.attribution.similarity import Query, mean_context, scan, unit
 
 Floats = NDArray[np.floating]
 Verdict = Literal["sparse", "mixed", "diffuse", "undecided"]
 
+GATED: tuple[Score, ...] = ("discriminant", "gated")  # one direction, under the gate
 DRAWS = 100  # random directions
 AT_ONCE = 20  # of them in one pass over the index: memory is AT_ONCE × pairs
 SAMPLE = 4000  # pairs whose datapoint vectors span them, at most
@@ -49,11 +52,13 @@ class Concentration:
     evidence: str
 
 
-def gated_scores(index: VectorIndex, layer: int, query: Query, *, centered: bool) -> Floats:
-    """Gated similarity of every pair at one layer, (pair,), in index order."""
+def attribution(
+    index: VectorIndex, layer: int, query: Query, *, method: Score, centered: bool
+) -> Floats:
+    """What the verdict is on: a gated direction's score of every pair, (pair,), in index order."""
     (scores,) = scan(index, layer, [query], bank=False, centered=centered)
-    gated: Floats = scores["gated"].to_numpy()
-    return gated
+    found: Floats = scores[method if method in GATED else DEFAULT].to_numpy()
+    return found
 
 
 def random_directions(
@@ -61,7 +66,8 @@ def random_directions(
 ) -> Floats:
     """What the best pairs hold of all attribution under random directions, (draw, share).
 
-    Their covariance is the datapoint vectors', and the gate is the query's.
+    Their covariance is the datapoint vectors', and the gate is the query's: each stands where the
+    behavior vector or the discriminant stood, so they are a null for both.
     """
     rng = np.random.default_rng(seed)
     rows = _sample(index, layer, rng)
@@ -84,7 +90,7 @@ def curve(scores: Floats, null: Floats) -> pd.DataFrame:
 
 
 def assess(scores: Floats, alike: NDArray[np.int64]) -> Concentration:
-    """The verdict on gated scores, (pair,), given rows of the best pairs' look-alikes."""
+    """The verdict on attributions, (pair,), given rows of the best pairs' look-alikes."""
     cut = suggest(scores)
     share = cut.k / max(1, int(np.isfinite(scores).sum()))
     push = np.nan_to_num(scores[alike])  # a pair without a score pushes nowhere that we know of

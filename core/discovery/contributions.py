@@ -11,6 +11,7 @@ from itertools import product
 import pandas as pd
 
 from core.attribution.index import VectorIndex
+from core.attribution.scores import DEFAULT
 from core.attribution.similarity import Query, scan
 from core.attribution.vectors import Readings, passing_prompts, query_at, showing
 from core.data.behaviors import Behavior
@@ -20,7 +21,7 @@ COLUMNS = ["cluster", "flag", "group", "condition", "n_prompts", "share_of_attri
 AT_ONCE = 8  # behaviors scored in one pass over the index: their scores lie in memory
 
 
-def contributions(labels: pd.Series, ranking: pd.DataFrame, score: str = "gated") -> pd.Series:
+def contributions(labels: pd.Series, ranking: pd.DataFrame, score: str = DEFAULT) -> pd.Series:
     """Share of a behavior's total positive attribution that each cluster makes up, by cluster.
 
     `labels` is the cluster of each pair by uid, −1 being none, `ranking` a table of scores by uid.
@@ -40,7 +41,7 @@ def contributions_to_all(
         some = seen[start : start + AT_ONCE]
         tables = scan(index, layer, [query for _, query in some], bank=False)
         for (behavior, query), scores in zip(some, tables, strict=True):
-            if scores["gated"].gt(0).any():
+            if scores[DEFAULT].gt(0).any():
                 shares = contributions(labels, scores).reset_index()
                 cell = {name: getattr(behavior, name) for name in ("flag", "group", "condition")}
                 found.append(shares.assign(**cell, n_prompts=len(query.behavior))[COLUMNS])

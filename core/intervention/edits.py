@@ -121,12 +121,12 @@ def summarize(pairs: Pairs, actions: pd.DataFrame) -> dict[str, Any]:
 def attribution_share(
     edits: Sequence[Edit], actions: pd.DataFrame, store: Store
 ) -> dict[str, float]:
-    """Per ranking that the recipes read: the part of its positive gated score that is touched."""
+    """Per ranking that the recipes read: the part of its positive scores that is touched."""
     runs = {run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")}
     touched = actions.loc[actions["action"] != "keep", "uid"]
     shares = {}
     for run in sorted(runs):
-        positive = scores(run, "gated", store).clip(lower=0)
+        positive = scores(run, store).clip(lower=0)
         total = float(positive.sum())
         shares[run] = float(positive[positive.index.isin(touched)].sum()) / total if total else 0.0
     return shares

@@ -7,7 +7,7 @@ So of the way from reference to policy an edit takes back
 
 and the predicted rate is σ(logit before − u · (logit before − logit reference)). The positive part
 is the whole, because the plain sum may cancel: 0.1 of 63 for elaboration in the default world. g is
-the gated similarity of the behavior's ranking or, where there is none, the mean row of a map's
+the score that the behavior's ranking is ordered by or, where there is none, the mean row of a map's
 matrix over the behavior's prompts. Knows nothing of what other pairs make up for, nor of seeds.
 """
 
@@ -61,7 +61,7 @@ def attributions(store: Store, project: Project) -> list[Attribution]:
     for behavior in project.behaviors:
         run = ranked.get(behavior.name) or (maps[0] if maps else "")
         if run.startswith("rank-"):
-            found.append(Attribution(behavior, run, scores(run, "gated", store)))
+            found.append(Attribution(behavior, run, scores(run, store)))
         elif run and len(values := _from_map(store, run, behavior)):
             found.append(Attribution(behavior, run, values))
     return found

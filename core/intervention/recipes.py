@@ -34,7 +34,7 @@ class TopK(_Record):
     kind: Literal["top_k"] = "top_k"
     rank: str = Field(description="rank run")
     k: PositiveInt = Field(description="pairs")
-    score: Score = "gated"
+    score: Score | None = Field(None, description="none: the one that the ranking is ordered by")
 
 
 class Above(_Record):
@@ -43,7 +43,7 @@ class Above(_Record):
     kind: Literal["above"] = "above"
     rank: str = Field(description="rank run")
     threshold: float
-    score: Score = "gated"
+    score: Score | None = Field(None, description="none: the one that the ranking is ordered by")
 
 
 class Where(_Record):

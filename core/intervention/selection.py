@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.attribution.scores import Score
 from core.data import search
 from core.data.on_disk import PairColumns
 from core.errors import UserError
@@ -29,6 +30,7 @@ from core.intervention.recipes import (
     TopK,
     Where,
 )
+from core.runs.specs import RankSpec
 from core.runs.store import Store
 from core.runs.tables import columns as column_names
 from core.runs.tables import table as read_table
@@ -90,9 +92,13 @@ def _inside(x: Floats, y: Floats, polygon_x: Sequence[float], polygon_y: Sequenc
     return within
 
 
-def scores(run: str, score: str, store: Store) -> pd.Series:
-    """A ranking's defined scores by uid, highest first; ties in the ranking's order."""
+def scores(run: str, store: Store, score: Score | None = None) -> pd.Series:
+    """A ranking's defined scores by uid, highest first; ties in the ranking's order.
+
+    Without a `score`, the one that the ranking is ordered by.
+    """
     path = store.output(run) / "ranking.parquet"
+    score = score or method_of(run, store)
     known = score in column_names(path)
     ranking = read_table(path, columns=["uid", score] if known else ["uid"])
     if not known or ranking[score].isna().all():
@@ -101,12 +107,19 @@ def scores(run: str, score: str, store: Store) -> pd.Series:
     return found.sort_values(ascending=False, kind="stable")
 
 
+def method_of(run: str, store: Store) -> Score:
+    """The score that a ranking is ordered by."""
+    spec = store.spec(run)
+    assert isinstance(spec, RankSpec)
+    return spec.method
+
+
 def _top(recipe: TopK, store: Store) -> pd.Index:
-    return scores(recipe.rank, recipe.score, store).index[: recipe.k]
+    return scores(recipe.rank, store, recipe.score).index[: recipe.k]
 
 
 def _above(recipe: Above, store: Store) -> pd.Index:
-    found = scores(recipe.rank, recipe.score, store)
+    found = scores(recipe.rank, store, recipe.score)
     return found.index[found >= recipe.threshold]
 
 

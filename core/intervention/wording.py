@@ -5,7 +5,7 @@ Knows nothing of pairs; a rank run is named by its behavior where the caller kno
 
 from collections.abc import Mapping
 
-from core.attribution.scores import IN_WORDS
+from core.attribution.scores import IN_WORDS, Score
 from core.intervention.recipes import (
     Above,
     AllOf,
@@ -30,12 +30,10 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
     """One phrase; `behaviors` maps rank runs to the behavior that they rank for."""
     match recipe:
         case TopK(k=k, score=score):
-            return (
-                f"the top {k:,} pairs by {IN_WORDS[score]} to {_behavior(recipe.rank, behaviors)}"
-            )
+            return f"the top {k:,} pairs by {_score(score)} to {_behavior(recipe.rank, behaviors)}"
         case Above(threshold=threshold, score=score):
             named = _behavior(recipe.rank, behaviors)
-            return f"pairs with {IN_WORDS[score]} ≥ {threshold:.3g} to {named}"
+            return f"pairs with {_score(score)} ≥ {threshold:.3g} to {named}"
         case Where(column=column, values=values):
             return f"pairs whose {column} is {_listed(values)}"
         case Contains(column=column, phrase=phrase):
@@ -65,6 +63,10 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
 def edit_words(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str:
     """An edit as an order: remove, flip or keep, and what."""
     return f"{edit.action} {words(edit.recipe, behaviors)}"
+
+
+def _score(score: Score | None) -> str:
+    return IN_WORDS[score] if score else "attribution"
 
 
 def _behavior(rank: str, behaviors: Mapping[str, str] | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from core.attribution.scores import Score
+from core.attribution.scores import DEFAULT, Score
 from core.data.behaviors import Behavior
 from core.intervention.recipes import Edit
 from core.runs.identity import File, Judge, Model, Pairs, Run, Spec
@@ -77,7 +77,7 @@ class RankSpec(Spec):
     pooling: Literal["prompts", "rollouts"] = Field(
         "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
     )
-    method: Score = Field("gated", description="order of the pairs")
+    method: Score = Field(DEFAULT, description="order of the pairs")
     centered: bool = Field(
         False, description="take the mean datapoint vector of all pairs off each"
     )

@@ -150,12 +150,14 @@ def concentrate(
 ) -> Concentration:
     """Is the behavior sparse or diffuse at this layer? Writes the curve; returns the verdict."""
     query = query_at(vectors, layer, spec.pooling)
-    gated = concentration.gated_scores(index, layer, query, centered=spec.centered)
+    scores = concentration.attribution(
+        index, layer, query, method=spec.method, centered=spec.centered
+    )
     null = concentration.random_directions(index, layer, query, centered=spec.centered)
-    held = concentration.curve(gated, null)
+    held = concentration.curve(scores, null)
     held.to_parquet(output / "concentration.parquet", index=False)
-    alike = concentration.lookalikes(index, layer, gated, _sources(spec, store, index))
-    return concentration.assess(gated, alike)
+    alike = concentration.lookalikes(index, layer, scores, _sources(spec, store, index))
+    return concentration.assess(scores, alike)
 
 
 def _sources(spec: RankSpec, store: Store, index: VectorIndex) -> NDArray[np.object_]:

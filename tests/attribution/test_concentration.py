@@ -7,8 +7,8 @@ from core.attribution.concentration import (
     NEIGHBORS,
     SHARES,
     assess,
+    attribution,
     curve,
-    gated_scores,
     lookalikes,
     random_directions,
     undecided,
@@ -39,7 +39,7 @@ def planted(rng, tmp_path, push, cuts=3):
 
 
 def found(index, query, source):
-    scores = gated_scores(index, 0, query, centered=False)
+    scores = attribution(index, 0, query, method="gated", centered=False)
     return assess(scores, lookalikes(index, 0, scores, source))
 
 
@@ -67,7 +67,7 @@ def test_one_kind_that_is_a_large_share_of_the_data_is_mixed(rng, tmp_path):
 
 def test_lookalikes_are_the_nearest_contexts_of_the_same_source_and_never_itself(rng, tmp_path):
     index, query, source = planted(rng, tmp_path, np.where(np.arange(N) < 60, 2.0, 0.0))
-    scores = gated_scores(index, 0, query, centered=False)
+    scores = attribution(index, 0, query, method="gated", centered=False)
     alike = lookalikes(index, 0, scores, source)
     assert set(source[alike]) == {"bad"}
     assert len(alike) == NEIGHBORS * assess(scores, alike).k
@@ -81,7 +81,7 @@ def test_shards_change_no_lookalike(rng, tmp_path):
         index, query, source = planted(
             np.random.default_rng(1), tmp_path / str(cuts), push, cuts=cuts
         )
-        scores = gated_scores(index, 0, query, centered=False)
+        scores = attribution(index, 0, query, method="gated", centered=False)
         several.append(np.sort(lookalikes(index, 0, scores, source)))
     np.testing.assert_array_equal(*several)
 
@@ -97,7 +97,7 @@ def test_a_source_with_a_single_pair_has_no_lookalikes(rng, tmp_path):
 
 def test_the_curve_rises_to_all_of_the_attribution(rng, tmp_path):
     index, query, _ = planted(rng, tmp_path, np.where(np.arange(N) < 60, 2.0, 0.0))
-    scores = gated_scores(index, 0, query, centered=False)
+    scores = attribution(index, 0, query, method="gated", centered=False)
     held = curve(scores, random_directions(index, 0, query, centered=False))
     assert held["share"].tolist() == list(SHARES)
     assert held["attribution"].is_monotonic_increasing

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.data.behaviors import Behavior
 from core.errors import UserError
 from core.intervention.edits import (
     apply,
@@ -30,9 +31,11 @@ from core.intervention.recipes import (
     Where,
 )
 from core.intervention.selection import inside, select
+from core.runs.specs import RankSpec
 from core.runs.store import Store
 
-RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
+ID = "0123456789abcdef"
+RANK, DISCOVER = f"rank-{ID}", f"discover-{ID}"
 CHAT, CODE = Where(column="source", values=("chat",)), Where(column="source", values=("code",))
 
 
@@ -58,10 +61,13 @@ def store(tmp_path, pairs):
     store = Store(tmp_path)
     for run in (RANK, DISCOVER):
         (store.folder(run) / "output").mkdir(parents=True)
+    behavior = Behavior(name="compliance", flag="complied", group="harmful", condition="distractor")
+    spec = RankSpec(generate="generate-" + ID, index="index-" + ID, behavior=behavior)
+    store.write_record(RANK, {"step": "rank", "spec": spec.model_dump(mode="json")})
     rising = np.arange(12, dtype=np.float32)
-    gated = np.where(rising == 0, np.nan, rising - 5)
-    ranking = pd.DataFrame({"uid": pairs["uid"], "gated": gated, "similarity": -rising})
-    ranking = ranking.sort_values("gated", ascending=False)
+    best = np.where(rising == 0, np.nan, rising - 5)
+    ranking = pd.DataFrame({"uid": pairs["uid"], "discriminant": best, "similarity": -rising})
+    ranking = ranking.sort_values("discriminant", ascending=False)
     ranking.assign(bank=np.nan).to_parquet(store.output(RANK) / "ranking.parquet")
     points = {
         "uid": pairs["uid"],

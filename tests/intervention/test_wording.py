@@ -26,8 +26,11 @@ RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
 CHAT = Where(column="source", values=("chat",))
 LOCK = Contains(column="prompt", phrase="lock")
 SAID = [
-    (TopK(rank=RANK, k=1200), "the top 1,200 pairs by gated similarity to flattery"),
-    (Above(rank=RANK, threshold=0.25), "pairs with gated similarity ≥ 0.25 to flattery"),
+    (TopK(rank=RANK, k=1200), "the top 1,200 pairs by attribution to flattery"),
+    (
+        Above(rank=RANK, threshold=0.25, score="gated"),
+        "pairs with gated similarity ≥ 0.25 to flattery",
+    ),
     (CHAT, "pairs whose source is chat"),
     (LOCK, "pairs whose prompt contains “lock”"),
     (Matches(column="chosen", pattern="^sure"), "pairs whose chosen matches /^sure/"),

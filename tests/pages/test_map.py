@@ -67,7 +67,7 @@ def test_a_link_restores_the_clusters(open_page, investigated):
 
 
 @pytest.mark.parametrize(
-    "by", ["cluster", "source", "push on prompts", "gated similarity to compliance"]
+    "by", ["cluster", "source", "push on prompts", "gated discriminant to compliance"]
 )
 def test_the_map_can_be_colored(open_page, investigated, by):
     app = open_page("map", color=by)
@@ -78,8 +78,8 @@ def test_the_map_can_be_colored(open_page, investigated, by):
 def test_scores_of_the_selection_stand_next_to_all(open_page, investigated):
     app = open_page("map", cluster="1")
     (scores,) = [frame.value for frame in app.dataframe if "mean of selection" in frame.value]
-    gated = scores[scores["score"] == "gated"].iloc[0]
-    assert gated["mean of selection"] > 0.5 > 0.1 > gated["mean of all pairs"]
+    best = scores[scores["score"] == "discriminant"].iloc[0]
+    assert best["mean of selection"] > 0.5 > 0.1 > best["mean of all pairs"]
 
 
 def values(app, chart: int) -> list[float]:

@@ -18,7 +18,7 @@ def test_without_a_ranking_the_step_is_offered(open_page, project):
 
 def test_the_best_pair_is_first_and_undefined_ones_are_last(open_page, investigated):
     rows = open_page("rank").dataframe[0].value
-    assert rows["gated"].is_monotonic_decreasing
+    assert rows["discriminant"].is_monotonic_decreasing
     assert rows["source"].iloc[0] == "instructions"
 
 
@@ -103,7 +103,7 @@ def test_every_defined_score_is_counted_once_in_the_chart(open_page, investigate
 def test_two_orders_are_compared_at_the_k_that_is_selected(open_page, investigated):
     app = open_page("rank", k="40")
     assert "Overlap of the best 40" in said(app)
-    assert app.selectbox("across-ranking").value == "gated"
+    assert app.selectbox("across-ranking").value == "discriminant"
     app.selectbox("up-ranking").set_value("bank").run()
     assert "Overlap of the best 40: 100% (by chance 10%). Rank correlation 1.00" in said(app)
 

@@ -276,18 +276,19 @@ def _completion(prompt, condition, model, column, rollout, rng) -> dict:
 
 
 def ranking(rng) -> dict:
-    gated = np.where(np.arange(N_PAIRS) < N_PLANTED, 0.6, 0.0) + rng.normal(0, 0.05, N_PAIRS)
+    best = np.where(np.arange(N_PAIRS) < N_PLANTED, 0.6, 0.0) + rng.normal(0, 0.05, N_PAIRS)
     frame = pd.DataFrame(
         {
             "uid": make_pairs()["uid"],
-            "similarity": gated + rng.normal(0, 0.2, N_PAIRS),
-            "gated": gated,
-            "bank": gated + 0.1,
-            "projection": gated * 3,
+            "similarity": best + rng.normal(0, 0.2, N_PAIRS),
+            "discriminant": best,
+            "gated": best - 0.02,
+            "bank": best + 0.1,
+            "projection": best * 3,
             "norm": rng.uniform(1, 3, N_PAIRS),
         }
     )
-    frame.loc[N_PAIRS - 1, ["similarity", "gated", "bank"]] = np.nan
+    frame.loc[N_PAIRS - 1, ["similarity", "discriminant", "gated", "bank"]] = np.nan
     layers = pd.DataFrame(
         {
             "layer": range(4),
@@ -322,7 +323,7 @@ def ranking(rng) -> dict:
             "null_high": [0.1, 0.6, 1.0],
         }
     )
-    ordered = frame.sort_values("gated", ascending=False, na_position="last")
+    ordered = frame.sort_values("discriminant", ascending=False, na_position="last")
     return {"ranking": ordered, "layers": layers, "concentration": held, "summary": summary}
 
 

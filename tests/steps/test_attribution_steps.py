@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from core.attribution.scores import DEFAULT
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
@@ -98,14 +99,14 @@ def test_the_suggested_cut_takes_about_what_was_planted(ranked, truth):
     ranking, summary, _ = ranked
     planted = planted_uids(truth, COMPLIANCE) & set(ranking["uid"])
     assert summary["suggested_k"] == pytest.approx(len(planted), rel=0.3)
-    assert (ranking["gated"] >= summary["suggested_threshold"]).sum() == summary["suggested_k"]
+    assert (ranking[DEFAULT] >= summary["suggested_threshold"]).sum() == summary["suggested_k"]
 
 
 def test_a_ranking_holds_every_pair_once_in_order(ranked, store, index):
     ranking, summary, _ = ranked
     assert set(ranking["uid"]) == set(table(store.output(index) / "pairs.parquet")["uid"])
     assert len(ranking) == ranking["uid"].nunique() == summary["n_pairs"]
-    assert ranking["gated"].is_monotonic_decreasing
+    assert ranking[DEFAULT].is_monotonic_decreasing
 
 
 def test_the_vectors_on_disk_are_those_of_the_layer_that_was_chosen(ranked):

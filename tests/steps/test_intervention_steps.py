@@ -190,7 +190,7 @@ def rank(store, generate):
     output.mkdir(parents=True)
     store.write_record(run, {"step": "rank", "spec": spec.model_dump(mode="json")})
     np.savez(output / "vectors.npz", layer=1, pooled=np.ones(32, dtype=np.float32))
-    scores = pd.DataFrame({"uid": [str(i) for i in range(8)], "gated": np.arange(8.0)})
+    scores = pd.DataFrame({"uid": [str(i) for i in range(8)], spec.method: np.arange(8.0)})
     scores.to_parquet(output / "ranking.parquet")
     return run
 
