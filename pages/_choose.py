@@ -102,11 +102,6 @@ def discovery(project: Project) -> str | None:
     return one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
 
 
-def _ranking_name(run: str, spec: RankSpec) -> str:
-    layer = "layer by validity" if spec.layer is None else f"layer {spec.layer}"
-    return f"{layer}, by {spec.method} · {run}"
-
-
 def _map_name(run: str, spec: DiscoverSpec) -> str:
     kind = "gated" if spec.gated else "plain"
     if spec.level is not None:
