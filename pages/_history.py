@@ -79,6 +79,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
         "labels.json",
         "application/json",
         key="export-labels",
+        on_click="ignore",
     )
     middle.download_button(
         "One row per pair (Parquet)",
@@ -87,6 +88,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
         ),
         "labels.parquet",
         key="export-pairs",
+        on_click="ignore",
     )
     given = st.file_uploader("Bring labels", ["json", "parquet"], key="bring")
     if given is None:

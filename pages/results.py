@@ -115,11 +115,11 @@ def show_export() -> None:
     html, markdown, _, _ = st.columns(4)
     html.download_button(
         "Report (HTML)", lambda: to_html(gather(store)), "report.html", "text/html",
-        type="primary", width="stretch",
+        type="primary", width="stretch", on_click="ignore",
     )  # fmt: skip
     markdown.download_button(
         "Report (Markdown)", lambda: to_markdown(gather(store)), "report.md", "text/markdown",
-        width="stretch",
+        width="stretch", on_click="ignore",
     )  # fmt: skip
     st.subheader("The edited pairs")
     if store.state(chosen) != "finished":
@@ -132,10 +132,18 @@ def show_export() -> None:
     )
     for column, (label, form, name) in zip(st.columns(len(EXPORTS)), EXPORTS, strict=True):
         column.download_button(
-            label, partial(exported, store, chosen, form=form), name, width="stretch"
+            label,
+            partial(exported, store, chosen, form=form),
+            name,
+            width="stretch",
+            on_click="ignore",
         )
     st.download_button(
-        "Recipe (JSON)", edits[chosen].model_dump_json(indent=2), "recipe.json", "application/json"
+        "Recipe (JSON)",
+        edits[chosen].model_dump_json(indent=2),
+        "recipe.json",
+        "application/json",
+        on_click="ignore",
     )
     with st.expander("The same from the command line"):
         words = ["pairtrace", "--workspace", str(store.workspace)]
