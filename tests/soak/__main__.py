@@ -1,10 +1,12 @@
 """Many people at once, clicking at random for minutes: `make soak`, or a short form of it.
 
-    python -m tests.soak --minutes 10 --sessions 8 [--workspace FINISHED]
+    python -m tests.soak --minutes 10 --sessions 8 [--think 2 5] [--workspace FINISHED]
 
 Prints one JSON object and ends with 1 if anything was wrong: an error shown, a complaint of the
 browser, a traceback in the server's log, memory that grows, or a 95th percentile of the reruns over
-one second. Works on a copy of a finished workspace; without one, the demo is run first.
+one second. Works on a copy of a finished workspace; without one, the demo is run first. A rerun is
+timed where people wait, in the page; beside it stands what the server spent on it, since the
+browsers run on the same cores.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from core.runs import jobs
@@ -38,6 +41,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=10)
     options.add_argument("--sessions", type=int, default=8)
+    options.add_argument(
+        "--think", type=float, nargs=2, default=(2, 5), help="seconds between two clicks: from, to"
+    )
     options.add_argument("--workspace", type=Path, help="a finished workspace, which is copied")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -47,20 +53,25 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "core.cli", *words], check=True, stdout=2)
         else:
             shutil.copytree(given.workspace, workspace)
-        found = soak(workspace, minutes=given.minutes, sessions=given.sessions)
+        found = soak(
+            workspace, minutes=given.minutes, sessions=given.sessions, think=tuple(given.think)
+        )
     print(json.dumps(found, indent=2, ensure_ascii=False))
     sys.exit(1 if found["problems"] else 0)
 
 
-def soak(workspace: Path, *, minutes: float, sessions: int) -> dict[str, Any]:
+def soak(
+    workspace: Path, *, minutes: float, sessions: int, think: tuple[float, float]
+) -> dict[str, Any]:
     """Serve the workspace to random visitors; what was measured, and what was wrong."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = workspace.parent / "server.txt"
+    log, costs = workspace.parent / "server.txt", workspace.parent / "costs.jsonl"
+    words = [str(costs), "app.py", "--server.port", str(port)]
     with log.open("wb") as stream:
         server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "tests.soak.served", *words],
             cwd=ROOT,
             env={**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)},
             stdout=stream,
@@ -68,12 +79,52 @@ def soak(workspace: Path, *, minutes: float, sessions: int) -> dict[str, Any]:
         )
         try:
             wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
-            seen, memory = asyncio.run(_visits(port, server.pid, minutes, sessions))
+            started = spent(server.pid)
+            seen, memory, ended = asyncio.run(_visits(port, server.pid, minutes, sessions, think))
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
             _stop_jobs(Store(workspace))
-    return report(seen, memory, log.read_text(errors="replace"), minutes, sessions)
+    asked = {"minutes": minutes, "sessions": sessions, "think_seconds": think}
+    used = {name: round(ended[name] - started[name], 1) for name in ended}
+    runs = pd.read_json(costs, lines=True)
+    found = report(seen, memory, log.read_text(errors="replace"))
+    return (
+        asked | {"load": os.getloadavg()[0], "cpu_seconds": used} | server_side(runs, used) | found
+    )
+
+
+def spent(server: int) -> dict[str, float]:
+    """CPU-seconds so far: the server's, the browsers' and this tool's, everybody else's."""
+    own = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    apart = {server, *(child.pid for child in psutil.Process(server).children(recursive=True))}
+    used = {"server": 0.0, "browsers": 0.0}
+    for process in own:
+        times = process.cpu_times()
+        used["server" if process.pid in apart else "browsers"] += times.user + times.system
+    machine = psutil.cpu_times()
+    busy = machine.user + machine.nice + machine.system
+    return used | {"others": busy - sum(used.values())}
+
+
+def server_side(runs: pd.DataFrame, used: dict[str, float]) -> dict[str, Any]:
+    """What the script cost the server: seconds of wall and CPU, over all runs and by page."""
+    by_page = {
+        page: {
+            "runs": len(group),
+            "cpu_p50": round(group["cpu"].median(), 3),
+            "cpu_p95": round(group["cpu"].quantile(0.95), 3),
+            "wall_p95": round(group["wall"].quantile(0.95), 3),
+        }
+        for page, group in runs.groupby("page")
+    }
+    whole = {
+        f"{kind}_{name}": round(float(runs[kind].quantile(q)), 3)
+        for kind in ("cpu", "wall")
+        for name, q in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
+    }
+    whole |= {"runs": len(runs), "process_cpu_per_run": round(used["server"] / len(runs), 3)}
+    return {"server": whole, "server_by_page": by_page}
 
 
 def _stop_jobs(store: Store) -> None:
@@ -83,7 +134,9 @@ def _stop_jobs(store: Store) -> None:
             jobs.cancel(store, info.id)
 
 
-async def _visits(port: int, server: int, minutes: float, sessions: int) -> tuple[Seen, list]:
+async def _visits(
+    port: int, server: int, minutes: float, sessions: int, think: tuple[float, float]
+) -> tuple[Seen, list, dict[str, float]]:
     from playwright.async_api import async_playwright
 
     seen = Seen()
@@ -94,15 +147,16 @@ async def _visits(port: int, server: int, minutes: float, sessions: int) -> tupl
         visits = []
         for number in range(sessions):
             context = await browser.new_context(viewport={"width": 1440, "height": 900})
-            visitor = Visitor(number, await context.new_page(), f"http://127.0.0.1:{port}", seen)
+            tab, address = await context.new_page(), f"http://127.0.0.1:{port}"
+            visitor = Visitor(number, tab, address, seen, think)
             visits.append(visitor.visit(deadline))
         memory = asyncio.create_task(_memory(server, deadline))
         for ended in await asyncio.gather(*visits, return_exceptions=True):
             if ended is not None:
                 seen.problems.append(f"a visitor was stopped by {type(ended).__name__}: {ended}")
-        kept = await memory
+        kept, ended = await memory, spent(server)
         await browser.close()
-    return seen, kept
+    return seen, kept, ended
 
 
 async def _memory(server: int, deadline: float) -> list[tuple[float, float]]:
@@ -114,10 +168,8 @@ async def _memory(server: int, deadline: float) -> list[tuple[float, float]]:
     return kept
 
 
-def report(
-    seen: Seen, memory: list[tuple[float, float]], log: str, minutes: float, sessions: int
-) -> dict[str, Any]:
-    """The figures, and the problems that they amount to."""
+def report(seen: Seen, memory: list[tuple[float, float]], log: str) -> dict[str, Any]:
+    """What people met, the server's memory, and the problems that these amount to."""
     at, held = np.array(memory).T
     warm = at >= WARM_UP * at[-1]
     tenth = max(1, int(warm.sum()) // 10)
@@ -131,9 +183,6 @@ def report(
     if last > GROWTH * first:
         problems.append(f"the server's memory grew from {first:.0f} to {last:.0f} MB after warm-up")
     return {
-        "minutes": minutes,
-        "sessions": sessions,
-        "load": os.getloadavg()[0],
         "actions": dict(sorted(seen.actions.items())),
         "reruns": len(seen.seconds),
         "first_visits_seconds": [round(seconds, 2) for seconds in seen.first],

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-PAUSE = (1.0, 4.0)  # seconds of looking between two actions
 SLOWEST = 60_000  # milliseconds until a page that does not come to rest counts as hung
 PATIENCE = 3_000  # milliseconds until a widget that a rerun took away is given up
 WORDS = ("sure", "explain", "three items", "no such phrase", "<b>&amp;", "*", "ünïcode \u202e", "")
@@ -53,8 +52,11 @@ class Seen:
 class Visitor:
     """One browser session on one address, until a deadline."""
 
-    def __init__(self, number: int, tab: Any, address: str, seen: Seen) -> None:
-        self.chance = random.Random(number)
+    def __init__(
+        self, number: int, tab: Any, address: str, seen: Seen, think: tuple[float, float]
+    ) -> None:
+        """`think`: seconds of looking between two actions, at least and at most."""
+        self.chance, self.think = random.Random(number), think
         self.tab, self.address, self.seen = tab, address, seen
         self.starts_jobs = number == 0  # one does, so that the machine is left to the others too
         self.last = "opening"
@@ -68,7 +70,7 @@ class Visitor:
         await self.tab.goto(f"{self.address}/overview", timeout=SLOWEST)
         await self._rest()
         while time.monotonic() < deadline:
-            await asyncio.sleep(self.chance.uniform(*PAUSE))
+            await asyncio.sleep(self.chance.uniform(*self.think))
             await self._act()
 
     async def _act(self) -> None:
