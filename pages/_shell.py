@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import UserError
-from pages import _access, _cart, _jobs, _keys, _loaders
+from pages import _access, _cart, _jobs, _keys, _loaders, _text
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -45,4 +45,4 @@ try:
     else:
         show_way_to_setup()
 except UserError as error:
-    st.error(str(error))
+    st.error(_text.escape(error))

@@ -48,7 +48,7 @@ def show_dry_run(edits: list[Edit]) -> bool:
     st.header("2 · What it will touch")
     trial = _selection.dry_run(project.pairs, edits)
     if trial.problem:
-        st.error(_text.visible(trial.problem))
+        st.error(_text.escape(trial.problem))
         return False
     found, behaviors = trial.summary, _loaders.ranked_behaviors()
     facts = st.columns(4)

@@ -56,7 +56,7 @@ def given_path(typed: str) -> Path | None:
     try:
         return setup.allowed_path(typed, environment.roots())
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return None
 
 
@@ -69,7 +69,7 @@ def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
     try:
         facts = setup.model_facts(folder, environment.roots())
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return None
     st.caption(
         f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
@@ -88,7 +88,7 @@ def choose_pairs() -> tuple[Path, dict[str, str]] | None:
         columns = choose_columns(raw.columns)
         found = importing.preview(path, columns)
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return None
     show_preview(found)
     return (path, columns) if len(found.pairs) else None
@@ -131,7 +131,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         table = setup.prompt_facts(prompts, heldout, judge)
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return None
     names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
     table = table.assign(measure=True, name=names, wanted=False)
@@ -144,7 +144,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         return setup.behaviors_of(edited[edited["measure"]].to_dict("records"))
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return None
 
 
@@ -178,7 +178,7 @@ def show_costs(model: setup.ModelFacts, size: importing.Size, table: pd.DataFram
         "Rough: within a factor of three."
     )
     for warning in warnings(found, machine):
-        st.warning(warning)
+        st.warning(_text.escape(warning))
 
 
 def duration(seconds: float) -> str:
@@ -233,10 +233,10 @@ def offer_own() -> None:
     try:
         setup.check_pair_of_models(reference[1], policy[1])
     except UserError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(_text.escape(error), icon="⚠️")
         return
     for warning in setup.base_warnings(reference[0], policy[0]):
-        st.warning(warning)
+        st.warning(_text.escape(warning))
     named = judge if judge == "refusal" else str(given_path(judge) or "")
     st.subheader("What is measured")
     behaviors = choose_behaviors(prompts, heldout, named) if named else None

@@ -1,5 +1,6 @@
 """Every page runs inside the real shell, on a workspace of its own."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,4 +57,4 @@ def said(app: AppTest) -> str:
     kinds = ("title", "header", "subheader", "text", "caption", "markdown")
     kinds += ("info", "success", "warning", "error", "code", "metric")
     parts = [str(element.value) for kind in kinds for element in getattr(app, kind)]
-    return "\n".join(parts)
+    return re.sub(r"\\([^\w\s])", r"\1", "\n".join(parts))  # as drawn: without escapes

@@ -54,6 +54,11 @@ def test_a_choice_that_does_not_hold_says_why_at_once(open_page, key, value, mes
     assert message in said(fill(open_page("setup"), **{key: value}))
 
 
+def test_a_refused_name_is_drawn_as_text(open_page):
+    app = fill(open_page("setup"), reference="![x](https://host.example/x.png)")
+    assert r"\!\[x\]\(" in app.error[0].value
+
+
 def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
     known = projects.load(ORGANISM)
     pairs = tmp_path / "pairs.parquet"

@@ -45,7 +45,7 @@ def test_the_cart_is_on_every_page(open_page, investigated):
 
 def test_a_project_file_that_is_broken_is_named(open_page, project, store):
     (store.workspace / "project.toml").write_text("name = [")
-    assert "project.toml" in open_page("overview").error[0].value
+    assert "project.toml" in said(open_page("overview"))
 
 
 def test_what_runs_is_shown_on_every_page(open_page, investigated, project, store):
