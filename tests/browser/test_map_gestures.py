@@ -56,7 +56,8 @@ def expected(store, investigated):
 
 def name_as_cluster(tab, name: str) -> None:
     """Read a pair of the selection, then make the selection a cluster of its own."""
-    tab.get_by_text("Sure, here is how: step one of 0, then step two.").first.wait_for()
+    pair = tab.get_by_text("Sure, here is how: step one of 0, then step two.")
+    pair.filter(visible=True).first.wait_for()
     field = tab.get_by_role("textbox", name="Name", exact=True)
     field.fill(name)
     field.press("Enter")

@@ -10,6 +10,7 @@ import os
 import numpy as np
 import pandas as pd
 
+from core.attribution.scores import DEFAULT
 from core.data.behaviors import Behavior
 from core.intervention.arms import edited_and_control
 from core.intervention.recipes import Edit, TopK
@@ -175,7 +176,7 @@ def intervene(
     store: Store, project: Project, rank: str, rng, seeds=(0, 1), why="top", k=N_PLANTED
 ) -> list:
     """A finished edited arm and its control; returns the arms."""
-    edit = Edit(action="flip", recipe=TopK(rank=rank, k=k), why=why)
+    edit = Edit(action="flip", recipe=TopK(rank=rank, k=k, score=DEFAULT), why=why)
     arms = edited_and_control(project, store, [edit], seeds=seeds)
     for arm in arms:
         column = 3 if arm.name == "edited" else 2
