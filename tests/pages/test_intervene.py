@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.attribution.scores import DEFAULT
 from core.intervention.arms import edited_and_control
 from core.intervention.recipes import Edit, TopK, Where
 from core.runs.catalog import Catalog
@@ -11,7 +12,8 @@ from tests.pages.conftest import said
 
 @pytest.fixture
 def edit(investigated):
-    return Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=40), why="top")
+    recipe = TopK(rank=investigated["rank compliance"], k=40, score=DEFAULT)
+    return Edit(action="flip", recipe=recipe, why="top")
 
 
 @pytest.fixture
