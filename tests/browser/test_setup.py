@@ -11,7 +11,7 @@ from core.models.adapters import is_adapter
 from core.runs import project as projects
 from core.runs.store import Store
 from tests.browser.conftest import STREAMLIT, serving, settle
-from tests.browser.test_whole_job import go_to, press
+from tests.browser.test_whole_job import MINUTES, go_to, press, retrain_edited_and_control
 from tests.real_text import HH, save_completions, save_inputs
 
 pytestmark = [
@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not HH.exists(), reason="hh-rlhf is not beside the checkout"),
 ]
-MINUTES = 60_000
 
 
 def write_prompts(folder, name, numbers):
@@ -77,14 +76,7 @@ def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
         tab.get_by_text("Edit cart (1)").wait_for()
         go_to(tab, "Intervene")
         tab.get_by_text("3 · The arms").wait_for()
-        for less in ("2", "1"):  # from three seeds to one
-            tab.get_by_test_id("stNumberInputStepDown").last.click()
-            tab.locator(f'[aria-label="Training seeds per arm"][value="{less}"]').wait_for()
-        tab.get_by_text("Baseline: retrain on the unedited pairs too").click()
-        press(tab, "Start: 6 runs")
-        tab.get_by_text("Every arm is trained and measured").wait_for(timeout=8 * MINUTES)
-        go_to(tab, "Results")
-        tab.get_by_text("Edited minus control").first.wait_for()
+        retrain_edited_and_control(tab)
     made = projects.load(store.workspace)
     assert (made.name, made.behaviors[0].flag) == ("hh", "refused")
     assert store.state(made.pairs) == "finished"

@@ -34,6 +34,18 @@ def go_to(tab, page: str) -> None:
     settle(tab)
 
 
+def retrain_edited_and_control(tab) -> None:
+    """On Intervene: both arms with one seed and without a baseline, then Results."""
+    for less in ("2", "1"):  # from three seeds to one
+        tab.get_by_test_id("stNumberInputStepDown").last.click()
+        tab.locator(f'[aria-label="Training seeds per arm"][value="{less}"]').wait_for()
+    tab.get_by_text("Baseline: retrain on the unedited pairs too").click()
+    press(tab, "Start: 6 runs")
+    tab.get_by_text("Every arm is trained and measured").wait_for(timeout=8 * MINUTES)
+    go_to(tab, "Results")
+    tab.get_by_text("Edited minus control").first.wait_for()
+
+
 def around_cluster(store: Store) -> list[tuple[float, float]]:
     """A closed path around the cluster that pushes its kind of prompts furthest."""
     output = store.output(store.newest("discover"))
@@ -62,14 +74,7 @@ def test_from_overview_by_a_lasso_to_measured_retrainings(tab, small):
         tab.get_by_text("Edit cart (1)").wait_for()
         go_to(tab, "Intervene")
         tab.get_by_text("What it should do, and what would move with it").wait_for()
-        for less in ("2", "1"):  # from three seeds to one
-            tab.get_by_test_id("stNumberInputStepDown").last.click()
-            tab.locator(f'[aria-label="Training seeds per arm"][value="{less}"]').wait_for()
-        tab.get_by_text("Baseline: retrain on the unedited pairs too").click()
-        press(tab, "Start: 6 runs")
-        tab.get_by_text("Every arm is trained and measured").wait_for(timeout=8 * MINUTES)
-        go_to(tab, "Results")
-        tab.get_by_text("Edited minus control").first.wait_for()
+        retrain_edited_and_control(tab)
         for arm in ("reference", "policy", "random control", "edited"):
             tab.get_by_text(f"{arm}: ").first.wait_for()
         tab.get_by_role("tab", name="Predicted and measured").click()
