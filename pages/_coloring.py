@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core.attribution.scores import IN_WORDS
 from core.discovery import push
 from core.runs.labels import Labels
+from core.runs.specs import RankSpec
 from pages import _clusters, _loaders, _selection
 
 PUSH = "push on prompts"
@@ -46,8 +47,7 @@ def of(by: str, run: str, said: Labels, prompts: NDArray[np.bool_] | None) -> Co
     if by == PUSH:
         pushed = push.by_pairs(_loaders.store().output(run), prompts)
         return Coloring("mean push on the chosen prompts", values=pushed)
-    if by in _rankings():
-        rank = _rankings()[by]
+    if rank := _rankings().get(by):
         scores = _loaders.table(rank, "ranking").set_index("uid")[_loaders.method(rank)]
         return Coloring(by, values=scores.reindex(_loaders.places(run).index).to_numpy(float))
     return _of_column(by, run)
@@ -66,6 +66,9 @@ def _of_column(column: str, run: str) -> Coloring:
 
 def _rankings() -> dict[str, str]:
     """Finished rank runs by what they are called here; the newest of a behavior and method."""
-    known = _loaders.ranked_behaviors().items()
-    done = [(run, name) for run, name in known if _loaders.store().state(run) == "finished"]
-    return {f"{IN_WORDS[_loaders.method(run)]} to {name}": run for run, name in reversed(done)}
+    known = reversed(_loaders.specs(RankSpec).items())
+    return {
+        f"{IN_WORDS[spec.method]} to {spec.behavior.name}": run
+        for run, spec in known
+        if _loaders.store().state(run) == "finished"
+    }

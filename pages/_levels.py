@@ -37,10 +37,8 @@ def show(run: str) -> None:
         if chosen == AS_FOUND:
             other: str | None = base
         else:
-            drawn = _loaders.specs(DiscoverSpec)[base]
-            other = _jobs.panel(
-                drawn.model_copy(update={"recut": base, "level": known[chosen]}), "Cut it here"
-            )
+            finer = spec.model_copy(update={"recut": base, "level": known[chosen]})
+            other = _jobs.panel(finer, "Cut it here")
         if other is not None and other != run:
             st.button("Show this cut", on_click=_open, args=(other,), key="show-cut")
 

@@ -18,6 +18,7 @@ from core.errors import UserError
 from core.intervention.edits import attribution_share, plan, summarize
 from core.intervention.recipes import Edit, Recipe
 from core.intervention.selection import select
+from core.runs.specs import RankSpec
 from pages import _loaders
 
 RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
@@ -88,16 +89,16 @@ def kinds(column: str, reference: str | None = None) -> pd.Categorical:
 def scores(chosen: Mask) -> pd.DataFrame:
     """Mean score and similarity of the selected and of all pairs, per behavior that is ranked."""
     rows = []
-    for run, behavior in _loaders.ranked_behaviors().items():
+    for run, spec in _loaders.specs(RankSpec).items():
         if _loaders.store().state(run) != "finished":
             continue
         ranking = _loaders.table(run, "ranking")
         place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
         inside = chosen[place] & (place >= 0)
-        for name in dict.fromkeys((_loaders.method(run), "similarity")):
+        for name in dict.fromkeys((spec.method, "similarity")):
             rows.append(
                 {
-                    "behavior": behavior,
+                    "behavior": spec.behavior.name,
                     "score": name,
                     "mean of selection": ranking[name].to_numpy()[inside],
                     "mean of all pairs": ranking[name].to_numpy(),

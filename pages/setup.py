@@ -49,6 +49,11 @@ def _kept(upload: str, name: str, _content: bytes) -> Path:
     return setup.keep_upload(name, _content, store.workspace)
 
 
+def refuse(error: UserError) -> None:
+    """Say why a choice cannot be used."""
+    st.error(_text.escape(error), icon="⚠️")
+
+
 def given_path(typed: str) -> Path | None:
     """A path that exists and may be read; None, and a word, where it does not."""
     if not typed.strip():
@@ -56,7 +61,7 @@ def given_path(typed: str) -> Path | None:
     try:
         return setup.allowed_path(typed, environment.roots())
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return None
 
 
@@ -69,7 +74,7 @@ def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
     try:
         facts = setup.model_facts(folder, environment.roots())
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return None
     st.caption(
         f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
@@ -88,7 +93,7 @@ def choose_pairs() -> tuple[Path, dict[str, str]] | None:
         columns = choose_columns(raw.columns)
         found = importing.preview(path, columns)
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return None
     show_preview(found)
     return (path, columns) if len(found.pairs) else None
@@ -131,7 +136,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         table = setup.prompt_facts(prompts, heldout, judge)
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return None
     names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
     table = table.assign(measure=True, name=names, wanted=False)
@@ -144,7 +149,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         return setup.behaviors_of(edited[edited["measure"]].to_dict("records"))
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return None
 
 
@@ -233,7 +238,7 @@ def offer_own() -> None:
     try:
         setup.check_pair_of_models(reference[1], policy[1])
     except UserError as error:
-        st.error(_text.escape(error), icon="⚠️")
+        refuse(error)
         return
     for warning in setup.base_warnings(reference[0], policy[0]):
         st.warning(_text.escape(warning))
