@@ -21,12 +21,12 @@ COLUMNS = ["cluster", "flag", "group", "condition", "n_prompts", "share_of_attri
 AT_ONCE = 8  # behaviors scored in one pass over the index: their scores lie in memory
 
 
-def contributions(labels: pd.Series, ranking: pd.DataFrame, score: str = DEFAULT) -> pd.Series:
+def contributions(labels: pd.Series, ranking: pd.DataFrame) -> pd.Series:
     """Share of a behavior's total positive attribution that each cluster makes up, by cluster.
 
     `labels` is the cluster of each pair by uid, −1 being none, `ranking` a table of scores by uid.
     """
-    positive = ranking.set_index("uid")[score].clip(lower=0)
+    positive = ranking.set_index("uid")[DEFAULT].clip(lower=0)
     shares = positive.groupby(labels.reindex(positive.index)).sum() / positive.sum()
     return shares.rename("share_of_attribution").rename_axis("cluster")
 

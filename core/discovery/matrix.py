@@ -119,31 +119,33 @@ def build_matrix(
             f"No pair can be compared at layer {layer}: every datapoint vector is zero, or all "
             "pairs have one and the same prompt. Choose another layer, or discover without gating."
         )
-    matrix = Matrix(
-        values=values,
-        prompts=vectors.prompts,
-        uids=index.uids,
+    return assemble(
+        values,
+        vectors.prompts,
+        index.uids,
         weights=lengths / lengths.mean(),
-        alike=np.empty((0, 0), np.float32),
         prompt_defined=changed,
         pair_defined=pair_defined,
     )
-    return replace(matrix, alike=matrix.row_cosines())
 
 
-def as_kept(
-    values: Floats, prompts: pd.DataFrame, uids: NDArray[np.object_], *, pair_defined: Flags
+def assemble(
+    values: Floats,
+    prompts: pd.DataFrame,
+    uids: NDArray[np.object_],
+    *,
+    weights: Floats,
+    prompt_defined: Flags,
+    pair_defined: Flags,
 ) -> Matrix:
-    """The matrix of a finished run; `prompts` is its table of prompts, in the order of the rows."""
-    weights = prompts["change"].to_numpy(np.float32)
-    defined = np.isfinite(weights)
+    """The matrix of entries, new or of a finished run, with how far its rows are alike."""
     matrix = Matrix(
         values=values,
         prompts=prompts,
         uids=uids,
-        weights=np.nan_to_num(weights),
+        weights=weights,
         alike=np.empty((0, 0), np.float32),
-        prompt_defined=defined,
+        prompt_defined=prompt_defined,
         pair_defined=pair_defined,
     )
     return replace(matrix, alike=matrix.row_cosines())

@@ -6,11 +6,9 @@ the pushes that the earlier run kept. They are dense groups of the map, not one 
 How often they would come again, and their part in every behavior, would take more, and is left out.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +16,12 @@ import pandas as pd
 from core.attribution.cutoff import suggest
 from core.discovery.describing import describe_clusters, summarise
 from core.discovery.features import pair_features
-from core.discovery.heatmap import heatmap
 from core.discovery.kinds import Kinds
 from core.discovery.mapping import Found, firmness
-from core.discovery.matrix import Matrix, as_kept
+from core.discovery.matrix import Matrix, assemble
 from core.discovery.statistics import sources
 from core.discovery.tree import Tree, cut
+from core.discovery.writing import write
 from core.errors import UserError
 from core.runs.apart import Call
 from core.runs.tables import array, record, whole
@@ -36,7 +34,7 @@ LINKED = ("matrix.npy", PUSHES)  # large, and never changed
 def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Call) -> None:
     """Write a discover run's files (docs/architecture.md) for the clusters at a distance.
 
-    `base` is the output of the run that is cut, `texts` its pairs by uid in its order.
+    `base` is the output of the run that is cut, `texts` its pairs by uid.
     """
     if not (base / PUSHES).is_file():
         raise UserError(
@@ -47,6 +45,7 @@ def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Cal
     tree = Tree(
         whole(base / "tree.parquet"), pairs["leaf"].to_numpy(np.int64), pairs["leaves"].to_numpy()
     )
+    texts = texts.loc[pairs["uid"].tolist()]
     matrix, kinds = _kept(base, pairs, prompts)
     labels = cut(tree, level)
     if not (labels >= 0).any():
@@ -59,31 +58,28 @@ def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Cal
     described = describe_clusters(matrix, found, texts, call).assign(stability=np.nan)
     tables = {"pairs": pairs, "prompts": prompts, "clusters": described}
     tables["sources"] = sources(labels, texts["source"])
-    for name, table in tables.items():
-        table.to_parquet(output / f"{name}.parquet", index=False)
-    drawing: dict[str, Any] = heatmap(
-        matrix, found.features.points, found.labels(matrix), kinds.labels, 0
-    )
-    np.savez_compressed(output / "heatmap.npz", **drawing)
     _pass_on(base, output)
     known = record(base / "summary.json")
     stable = known["stability"] | {"clusters_over_prompts": {"n": 0}}
     summary = known | summarise(matrix, found) | {"level": level, "stability": stable}
-    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write(output, tables, summary, matrix, found, seed=0)
 
 
 def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matrix, Kinds]:
     """The matrix and the kinds of a finished run."""
-    matrix = as_kept(
+    weights = prompts["change"].to_numpy(np.float32)
+    matrix = assemble(
         array(base / "matrix.npy"),
         prompts,
         pairs["uid"].to_numpy(object),
+        weights=np.nan_to_num(weights),
+        prompt_defined=np.isfinite(weights),
         pair_defined=pairs["x"].notna().to_numpy(),
     )
     labels = prompts.loc[matrix.prompt_defined, "cluster"].to_numpy(np.int64)
-    weights = pd.Series(matrix.weights[matrix.prompt_defined])
     push = array(base / PUSHES)
-    strength = weights.groupby(labels).mean().reindex(range(len(push)))
+    changes = pd.Series(matrix.weights[matrix.prompt_defined])
+    strength = changes.groupby(labels).mean().reindex(range(len(push)))
     cuts = np.array([suggest(row).threshold for row in push])
     return matrix, Kinds(labels, push, cuts, strength.to_numpy(np.float32))
 

@@ -1,6 +1,5 @@
 """Map and cluster the behavior–datapoint matrix: what did training change, nobody having asked?"""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from core.data.on_disk import open_columns
 from core.discovery.changes import changes
 from core.discovery.contributions import contributions_to_all
 from core.discovery.describing import describe_clusters, summarise
-from core.discovery.heatmap import heatmap
 from core.discovery.mapping import Found, find
 from core.discovery.matrix import Matrix, all_differences, build_matrix
 from core.discovery.recutting import PUSHES, recut
 from core.discovery.sharpening import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
 from core.discovery.statistics import sources
+from core.discovery.writing import write
 from core.errors import UserError
 from core.runs.apart import Call, worker
 from core.runs.progress import Progress
@@ -53,7 +52,6 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         progress(4, STAGES, "words of the clusters")
         texts = _texts(spec, store).loc[matrix.uids.tolist()]
         described = describe_clusters(matrix, found, texts, call)
-    labels_by_uid = found.pairs.set_index("uid")["cluster"]
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
     tables = {
         "pairs": found.pairs,
@@ -62,19 +60,14 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         "tree": found.tree.nodes,
         "sources": sources(found.pairs["cluster"].to_numpy(), texts["source"]),
         "changes": changes(completions, found.prompts),
-        "contributions": contributions_to_all(labels_by_uid, index, readings, layer),
+        "contributions": contributions_to_all(
+            found.pairs.set_index("uid")["cluster"], index, readings, layer
+        ),
     }
-    for name, table in tables.items():
-        table.to_parquet(output / f"{name}.parquet", index=False)
     np.save(output / PUSHES, found.kinds.push)
-    labels = found.labels(matrix)
-    drawing: dict[str, Any] = heatmap(
-        matrix, found.features.points, labels, found.kinds.labels, spec.seed
-    )
-    np.savez_compressed(output / "heatmap.npz", **drawing)
     summary = summarise(matrix, found) | {"stability": stable}
     summary |= {"layer": layer, "n_completions_empty": readings.n_empty}
-    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write(output, tables, summary, matrix, found, seed=spec.seed)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
 
 
@@ -91,9 +84,7 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
         )
     progress(0, 1, "cutting the tree")
     with worker(lambda note: progress(0, 1, note)) as call:
-        uids = whole(store.output(spec.recut) / "pairs.parquet")["uid"]
-        texts = _texts(spec, store).loc[uids.tolist()]
-        recut(store.output(spec.recut), output, spec.level, texts, call)
+        recut(store.output(spec.recut), output, spec.level, _texts(spec, store), call)
     progress(1, 1, "cut")
 
 
