@@ -19,6 +19,7 @@ from core.runs.commands import arguments, command
 from core.runs.environment import launcher, prepare
 from core.runs.execution import describe
 from core.runs.identity import Spec
+from core.runs.processes import found
 from core.runs.progress import Progress
 from core.runs.store import Store
 
@@ -63,7 +64,7 @@ def cancel(store: Store, run: str) -> None:
     ):  # a run is queued by the server, and has no process before it spawns
         if store.state(run) not in ("waiting", "running"):
             return
-        _stop(_workers(store.events(run)))
+        _stop(_workers(store.events(run), store.folder(run)))
         if store.state(run) != "finished":
             Progress(store.folder(run) / "progress.jsonl").event("cancelled")
 
@@ -89,16 +90,11 @@ def _starting(store: Store, run: str) -> FileLock:
     return FileLock(store.folder(run) / "starting")
 
 
-def _workers(events: list[dict[str, Any]]) -> list[psutil.Process]:
+def _workers(events: list[dict[str, Any]], folder: Path) -> list[psutil.Process]:
     """The live processes that took up the run: not who queued or stopped it, nor this process."""
-    wrote = {event["pid"]: event["time"] for event in events if event["event"] in WORK}
-    found = []
-    for pid in wrote.keys() - {os.getpid()}:
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            if process.create_time() - 1 <= wrote[pid]:  # else another one has its number now
-                found.append(process)
-    return found
+    wrote = {event["pid"]: event for event in events if event["event"] in WORK}
+    others = [event for pid, event in wrote.items() if pid != os.getpid()]
+    return [process for event in others if (process := found(event, folder)) is not None]
 
 
 def _stop(workers: list[psutil.Process]) -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.runs.processes import described
+
 EVENTS_PER_SECOND = 10
 
 
@@ -43,10 +45,11 @@ class Progress:
         self._last = now
         self.event("progress", done=done, total=total, note=note)
 
-    def event(self, name: str, **fields: Any) -> None:
-        """Append one event."""
-        record = {"time": time.time(), "event": name, "pid": os.getpid(), **fields}
+    def event(self, name: str, *, pid: int | None = None, **fields: Any) -> None:
+        """Append one event, of this process unless another one is named."""
+        record = {"time": time.time(), "event": name, **fields}
         if self.path is not None:
+            record |= described(pid or os.getpid(), self.path.parent)
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         if self.listen is not None:
@@ -77,6 +80,13 @@ def read_events(path: Path) -> list[dict[str, Any]]:
             event = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict) and {"event", "time", "pid"} <= event.keys():
+        if _is_whole(event):
             events.append(event)
     return events
+
+
+def _is_whole(event: Any) -> bool:
+    kinds = {"event": str, "time": float, "pid": int}
+    return isinstance(event, dict) and all(
+        isinstance(event.get(name), kind) for name, kind in kinds.items()
+    )

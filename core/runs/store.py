@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from core.errors import LOOKING_ON, UserError
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.identity import Spec, identity, references
+from core.runs.processes import found
 from core.runs.progress import read_events
 from core.runs.specs import STEPS
 from core.runs.tables import record
@@ -246,16 +246,6 @@ def _state(folder: Path, events: list[dict[str, Any]]) -> State:
     last = events[-1]
     if last["event"] in ("failed", "cancelled"):
         return last["event"]
-    if not _alive(last):
+    if found(last, folder) is None:
         return "failed"
     return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"
-
-
-def _alive(event: dict[str, Any]) -> bool:
-    """Whether the process that wrote an event still runs (a later one may reuse its number)."""
-    try:
-        process = psutil.Process(event["pid"])
-        born = process.create_time() - 1  # the kernel's clock tick is coarser than ours
-        return process.status() != psutil.STATUS_ZOMBIE and born <= event["time"]
-    except psutil.NoSuchProcess:
-        return False

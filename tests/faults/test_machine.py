@@ -99,7 +99,7 @@ def test_a_workspace_that_cannot_be_written_is_told_without_a_traceback(words):
 
 
 def test_a_clock_that_jumped_does_not_end_a_run_or_start_it_twice(tmp_path):
-    """An hour forward, an hour back: the next report of the run sets it right."""
+    """An hour forward, an hour back, in what a run reported last and before that."""
     store = Store(tmp_path)
     run = "index-0123456789abcdef"
     store.folder(run).mkdir(parents=True)
@@ -109,6 +109,7 @@ def test_a_clock_that_jumped_does_not_end_a_run_or_start_it_twice(tmp_path):
         event = store.events(run)[-1] | {"time": time.time() + shift}
         with (store.folder(run) / "progress.jsonl").open("a") as file:
             file.write(json.dumps(event) + "\n")
+        assert store.state(run) == "running"
         progress.event("progress", done=1, total=10, note="going on")
         assert store.state(run) == "running"
         assert store.info(run).done == 1

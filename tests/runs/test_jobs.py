@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from filelock import FileLock
 from core.runs import jobs
 from core.runs.progress import Progress
 from core.runs.specs import EditSpec
+from core.runs.store import Store
 
 PATIENCE = 60  # seconds; a busy machine starts processes slowly
 
@@ -54,6 +56,19 @@ def test_cancelling_a_job_frees_it_in_ten_seconds(store, held_run):
     began = time.monotonic()
     jobs.cancel(store, held_run)
     assert time.monotonic() - began < 10
+    assert store.state(held_run) == "cancelled"
+
+
+def test_cancelling_in_a_copied_workspace_leaves_the_original_s_job_alone(
+    store, held_run, tmp_path
+):
+    """The copy's progress names the original's process, and says where that one works."""
+    copied = Store(shutil.copytree(store.workspace, tmp_path / "copied"))
+    assert copied.events(held_run) == store.events(held_run)
+    assert copied.state(held_run) == "failed"
+    jobs.cancel(copied, held_run)
+    assert store.state(held_run) == "waiting"
+    jobs.cancel(store, held_run)
     assert store.state(held_run) == "cancelled"
 
 

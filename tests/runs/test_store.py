@@ -1,7 +1,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -15,25 +14,30 @@ def begin(store, spec):
     return run, Progress(store.folder(run) / "progress.jsonl")
 
 
-def dead_pid():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
 def test_a_run_nobody_started_is_absent(store, edit_spec):
     assert store.state(store.run_id(edit_spec)) == "absent"
 
 
 def test_a_run_whose_process_died_is_failed_not_running(store, edit_spec):
     run, progress = begin(store, edit_spec)
-    progress.event("progress", pid=dead_pid(), done=1, total=9, note="")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        progress.event("progress", pid=process.pid, done=1, total=9, note="")
+        assert store.state(run) == "running"
+        process.kill()
     assert store.state(run) == "failed"
 
 
-def test_a_reused_process_number_does_not_keep_a_dead_run_alive(store, edit_spec):
+@pytest.mark.parametrize(
+    "other", [{"born": 1.0}, {"folder": "/elsewhere"}, {"born": None}, {"folder": None}]
+)
+def test_another_process_with_its_number_does_not_keep_a_dead_run_alive(store, edit_spec, other):
     run, progress = begin(store, edit_spec)
-    progress.event("progress", time=1.0, pid=os.getpid(), done=1, total=9, note="")
+    progress.event("progress", done=1, total=9, note="")
+    assert store.state(run) == "running"
+    last = store.events(run)[-1]
+    assert last["pid"] == os.getpid()
+    with progress.path.open("a") as stream:
+        stream.write(json.dumps(last | other) + "\n")
     assert store.state(run) == "failed"
 
 
