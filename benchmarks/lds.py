@@ -30,7 +30,8 @@ from core.runs.store import Store
 
 SUBSETS, SHARE = 12, 0.5
 TOP = 64  # pairs of a tail-patch step
-SKIPPED = ("gradient, two checkpoints",)  # dear, and near the one that is here
+# dear, and near the ones that are here
+SKIPPED = ("gradient, two checkpoints", "gradient, LoRA, two checkpoints")
 
 Masks = np.ndarray
 

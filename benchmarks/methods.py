@@ -2,9 +2,10 @@
 
 Quality: average precision, precision, recall and enrichment at the number planted. Cost of ranking
 all pairs once: CPU-seconds of one thread (what a method reads first included), FLOPs (2 per weight
-and token forward, 6 with backward), bytes kept on disk, dollars where an API is billed. The layer
-is the one that validity chooses; the truth only scores. Gradients are computed on one pair in
-`STRIDE` and their cost scaled; all methods are repeated on that sample, to be compared there.
+and token forward, 6 with backward, 4 where only low-rank factors get a gradient), bytes kept on
+disk, dollars where an API is billed. The layer is the one that validity chooses; the truth only
+scores. Gradients are computed on one pair in `STRIDE` and their cost scaled; all methods are
+repeated on that sample, to be compared there.
 "judge" is the grammar judge standing in for a language model: it knows the world's sentences, so
 read it as what a perfect judge would find. Generating completions, which all need but words and
 judges, is in no cost. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model
@@ -53,6 +54,7 @@ from core.steps.rank import matching_index, read
 
 STRIDE = 4  # one pair in four gets a gradient
 FORWARD, BACKWARD = 2, 6  # floating-point operations per weight and token
+LOW_RANK = 4  # backward as far as the activations; the factors' own gradients are small beside it
 JUDGES = {"judge": HARMFUL, "judge, as instructed": HARMFUL_AS_INSTRUCTED}
 
 Scores = dict[str, NDArray[np.floating]]
@@ -218,7 +220,7 @@ def _flops(material: Material, method: Method, name: str) -> float:
         head = model.get_output_embeddings().weight.numel()
         passes = len(method.kept(material))
         backward = FORWARD + (BACKWARD - FORWARD) / len(model.model.layers)
-        each = backward if "last" in name else BACKWARD
+        each = backward if "last" in name else LOW_RANK if "LoRA" in name else BACKWARD
         return passes * each * (blocks + head) * (2 * prompts + completions)
     return 0.0
 

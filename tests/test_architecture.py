@@ -12,6 +12,7 @@ HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "umap", "hdbscan"
 MAY_IMPORT_HEAVY = {
     "core/attribution/activations.py",
     "core/attribution/gradient.py",
+    "core/attribution/low_rank.py",
     "core/intervention/imported.py",
     "core/attribution/tail_patch.py",
     "core/intervention/trainer.py",

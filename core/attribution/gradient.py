@@ -4,10 +4,12 @@ At the reference the gradient of the DPO loss of a pair is −β/2 · ∇(log p(
 (arXiv 2305.18290, eq. 7, with policy = reference). So a small step on pair d changes the margin
 m_i = log p(policy's completion) − log p(reference's) of prompt i by lr · β/2 · ⟨∇m_i, ∇m_d⟩. The
 score is that inner product, or its cosine (LESS, arXiv 2402.04333), of gradients that a seeded
-random projection has shortened. One forward and backward pass per completion: what makes it dear.
+random projection has shortened: of all parameters, of some blocks', or of low-rank updates. One
+forward and backward pass per completion: what makes it dear.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from core.attribution.low_rank import low_rank
 from core.attribution.similarity import cosines
+from core.models.residual import decoder_blocks
 
 PROJECTED = 1024  # numbers kept of each gradient
 
@@ -39,29 +43,39 @@ def margin_gradients(
     *,
     projected: int | None = PROJECTED,
     blocks: Sequence[int] | None = None,
+    rank: int | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
     """∇(log p(upper) − log p(lower)) of each contrast, (n, projected).
 
-    Over all parameters, or over those of some decoder `blocks` only. `projected` None keeps the
-    whole gradient, (n, parameters).
+    Over all parameters, or over those of some decoder `blocks` only; with a `rank`, over the
+    factors B of low-rank updates of these blocks at B = 0 (core.attribution.low_rank). `projected`
+    None keeps the whole gradient, (n, parameters).
     """
-    parameters = parameters_of(model, blocks)
-    shorten = Projection(parameters, projected, seed)
-    rows = []
-    for number, contrast in enumerate(contrasts):
-        gradients = torch.autograd.grad(margin(model, contrast), parameters)
-        rows.append(shorten(gradients).cpu().numpy())
-        if progress is not None:
-            progress(number + 1, len(contrasts))
+    with taken_over(model, blocks, rank, seed) as parameters:
+        shorten = Projection(parameters, projected, seed)
+        rows = []
+        for number, contrast in enumerate(contrasts):
+            gradients = torch.autograd.grad(margin(model, contrast), parameters)
+            rows.append(shorten(gradients).cpu().numpy())
+            if progress is not None:
+                progress(number + 1, len(contrasts))
     return np.array(rows, np.float32)
 
 
-def parameters_of(model: Any, blocks: Sequence[int] | None = None) -> list[Tensor]:
+@contextmanager
+def taken_over(
+    model: Any, blocks: Sequence[int] | None = None, rank: int | None = None, seed: int = 0
+) -> Iterator[list[Tensor]]:
     """What a gradient is taken over; the last blocks alone cost less of the backward pass."""
-    parts = [model] if blocks is None else [model.model.layers[number] for number in blocks]
-    return [p for part in parts for p in part.parameters() if p.requires_grad]
+    if rank is not None:
+        with low_rank(model, rank=rank, blocks=blocks, seed=seed) as updates:
+            yield [update.up for update in updates]
+    else:
+        every = decoder_blocks(model)
+        parts = [model] if blocks is None else [every[number] for number in blocks]
+        yield [p for part in parts for p in part.parameters() if p.requires_grad]
 
 
 def agreeing(target: Sequence[Floats], rows: Sequence[Floats]) -> Floats:

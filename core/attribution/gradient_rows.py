@@ -33,22 +33,23 @@ def gradients_on_disk(
     *,
     projected: int = PROJECTED,
     blocks: Sequence[int] | None = None,
+    rank: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
     """The gradients of all contrasts, (n, projected), memory-mapped; only missing ones computed.
 
-    `key` must name the model, the contrasts and their order; the shape and blocks are added to it.
+    `key` must name the model, the contrasts and their order; shape, blocks and rank are added.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shape = (len(contrasts), projected)
-    whose = f"{key} {shape} {None if blocks is None else list(blocks)}"
+    whose = f"{key} {shape} {None if blocks is None else list(blocks)} {rank}"
     path, mark = folder / "gradients.npy", folder / "done.json"
     done, seconds = _done(mark, whose) if path.exists() else (0, 0.0)
     rows = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype="f4", shape=shape)
     for start in range(done, len(contrasts), CHUNK):
         stop, began = min(start + CHUNK, len(contrasts)), time.process_time()
         rows[start:stop] = margin_gradients(
-            model, contrasts[start:stop], projected=projected, blocks=blocks
+            model, contrasts[start:stop], projected=projected, blocks=blocks, rank=rank
         )
         rows.flush()
         seconds += time.process_time() - began

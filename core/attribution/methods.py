@@ -21,10 +21,12 @@ from core.attribution.gradient import Contrast, agreeing, margin_gradients
 from core.attribution.gradient_rows import gradients_on_disk
 from core.attribution.index import VectorIndex
 from core.attribution.lexical import bm25, tfidf
+from core.attribution.low_rank import RANK
 from core.attribution.similarity import scan
 from core.attribution.vectors import BehaviorVectors, Readings, query_at
 from core.data.behaviors import Behavior
 from core.data.tokens import encode_completions, encode_prompts
+from core.models.residual import decoder_blocks
 
 Floats = NDArray[np.floating]
 Needs = Literal["vectors", "words", "gradients", "nothing"]
@@ -84,11 +86,16 @@ def scanned(
     return Method("vectors", rank)
 
 
-def by_gradient(*, checkpoints: int = 1, last_block: bool = False) -> Method:
-    """Cosine of each pair's margin gradient with the behavior's, mean over checkpoints."""
+def by_gradient(
+    *, checkpoints: int = 1, last_block: bool = False, lora: int | None = None
+) -> Method:
+    """Cosine of each pair's margin gradient with the behavior's, mean over checkpoints.
+
+    With `lora`, a rank, of low-rank updates that start anew at every checkpoint.
+    """
 
     def kept(material: Material) -> list[Path]:
-        end = "-last" if last_block else ""
+        end = ("-last" if last_block else "") + (f"-lora{lora}" if lora else "")
         return [material.folder / f"{name}{end}" for name, _ in material.checkpoints[:checkpoints]]
 
     def rank(material: Material) -> Floats:
@@ -96,9 +103,10 @@ def by_gradient(*, checkpoints: int = 1, last_block: bool = False) -> Method:
         key = f"{material.index.manifest.pairs_hash} {len(pairs)}"
         targets, rows = [], []
         for (name, model), folder in zip(material.checkpoints, kept(material), strict=False):
-            blocks = [len(model.model.layers) - 1] if last_block else None
-            targets.append(margin_gradients(model, behavior, blocks=blocks))
-            rows.append(gradients_on_disk(folder, f"{name} {key}", model, pairs, blocks=blocks))
+            blocks = [len(decoder_blocks(model)) - 1] if last_block else None
+            targets.append(margin_gradients(model, behavior, blocks=blocks, rank=lora))
+            whose = f"{name} {key}"
+            rows.append(gradients_on_disk(folder, whose, model, pairs, blocks=blocks, rank=lora))
         return agreeing(targets, rows)
 
     return Method("gradients", rank, kept)
@@ -170,6 +178,8 @@ METHODS: dict[str, Method] = {
     "gradient": by_gradient(),
     "gradient, last block": by_gradient(last_block=True),
     "gradient, two checkpoints": by_gradient(checkpoints=2),
+    "gradient, LoRA": by_gradient(lora=RANK),
+    "gradient, LoRA, two checkpoints": by_gradient(checkpoints=2, lora=RANK),
     "tfidf": _words(tfidf),
     "bm25": _words(bm25),
     "length": Method("words", _length),

@@ -10,7 +10,7 @@ from core.attribution.gradient import (
     agreeing,
     margin,
     margin_gradients,
-    parameters_of,
+    taken_over,
 )
 from tests.tiny_models import tiny_model
 
@@ -74,10 +74,13 @@ def test_one_block_alone_gives_the_part_of_the_gradient_that_is_its_own():
     model, pairs = tiny_model(blocks=2), contrasts(2, seed=0)
     whole = margin_gradients(model, pairs, projected=None)
     part = margin_gradients(model, pairs, projected=None, blocks=[1])
-    sizes = [sum(p.numel() for p in parameters_of(model, blocks)) for blocks in (None, [0], [1])]
-    start = sum(p.numel() for p in model.model.embed_tokens.parameters()) + sizes[1]
-    assert part.shape[1] == sizes[2]
-    np.testing.assert_allclose(part, whole[:, start : start + sizes[2]], rtol=1e-4, atol=1e-5)
+    sizes = []
+    for blocks in ([0], [1]):
+        with taken_over(model, blocks) as parameters:
+            sizes.append(sum(p.numel() for p in parameters))
+    start = sum(p.numel() for p in model.model.embed_tokens.parameters()) + sizes[0]
+    assert part.shape[1] == sizes[1]
+    np.testing.assert_allclose(part, whole[:, start : start + sizes[1]], rtol=1e-4, atol=1e-5)
 
 
 def test_checkpoints_weigh_the_same_and_scale_does_not_matter():

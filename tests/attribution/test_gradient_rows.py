@@ -43,7 +43,8 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, small_chu
 
 
 @pytest.mark.parametrize(
-    ("key", "settings"), [("b", {}), ("a", {"blocks": [1]}), ("a", {"projected": 32})]
+    ("key", "settings"),
+    [("b", {}), ("a", {"blocks": [1]}), ("a", {"projected": 32}), ("a", {"rank": 4})],
 )
 def test_rows_of_other_gradients_are_done_anew(tmp_path, small_chunks, key, settings):
     model, pairs = tiny_model(blocks=2), contrasts(6, seed=0)
