@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.errors import UserError
+from core.runs import commands
 from core.runs.catalog import Catalog
 from core.runs.specs import SuggestSpec
 from pages import _cart, _jobs, _loaders, _text
@@ -69,7 +71,13 @@ def ask(run: str) -> None:
     llm = model.text_input("Model", key="suggest-model", help="The endpoint's name for it.")
     address = url.text_input("Endpoint", key="suggest-url", placeholder="https://…/v1")
     if llm.strip():
-        spec = SuggestSpec(discover=run, llm=llm.strip(), url=address.strip())
+        try:
+            spec = commands.build(
+                SuggestSpec, {"discover": run, "llm": llm.strip(), "url": address.strip()}, {}
+            )
+        except UserError as error:
+            st.error(_text.escape(error), icon="⚠️")
+            return
         done = _jobs.panel(spec, "Ask for names")
         if done:
             st.text(f"{_loaders.summary(done)['n_named']:,} clusters have a suggestion by it.")

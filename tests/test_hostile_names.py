@@ -5,6 +5,8 @@ workspace is written.
 """
 
 import os
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +16,9 @@ from pydantic import ValidationError
 from core.errors import UserError
 from core.models.endpoint import URL, Endpoint
 from core.models.hub import fetch
+from core.runs.commands import build
 from core.runs.setup import LONGEST_NAME, UPLOADS, allowed_path, keep_upload
+from core.runs.specs import SuggestSpec
 from tests.test_hostile import CASES
 
 PARTS = ["..", "/", "\\", "~", "~nobody", "\0", "\n", ";", "$(id)", "@", "a", "é", "\ud800", "."]
@@ -79,13 +83,60 @@ def test_a_repository_of_no_such_name_is_refused_before_anything_is_asked(tmp_pa
         f"https://user:{SECRET}@host/v1",
         f"https://host/v1?key={SECRET}",
         f"https://host/v1#{SECRET}",
+        f"https://host:{SECRET}/v1",
+        f"host/{SECRET}",
+        "http:///v1",
+        "http://[::1/v1",
     ],
 )
 def test_an_address_that_is_no_endpoint_is_refused_without_its_secret(monkeypatch, url):
-    with pytest.raises(ValidationError) as found:
-        Endpoint(model="m", url=url)
-    assert SECRET not in found.value.errors()[0]["msg"]
+    for make in (partial(Endpoint, model="m"), partial(SuggestSpec, discover="d", llm="m")):
+        with pytest.raises(ValidationError) as found:
+            make(url=url)
+        assert SECRET not in str(found.value)
+    with pytest.raises(UserError) as told:
+        build(SuggestSpec, {"discover": "d", "llm": "m", "url": url}, {})
+    assert SECRET not in str(told.value)
     monkeypatch.setenv(URL, url)
     with pytest.raises(UserError, match="url") as refused:
         Endpoint(model="m").address()
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "[fe80::1]",
+        "[fe80::a9fe:a9fe%25eth0]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[2002:a9fe:a9fe::1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "100.100.100.200",
+        "metadata.google.internal",
+        "METADATA.google.internal.",
+    ],
+)
+@pytest.mark.parametrize("port", ["", ":80", ":8000"])
+def test_the_metadata_service_of_a_cloud_is_no_endpoint(host, port):
+    with pytest.raises(ValidationError, match="metadata service"):
+        Endpoint(model="m", url=f"http://{host}{port}/latest/meta-data")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::1]", "10.0.0.7", "192.168.1.4", "[fd12::7]", "gpu.lan"]
+)
+def test_a_model_on_this_machine_or_a_private_network_is_an_endpoint(host):
+    url = f"http://{host}:8000/v1"
+    assert Endpoint(model="m", url=f"{url}/").address() == f"{url}/chat/completions"
+
+
+@CASES
+@given(hostile)
+def test_an_address_of_any_letters_is_checked_without_a_traceback(text):
+    for url in (text, f"http://{text}/v1", f"http://[{text}]:1/v1"):
+        with suppress(ValidationError):
+            Endpoint(model="m", url=url)

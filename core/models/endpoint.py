@@ -1,9 +1,10 @@
 """One question to an OpenAI-compatible endpoint: where to send it, and how long to persist.
 
 `POST <url>/chat/completions`. Rate limits, server errors, timeouts and bodies that are no answer
-are tried again with growing pauses, as far apart as the server asks; a refused key or model is a
-`UserError` at once. The key is read from the environment when it is sent and is in no file, message
-or record. Needs httpx (the extra `judge`). `core.models.asking` sends many and keeps the answers.
+are tried again with growing pauses, as far apart as the server asks; a refused key or model, and a
+redirect, which is never followed, is a `UserError` at once. The key is read from the environment
+when it is sent and is in no file, message or record. Needs httpx (the extra `judge`).
+`core.models.asking` sends many and keeps the answers.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from core.errors import UserError
+from core.models.addresses import checked, refuse_metadata
 from core.models.answers import Answer
 
 URL, MODEL = "PAIRTRACE_ENDPOINT_URL", "PAIRTRACE_ENDPOINT_MODEL"
@@ -27,7 +29,7 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts, whatever the server asks f
 class Endpoint(BaseModel):
     """Where to ask, whom, and how patiently. The key comes from $PAIRTRACE_ENDPOINT_KEY."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str = Field(min_length=1, description="name that the endpoint knows the model by")
     url: str = Field("", description="such as https://host/v1; empty: $PAIRTRACE_ENDPOINT_URL")
@@ -42,14 +44,8 @@ class Endpoint(BaseModel):
     @field_validator("url")
     @classmethod
     def check_url(cls, url: str) -> str:
-        """An http(s) address without a name or key in it."""
-        if "@" in url:
-            raise ValueError(f"the url holds a name or key; set ${KEY} instead")
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError("the url must start with http:// or https://")
-        if "?" in url or "#" in url:
-            raise ValueError(f"the url ends at its path; a key belongs in ${KEY}")
-        return url.rstrip("/")
+        """An address that may be asked, without a name or key in it; or none."""
+        return checked(url, KEY) if url else url
 
     @classmethod
     def from_environment(cls) -> Self | None:
@@ -102,6 +98,11 @@ def _once(http: Any, address: str, body: dict[str, Any]) -> tuple[Outcome, float
         return Outcome(None, f"cannot be reached ({type(error).__name__})", silent=True), 0
     except httpx.InvalidURL as error:
         raise UserError(f"{address!r} is no address: {error}.") from error
+    if got.is_redirect:
+        raise UserError(
+            f"{address}: answers that it has moved (HTTP {got.status_code}). Redirects are not "
+            "followed: give the address that it moved to, if you know it."
+        )
     if got.status_code in (401, 403, 404):
         raise UserError(
             f"{address}: HTTP {got.status_code}. Check the url, the name of the model "
@@ -141,11 +142,21 @@ def _wish(headers: Any) -> float:
 
 
 def client(endpoint: Endpoint) -> Any:
-    """An httpx client that carries the key; safe to share between threads."""
-    key = os.environ.get(KEY)
+    """An httpx client that carries the key; safe to share between threads.
+
+    Before each question it looks up what the address stands for by then.
+    """
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"${KEY} holds letters that no key has. Copy the key again.")
     headers = {"Content-Type": "application/json"}
     headers |= {"Authorization": f"Bearer {key}"} if key else {}
-    return _httpx().Client(headers=headers, timeout=endpoint.timeout)
+    return _httpx().Client(
+        headers=headers,
+        timeout=endpoint.timeout,
+        follow_redirects=False,
+        event_hooks={"request": [lambda request: refuse_metadata(request.url.host)]},
+    )
 
 
 def _httpx() -> Any:

@@ -56,7 +56,8 @@ def build(spec_type: type[Spec], given: Mapping[str, Any], defaults: Mapping[str
         return spec_type.model_validate({**defaults, **named})
     except ValidationError as error:
         problems = "; ".join(
-            f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}"
+            f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: "
+            + e["msg"].removeprefix("Value error, ")
             for e in error.errors()
         )
         raise UserError(f"pairtrace {spec_type.step}: {problems}") from error

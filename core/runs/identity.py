@@ -33,7 +33,7 @@ Run = Annotated[str, Ref("run")]  # a run's id
 class Spec(BaseModel):
     """Common to every step. Subclasses say what they read, then their knobs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     step: ClassVar[str]
     resumable: ClassVar[bool] = False  # may pick up a part that an earlier attempt left
     later: ClassVar[frozenset[str]] = frozenset()  # fields that earlier versions did not have

@@ -7,11 +7,13 @@ They know nothing of how a step works.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from core.attribution.scores import DEFAULT, Score
 from core.data.behaviors import Behavior
 from core.intervention.recipes import Edit
+from core.models.addresses import checked
+from core.models.endpoint import KEY
 from core.runs.identity import File, Judge, Model, Pairs, Run, Spec
 
 
@@ -133,6 +135,12 @@ class SuggestSpec(Spec):
     llm: str = Field(min_length=1, description="name that the endpoint knows the model by")
     url: str = Field("", description="endpoint, https://…/v1; none: $PAIRTRACE_ENDPOINT_URL")
     examples: PositiveInt = Field(5, description="pairs of each cluster that it reads")
+
+    @field_validator("url")
+    @classmethod
+    def check_url(cls, url: str) -> str:
+        """An address that may be asked, without a key: this record is kept and shown."""
+        return checked(url, KEY) if url else url
 
 
 class EditSpec(Spec):

@@ -191,10 +191,31 @@ def test_the_environment_may_name_endpoint_and_model(monkeypatch):
     assert (found.model, found.address()) == ("m", "http://host/v1/chat/completions")
 
 
-@pytest.mark.parametrize("url", ["http://name:key@host/v1", "host/v1"])
-def test_a_url_with_a_key_or_without_a_scheme_is_refused(url):
-    with pytest.raises(ValueError, match="url"):
-        Endpoint(model="m", url=url)
+@pytest.mark.parametrize("spelled", ["2852039166", "0xA9FEA9FE", "169.254.43518"])
+def test_what_resolves_to_a_metadata_service_is_not_asked(answers, spelled):
+    with pytest.raises(UserError, match=f"^{spelled} is the metadata service".lower()):
+        ask(Endpoint(model="m", url=f"http://{spelled}/v1", timeout=1), said("a"), answers)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_and_not_followed(answers, status, monkeypatch):
+    monkeypatch.setenv(KEY, "sk-secret")
+    with chat_server(echo) as elsewhere:
+        moved = Reply(status=status, headers={"Location": f"{elsewhere.url}/chat/completions"})
+        with chat_server(lambda *_: moved) as server:
+            with pytest.raises(UserError, match=f"moved .HTTP {status}.*not followed") as caught:
+                ask(endpoint(server), said("a"), answers)
+            assert len(server.requests) == 1
+        assert not elsewhere.requests
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-\u2026", "sk-a\nX: b"])
+def test_a_key_that_no_header_can_hold_is_told_without_it(answers, monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(UserError, match=KEY) as caught:
+        ask(Endpoint(model="m", url="http://127.0.0.1:9/v1"), said("a"), answers)
+    assert "sk-" not in str(caught.value)
 
 
 def test_a_damaged_file_of_answers_is_named(tmp_path):

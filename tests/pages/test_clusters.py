@@ -54,6 +54,18 @@ def test_a_suggestion_is_accepted_as_a_name_and_gone_then(open_page, investigate
     assert "Suggestion" not in said(app)
 
 
+@pytest.mark.parametrize("host", ["name:sk-secret@127.0.0.1", "169.254.169.254"])
+def test_an_endpoint_that_may_not_be_asked_is_refused_before_anything_is_kept(
+    open_page, investigated, store, host
+):
+    app = open_page("clusters")
+    field(app, "text_input", "Model").set_value("m")
+    field(app, "text_input", "Endpoint").set_value(f"http://{host}/v1").run()
+    assert "url" in app.error[0].value
+    assert "sk-secret" not in said(app)
+    assert not store.infos(step="suggest")
+
+
 def test_what_a_language_model_suggests_comes_first_and_stays_marked(
     open_page, investigated, store, catalog
 ):

@@ -1,0 +1,104 @@
+"""Where questions may be sent: any http(s) address but a cloud's metadata service.
+
+Clouds answer on a few fixed addresses, most of them link-local, with the credentials of the
+machine that asks. No model lives there, so they are refused: as an address, by name, and as what
+a name resolves to. This machine and private networks are allowed. Behind a proxy it is the proxy
+that resolves names, and only those that resolve here too are looked at.
+"""
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from core.errors import UserError
+
+METADATA_NAMES = ("metadata.google.internal", "metadata.goog")
+METADATA_NETWORKS = [
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16",  # link-local: AWS, Azure, Google, Oracle, OpenStack
+        "fe80::/10",
+        "fd00:ec2::/32",  # AWS
+        "fd20:ce::254/128",  # Google
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure's host
+        "192.0.0.192/32",  # Oracle
+    )
+]
+NAT64 = ip_network("64:ff9b::/96")
+REFUSED = (
+    "is the metadata service of a cloud, which hands out the machine's keys, not an endpoint. "
+    "Give the address of a language model."
+)
+
+Address = IPv4Address | IPv6Address
+
+
+def checked(url: str, key: str) -> str:
+    """The URL of an endpoint, without a slash at its end.
+
+    `ValueError`, which never repeats the URL, where it is none, holds a key (`key` says where that
+    belongs), or leads to a metadata service whatever its name resolves to.
+    """
+    if "@" in url:
+        raise ValueError(f"the url holds a name or key; set ${key} instead")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("the url must start with http:// or https://")
+    if "?" in url or "#" in url:
+        raise ValueError(f"the url ends at its path; a key belongs in ${key}")
+    host = _host(url)
+    if _is_metadata_name(host) or any(map(_is_metadata, _literal(host))):
+        raise ValueError(f"{host} {REFUSED}")
+    return url.rstrip("/")
+
+
+def refuse_metadata(host: str) -> None:
+    """`UserError` where a host, or any address that it resolves to, is a metadata service."""
+    if _is_metadata_name(host) or any(map(_is_metadata, _resolved(host))):
+        raise UserError(f"{host} {REFUSED}")
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # a port that is no number is told here
+    except ValueError as error:
+        raise ValueError("the url is not an address such as https://host/v1") from error
+    if not host:
+        raise ValueError("the url names no host")
+    return host
+
+
+def _is_metadata_name(host: str) -> bool:
+    return host.rstrip(".").lower() in METADATA_NAMES
+
+
+def _is_metadata(address: Address) -> bool:
+    return any(form in network for form in _forms(address) for network in METADATA_NETWORKS)
+
+
+def _forms(address: Address) -> list[Address]:
+    """An address, and the IPv4 address that an IPv6 one stands for."""
+    if isinstance(address, IPv4Address):
+        return [address]
+    inner: list[Address] = [one for one in (address.ipv4_mapped, address.sixtofour) if one]
+    if address in NAT64:
+        inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [address, *inner]
+
+
+def _literal(host: str) -> list[Address]:
+    try:
+        return [ip_address(host)]
+    except ValueError:
+        return []
+
+
+def _resolved(host: str) -> list[Address]:
+    """What a name, or a number in any spelling, stands for here; nothing where it is unknown."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [ip_address(str(place[0])) for *_, place in found]
