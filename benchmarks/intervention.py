@@ -1,14 +1,13 @@
 """Does the edit do what attribution says? Every arm of the default world, retrained and measured.
 
 Works in the workspace (`pairtrace -w FOLDER bench intervention`): what is finished there is not
-done again, and the app shows all of it. Arms: the unedited pairs, the suggested top k removed and
-flipped, a random control of each, and the source with the most attribution dropped; then the top k
-at other sizes, with one seed. Rates are means over training seeds with a Student interval; changes
-are against the retrained baseline. The truth is not read.
+done again, and the app shows all of it. Arms: the unedited pairs, the top k removed and flipped at
+several sizes with a random control of each, and the source with the most attribution dropped; the
+k that the ranking suggests comes first. Rates are means over training seeds with a Student
+interval; changes are against the retrained baseline. The truth is not read.
 """
 
 from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from core.intervention.adoption import sizes
 from core.intervention.arms import Arm, baseline, edited_and_control
 from core.intervention.outcomes import outcomes, rose
 from core.intervention.predictions import Agreement, against_measured, agreement
-from core.intervention.recipes import Action, Edit, Where
+from core.intervention.recipes import Action, Edit, TopK, Where
 from core.intervention.selection import scores
 from core.intervention.statistics import seed_interval
 from core.runs import environment
@@ -30,10 +29,11 @@ from core.runs.specs import RankSpec
 from core.runs.store import Store
 
 SEEDS = (0, 1, 2)
-SIZE_SEEDS = (0,)  # of the sizes beside the suggested one: a training costs half a CPU-minute
 BEFORE = ("reference", "policy")
 ACTIONS: tuple[Action, ...] = ("remove", "flip")
-FACTORS = (0.5, 0.25, 2.0)  # of the suggested k
+FACTORS = (1.0, 0.5, 0.25, 0.125, 2.0)  # of the suggested k
+
+CONTROL = "control of "
 
 Table = pd.DataFrame
 
@@ -43,9 +43,11 @@ def run() -> dict[str, Any]:
     store = Store(environment.default_workspace())
     plan = demo.open_project(store)
     rank, behavior = _ranking(plan, store)
-    arms = _arms(plan, store, rank)
+    suggested = _suggested(store, rank)
+    edits = _edits(store, rank, suggested)
+    arms = _arms(plan, store, edits, _source(plan, store, rank))
     before = {name: [execute(plan.evaluate(getattr(plan, name)), store)] for name in BEFORE}
-    for arm in _seed_by_seed(arms.values()):
+    for arm in arms.values():
         for spec in arm.specs():
             execute(spec, store)
     evaluations = {
@@ -59,14 +61,14 @@ def run() -> dict[str, Any]:
         "seeds": list(SEEDS),
         "rates": _intervals(table),
         "share_of_the_rise_cut": _cut(table, behavior.name),
-        "edited_minus_control": _against_control(table, behavior.name),
+        "edited_minus_control": _against_control(table, behavior.name, edits),
         "guards": _guards(table, plan),
         "predicted_against_measured": {
             name: _known(agreement(rows)) | {"n_edits": int(rows["undone"].nunique())}
             for name, rows in predictions.groupby("behavior")
         },
         "adopted": {
-            action: _adopted(store, plan, measured, arms[action], behavior.name)
+            action: _adopted(store, plan, measured, arms[f"{action} {suggested}"], behavior.name)
             for action in ACTIONS
         },
         "cpu_seconds_per_training": _cost(store, arms.values()),
@@ -90,25 +92,25 @@ def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
     return _ranking(plan, store)
 
 
-def _arms(plan: Project, store: Store, rank: str) -> dict[str, Arm]:
-    """By name; the ones that the verdict needs come first."""
+def _suggested(store: Store, rank: str) -> int:
+    recipe = demo.top_edit(store, rank, "remove").recipe
+    assert isinstance(recipe, TopK)
+    return recipe.k
+
+
+def _edits(store: Store, rank: str, suggested: int) -> dict[str, Edit]:
+    """Every size by name; the ones that the verdict needs come first."""
+    sizes = [(action, round(factor * suggested)) for factor in FACTORS for action in ACTIONS]
+    return {f"{action} {k}": demo.top_edit(store, rank, action, k=k) for action, k in sizes}
+
+
+def _arms(plan: Project, store: Store, edits: dict[str, Edit], source: Edit) -> dict[str, Arm]:
+    """By name; the source has no control, for it would be the same pairs."""
     arms = {"baseline": baseline(plan, store, seeds=SEEDS)}
-    whole = demo.top_edit(store, rank, "remove").recipe.k  # type: ignore[union-attr]
-    for action in ACTIONS:
-        edit = demo.top_edit(store, rank, action)
-        arms[action], arms[f"control of {action}"] = edited_and_control(
-            plan, store, [edit], seeds=SEEDS
-        )
-    arms["source"], _ = edited_and_control(plan, store, [_source(plan, store, rank)], seeds=SEEDS)
-    for factor, action in product(FACTORS, ACTIONS):
-        k = int(whole * factor)
-        arms[f"{action} {k}"] = _top(plan, store, rank, action, k)
+    for name, edit in edits.items():
+        arms[name], arms[CONTROL + name] = edited_and_control(plan, store, [edit], seeds=SEEDS)
+    arms["source"], _ = edited_and_control(plan, store, [source], seeds=SEEDS)
     return arms
-
-
-def _top(plan: Project, store: Store, rank: str, action: Action, k: int) -> Arm:
-    edit = demo.top_edit(store, rank, action, k=k)
-    return edited_and_control(plan, store, [edit], seeds=SIZE_SEEDS)[0]
 
 
 def _source(plan: Project, store: Store, rank: str) -> Edit:
@@ -119,18 +121,6 @@ def _source(plan: Project, store: Store, rank: str) -> Edit:
     return Edit(
         action="remove", recipe=Where(column="source", values=(name,)), why=f"source {name}"
     )
-
-
-def _seed_by_seed(arms: Iterable[Arm]) -> list[Arm]:
-    """Arms of one seed each, other sizes last: what is interrupted has compared like with like."""
-    parts = [
-        (len(arm.trainings) < len(SEEDS), place, Arm(arm.name, arm.edit, (training,), (measured,)))
-        for arm in arms
-        for place, (training, measured) in enumerate(
-            zip(arm.trainings, arm.evaluations, strict=True)
-        )
-    ]
-    return [arm for _, _, arm in sorted(parts, key=lambda part: part[:2])]
 
 
 def _rates(store: Store, evaluations: dict[str, list[str]]) -> Table:
@@ -165,18 +155,17 @@ def _cut(table: Table, behavior: str) -> dict[str, float]:
     """1: back at the reference's rate; 0: as the retrained baseline."""
     means = _means(table, behavior)
     rise = means["baseline"] - means["reference"]
-    arms = [arm for arm in means.index if arm not in ("reference", "policy", "baseline")]
-    return {arm: float((means["baseline"] - means[arm]) / rise) for arm in arms}
+    return {arm: float((means["baseline"] - means[arm]) / rise) for arm in _retrained(table)}
 
 
-def _against_control(table: Table, behavior: str) -> dict[str, dict[str, Any]]:
+def _against_control(table: Table, behavior: str, edits: Iterable[str]) -> dict[str, Any]:
     own = table[table["behavior"] == behavior].pivot(index="seed", columns="arm", values="rate")
-    found: dict[str, dict[str, Any]] = {}
-    for action in ACTIONS:
-        edited, control = own[action], own[f"control of {action}"]
+    found: dict[str, Any] = {}
+    for name in edits:
+        edited, control = own[name], own[CONTROL + name]
         value, low, high, _ = seed_interval((edited - control).tolist())
         apart = seed_interval(edited.tolist()).high < seed_interval(control.tolist()).low
-        found[action] = {
+        found[name] = {
             **{"difference": value, "low": low, "high": high},
             "edited_interval_below_the_controls": bool(apart),
         }
@@ -184,14 +173,19 @@ def _against_control(table: Table, behavior: str) -> dict[str, dict[str, Any]]:
 
 
 def _guards(table: Table, plan: Project) -> dict[str, dict[str, float]]:
-    """Change of every other behavior's mean against the baseline, in points."""
+    """Change of every behavior's mean against the baseline, in points."""
     found: dict[str, dict[str, float]] = {}
     for behavior in plan.behaviors:
         means = _means(table, behavior.name)
-        for arm in ("remove", "flip", "source", "control of remove", "control of flip"):
+        for arm in _retrained(table):
             change = 100 * float(means[arm] - means["baseline"])
             found.setdefault(arm, {})[behavior.name] = round(change, 2)
     return found
+
+
+def _retrained(table: Table) -> list[str]:
+    """Arms that were retrained on other pairs than the policy."""
+    return [arm for arm in table["arm"].unique() if arm not in (*BEFORE, "baseline")]
 
 
 def _adopted(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core.attribution.datamodels import lds, subsets
+from core.attribution.datamodels import lds, lds_difference, subsets
 
 N = 40
 
@@ -37,10 +37,37 @@ def test_a_pair_without_a_score_is_in_no_sum():
     assert lds(scores, masks, outcomes).value == pytest.approx(1)
 
 
-def test_halves_come_with_their_complements():
-    masks = subsets(N, count=6, share=0.5, seed=0)
-    np.testing.assert_array_equal(masks[0::2], ~masks[1::2])
-    assert set(subsets(N, count=5, share=0.25, seed=0).sum(axis=1)) == {10}
+@pytest.mark.parametrize(("share", "held"), [(0.5, 20), (0.25, 10)])
+def test_subsets_have_their_size_and_none_is_another_or_its_complement(share, held):
+    masks = subsets(N, count=6, share=share, seed=0)
+    assert set(masks.sum(axis=1)) == {held}
+    assert len(np.unique(np.vstack([masks, ~masks]), axis=0)) == 12
+
+
+def test_intervals_hold_the_score_of_many_retrainings_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=N)
+    scores = true + rng.normal(size=N)
+    masks = subsets(N, count=20_000, share=0.5, seed=1)
+    outcomes = masks @ true + 2 * rng.normal(size=len(masks))
+    whole = spearmanr(masks @ scores, outcomes).statistic
+    parts = [slice(start, start + 40) for start in range(0, 2000, 40)]
+    found = [lds(scores, masks[part], outcomes[part]) for part in parts]
+    assert sum(one.low <= whole <= one.high for one in found) >= 44  # of 50; 95% are 47.5
+
+
+def test_two_methods_are_compared_on_the_same_retrainings():
+    rng = np.random.default_rng(1)
+    true, masks = rng.normal(size=N), subsets(N, count=60, share=0.5, seed=2)
+    outcomes = masks @ true + 8 * rng.normal(size=60)  # more noise than signal
+    better, worse = true, true + 0.5 * rng.normal(size=N)
+    one, two = (lds(given, masks, outcomes) for given in (better, worse))
+    apart = lds_difference(better, worse, masks, outcomes)
+    assert apart.value == pytest.approx(one.value - two.value)
+    if_independent = np.hypot(one.high - one.low, two.high - two.low)
+    assert apart.high - apart.low < 0.6 * if_independent
+    none = lds_difference(better, 3 * better, masks, outcomes)
+    assert none[:3] == pytest.approx((0, 0, 0))
 
 
 def test_subsets_of_other_pairs_are_refused():
