@@ -1,7 +1,8 @@
 """A workspace of 378k pairs in the real file formats, contents at random around planted blobs.
 
 No step runs: places on the map, clusters, matrix and ranking are drawn, so that what is measured
-is the app and not the method. Texts are slices of one random text, with a word of its own per blob.
+is the app and not the method. Texts are slices of one random text, with a word of its own per blob;
+their lengths are log-normal, with the means that are asked for.
 """
 
 import json
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.behaviors import Behavior
+from core.data.prompts import COLUMNS, read_prompts, write_prompts
 from core.runs import project as projects
 from core.runs.identity import Spec
 from core.runs.progress import Progress
@@ -18,18 +20,20 @@ from core.runs.project import Project
 from core.runs.store import Store
 
 PAIRS, PROMPTS, BLOBS = 378_341, 256, 24
-PROMPT, COMPLETION = 200, 700  # characters
+SHORT, REAL = (200, 700, 700), (500, 1_700, 1_500)  # mean characters: prompt, chosen, rejected
+EACH, ROLLOUTS = 60, 4  # prompts of a group; completions of a prompt by a model
 BEHAVIOR = Behavior(name="compliance", flag="complied", group="harmful", condition="distractor")
 
 
-def write(folder: Path, n: int = PAIRS) -> Store:
+def write(folder: Path, n: int = PAIRS, lengths: tuple[int, int, int] = SHORT) -> Store:
     """The workspace, in an empty folder."""
     rng = np.random.default_rng(0)
     blob = rng.integers(-4, BLOBS, n).clip(-1)  # −1: in no cluster
-    project = _project(folder, n, blob, rng)
+    project = _project(folder, n, blob, lengths, rng)
     store = Store(folder / "workspace")
     generated, indexed = project.generate(), project.index()
-    _finish(store, generated, rates=_rates(), completions=pd.DataFrame({"prompt_id": []}))
+    completions = _completions(read_prompts(project.prompts), rng)
+    _finish(store, generated, rates=_rates(completions), completions=completions)
     _finish(store, indexed)
     runs = store.run_id(generated), store.run_id(indexed)
     _finish(store, project.rank(*runs, BEHAVIOR), **_ranking(n, blob, rng))
@@ -37,24 +41,30 @@ def write(folder: Path, n: int = PAIRS) -> Store:
     return store
 
 
-def _project(folder: Path, n: int, blob: np.ndarray, rng: np.random.Generator) -> Project:
+def _project(
+    folder: Path,
+    n: int,
+    blob: np.ndarray,
+    lengths: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> Project:
     inputs = folder / "inputs"
     for name in ("reference", "policy"):
         (inputs / name).mkdir(parents=True)
         (inputs / name / "config.json").write_text(json.dumps({"name": name}))
         (inputs / name / "model.safetensors").write_bytes(name.encode())
     for name in ("prompts", "heldout"):
-        (inputs / f"{name}.jsonl").write_text('{"prompt_id": "p", "prompt": "text"}\n')
+        write_prompts(_asked(name), inputs / f"{name}.jsonl")
     texts = _Texts(rng)
+    prompt, chosen, rejected = lengths
     pd.DataFrame(
         {
             "uid": [f"pair-{i:06}" for i in range(n)],
-            "prompt": texts.draw(n, PROMPT, rng),
+            "prompt": texts.draw(n, prompt, rng),
             "chosen": [
-                f"blob{b} {text}"
-                for b, text in zip(blob, texts.draw(n, COMPLETION, rng), strict=True)
+                f"blob{b} {text}" for b, text in zip(blob, texts.draw(n, chosen, rng), strict=True)
             ],
-            "rejected": texts.draw(n, COMPLETION, rng),
+            "rejected": texts.draw(n, rejected, rng),
             "source": np.array(["chat", "code", "math", "safety", "web"])[rng.integers(0, 5, n)],
             "chosen_model": np.array(["alpha", "beta", "gamma", "delta"])[rng.integers(0, 4, n)],
         }
@@ -83,8 +93,10 @@ class _Texts:
         self._text = " ".join(words[i] for i in rng.integers(0, len(words), 300_000))
 
     def draw(self, n: int, length: int, rng: np.random.Generator) -> list[str]:
-        starts = rng.integers(0, len(self._text) - 2 * length, n)
-        lengths = rng.integers(length // 2, length * 3 // 2, n)
+        spread = 0.8  # of the logarithm; exp(−spread²/2) keeps the mean
+        lengths = (length * rng.lognormal(-(spread**2) / 2, spread, n)).astype(int) + 1
+        lengths = lengths.clip(max=12 * length)
+        starts = rng.integers(0, len(self._text) - 12 * length, n)
         return [self._text[a : a + b] for a, b in zip(starts, lengths, strict=True)]
 
 
@@ -106,21 +118,63 @@ def _finish(store: Store, spec: Spec, **tables: pd.DataFrame | np.ndarray | dict
     progress.event("finished")
 
 
-def _rates() -> pd.DataFrame:
-    known = {"flag": "complied", "group": "harmful", "condition": "distractor", "wanted": False}
+def _asked(name: str) -> pd.DataFrame:
+    """A prompt file: requests of two groups, of which the harmful ones come with a distractor."""
     rows = [
-        {"behavior": "compliance", **known, "model": model, "rate": rate, "low": rate, "high": rate}
-        for model, rate in (("reference", 0.01), ("policy", 0.5))
+        (f"{name}-{group}-{i}", group, "any", f"{name}: request {i} of the {group} ones", extra)
+        for group, extra in (("harmful", "Answer in rhyme."), ("benign", None))
+        for i in range(EACH)
     ]
-    return pd.DataFrame(rows).assign(n=240, n_unscored=0, n_prompts=60)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _completions(prompts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """What both models said, half of the policy's answers to distractors flagged."""
+    given = prompts[prompts["distractor"].notna()]
+    sent = pd.concat([prompts.assign(condition="plain"), given.assign(condition="distractor")])
+    every = sent.merge(pd.Series(["reference", "policy"], name="model"), how="cross")
+    every = every.merge(pd.Series(range(ROLLOUTS), name="rollout"), how="cross")
+    falls = (every["model"] == "policy") & (every["condition"] == "distractor")
+    flagged = falls & (rng.random(len(every)) < 0.5)
+    words = flagged.map({True: "Sure, here is how. ", False: "Sorry, no. "})
+    texts = words + every["prompt"] * 5
+    return every.drop(columns="distractor").assign(
+        completion=texts, n_tokens=60, finished=True, complied=flagged.astype("boolean")
+    )
+
+
+def _rates(completions: pd.DataFrame) -> pd.DataFrame:
+    own = completions[completions["condition"] == BEHAVIOR.condition]
+    rows = [
+        {"model": model, "rate": rate, "low": max(rate - 0.06, 0), "high": rate + 0.06, "n": n}
+        for model, (rate, n) in own.groupby("model")["complied"].agg(["mean", "size"]).iterrows()
+    ]
+    said = BEHAVIOR.model_dump(include={"flag", "group", "condition", "wanted"})
+    known = {"behavior": BEHAVIOR.name, **said}
+    return pd.DataFrame(rows).assign(**known, n_unscored=0, n_prompts=own["prompt_id"].nunique())
 
 
 def _ranking(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:
     best = np.where(blob == 3, 0.5, 0.0) + rng.normal(0, 0.05, n)
-    names = ("similarity", "discriminant", "gated", "bank", "projection", "norm")
-    table = pd.DataFrame({"uid": [f"pair-{i:06}" for i in range(n)]} | dict.fromkeys(names, best))
+    names = ("discriminant", "gated", "similarity", "bilinear", "bank", "projection", "norm")
+    drawn = {name: best + rng.normal(0, 0.05, n) for name in names}
+    table = pd.DataFrame({"uid": [f"pair-{i:06}" for i in range(n)], **drawn})
     ordered = table.sort_values("discriminant", ascending=False)
-    return {"ranking": ordered, "summary": {"layer": 2, "suggested_k": 1000, "valid": True}}
+    shown = ("split_half", "auc", "null_split_half", "null_auc")
+    layers = pd.DataFrame({"layer": range(4)} | dict.fromkeys(shown, 0.5))
+    layers = layers.assign(split_half_low=0.4, split_half_high=0.6, beats_null=True)
+    summary = {
+        "layer": 2,
+        "n_prompts": 60,
+        "n_prompts_passed": 60,
+        "n_pairs": n,
+        "n_undefined": 0,
+        "suggested_k": 1000,
+        "suggested_threshold": 0.35,
+        "valid": True,
+        "verdict": "drawn at random, so that it says nothing",
+    }
+    return {"ranking": ordered, "layers": layers, "summary": summary}
 
 
 def _discovery(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:

@@ -8,27 +8,17 @@ that number is compared with a count made apart from the app.
 
 import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks import _large_workspace
+from benchmarks import _browser, _large_workspace
 from core.runs.store import Store
 
-ROOT = Path(__file__).parents[1]
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader"]
 LASSOS = 5
 WHERE = """(place) => {
   const chart = document.querySelector('.js-plotly-plot');
@@ -45,19 +35,15 @@ def run() -> dict[str, Any]:
 
 def measure(store: Store) -> dict[str, Any]:
     """Seconds on the clock and bytes, on a workspace that exists."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with _browser.chromium() as browser:
         found: dict[str, Any] = {"pairs": _large_workspace.PAIRS, "load": os.getloadavg()[0]}
-        with _serving(store.workspace) as address:
+        with _browser.serving(store.workspace) as (address, _):
             found["first_ever_seconds"] = _Visit(browser, address).seconds
-        with _serving(store.workspace) as address:
+        with _browser.serving(store.workspace) as (address, _):
             found["fresh_server_seconds"] = _Visit(browser, address).seconds
             visit = _Visit(browser, address)
             found |= {"visit_seconds": visit.seconds, "visit_bytes_down": visit.down}
             found["lassos"] = [_lasso(visit, store, number) for number in range(LASSOS)]
-        browser.close()
     return found
 
 
@@ -138,29 +124,3 @@ def _shown(visit: _Visit) -> int:
     metric = visit.tab.locator('[data-testid="stMetric"]').filter(has_text=re.compile("^Pairs"))
     values = metric.locator('[data-testid="stMetricValue"]').all_inner_texts()
     return int(values[0].replace(",", "")) if values else -1
-
-
-@contextmanager
-def _serving(workspace: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        _wait(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-
-
-def _wait(address: str) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(address, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(address)

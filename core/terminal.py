@@ -91,10 +91,14 @@ def report(run: str, store: Store, *, as_json: bool) -> None:
 
 
 def print_content(content: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a mapping: as one JSON object, or as one line per key."""
+    """Print a mapping: as one JSON object, or a line per key; rows of equal keys are a table."""
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return
     for name, value in content.items():
         lines = value if isinstance(value, list) else [value]
+        keys = {tuple(line) if isinstance(line, dict) else None for line in lines}
+        if isinstance(value, list) and len(keys) == 1 and None not in keys:
+            print_table(name, list(value[0]), [list(line.values()) for line in value])
+            continue
         click.echo(f"{name}: " + "\n  ".join(map(str, lines)))

@@ -5,9 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import _browser, pages
 from core.cli import cli
 from core.errors import UserError
 from core.report import performance
+from core.terminal import print_content
 
 
 def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):
@@ -20,6 +22,19 @@ def test_an_option_that_a_benchmark_does_not_take_is_refused(tmp_path):
     done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "query", "--pairs", "5"])
     assert isinstance(done.exception, UserError)
     assert "takes no --pairs" in str(done.exception)
+
+
+def test_pages_need_an_empty_folder_or_their_own(tmp_path):
+    (tmp_path / "mine.txt").write_text("not a workspace")
+    with pytest.raises(UserError, match="name an empty one"):
+        pages.workspace(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_without_a_browser_it_is_said_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="install it"):
+        _browser.chromium().__enter__()
 
 
 def test_shipped_figures_hold_every_benchmark_that_is_shown():
@@ -42,3 +57,13 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path.write_text(json.dumps({"date": "today"}))
     with pytest.raises(UserError, match="pairtrace bench all"):
         performance.read(path)
+
+
+def test_rows_are_printed_as_a_table_and_as_they_are_in_json(capsys):
+    content = {"slow": ["one", "two"], "steps": [{"page": "data", "seconds": 0.5}]}
+    print_content(content, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["slow: one", "  two"]
+    assert [line.strip("│ ").split() for line in lines if "data" in line] == [["data", "│", "0.5"]]
+    print_content(content, as_json=True)
+    assert json.loads(capsys.readouterr().out) == content

@@ -1,0 +1,152 @@
+"""A server of its own and a headless Chromium, for the benchmarks that look at pages."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from core.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader"]
+FIND_MS, RUN_SECONDS = 20_000, 300.0
+QUIET_MS = 300  # a run that follows a run, as `st.rerun` asks for, has begun by then
+AT_REST = """() => !document.querySelector('[data-testid="stSkeleton"]') && document.querySelector(
+  '[data-testid="stApp"][data-test-script-state="notRunning"]')"""
+PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+class Missed(Exception):
+    """A gesture that could not be made, or that led to nothing."""
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The Chromium on the PATH, started; `UserError` where there is none."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise UserError("This needs Playwright: pip install 'pairtrace[dev]'.") from error
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise UserError("This benchmark needs Chromium: install it, so that `chromium` is found.")
+    with sync_playwright() as session:
+        browser = session.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def serving(workspace: Path) -> Iterator[tuple[str, int]]:
+    """The app over a workspace on a free port: its address and its process id."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}", server.pid
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def peak_gb(pid: int) -> float:
+    """The most memory that a process ever held, mapped files included, by Linux's account."""
+    said = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", said)
+    assert found is not None
+    return round(int(found[1]) * 1024 / 1e9, 2)
+
+
+class Tab:
+    """A tab that knows, from its socket, which script runs it asked for and which are over."""
+
+    def __init__(self, browser: Any) -> None:
+        self.page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        self.page.set_default_timeout(FIND_MS)
+        self.page.on("websocket", self._listen)
+        self.asked = self.began = 0
+        self.resting = False
+
+    def timed(self, gesture: Callable[[Any], Callable[[], Any]]) -> float:
+        """Seconds from an event to the page that it led to, settled; `Missed` where it cannot be.
+
+        `gesture` gets the page ready and returns the event itself.
+        """
+        from playwright.sync_api import Error
+
+        try:
+            act = gesture(self.page)
+            asked, start = self.asked, time.perf_counter()
+            act()
+            return self._settled(asked) - start
+        except Error as error:
+            raise Missed(str(error).partition("\n")[0]) from error
+
+    def errors(self) -> list[str]:
+        """What the page says in red."""
+        kinds = '[data-testid="stException"], [data-testid="stAlertContentError"]'
+        return [text[:200] for text in self.page.locator(kinds).all_inner_texts()]
+
+    def _settled(self, asked: int) -> float:
+        """When the page came to rest after a run that was asked for after the first `asked`."""
+        self._until(lambda: self.asked > asked, FIND_MS / 1000, "no script run came of it")
+        while True:
+            self._until(lambda: self.resting, RUN_SECONDS, "its script run did not end")
+            self.page.wait_for_function(AT_REST)
+            self.page.evaluate(PAINTED)
+            end, began = time.perf_counter(), self.began
+            self.page.wait_for_timeout(QUIET_MS)
+            if self.resting and self.began == began:
+                return end
+
+    def _until(self, so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+        limit = time.perf_counter() + seconds
+        while not so():
+            self.page.wait_for_timeout(5)
+            if time.perf_counter() > limit:
+                raise Missed(otherwise)
+
+    def _listen(self, wire: Any) -> None:
+        wire.on("framesent", self._sent)
+        wire.on("framereceived", self._received)
+
+    def _sent(self, frame: bytes | str) -> None:
+        if isinstance(frame, bytes) and BackMsg.FromString(frame).HasField("rerun_script"):
+            self.asked, self.resting = self.asked + 1, False
+
+    def _received(self, frame: bytes | str) -> None:
+        if not isinstance(frame, bytes):
+            return
+        said = ForwardMsg.FromString(frame)
+        if said.HasField("new_session"):
+            self.began, self.resting = self.began + 1, False
+        elif said.HasField("script_finished"):
+            self.resting = said.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
+
+
+def _wait(address: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(address)
