@@ -28,7 +28,7 @@ from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS
 from core.runs.store import Store, write_whole
-from core.terminal import as_json_option, print_content, report, run_spec
+from core.terminal import as_json_option, device_option, print_content, report, run_spec
 
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
@@ -41,8 +41,9 @@ JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one 
     default=None,
     help=f"Folder of the investigation [default: ${environment.WORKSPACE}, or ./workspace].",
 )
+@device_option
 @click.pass_context
-def cli(context: click.Context, workspace: str | None) -> None:
+def cli(context: click.Context, workspace: str | None, device: str | None) -> None:
     """Trace a behavior that DPO taught a model back to its preference pairs, and undo it.
 
     The usual order is init, generate, index, rank, discover, edit, train, evaluate. `demo` does
@@ -50,7 +51,7 @@ def cli(context: click.Context, workspace: str | None) -> None:
     """
     folder = Path(workspace).expanduser().resolve() if workspace else None
     context.obj = Store(folder or environment.default_workspace())
-    environment.prepare(context.obj.workspace)
+    environment.prepare(context.obj.workspace, device=device)
 
 
 def step_command(spec_type: type[Spec]) -> click.Group:
@@ -109,6 +110,12 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
 @click.option("--judge", help="A world file or judge file (TOML), or 'refusal'.")
 @click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
+@device_option
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Arithmetic of every step [default: bfloat16 on a GPU, float32 elsewhere].",
+)
 @click.option("--preset", help="Settings of a published post-training; `pairtrace presets` lists.")
 @click.option(
     "--compat",
@@ -125,6 +132,8 @@ def init(
     preset: str | None,
     compat: str,
     as_json: bool,
+    device: str | None,
+    dtype: str | None,
     **given: str | None,
 ) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
@@ -137,6 +146,8 @@ def init(
         made = made.model_copy(update={"knobs": presets.knobs(known, compat)})
     else:
         made = project.from_options(given)
+    settings = {"device": device, "dtype": dtype}
+    made = made.model_copy(update={name: value for name, value in settings.items() if value})
     path = project.save(made, store.workspace)
     print_content({"workspace": str(store.workspace), "project": str(path)}, as_json=as_json)
 

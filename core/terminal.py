@@ -1,6 +1,7 @@
 """How a run looks in a terminal: a bar on standard error, results on standard output."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from core.runs.environment import DEVICES
 from core.runs.execution import execute
 from core.runs.identity import Spec
 from core.runs.store import Store
 from core.runs.tables import record as read_record
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def _known_device(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    if name is not None and not re.fullmatch(DEVICES, name):
+        raise click.BadParameter("it is auto, cpu, cuda or cuda:N, such as cuda:1.")
+    return name
+
+
+device_option = click.option(
+    "--device",
+    callback=_known_device,
+    help="Where models are computed: auto, cpu, cuda or cuda:N [default: the project's; a GPU "
+    "where there is one].",
+)
 
 SUMMARY = {"index": "manifest.json"}
 PLAIN = (str, int, float, bool)

@@ -11,6 +11,7 @@ import pytest
 
 from core.cli import cli
 from core.demo import ORGANISM
+from core.runs import project
 from core.runs.specs import STEPS
 from core.runs.store import Store
 from tests.pages import workspaces
@@ -48,6 +49,7 @@ def test_help_does_not_wait_for_torch():
         (["runs", "show", "../../etc"], "not a run id"),
         (["runs", "log", "rank-0123456789abcdef"], ""),
         (["init", "--reference", "m"], "--name: Field required"),
+        (["--device", "gpu", "runs", "list"], "it is auto, cpu, cuda or cuda:N"),
         (["bench", "nothing"], "Known: "),
         (["bench", "query", "--world", "x"], "takes no --world"),
         (["bench", "methods", "--world", "x"], "neither an organism folder nor a world file"),
@@ -67,9 +69,11 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     words = ["--name", "mine", "--reference", "r", "--policy", "p", "--pairs", "d.jsonl"]
     words += ["--prompts", "p.jsonl", "--heldout", "h.jsonl", "--judge", "refusal"]
     behavior = {"name": "compliance", "flag": "complied", "group": "harmful"}
-    done = pairtrace("-w", tmp_path, "init", *words, "--behaviors", json.dumps([behavior]))
+    words += ["--behaviors", json.dumps([behavior]), "--device", "cuda:1", "--dtype", "bfloat16"]
+    done = pairtrace("-w", tmp_path, "init", *words)
     assert done.returncode == 0, done.stderr
-    assert 'name = "mine"' in (tmp_path / "project.toml").read_text()
+    made = project.load(tmp_path)
+    assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
 
 
 def test_an_intervention_that_is_done_already_tells_its_rates_and_which_size_to_adopt(tmp_path):

@@ -10,6 +10,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import DPOTrainer
+from trl import DPOConfig, DPOTrainer
 
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache, log_prob_key
@@ -30,6 +31,24 @@ BLOCK = 4096  # pairs between two writes of the cache: what a cancelled pass kee
 WHOLE = "whole"  # marks a checkpoint that was written to its end
 
 Report = Callable[[int, int, str], None]
+
+
+class ArmConfig(DPOConfig):
+    """TRL's settings for a process that computes on one GPU: the current one.
+
+    The library would take the first, and cut every batch across all that it sees.
+    """
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        chosen = torch.cuda.current_device() if torch.cuda.is_available() else 0
+        device: torch.device = super()._setup_devices
+        if device.type != "cuda" or self.distributed_state.num_processes > 1:
+            return device
+        self._n_gpu = 1
+        device = torch.device("cuda", chosen)
+        torch.cuda.set_device(device)
+        return device
 
 
 class ArmTrainer(DPOTrainer):

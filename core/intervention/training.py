@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
-from trl import DPOConfig
 
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
-from core.intervention.trainer import WHOLE, ArmTrainer, Report, Watch
-from core.models.loading import LoadedModel, load_model, merge_adapter, pick_device
+from core.intervention.trainer import WHOLE, ArmConfig, ArmTrainer, Report, Watch
+from core.models.devices import pick_device
+from core.models.loading import LoadedModel, load_model, merge_adapter
 from core.runs import environment
 from core.runs.fingerprints import fingerprint_model
 from core.runs.specs import TrainSpec
@@ -56,7 +57,10 @@ def train(
     """
     began = time.monotonic()
     progress(0, 1, "reading the reference")
-    on_gpu = pick_device("auto").type == "cuda"
+    place = pick_device("auto")
+    on_gpu = place.type == "cuda"
+    if place.index is not None:
+        torch.cuda.set_device(place)  # what the libraries below take for the GPU
     processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
     loaded = load_model(reference, dtype="float32", device="cpu")  # the trainer places it
     tokens = tokenize(loaded.tokenizer, pairs)
@@ -131,7 +135,7 @@ def _lora(spec: TrainSpec) -> LoraConfig | None:
 def _trainer(
     loaded: LoadedModel,
     tokens: pd.DataFrame,
-    arguments: DPOConfig,
+    arguments: ArmConfig,
     *,
     lora: LoraConfig | None,
     cache: LogProbCache,
@@ -196,7 +200,7 @@ def _save(trainer: ArmTrainer, reference: Path, output: Path, spec: TrainSpec) -
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 
-def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: bool) -> DPOConfig:
+def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: bool) -> ArmConfig:
     processes = PartialState().num_processes
     if spec.batch_size % processes:
         raise UserError(
@@ -206,7 +210,7 @@ def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: b
     steps = math.ceil(len(tokens) * spec.epochs / spec.batch_size)
     share = spec.batch_size // processes
     micro = spec.micro_batch or _micro_batch(share, int(tokens["length"].max()))
-    return DPOConfig(
+    return ArmConfig(
         output_dir=str(output),
         loss_type=[spec.loss_type],
         beta=spec.beta,

@@ -26,9 +26,9 @@ from transformers.utils import logging
 
 from core.errors import UserError
 from core.models.adapters import UPDATES, base_of, is_adapter
+from core.models.devices import pick_device, pick_dtype
 from core.models.memory import keep_freed_memory
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
@@ -46,9 +46,9 @@ def load_model(
 ) -> LoadedModel:
     """The causal language model of a folder, in evaluation mode.
 
-    `dtype`: float32, bfloat16, or auto (bfloat16 on a GPU, float32 elsewhere). With `blocks`, only
-    the embeddings and the first `blocks` decoder blocks are read: no head, no final norm, so that
-    the last hidden state is the residual stream at layer `blocks`.
+    `dtype` and `device` as in core.models.devices. With `blocks`, only the embeddings and the first
+    `blocks` decoder blocks are read: no head, no final norm, so that the last hidden state is the
+    residual stream at layer `blocks`.
     """
     if is_adapter(folder):
         whole = load_model(base_of(folder), dtype=dtype, device=device)
@@ -98,20 +98,6 @@ def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
         _refuse_other_base(loaded.model, Path(adapter))
         updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)
     return LoadedModel(updated.merge_and_unload(), loaded.tokenizer, loaded.device)
-
-
-def pick_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU and float32 on a CPU; float16 is never used on a CPU."""
-    if dtype != "auto":
-        return DTYPES[dtype]
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 @contextmanager

@@ -6,8 +6,10 @@ run before torch or numba are imported; later changes would not be seen.
 
 import importlib.util
 import os
+import re
 import shlex
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import UserError
@@ -15,6 +17,8 @@ from core.errors import UserError
 WORKSPACE = "PAIRTRACE_WORKSPACE"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
+DEVICE = "PAIRTRACE_DEVICE"
+DEVICES = r"auto|cpu|cuda(:\d+)?"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
 ROOTS = "PAIRTRACE_ROOTS"
@@ -40,6 +44,26 @@ def trusts_network() -> bool:
 def executor() -> str:
     """`$PAIRTRACE_EXECUTOR`: where index shards are computed: inline, process:N or ray:N."""
     return os.environ.get(EXECUTOR, "inline")
+
+
+def device() -> str:
+    """`$PAIRTRACE_DEVICE`: where models are computed: auto, cpu, cuda or cuda:N."""
+    name = os.environ.get(DEVICE, "auto")
+    if not re.fullmatch(DEVICES, name):
+        raise UserError(f"${DEVICE} is {name!r}; it is auto, cpu, cuda or cuda:N.")
+    return name
+
+
+@contextmanager
+def computing_on(place: str) -> Iterator[None]:
+    """Let this process, and those it starts, use a device where `$PAIRTRACE_DEVICE` names none."""
+    named = DEVICE in os.environ
+    os.environ.setdefault(DEVICE, place)
+    try:
+        yield
+    finally:
+        if not named:
+            del os.environ[DEVICE]
 
 
 def launcher() -> list[str]:
@@ -77,8 +101,13 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Settings every worker needs; what the user has set stays.
+def prepare(
+    workspace: Path,
+    environment: MutableMapping[str, str] = os.environ,
+    *,
+    device: str | None = None,
+) -> None:
+    """Settings every worker needs; what the user has set stays, `device` excepted.
 
     Threads that wait must sleep: spinning ones collapse on a busy two-core machine. numba's cache
     goes to the workspace, since site-packages may be read-only. Nothing asks a hub for files.
@@ -97,3 +126,5 @@ def prepare(workspace: Path, environment: MutableMapping[str, str] = os.environ)
     for name, value in settings.items():
         environment.setdefault(name, value)
     environment[WORKSPACE] = str(workspace)
+    if device is not None:
+        environment[DEVICE] = device

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
 from core.errors import UserError, in_words
-from core.runs import environment
+from core.runs import environment, project
 from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
@@ -111,7 +111,8 @@ def _help(run: str, spec: Spec, store: Store) -> str:
                 return run
             time.sleep(POLL_SECONDS)
         step = importlib.import_module(f"core.steps.{spec.step}")
-        step.run(spec, store=store, output=store.part(run, keep=True), progress=lambda *_: None)
+        with environment.computing_on(project.device(store.workspace)):
+            step.run(spec, store=store, output=store.part(run, keep=True), progress=lambda *_: None)
         while store.state(run) in ("waiting", "running"):
             time.sleep(POLL_SECONDS)
     return run
@@ -168,11 +169,17 @@ def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
                 raise Cancelled
 
 
-def _device(spec: Spec, store: Store, progress: Progress) -> AbstractContextManager[None]:
+@contextmanager
+def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
     """One step at a time on the accelerator (or on a laptop's cores); the rest wait in line."""
     if not spec.uses_device:
-        return nullcontext()
-    return _held(FileLock(store.workspace / "device.lock"), progress, "for the device")
+        yield
+        return
+    with (
+        _held(FileLock(store.workspace / "device.lock"), progress, "for the device"),
+        environment.computing_on(project.device(store.workspace)),
+    ):
+        yield
 
 
 @contextmanager
@@ -201,10 +208,12 @@ def _cpu_seconds() -> float:
 
 
 def _device_name() -> str:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return platform.processor() or platform.machine()
+    """What computed: the GPU's name or the processor's, after where somebody wanted it."""
+    wanted, torch = environment.device(), sys.modules.get("torch")
+    name = platform.processor() or platform.machine()
+    if torch is not None and wanted != "cpu" and torch.cuda.is_available():
+        name = str(torch.cuda.get_device_name(None if wanted == "auto" else wanted))
+    return name if wanted == "auto" else f"{wanted}: {name}"
 
 
 def _version(package: str) -> str:

@@ -8,13 +8,14 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.data.behaviors import Behavior
 from core.errors import UserError
+from core.runs.environment import DEVICES
 from core.runs.identity import Spec
 from core.runs.specs import (
     STEPS,
@@ -28,6 +29,7 @@ from core.runs.specs import (
 from core.runs.store import Store, write_whole
 
 FILE = "project.toml"
+ARITHMETIC = {"generate": "dtype", "index": "dtype", "train": "precision", "evaluate": "dtype"}
 PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
 
 
@@ -43,8 +45,17 @@ class Project(BaseModel):
     prompts: str = Field(description="prompts that may show a behavior, JSONL")
     heldout: str = Field(description="held-out prompts for evaluation, JSONL")
     judge: str = Field(description="world file or judge file (TOML), or 'refusal'")
+    device: str = Field("auto", pattern=f"^({DEVICES})$", description="where models are computed")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of every step that does not name its own"
+    )
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def knobs_of(self, step: str) -> dict[str, Any]:
+        """What differs from a step's defaults, the project's arithmetic included."""
+        own = {ARITHMETIC[step]: self.dtype} if step in ARITHMETIC and self.dtype != "auto" else {}
+        return own | self.knobs.get(step, {})
 
     def behavior(self, name: str) -> Behavior:
         """The behavior of that name."""
@@ -61,26 +72,24 @@ class Project(BaseModel):
             policy=self.policy,
             prompts=self.prompts,
             judge=self.judge,
-            **self.knobs.get("generate", {}),
+            **self.knobs_of("generate"),
         )
 
     def index(self) -> IndexSpec:
         """What turns every pair into a vector, read by the reference."""
-        return IndexSpec(model=self.reference, pairs=self.pairs, **self.knobs.get("index", {}))
+        return IndexSpec(model=self.reference, pairs=self.pairs, **self.knobs_of("index"))
 
     def rank(self, generate: str, index: str, behavior: Behavior) -> RankSpec:
         """What orders the pairs for one behavior; `generate` and `index` are run ids."""
-        return RankSpec(
-            generate=generate, index=index, behavior=behavior, **self.knobs.get("rank", {})
-        )
+        return RankSpec(generate=generate, index=index, behavior=behavior, **self.knobs_of("rank"))
 
     def discover(self, generate: str, index: str) -> DiscoverSpec:
         """What maps and clusters the pairs; `generate` and `index` are run ids."""
-        return DiscoverSpec(generate=generate, index=index, **self.knobs.get("discover", {}))
+        return DiscoverSpec(generate=generate, index=index, **self.knobs_of("discover"))
 
     def train(self, pairs: str, seed: int) -> TrainSpec:
         """One DPO training on these pairs: a path, or the id of an edit run."""
-        knobs = {**self.knobs.get("train", {}), "seed": seed}
+        knobs = {**self.knobs_of("train"), "seed": seed}
         return TrainSpec(reference=self.reference, pairs=pairs, **knobs)
 
     def evaluate(self, model: str) -> EvaluateSpec:
@@ -90,7 +99,7 @@ class Project(BaseModel):
             prompts=self.heldout,
             judge=self.judge,
             behaviors=self.behaviors,
-            **self.knobs.get("evaluate", {}),
+            **self.knobs_of("evaluate"),
         )
 
     def defaults(self, step: str) -> dict[str, Any]:
@@ -101,9 +110,13 @@ class Project(BaseModel):
         if step == "evaluate":
             known["prompts"] = self.heldout
         fields = STEPS[step].model_fields
-        return {name: value for name, value in known.items() if name in fields} | self.knobs.get(
-            step, {}
-        )
+        named = {name: value for name, value in known.items() if name in fields}
+        return named | self.knobs_of(step)
+
+
+def device(folder: Path) -> str:
+    """Where the project of a workspace wants its models; auto without a project."""
+    return load(folder).device if (folder / FILE).exists() else "auto"
 
 
 def load(folder: Path) -> Project:

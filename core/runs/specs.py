@@ -16,6 +16,11 @@ from core.models.addresses import checked
 from core.models.endpoint import KEY
 from core.runs.identity import File, Judge, Model, Pairs, Run, Spec
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPE: Any = Field(
+    "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU; float16: GPUs only"
+)
+
 
 class CheckSpec(Spec):
     """Look for what is wrong, or odd, with the pairs; with a model, tokenise a sample of them."""
@@ -41,7 +46,7 @@ class GenerateSpec(Spec):
 
     step: ClassVar[str] = "generate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"completions"})
+    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype"})
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
     prompts: File = Field(description="prompts (JSONL, CSV, YAML, text) that may show the behavior")
@@ -50,6 +55,7 @@ class GenerateSpec(Spec):
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
     seed: int = Field(0, description="seed of the sampling")
+    dtype: Dtype = DTYPE
     completions: File | None = Field(None, description="completions that exist already")
 
 
@@ -62,9 +68,7 @@ class IndexSpec(Spec):
     pairs: Pairs = Field(description="preference pairs (JSONL or Parquet)")
     layers: tuple[int, ...] = Field((), description="layers to keep; empty: every layer")
     max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU"
-    )
+    dtype: Dtype = DTYPE
 
 
 class RankSpec(Spec):
@@ -227,6 +231,7 @@ class EvaluateSpec(Spec):
 
     step: ClassVar[str] = "evaluate"
     resumable: ClassVar[bool] = True
+    later: ClassVar[frozenset[str]] = frozenset({"dtype"})
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
     judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
@@ -235,6 +240,7 @@ class EvaluateSpec(Spec):
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
     seed: int = Field(0, description="seed of the sampling")
+    dtype: Dtype = DTYPE
     vector: Run | None = Field(None, description="rank run whose behavior vector steers")
     steering: Literal["none", "add", "project_out"] = Field("none", description="how it steers")
     coefficient: float = Field(1.0, description="multiple of the behavior vector that is added")

@@ -29,13 +29,13 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     sampled = sampled_once(output, lambda: _sampled(spec, sent, store, progress))
     completions = judged(sampled, judge)
     measured = rates(completions, spec.behaviors)
-    write_measurement(output, completions, measured, cost(judge))
+    write_measurement(output, completions, measured, cost(judge), sampled.attrs.get("dtype"))
 
 
 def _sampled(
     spec: EvaluateSpec, sent: pd.DataFrame, store: Store, progress: Progress
 ) -> pd.DataFrame:
-    loaded = load_model(store.model(spec.model))
+    loaded = load_model(store.model(spec.model), dtype=spec.dtype)
     with _steered(loaded.model, spec, store):
         return completions_of(loaded, sent, spec, progress).assign(model="evaluated")
 

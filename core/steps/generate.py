@@ -11,6 +11,7 @@ from core.data.given import flags_of, read_completions
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation import every_behavior, judged, rates
 from core.intervention.judges import cost, load_judge
+from core.models.devices import in_words
 from core.models.generation import Report, sample
 from core.models.loading import LoadedModel, load_model
 from core.runs.progress import Progress
@@ -26,15 +27,16 @@ def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -
     sent = expand(read_prompts(spec.prompts))
     if spec.completions is None:
         sampled = sampled_once(output, lambda: _sampled(spec, sent, store, progress))
-        completions = judged(sampled, judge)
+        completions, dtype = judged(sampled, judge), sampled.attrs.get("dtype")
         flags = list(judge.flags)
     else:
+        dtype = None
         completions = read_completions(Path(spec.completions), sent)
         flags = list(flags_of(completions))
         if not flags:
             completions, flags = judged(completions, judge), list(judge.flags)
     measured = rates(completions, every_behavior(sent, flags))
-    write_measurement(output, completions, measured, cost(judge))
+    write_measurement(output, completions, measured, cost(judge), dtype)
     progress(len(completions), len(completions), "judged")
 
 
@@ -45,7 +47,7 @@ def _sampled(
     total = 2 * len(sent) * spec.rollouts
     tables = []
     for place, name in enumerate(("reference", "policy")):
-        loaded = load_model(store.model(getattr(spec, name)))
+        loaded = load_model(store.model(getattr(spec, name)), dtype=spec.dtype)
         before = place * total // 2
 
         def report(
@@ -70,7 +72,10 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
 def completions_of(
     loaded: LoadedModel, sent: pd.DataFrame, spec: GenerateSpec | EvaluateSpec, report: Report
 ) -> pd.DataFrame:
-    """One row per text that is sent and rollout: the columns of `sent`, then what came back."""
+    """One row per text that is sent and rollout: the columns of `sent`, then what came back.
+
+    Its attribute `dtype` is the arithmetic that it was sampled in.
+    """
     drawn = sample(
         loaded,
         sent["prompt"].tolist(),
@@ -81,13 +86,22 @@ def completions_of(
         progress=report,
     )
     repeated = sent.loc[sent.index.repeat(spec.rollouts)].reset_index(drop=True)
-    return repeated.join(drawn.drop(columns="prompt"))
+    found = repeated.join(drawn.drop(columns="prompt"))
+    found.attrs["dtype"] = in_words(loaded.model.dtype)
+    return found
 
 
 def write_measurement(
-    output: Path, completions: pd.DataFrame, measured: pd.DataFrame, judging: dict[str, float]
+    output: Path,
+    completions: pd.DataFrame,
+    measured: pd.DataFrame,
+    judging: dict[str, float],
+    dtype: str | None,
 ) -> None:
-    """The three files that generate and evaluate have in common."""
+    """The three files that generate and evaluate have in common.
+
+    `dtype` is the arithmetic of the sampling, None where nothing was sampled.
+    """
     completions.to_parquet(output / "completions.parquet", index=False)
     (output / SAMPLED).unlink(missing_ok=True)
     measured.to_parquet(output / "rates.parquet", index=False)
@@ -97,5 +111,6 @@ def write_measurement(
         "n_unfinished": int((~completions["finished"]).sum()),
         "n_tokens": int(completions["n_tokens"].sum()),
         "judging": judging,
+        "dtype": dtype,
     }
     write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -16,7 +16,8 @@ from core.data.pairs import PairTable, read_pairs
 from core.data.tokens import template_hash
 from core.errors import UserError
 from core.models.adapters import base_of, is_adapter
-from core.models.loading import load_tokenizer, pick_device, pick_dtype
+from core.models.devices import in_words, pick_device, pick_dtype
+from core.models.loading import load_tokenizer
 from core.runs import environment
 from core.runs.executors import pick
 from core.runs.progress import Progress
@@ -81,7 +82,7 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
         layers=_layers(spec, config.num_hidden_layers),
         d_model=config.hidden_size,
         max_length=min(spec.max_length, config.max_position_embeddings),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=in_words(dtype),
         budget=token_budget(device.type, config.hidden_size * dtype.itemsize),
         n_pairs=0,
         n_skipped=0,

@@ -13,10 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache, log_prob_key
+from core.intervention.trainer import ArmConfig
 from core.intervention.training import tokenize, train
 from core.models.loading import load_model
 from core.runs.fingerprints import fingerprint_model
@@ -312,6 +314,22 @@ def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_whole(
     monkeypatch.undo()
     retrain("full")
     assert apart(tmp_path, "full", "straight") < 1e-5
+
+
+def test_one_process_trains_on_the_gpu_that_was_chosen_and_on_no_other(tmp_path, monkeypatch):
+    """By what TRL asks of torch; the GPUs are those of a driver that reports two."""
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device.index))
+    try:
+        settings = ArmConfig(output_dir=str(tmp_path), bf16=False, per_device_train_batch_size=4)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)  # later tests have no GPU
+    assert (settings.device, settings.n_gpu) == (torch.device("cuda:1"), 1)
+    assert settings.train_batch_size == 4
+    assert current[-1] == 1
 
 
 def test_a_batch_that_its_micro_batches_do_not_fill_is_refused():

@@ -31,12 +31,6 @@ def test_a_model_cut_after_its_first_blocks_reads_the_same_stream(
         torch.testing.assert_close(recorded[layer], expected[layer])
 
 
-def test_a_cpu_computes_in_float32_unless_told(tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path)
-    assert load_model(folder, device="cpu").model.dtype == torch.float32
-    assert load_model(folder, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
-
-
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json is missing"):
         load_model(tmp_path)

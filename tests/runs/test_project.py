@@ -43,6 +43,16 @@ def test_knobs_reach_the_spec(folder):
     assert project.load(folder).train("pairs.parquet", 3).learning_rate == 1e-3
 
 
+def test_the_projects_arithmetic_reaches_every_step_that_does_not_name_its_own(folder):
+    text = TOML.replace("\n[[", '\ndtype = "bfloat16"\n\n[[', 1) + '[index]\ndtype = "float32"\n'
+    (folder / project.FILE).write_text(text)
+    loaded = project.load(folder)
+    assert loaded.generate().dtype == loaded.evaluate("m").dtype == "bfloat16"
+    assert loaded.train("pairs.parquet", 0).precision == "bfloat16"
+    assert loaded.defaults("train")["precision"] == "bfloat16"
+    assert loaded.index().dtype == "float32"
+
+
 def test_evaluation_uses_the_heldout_prompts(folder):
     loaded = project.load(folder)
     assert loaded.evaluate("model").prompts == loaded.heldout
@@ -57,6 +67,8 @@ def test_evaluation_uses_the_heldout_prompts(folder):
         ('name = "a project"', "", "name: Field required"),
         ('pairs = "pairs.parquet"', "pairs = 3", "pairs"),
         ("[train]", "[train", "project.toml"),
+        ('judge = "refusal"', 'judge = "refusal"\ndevice = "gpu"', "device: String should match"),
+        ('judge = "refusal"', 'judge = "refusal"\ndtype = "float16"', "dtype: Input should be"),
     ],
 )
 def test_a_wrong_project_file_is_refused_by_field(folder, old, new, message):

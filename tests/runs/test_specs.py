@@ -24,6 +24,16 @@ def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():
     assert identity(here, contents) != identity(here.model_copy(update={"seed": 1}), contents)
 
 
+def test_an_arithmetic_that_is_named_changes_what_a_run_is_called():
+    specs = [
+        EvaluateSpec(model="m", prompts="p", judge="refusal", behaviors=(), dtype=dtype)
+        for dtype in ("auto", "float32", "bfloat16")
+    ]
+    contents = {"model": "m", "prompts": "p", "judge": "j", "vector": ""}
+    names = [identity(spec, contents) for spec in specs]
+    assert len(set(names)) == 3
+
+
 def test_a_preset_fills_only_the_knobs_that_are_not_named():
     spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
     assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)

@@ -11,8 +11,9 @@ from core.data.behaviors import Behavior
 from core.data.pairs import write_pairs
 from core.errors import UserError
 from core.intervention.recipes import Edit, TopK
+from core.runs import project
 from core.runs.execution import execute
-from core.runs.specs import EditSpec, EvaluateSpec, GenerateSpec, RankSpec, TrainSpec
+from core.runs.specs import EditSpec, EvaluateSpec, GenerateSpec, IndexSpec, RankSpec, TrainSpec
 from core.runs.store import Store
 from tests.chat_server import Reply, chat_server
 from tests.tiny_models import save_tiny_model
@@ -146,6 +147,46 @@ def test_a_trained_model_can_be_evaluated_by_its_run_id(store, reference, evalua
         *("log.jsonl", "model", "summary.json"),
     ]
     assert len(completions(store, evaluate.model_copy(update={"model": run}))) == 9
+
+
+@pytest.fixture
+def elsewhere(store, generate, pairs):
+    """A project that wants a GPU which no machine has."""
+    made = project.Project(
+        name="elsewhere",
+        **{name: getattr(generate, name) for name in ("reference", "policy", "prompts", "judge")},
+        pairs=pairs,
+        heldout=generate.prompts,
+        behaviors=(REFUSES,),
+        device="cuda:99",
+    )
+    project.save(made, store.workspace)
+    return made
+
+
+@pytest.mark.parametrize("step", ["generate", "evaluate", "index", "train"])
+def test_every_step_computes_where_the_project_says(
+    store, elsewhere, step, request, reference, pairs, monkeypatch
+):
+    monkeypatch.delenv("PAIRTRACE_DEVICE", raising=False)
+    spec = {
+        "index": lambda: IndexSpec(model=reference, pairs=pairs),
+        "train": lambda: TrainSpec(reference=reference, pairs=pairs, batch_size=4),
+    }.get(step, lambda: request.getfixturevalue(step))()
+    with pytest.raises(UserError, match="'cuda:99' is not on this machine"):
+        execute(spec, store)
+    monkeypatch.setenv("PAIRTRACE_DEVICE", "cpu")  # the command line is asked first
+    assert execute(spec, store) == store.run_id(spec)
+    assert store.record(store.run_id(spec))["cost"]["device"].startswith("cpu: ")
+
+
+def test_a_measurement_says_in_which_arithmetic_it_was_sampled(store, generate, evaluate):
+    specs = [generate, evaluate, evaluate.model_copy(update={"dtype": "bfloat16"})]
+    runs = [execute(spec, store) for spec in specs]
+    said = [json.loads((store.output(run) / "summary.json").read_text())["dtype"] for run in runs]
+    assert said == ["float32", "float32", "bfloat16"]
+    tables = [pd.read_parquet(store.output(run) / "completions.parquet") for run in runs[1:]]
+    assert tables[0]["completion"].tolist() != tables[1]["completion"].tolist()
 
 
 def test_tensorboard_gets_the_same_figures_as_the_log(store, reference, pairs, monkeypatch):

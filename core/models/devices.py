@@ -1,0 +1,49 @@
+"""Where models are computed, and in which arithmetic: chosen by hardware unless somebody says.
+
+Where is a matter of the machine, so it comes from `$PAIRTRACE_DEVICE` (core.runs.environment) and
+leaves no trace in what a run is called. The arithmetic changes results, so it is a knob of the
+specs. Both are refused here, in words, where this machine cannot do them.
+"""
+
+import torch
+
+from core.errors import UserError
+from core.runs import environment
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(device: str) -> torch.device:
+    """A device of this machine: cpu, cuda or cuda:N.
+
+    `auto` is the one that `$PAIRTRACE_DEVICE` names, else the GPU where there is one.
+    """
+    name = environment.device() if device == "auto" else device
+    here = _devices()
+    if name == "auto":
+        return torch.device("cuda" if len(here) > 1 else "cpu")
+    if name not in here and not (name == "cuda" and len(here) > 1):
+        raise UserError(f"device {name!r} is not on this machine. There is {', '.join(here)}.")
+    return torch.device(name)
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """One of `DTYPES`; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype == "float16" and device.type == "cpu":
+        raise UserError(
+            "float16 is for GPUs: on a CPU it is slow, and large activations overflow. Choose "
+            "bfloat16, which is as small, or float32."
+        )
+    return DTYPES[dtype]
+
+
+def in_words(dtype: torch.dtype) -> str:
+    """As specs name it, such as `float32`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _devices() -> list[str]:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ["cpu", *(f"cuda:{number}" for number in range(gpus))]
