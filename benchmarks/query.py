@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.attribution.index import Manifest, Shard, VectorIndex, array_path, write_vectors
+from core.attribution.index import Manifest, Shard, VectorIndex, array_name, write_vectors
 from core.attribution.similarity import Query, keep_mean_contexts, scan
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
@@ -88,8 +88,8 @@ def _write(folder: Path) -> tuple[float, VectorIndex]:
 def _copy(folder: Path, source: str, name: str) -> None:
     for suffix in (".npy", ".json"):
         shutil.copyfile(
-            array_path(folder, source, 0).with_suffix(suffix),
-            array_path(folder, name, 0).with_suffix(suffix),
+            (folder / "shards" / array_name(source, 0)).with_suffix(suffix),
+            (folder / "shards" / array_name(name, 0)).with_suffix(suffix),
         )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.gradient import PROJECTED, Contrast, margin_gradients
-from core.attribution.index import write_file
+from core.attribution.shard_files import write_file
 
 CHUNK = 64  # rows between two marks
 

@@ -5,8 +5,10 @@
     tokens.bin                  their ids, int32, from `offset`: prompt, chosen, rejected
     skipped.parquet             row, uid, field, reason of each pair that was left out
     mean-context-layer<l>.npy   μ, the mean context over all pairs, once all shards are there
-    shards/<shard>-layer<l>.npy   (3, pair, d_model): datapoint, chosen and context means
-    shards/<shard>-layer<l>.json  its SHA-256, written last: a shard without it does not exist
+    <shard>-layer<l>.npy        (3, pair, d_model): datapoint, chosen and context means
+    <shard>-layer<l>.json       its SHA-256, written last: a shard without it does not exist
+
+The last two lie in `shards/`, or elsewhere (core.attribution.shard_files).
 
 Arrays are float16, or float32 where a value would overflow. The datapoint vector is stored rather
 than the rejected mean (rejected = chosen − datapoint): it is small beside the means, so rounding
@@ -17,16 +19,16 @@ models: `core.attribution.plan` decides what goes where, `core.attribution.shard
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.attribution.shard_files import shard_files
 from core.errors import UserError
 
 FORMAT = 1
@@ -87,6 +89,7 @@ class VectorIndex:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
+        self.files = shard_files(folder)
         self.manifest = manifest
         self.layers = manifest.layers
         self.d_model = manifest.d_model
@@ -125,6 +128,11 @@ class VectorIndex:
             arrays = self._mapped(shard, layer)
             yield Block(self.uids[shard.start : shard.stop], *arrays)
 
+    def drop_copies(self, layer: int) -> None:
+        """Free the disk that reading a layer took, if its shards lie elsewhere."""
+        for shard in self.manifest.shards:
+            self.files.drop_copy(array_name(shard.name, layer))
+
     def datapoint(self, layer: int) -> tuple[NDArray[Any], Floats]:
         """All uids and their datapoint vectors, (n_pairs, d_model), in memory."""
         return self.uids, self._whole(layer, "datapoint")
@@ -143,14 +151,16 @@ class VectorIndex:
         return whole
 
     def _mapped(self, shard: Shard, layer: int) -> NDArray[Any]:
-        path = array_path(self.folder, shard.name, layer)
-        expected = (3, shard.stop - shard.start, self.d_model)
+        name, expected = array_name(shard.name, layer), (3, shard.stop - shard.start, self.d_model)
+        where = self.files.where(name)
         try:
-            arrays: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            arrays: NDArray[Any] = np.load(
+                self.files.on_disk(name), mmap_mode="r", allow_pickle=False
+            )
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: shard is missing or damaged ({error}). {REPAIR}") from error
+            raise UserError(f"{where}: shard is missing or damaged ({error}). {REPAIR}") from error
         if arrays.shape != expected:
-            raise UserError(f"{path}: holds {arrays.shape}, not {expected}. {REPAIR}")
+            raise UserError(f"{where}: holds {arrays.shape}, not {expected}. {REPAIR}")
         return arrays
 
 
@@ -180,33 +190,31 @@ def read_pair_list(folder: Path) -> pd.DataFrame:
         raise UserError(f"{folder / 'pairs.parquet'}: cannot be read ({error}).") from error
 
 
-def array_path(folder: Path, shard: str, layer: int) -> Path:
-    """Where one shard's vectors at one layer lie."""
-    return folder / "shards" / f"{shard}-layer{layer}.npy"
+def array_name(shard: str, layer: int) -> str:
+    """The file of one shard's vectors at one layer."""
+    return f"{shard}-layer{layer}.npy"
+
+
+def checksum_name(shard: str, layer: int) -> str:
+    """The file that says they are whole."""
+    return f"{shard}-layer{layer}.json"
 
 
 def write_vectors(folder: Path, shard: str, layer: int, vectors: Floats) -> None:
     """Write datapoint, chosen and context means, (3, pair, d_model), of a shard at a layer.
 
-    The array comes first, its checksum last, each under another name until it is whole.
+    The array comes first, its checksum last.
     """
-    path = array_path(folder, shard, layer)
+    name, files = array_name(shard, layer), shard_files(folder)
     if not np.isfinite(vectors).all():
-        raise ValueError(f"{path.name}: the model produced values that are not finite")
+        raise ValueError(f"{name}: the model produced values that are not finite")
     fits = np.abs(vectors).max(initial=0) <= np.finfo(np.float16).max
     buffer = io.BytesIO()
     np.save(buffer, vectors.astype(np.float16 if fits else np.float32), allow_pickle=False)
     data = buffer.getvalue()
     checksum = {"sha256": hashlib.sha256(data).hexdigest()}
-    write_file(path, data)
-    write_file(path.with_suffix(".json"), json.dumps(checksum).encode())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    files.write(name, data)
+    files.write(checksum_name(shard, layer), json.dumps(checksum).encode())
 
 
 def sweep(folder: Path) -> None:
@@ -217,10 +225,12 @@ def sweep(folder: Path) -> None:
 
 def problem(folder: Path, shard: str, layer: int) -> str | None:
     """What is wrong with a shard's vectors at a layer, if anything."""
-    path = array_path(folder, shard, layer)
+    files = shard_files(folder)
     try:
-        expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
-        found = _sha256(path)
+        with files.open(checksum_name(shard, layer)) as stream:
+            expected = json.load(stream)["sha256"]
+        with files.open(array_name(shard, layer)) as stream:
+            found = _sha256(stream)
     except FileNotFoundError:
         return "missing"
     except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
@@ -231,9 +241,9 @@ def problem(folder: Path, shard: str, layer: int) -> str | None:
 def verify(folder: Path | str) -> pd.DataFrame:
     """Check every shard against its checksum: `shard, layer, file, problem` of each bad one."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    manifest, files = read_manifest(folder), shard_files(folder)
     bad = [
-        (shard.name, layer, str(array_path(folder, shard.name, layer)), wrong)
+        (shard.name, layer, files.where(array_name(shard.name, layer)), wrong)
         for shard in manifest.shards
         for layer in manifest.layers
         if (wrong := problem(folder, shard.name, layer)) is not None
@@ -244,18 +254,17 @@ def verify(folder: Path | str) -> pd.DataFrame:
 def checksum(folder: Path | str) -> str:
     """One SHA-256 over the checksums of all shards: the same vectors, the same bytes."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    parts = [
-        array_path(folder, shard.name, layer).with_suffix(".json").read_text()
-        for shard in manifest.shards
-        for layer in manifest.layers
-    ]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
+    manifest, files = read_manifest(folder), shard_files(folder)
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
+    for shard in manifest.shards:
+        for layer in manifest.layers:
+            with files.open(checksum_name(shard.name, layer)) as stream:
+                digest.update(stream.read())
+    return digest.hexdigest()
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 22):
+        digest.update(chunk)
     return digest.hexdigest()

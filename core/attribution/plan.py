@@ -8,8 +8,6 @@ tokenizers, not models.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -23,11 +21,13 @@ from numpy.typing import NDArray
 from core.attribution.index import (
     Manifest,
     Shard,
-    array_path,
+    array_name,
+    checksum_name,
     problem,
     read_manifest,
     read_pair_list,
 )
+from core.attribution.shard_files import PLACE, settle, shard_files
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.runs.store import write_whole
@@ -49,16 +49,20 @@ def make_plan(
     folder: Path,
     *,
     earlier: Sequence[Path] = (),
+    under: str = "",
     progress: Callable[[int, int], None],
 ) -> Manifest:
     """Tokenise the pairs and write all but the vectors; the manifest comes last, as the sign.
 
     `wanted` says whose vectors to compute; the manifest returned also says how many and where.
     `skipped` are the rows that reading left out already; those that do not fit are added.
-    `earlier` are folders of finished indexes that may hold some of the vectors.
+    `earlier` are folders of finished indexes that may hold some of the vectors. Shards go to a new
+    folder under the URL `under`, if there is one.
     """
     _forget(folder)
     (folder / "shards").mkdir(parents=True)
+    if under:
+        settle(folder, under)
     listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
     left_out = pd.concat([skipped[list(SKIPPED)], unfit], ignore_index=True)
     left_out.to_parquet(folder / "skipped.parquet", index=False)
@@ -72,8 +76,8 @@ def make_plan(
 def _forget(folder: Path) -> None:
     """Delete an earlier plan and its shards: under the same names, these hold other pairs."""
     (folder / "manifest.json").unlink(missing_ok=True)
-    if (folder / "shards").exists():
-        shutil.rmtree(folder / "shards")
+    shard_files(folder).clear()
+    (folder / PLACE).unlink(missing_ok=True)
 
 
 def _tokenise(
@@ -174,16 +178,11 @@ def _adoptable(
 
 def _adopt(source: Path, shard: str, folder: Path, name: str, layers: Sequence[int]) -> None:
     """Link (or copy) what is whole of an earlier shard; the rest is computed like any other."""
+    theirs, ours = shard_files(source), shard_files(folder)
     for layer in layers:
         if problem(source, shard, layer) is None:
-            for suffix in (".npy", ".json"):
-                theirs = array_path(source, shard, layer).with_suffix(suffix)
-                ours = array_path(folder, name, layer).with_suffix(suffix)
-                ours.unlink(missing_ok=True)
-                try:
-                    os.link(theirs, ours)
-                except OSError:  # another file system
-                    shutil.copyfile(theirs, ours)
+            for file in (array_name, checksum_name):
+                ours.adopt(theirs, file(shard, layer), file(name, layer))
 
 
 def _costs(listed: pd.DataFrame) -> NDArray[np.int64]:

@@ -29,7 +29,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.attribution.index import Block, VectorIndex, write_file
+from core.attribution.index import Block, VectorIndex
+from core.attribution.shard_files import write_file
 
 ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
 
@@ -137,6 +138,7 @@ def keep_mean_contexts(index: VectorIndex) -> None:
         buffer = io.BytesIO()
         np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
         write_file(_mean_path(index, layer), buffer.getvalue())
+        index.drop_copies(layer)
 
 
 def _mean_path(index: VectorIndex, layer: int) -> Path:

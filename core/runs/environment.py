@@ -16,6 +16,7 @@ from core.errors import UserError
 
 WORKSPACE = "PAIRTRACE_WORKSPACE"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
+SHARDS = "PAIRTRACE_SHARDS"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
 DEVICE = "PAIRTRACE_DEVICE"
 DEVICES = r"auto|cpu|cuda(:\d+)?"
@@ -64,6 +65,11 @@ def computing_on(place: str) -> Iterator[None]:
     finally:
         if not named:
             del os.environ[DEVICE]
+
+
+def shards() -> str:
+    """`$PAIRTRACE_SHARDS`: a URL under which new indexes keep their shards; empty: with the run."""
+    return os.environ.get(SHARDS, "")
 
 
 def launcher() -> list[str]:

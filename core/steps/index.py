@@ -58,6 +58,7 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
         wanted,
         output,
         earlier=[store.output(run) for run in store.finished("index")],
+        under=environment.shards(),
         progress=lambda done, total: progress(done, total, "tokenising"),
     )
 

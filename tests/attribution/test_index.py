@@ -12,7 +12,7 @@ import torch
 from core.attribution.index import (
     Manifest,
     VectorIndex,
-    array_path,
+    array_name,
     checksum,
     read_manifest,
     verify,
@@ -58,7 +58,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(pairs: pd.DataFrame, folder: Path, **changes: Any) -> Manifest:
-    earlier = changes.pop("earlier", [])
+    earlier, under = changes.pop("earlier", []), changes.pop("under", "")
     tokenizer = tiny_tokenizer()
     wanted = Manifest(
         **{
@@ -77,7 +77,14 @@ def plan(pairs: pd.DataFrame, folder: Path, **changes: Any) -> Manifest:
         }
     )
     return make_plan(
-        pairs, NOTHING_SKIPPED, tokenizer, wanted, folder, earlier=earlier, progress=lambda *_: None
+        pairs,
+        NOTHING_SKIPPED,
+        tokenizer,
+        wanted,
+        folder,
+        earlier=earlier,
+        under=under,
+        progress=lambda *_: None,
     )
 
 
@@ -157,8 +164,8 @@ def test_a_restart_does_only_what_is_missing_and_ends_in_the_same_bytes(
 ) -> None:
     made(random_pairs(), tmp_path, model)
     expected = checksum(tmp_path)
-    array_path(tmp_path, "00002", 3).unlink()
-    array_path(tmp_path, "00004", 1).with_suffix(".json").unlink()
+    (tmp_path / "shards" / array_name("00002", 3)).unlink()
+    (tmp_path / "shards" / array_name("00004", 1)).with_suffix(".json").unlink()
     assert compute(tmp_path, model) == 2
     assert checksum(tmp_path) == expected
     assert compute(tmp_path, model) == 0
@@ -186,7 +193,7 @@ def test_the_threads_that_a_process_was_left_with_change_no_byte(
 def test_a_damaged_shard_is_found_and_only_it_is_done_again(model: Path, tmp_path: Path) -> None:
     made(random_pairs(), tmp_path, model)
     assert verify(tmp_path).empty
-    path = array_path(tmp_path, "00001", 3)
+    path = tmp_path / "shards" / array_name("00001", 3)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -200,7 +207,7 @@ def test_a_shard_that_cannot_be_read_is_refused_by_name(
     damage: str, model: Path, tmp_path: Path
 ) -> None:
     index = made(random_pairs(), tmp_path, model)
-    path = array_path(tmp_path, "00001", 3)
+    path = tmp_path / "shards" / array_name("00001", 3)
     path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="00001-layer3"):
         index.datapoint(3)
@@ -263,7 +270,7 @@ def test_vectors_of_another_model_are_never_adopted(
 def test_a_damaged_earlier_index_is_not_adopted(model: Path, tmp_path: Path) -> None:
     pairs = random_pairs()
     made(pairs, tmp_path / "a", model)
-    array_path(tmp_path / "a", "00000", 1).write_bytes(b"not an array")
+    (tmp_path / "a" / "shards" / array_name("00000", 1)).write_bytes(b"not an array")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "manifest.json").write_text("{")
     plan(pairs, tmp_path / "c", earlier=[tmp_path / "b", tmp_path / "a"])
@@ -319,7 +326,7 @@ def test_pairs_that_do_not_fit_are_counted_with_row_field_and_reason(tmp_path: P
 
 def test_values_beyond_float16_are_kept_in_float32(tmp_path: Path) -> None:
     vectors = np.full((3, 2, 4), 1e5, np.float32)
-    path = array_path(tmp_path, "00000", 1)
+    path = tmp_path / "shards" / array_name("00000", 1)
     path.parent.mkdir()
     write_vectors(tmp_path, "00000", 1, vectors)
     np.testing.assert_array_equal(np.load(path), vectors)

@@ -139,9 +139,9 @@ def test_bad_rows_are_counted_and_good_ones_kept(
 def test_a_full_disk_keeps_what_is_done(
     spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.attribution import index
+    from core.attribution import shard_files
 
-    write, written = index.write_file, []
+    write, written = shard_files.write_file, []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) > 8:
@@ -149,10 +149,10 @@ def test_a_full_disk_keeps_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(index, "write_file", full)
+    monkeypatch.setattr(shard_files, "write_file", full)
     with pytest.raises(UserError, match="disk is full"):
         execute(spec, store)
-    monkeypatch.setattr(index, "write_file", write)
+    monkeypatch.setattr(shard_files, "write_file", write)
     kept = {path: path.stat().st_mtime_ns for path in written}
     output = store.output(execute(spec, store))
     names = [output / path.relative_to(path.parents[1]) for path in written[:8]]
@@ -166,3 +166,17 @@ def test_processes_end_in_the_same_bytes(
     monkeypatch.setenv("PAIRTRACE_EXECUTOR", "process:2")
     other = Store(tmp_path / "other")
     assert checksum(other.output(execute(spec, other))) == expected
+
+
+def test_shards_elsewhere_end_in_the_same_bytes(
+    spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = checksum(store.output(execute(spec, store)))
+    (tmp_path / "bucket").mkdir()
+    monkeypatch.setenv("PAIRTRACE_SHARDS", f"file://{tmp_path / 'bucket'}")
+    monkeypatch.setenv("PAIRTRACE_EXECUTOR", "process:2")
+    other = Store(tmp_path / "other")
+    output = other.output(execute(spec, other))
+    assert checksum(output) == expected
+    assert list(output.glob("shards/*")) == []
+    assert VectorIndex.open(output).context(2)[1].shape == (30, 32)
