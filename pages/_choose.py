@@ -91,21 +91,22 @@ def discovery(project: Project) -> str | None:
     finished = _loaders.store().finished("discover")
     planned = project.discover(*_inputs(project))
     default = _loaders.store().run_id(planned)
-    options = sorted(finished, key=lambda run: run != default)
+    known = _loaders.specs(DiscoverSpec)
+    options = sorted(finished, key=lambda run: (run != default, known[run].recut is not None))
     if not options:
         st.info("There is no map yet. It needs both models' completions and the pairs' vectors.")
         _jobs.panel(planned, "Draw the map")
         return None
     if len(options) == 1:
         return options[0]
-    known = _loaders.specs(DiscoverSpec)
     return one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
 
 
 def _map_name(run: str, spec: DiscoverSpec) -> str:
     kind = "gated" if spec.gated else "plain"
     if spec.level is not None:
-        return f"{kind}, cut at the distance {spec.level:.2f} · {run}"
+        groups = _loaders.summary(run)["n_clusters"]
+        return f"{kind}, cut into {groups} at the distance {spec.level:.3g} · {run}"
     size = spec.min_cluster_size
     return f"{kind}{f', islands of at least {size} pairs' if size else ''} · {run}"
 

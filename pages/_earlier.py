@@ -35,8 +35,7 @@ class Earlier(NamedTuple):
 def show(run: str, said: Labels, catalog: Catalog) -> None:
     """Offers, where anything was said elsewhere that is not said here."""
     offers = [*_of_other_maps(run, catalog), *_of_files()]
-    known = {(said.names.get(c), said.marks.get(c)) for c in {*said.names, *said.marks}}
-    offers = [one for one in offers if (one.name, one.mark) not in known]
+    offers = [one for one in offers if not _is_here(one, said)]
     if not offers:
         return
     with st.expander(f"Said on earlier maps or in files: {len(offers)}", expanded=True):
@@ -51,6 +50,17 @@ def show(run: str, said: Labels, catalog: Catalog) -> None:
         _take(run, offers, table, catalog)
 
 
+def _is_here(one: Earlier, said: Labels) -> bool:
+    """Whether the same is said here already."""
+    if one.name or one.mark:
+        known = {(said.names.get(c), said.marks.get(c)) for c in {*said.names, *said.marks}}
+        return (one.name, one.mark) in known
+    if one.notes:
+        written = {note.text for notes in said.notes.values() for note in notes}
+        return written.issuperset(note.carried() for note in one.notes)
+    return one.recipe in said.recipes.values()
+
+
 def _take(run: str, offers: list[Earlier], table: pd.DataFrame, catalog: Catalog) -> None:
     names = _clusters.names(run)
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
@@ -61,7 +71,8 @@ def _take(run: str, offers: list[Earlier], table: pd.DataFrame, catalog: Catalog
         key="offer",
     )
     offer, match = offers[chosen], int(table["cluster"].iloc[chosen])
-    targets: list[int | None] = [*names, *([None] if offer.recipe else [])]
+    speaks = offer.name or offer.mark or offer.notes
+    targets: list[int | None] = [*(names if speaks else ()), *([None] if offer.recipe else ())]
     target = middle.selectbox(
         "Say it of",
         targets,
@@ -69,22 +80,15 @@ def _take(run: str, offers: list[Earlier], table: pd.DataFrame, catalog: Catalog
         format_func=lambda one: (
             "a new cluster of the same pairs" if one is None else _text.short(names[one], 60)
         ),
-        key=f"offer-to-{chosen}",
+        key=f"offer-to-{run}-{offer.where}",
     )
-    if right.button("Take over", key=TAKE, width="stretch"):
+    if right.button("Take over", key=TAKE, width="stretch", disabled=not targets):
         why = f"as said {offer.where}"
         if target is None and offer.recipe is not None:
             made = catalog.assign(run, None, offer.recipe, who=_cart.who(), why=why)
             target = made.change.cluster
-        catalog.adopt(
-            run,
-            target,
-            name=offer.name,
-            mark=offer.mark,
-            notes=offer.notes,
-            who=_cart.who(),
-            why=why,
-        )
+        said = {"name": offer.name, "mark": offer.mark, "notes": offer.notes}
+        catalog.adopt(run, target, **said, who=_cart.who(), why=why)
         st.rerun()
 
 
@@ -115,18 +119,18 @@ def _of_other_maps(run: str, catalog: Catalog) -> list[Earlier]:
         there = store.is_run(other) and store.state(other) == "finished"
         if other == run:
             continue
-        for cluster in sorted({*labels.names, *labels.marks, *labels.notes}):
-            if cluster >= 0 and labels.exists(cluster):
-                found.append(
-                    Earlier(
-                        where=f"on {other}, cluster {cluster}",
-                        name=labels.names.get(cluster),
-                        mark=labels.marks.get(cluster),
-                        notes=labels.notes.get(cluster, ()),
-                        recipe=labels.recipe(cluster) if there else None,
-                    )
-                )
-    return found
+        found += [
+            Earlier(
+                where=f"on {other}, cluster {cluster}",
+                name=labels.names.get(cluster),
+                mark=labels.marks.get(cluster),
+                notes=labels.notes.get(cluster, ()),
+                recipe=labels.recipe(cluster) if there else None,
+            )
+            for cluster in labels.touched()
+            if cluster >= 0
+        ]
+    return [one for one in found if one.name or one.mark or one.notes or one.recipe]
 
 
 def _of_files() -> list[Earlier]:
@@ -148,5 +152,5 @@ def _of_files() -> list[Earlier]:
 
 def _said(one: Earlier) -> str:
     parts = [f"“{one.name}”" if one.name else "", one.mark or ""]
-    parts += [f"{len(one.notes)} notes"] if one.notes else []
-    return ", ".join(part for part in parts if part)
+    parts += [f"notes: {len(one.notes)}"] if one.notes else []
+    return ", ".join(part for part in parts if part) or "merged or moved by hand, without a name"

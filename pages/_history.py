@@ -47,7 +47,7 @@ def show(catalog: Catalog, run: str, said: Labels) -> None:
         _show_log(events, catalog)
     else:
         about.caption("Nothing was changed yet.")
-    with st.expander("Take labels elsewhere, or bring them here"):
+    with st.expander("Take labels elsewhere, or bring them here", key="open-files"):
         _show_files(catalog, run, said)
 
 

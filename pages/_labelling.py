@@ -26,7 +26,7 @@ def show(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
     if refused:
         st.error(refused)
     _name_and_mark(run, cluster, said, catalog)
-    with st.expander("Merge, split, move pairs"):
+    with st.expander("Merge, split, move pairs", key="open-merge"):
         merge, split, move = st.tabs(["Merge", "Split", "Move pairs"])
         with merge:
             _merge(run, cluster, catalog)

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from core.discovery.tree import levels
+from core.discovery.tree import groups, levels
 from core.runs.specs import DiscoverSpec
 from pages import _jobs, _loaders
 
-AS_FOUND = 0  # groups: the clusters that discovery itself made
+AS_FOUND = 0.0  # no distance: the clusters that discovery itself made
 
 
 def show(run: str) -> None:
@@ -15,30 +15,34 @@ def show(run: str) -> None:
     base = spec.recut or run
     if not _loaders.has_table(base, "tree"):
         return
-    known = levels(_loaders.table(base, "tree"))
+    tree = _loaders.table(base, "tree")
+    known = {level: n for n, level in levels(tree).items()}
     if not known:
         return
-    with st.expander("Coarser or finer: cut the map at another level"):
+    numbers = {level: f"{n}" for level, n in known.items()}
+    if spec.level is not None and spec.level not in known:  # typed by hand
+        known[spec.level] = groups(tree, spec.level)
+        numbers[spec.level] = f"{known[spec.level]} at {spec.level:.3g}"
+    with st.expander("Coarser or finer: cut the map at another level", key="open-levels"):
         st.caption(
             "Groups that lie densely together on the map split as you go finer. A cut makes "
             "clusters of such groups; the places of the pairs stay as they are. It is a map of its "
             "own: what was said here stays here, and is offered to the clusters there that hold "
             "the same pairs. Stability over prompts, and parts of behaviors, are not computed."
         )
-        options = [AS_FOUND, *known]
-        there = [n for n, level in known.items() if level == spec.level]
         chosen = st.select_slider(
             "Groups on the map",
-            options,
-            value=there[0] if there else AS_FOUND,
-            format_func=lambda n: "as found" if n == AS_FOUND else f"{n}",
+            [AS_FOUND, *sorted(known, key=lambda level: (known[level], -level))],
+            value=spec.level or AS_FOUND,
+            format_func=lambda level: numbers.get(level, "as found"),
             key=f"level-{run}",
         )
         if chosen == AS_FOUND:
             other: str | None = base
         else:
-            finer = spec.model_copy(update={"recut": base, "level": known[chosen]})
-            other = _jobs.panel(finer, "Cut it here")
+            other = _jobs.panel(
+                spec.model_copy(update={"recut": base, "level": chosen}), "Cut it here"
+            )
         if other is not None and other != run:
             st.button("Show this cut", on_click=_open, args=(other,), key="show-cut")
 

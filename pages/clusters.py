@@ -228,8 +228,8 @@ else:
 _earlier.show(run, said, catalog)
 _levels.show(run)
 if names:
-    with st.expander("The tree: clusters, and the islands of the map that they are made of"):
+    with st.expander("The tree: clusters, and the islands they are made of", key="open-tree"):
         _tree.show(run, said, now)
-    with st.expander("Ask a language model for names"):
+    with st.expander("Ask a language model for names", key="open-ask"):
         _suggestions.ask(run)
 _history.show(catalog, run, said)

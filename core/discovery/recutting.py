@@ -31,10 +31,12 @@ COPIED = ("tree.parquet", "changes.parquet")
 LINKED = ("matrix.npy", PUSHES)  # large, and never changed
 
 
-def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Call) -> None:
+def recut(
+    base: Path, output: Path, level: float, texts: pd.DataFrame, call: Call, *, seed: int
+) -> None:
     """Write a discover run's files (docs/architecture.md) for the clusters at a distance.
 
-    `base` is the output of the run that is cut, `texts` its pairs by uid.
+    `base` is the output of the run that is cut and `seed` that run's; `texts` its pairs by uid.
     """
     if not (base / PUSHES).is_file():
         raise UserError(
@@ -62,7 +64,7 @@ def recut(base: Path, output: Path, level: float, texts: pd.DataFrame, call: Cal
     known = record(base / "summary.json")
     stable = known["stability"] | {"clusters_over_prompts": {"n": 0}}
     summary = known | summarise(matrix, found) | {"level": level, "stability": stable}
-    write(output, tables, summary, matrix, found, seed=0)
+    write(output, tables, summary, matrix, found, seed=seed)
 
 
 def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matrix, Kinds]:

@@ -77,13 +77,17 @@ def cut(tree: Tree, distance: float, min_size: int = 1) -> Labels:
 
 def levels(nodes: pd.DataFrame) -> dict[int, float]:
     """By number of groups, the coarsest distance at which there are so many, fewest first."""
-    birth, death = nodes["birth"].to_numpy(float), nodes["death"].to_numpy(float)
     found: dict[int, float] = {}
-    for distance in sorted({1 / one for one in birth if one > 0}, reverse=True):
-        just_below = 0.999 * distance  # there the node has split
-        n = int(((birth <= 1 / just_below) & (death > 1 / just_below)).sum())
-        found.setdefault(n, float(just_below))
+    for distance in sorted({1 / one for one in nodes["birth"] if one > 0}, reverse=True):
+        just_below = float(0.999 * distance)  # there the node has split
+        found.setdefault(groups(nodes, just_below), just_below)
     return dict(sorted(found.items()))
+
+
+def groups(nodes: pd.DataFrame, distance: float) -> int:
+    """How many groups there are at a distance."""
+    there = (nodes["birth"] <= 1 / distance) & (nodes["death"] > 1 / distance)
+    return int(there.sum())
 
 
 def by_size(labels: NDArray[np.integer]) -> NDArray[np.int64]:

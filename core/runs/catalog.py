@@ -160,9 +160,7 @@ class Catalog:
             changes.append(Name(discover=discover, cluster=cluster, name=name))
         if mark:
             changes.append(Mark(discover=discover, cluster=cluster, mark=mark))
-        for note in notes:
-            text = f"{note.text} ({note.who}, of an earlier map)"
-            changes.append(Note(discover=discover, cluster=cluster, text=text))
+        changes += [Note(discover=discover, cluster=cluster, text=one.carried()) for one in notes]
         with self._writing() as connection:
             _require_clusters(connection, discover, [cluster])
             return [_insert(connection, change, who, why) for change in changes]

@@ -61,6 +61,10 @@ class Remark:
     who: str
     time: float
 
+    def carried(self) -> str:
+        """The note as it is written beside a cluster of another map."""
+        return f"{self.text} ({self.who}, of an earlier map)"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -96,6 +100,12 @@ class Labels:
         while cluster in self.merged:
             cluster = self.merged[cluster]
         return cluster
+
+    def touched(self) -> list[int]:
+        """The clusters that are there and that anybody said something of, or gave other pairs."""
+        moved_to = {self.now(target) for target, _ in self.moves}
+        known = {*self.names, *self.marks, *self.notes, *self.recipes, *moved_to}
+        return sorted(one for one in known if self.exists(one))
 
     def composed(self, cluster: int) -> bool:
         """Whether a cluster may hold other pairs than the discover run found."""
@@ -193,8 +203,6 @@ def imported(text: str) -> list[Change]:
 
 
 def _described(labels: Labels) -> dict[str, dict[str, Any]]:
-    moved_to = {labels.now(target) for target, _ in labels.moves}
-    known = sorted({*labels.names, *labels.marks, *labels.notes, *labels.recipes, *moved_to})
     return {
         str(cluster): {
             "name": labels.names.get(cluster),
@@ -202,8 +210,7 @@ def _described(labels: Labels) -> dict[str, dict[str, Any]]:
             "notes": [note.text for note in labels.notes.get(cluster, ())],
             "recipe": labels.recipe(cluster).model_dump(mode="json"),
         }
-        for cluster in known
-        if labels.exists(cluster)
+        for cluster in labels.touched()
     }
 
 

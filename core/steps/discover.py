@@ -26,7 +26,6 @@ from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, IndexSpec
 from core.runs.store import Store
 from core.runs.tables import whole
-from core.steps.rank import matching_index, read
 
 STAGES = 5
 SEEDS = 5  # draws of prompts for every other seed of the map
@@ -37,6 +36,8 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     if spec.recut is not None:
         _recut(spec, store, output, progress)
         return
+    from core.steps.rank import matching_index, read  # 4 CPU-seconds: torch, which a cut needs not
+
     index = matching_index(spec, store)
     layer = default_layer(index) if spec.layer is None else spec.layer
     completions = whole(store.output(spec.generate) / "completions.parquet")
@@ -84,7 +85,8 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
         )
     progress(0, 1, "cutting the tree")
     with worker(lambda note: progress(0, 1, note)) as call:
-        recut(store.output(spec.recut), output, spec.level, _texts(spec, store), call)
+        base, texts = store.output(spec.recut), _texts(spec, store)
+        recut(base, output, spec.level, texts, call, seed=spec.seed)
     progress(1, 1, "cut")
 
 

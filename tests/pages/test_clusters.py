@@ -244,12 +244,3 @@ def test_a_cluster_goes_to_the_cart(open_page, investigated, catalog):
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.clusters == (1,)
     assert "flip pairs of cluster 1" in said(app)
-
-
-def test_a_level_of_the_tree_is_offered_as_a_run_of_its_own(open_page, investigated):
-    app = open_page("clusters")
-    slider = field(app, "select_slider", "Groups on the map")
-    assert slider.options == ["as found", "2"]
-    app = slider.set_value(2).run()
-    assert f"--recut {investigated['discover']} --level 1.998" in said(app)
-    assert field(app, "button", "Cut it here")

@@ -329,15 +329,23 @@ def ranking(rng) -> dict:
 
 
 def discovery(rng) -> dict:
+    """A map with the planted pairs apart; its tree parts the others once more, at x = 0."""
     planted = np.arange(N_PAIRS) < N_PLANTED
     places = np.where(planted[:, None], [6.0, 6.0], [0.0, 0.0]) + rng.normal(0, 0.7, (N_PAIRS, 2))
+    cluster = np.where(planted, 1, np.where(np.arange(N_PAIRS) > 380, -1, 0))
+    leaf = np.select([cluster == 1, cluster == -1, places[:, 0] < 0], [2, 0, 3], 4)
     pairs = pd.DataFrame(
         {
             "uid": make_pairs()["uid"],
             "x": places[:, 0],
             "y": places[:, 1],
-            "cluster": np.where(planted, 1, np.where(np.arange(N_PAIRS) > 380, -1, 0)),
+            "cluster": cluster,
             "strength": rng.uniform(0.5, 1, N_PAIRS),
+            "push": np.where(planted, 0.55, 0.02),
+            "island": cluster,
+            "leaf": leaf,
+            "leaves": np.array([0.3, 0, 4, 5, 5])[leaf],
+            "laid_out": True,
             "place": np.arange(N_PAIRS),
         }
     )
@@ -345,7 +353,8 @@ def discovery(rng) -> dict:
         condition="distractor",
         x=rng.normal(0, 1, N_PROMPTS),
         y=rng.normal(0, 1, N_PROMPTS),
-        cluster=[0, 1] * (N_PROMPTS // 2),
+        cluster=[1, 0] * (N_PROMPTS // 2),
+        change=1.0,
         place=np.arange(N_PROMPTS),
     )
     clusters = pd.DataFrame(
@@ -386,9 +395,20 @@ def discovery(rng) -> dict:
     tables = {"pairs": pairs, "prompts": placed, "clusters": clusters, "changes": changed}
     tables["contributions"] = parts
     tables["tree"] = pd.DataFrame(
-        {"node": [0, 1, 2], "parent": [-1, 0, 0], "birth": [0.0, 0.5, 0.5], "death": [0.5, 4.0, 2]}
-    ).assign(size=[N_PAIRS, 341, 40], stability=1.0, selected=[False, True, True])
-    return tables | {"matrix": matrix, "summary": {"layer": 2}}
+        {
+            "node": range(5),
+            "parent": [-1, 0, 0, 1, 1],
+            "birth": [0, 0.5, 0.5, 2, 2],
+            "death": [0.5, 2, 4, 5, 5],
+            "size": np.bincount(leaf, minlength=5),
+            "stability": 1.0,
+            "selected": [False, True, True, False, False],
+        }
+    )
+    tables["tree"].loc[[0, 1], "size"] = [N_PAIRS, (cluster == 0).sum()]
+    tables["pushes"] = np.where(planted, [[0.01], [0.55]], 0.01).astype(np.float32)
+    summary = {"layer": 2, "n_clusters": 2, "stability": {"islands_over_seeds": {"n": 0}}}
+    return tables | {"matrix": matrix, "summary": summary}
 
 
 def training_log() -> list[dict]:
