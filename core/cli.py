@@ -42,8 +42,15 @@ JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one 
     help=f"Folder of the investigation [default: ${environment.WORKSPACE}, or ./workspace].",
 )
 @device_option
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run Python code that comes with a checkpoint. Read it first: it can do anything.",
+)
 @click.pass_context
-def cli(context: click.Context, workspace: str | None, device: str | None) -> None:
+def cli(
+    context: click.Context, workspace: str | None, device: str | None, trust_remote_code: bool
+) -> None:
     """Trace a behavior that DPO taught a model back to its preference pairs, and undo it.
 
     The usual order is init, generate, index, rank, discover, edit, train, evaluate. `demo` does
@@ -52,6 +59,7 @@ def cli(context: click.Context, workspace: str | None, device: str | None) -> No
     folder = Path(workspace).expanduser().resolve() if workspace else None
     context.obj = Store(folder or environment.default_workspace())
     environment.prepare(context.obj.workspace, device=device)
+    environment.trust_code(trust_remote_code)
 
 
 def step_command(spec_type: type[Spec]) -> click.Group:

@@ -13,7 +13,7 @@ from core import demo
 from core.intervention.arms import proposed
 from core.intervention.recipes import Action, Edit
 from core.report.gather import EditStory, edit_story
-from core.runs import jobs, project
+from core.runs import environment, jobs, project
 from core.runs.identity import Spec
 from core.runs.store import Store
 from core.terminal import as_json_option, print_content, print_table, records, run_spec
@@ -139,6 +139,7 @@ def intervene(
 
 def serve(store: Store, port: int) -> None:
     """Hand over to Streamlit."""
+    environment.refuse_trust("The app")
     store.workspace.mkdir(parents=True, exist_ok=True)
     words = ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     os.chdir(ROOT)  # .streamlit/config.toml lies there

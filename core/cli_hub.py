@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from core import presets
+from core.runs import environment
 from core.runs.store import Store
 from core.terminal import as_json_option, print_content, print_table
 
@@ -28,12 +29,13 @@ def fetch_command(
     """Fetch a model or data set from the Hugging Face hub, at one commit.
 
     The only command that asks another machine for anything that was not configured. Weights come
-    as safetensors only; code and pickles are never fetched.
+    as safetensors only; pickles are never fetched, code only with `pairtrace --trust-remote-code`.
     """
-    from core.models.hub import fetch
+    from core.models.hub import Kind, fetch
 
     folder = out or store.workspace / "inputs" / name.rpartition("/")[2]
-    made = fetch("dataset" if kind == "dataset" else "model", name, revision, folder)
+    what: Kind = "dataset" if kind == "dataset" else "model"
+    made = fetch(what, name, revision, folder, code=environment.trusts_code())
     (made / "pairtrace-origin.txt").write_text(f"{kind} {name} {revision}\n", encoding="utf-8")
     print_content({"fetched": str(made)}, as_json=as_json)
 

@@ -21,7 +21,7 @@ INCIDENTAL = {
     *("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"),
     *("use_cache", "bos_token_id", "eos_token_id", "pad_token_id"),
 }
-TAKEN = (".safetensors", ".json", ".jinja", ".model", ".txt")  # never a pickle
+TAKEN = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")  # never a pickle
 LEFT_OUT = ("trainer_state", "all_results", "train_results")
 
 

@@ -3,7 +3,7 @@
 The one place that asks a hub for anything, and only when `pairtrace fetch` was typed.
 
 A branch name moves, so only a full commit hash is taken. Of a model only safetensors weights,
-settings and tokenizer are fetched, of a data set only data: no pickles and no code.
+settings and tokenizer are fetched, of a data set only data: no pickles, and code only when asked.
 """
 
 import re
@@ -21,8 +21,19 @@ WANTED: dict[Kind, list[str]] = {
 }
 
 
-def fetch(kind: Kind, name: str, revision: str, folder: Path, endpoint: str | None = None) -> Path:
-    """Write the files of `name` at a commit into `folder`; what is there already is kept."""
+def fetch(
+    kind: Kind,
+    name: str,
+    revision: str,
+    folder: Path,
+    endpoint: str | None = None,
+    *,
+    code: bool = False,
+) -> Path:
+    """Write the files of `name` at a commit into `folder`; what is there already is kept.
+
+    `code` says whether a model's Python files come too. Fetching runs nothing.
+    """
     if not NAME.fullmatch(name) or ".." in name:
         raise UserError(f"{name!r} is not a repository, such as allenai/OLMo-2-1124-7B-SFT.")
     if not COMMIT.fullmatch(revision):
@@ -44,7 +55,7 @@ def fetch(kind: Kind, name: str, revision: str, folder: Path, endpoint: str | No
             repo_type=kind,
             revision=revision,
             local_dir=folder,
-            allow_patterns=WANTED[kind],
+            allow_patterns=[*WANTED[kind], *(["*.py"] if code and kind == "model" else [])],
             endpoint=endpoint,
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -1,7 +1,8 @@
 """Model folders in memory: the only caller of `from_pretrained`.
 
-Reads local folders with safetensors weights, never a hub, a pickle or code from the folder. An
-adapter's folder is read as its base with the low-rank updates added (core.models.adapters).
+Reads local folders with safetensors weights, never a hub or a pickle, and code from the folder only
+where this very command was told to (core.runs.environment.trusts_code). An adapter's folder is read
+as its base with the low-rank updates added (core.models.adapters).
 A checkpoint loads whole or not at all: weights that are missing, or of another shape, would be
 filled at random by the library, so they are refused here.
 """
@@ -28,6 +29,7 @@ from core.errors import UserError
 from core.models.adapters import UPDATES, base_of, is_adapter
 from core.models.devices import pick_device, pick_dtype
 from core.models.memory import keep_freed_memory
+from core.runs import environment
 
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
@@ -61,14 +63,15 @@ def load_model(
         keep_freed_memory()
     kind = pick_dtype(dtype, place)
     with _explaining(folder):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if blocks is not None:
-            shorten(config, blocks)
-        model = _weights(
-            AutoModelForCausalLM if blocks is None else AutoModel, folder, config, kind
-        )
-    if blocks is not None:
+        config = read_config(folder)
+        first = blocks if _has_a_base(config) else None
+        if first is not None:
+            shorten(config, first)
+        model = _weights(AutoModelForCausalLM if first is None else AutoModel, folder, config, kind)
+    if first is not None:
         drop_final_norm(model)
+    elif blocks is not None:
+        model = _cut(model, blocks)
     return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
 
 
@@ -76,9 +79,17 @@ def load_classifier(folder: Path | str) -> LoadedModel:
     """The sequence classifier of a folder, whole or not at all, in float32."""
     place = pick_device("auto")
     with _explaining(folder):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = _weights(AutoModelForSequenceClassification, folder, config, torch.float32)
+        model = _weights(
+            AutoModelForSequenceClassification, folder, read_config(folder), torch.float32
+        )
     return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
+
+
+def read_config(folder: Path | str) -> Any:
+    """What config.json says, as the library reads it; of an adapter, its base's."""
+    folder = base_of(folder) if is_adapter(folder) else folder
+    with _explaining(folder):
+        return AutoConfig.from_pretrained(folder, **_source())
 
 
 def load_tokenizer(folder: Path | str) -> Any:
@@ -87,7 +98,7 @@ def load_tokenizer(folder: Path | str) -> Any:
         folder = base_of(folder)
     needs = "tokenizer_config.json" if is_adapter(folder) else "config.json"
     with _explaining(folder, needs):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, **_source())
 
 
 def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
@@ -138,8 +149,7 @@ def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> 
         folder,
         config=config,
         dtype=dtype,
-        local_files_only=True,
-        trust_remote_code=False,
+        **_source(),
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # so that they are reported, and refused below
         output_loading_info=True,
@@ -151,6 +161,16 @@ def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> 
             f"shape, such as {wrong[0]}. Use the folder as it was saved."
         )
     return model
+
+
+def _source() -> dict[str, bool]:
+    return {"local_files_only": True, "trust_remote_code": environment.trusts_code()}
+
+
+def _has_a_base(config: Any) -> bool:
+    """Whether a model can be read without its head; one with code of its own may not say how."""
+    own = getattr(config, "auto_map", None) if environment.trusts_code() else None
+    return not own or "AutoModel" in own
 
 
 def _cut(model: Any, blocks: int) -> Any:
@@ -187,6 +207,12 @@ def _explaining(folder: Path | str, needs: str = "config.json") -> Iterator[None
     except UserError:
         raise
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{folder}: this model needs Python code that comes with it (auto_map in its "
+                "settings), which could do anything on this machine. Read that code; if you trust "
+                "it, run the command as `pairtrace --trust-remote-code …`. The browser never does."
+            ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{folder}: the model cannot be loaded. {reason[0]}") from error
     finally:

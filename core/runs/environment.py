@@ -20,6 +20,7 @@ SHARDS = "PAIRTRACE_SHARDS"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
 DEVICE = "PAIRTRACE_DEVICE"
 DEVICES = r"auto|cpu|cuda(:\d+)?"
+TRUST_CODE = "PAIRTRACE_TRUST_REMOTE_CODE"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
 ROOTS = "PAIRTRACE_ROOTS"
@@ -70,6 +71,30 @@ def computing_on(place: str) -> Iterator[None]:
 def shards() -> str:
     """`$PAIRTRACE_SHARDS`: a URL under which new indexes keep their shards; empty: with the run."""
     return os.environ.get(SHARDS, "")
+
+
+def trust_code(asked: bool) -> None:
+    """Let this process and its workers run code that comes with a checkpoint, or forbid it.
+
+    Every command says this anew: whatever the environment held before is forgotten.
+    """
+    os.environ.pop(TRUST_CODE, None)
+    if asked:
+        os.environ[TRUST_CODE] = "1"
+
+
+def trusts_code() -> bool:
+    """Whether this command line asked for a checkpoint's own code."""
+    return os.environ.get(TRUST_CODE) == "1"
+
+
+def refuse_trust(who: str) -> None:
+    """`UserError` where `who`, which outlives the command, would run a checkpoint's own code."""
+    if trusts_code():
+        raise UserError(
+            f"{who} never runs code that comes with a checkpoint: --trust-remote-code holds for a "
+            "step that is run in the terminal. Leave the flag out."
+        )
 
 
 def launcher() -> list[str]:
@@ -124,6 +149,7 @@ def prepare(
         "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba"),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(workspace / "cache" / "modules"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TQDM_DISABLE": "1",  # progress.jsonl tells how far a step is
         "TRL_EXPERIMENTAL_SILENCE": "1",

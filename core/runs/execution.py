@@ -75,6 +75,7 @@ def describe(spec: Spec, store: Store) -> dict[str, Any]:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "git_commit": _git_commit(),
+            "trust_remote_code": environment.trusts_code(),
             "created": time.time(),
         },
     }

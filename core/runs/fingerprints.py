@@ -35,7 +35,7 @@ def fingerprint_file(path: Path) -> str:
 
 
 def fingerprint_model(folder: Path) -> str:
-    """SHA-256 over a model folder's weights, configuration and tokenizer, hex.
+    """SHA-256 over a model folder's weights, configuration, tokenizer and code, hex.
 
     An adapter's covers its own files and its base.
     """
@@ -48,12 +48,19 @@ def fingerprint_model(folder: Path) -> str:
 
 
 def _parts(folder: Path) -> str:
+    kinds = (*WEIGHTS, ".py") if _names_code(folder) else WEIGHTS
     files = sorted(
-        file for file in folder.iterdir() if file.suffix in WEIGHTS or file.name in SETTINGS
+        file for file in folder.iterdir() if file.suffix in kinds or file.name in SETTINGS
     )
     if not any(file.suffix in WEIGHTS for file in files):
         raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
     return "".join(_part(file) for file in files)
+
+
+def _names_code(folder: Path) -> bool:
+    """Whether its settings say that code in the folder belongs to the model."""
+    settings = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    return any(b'"auto_map"' in path.read_bytes() for path in settings if path.is_file())
 
 
 def _part(file: Path) -> str:

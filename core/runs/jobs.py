@@ -16,7 +16,7 @@ import psutil
 from filelock import FileLock
 
 from core.runs.commands import arguments, command
-from core.runs.environment import launcher, prepare
+from core.runs.environment import launcher, prepare, refuse_trust
 from core.runs.execution import describe
 from core.runs.identity import Spec
 from core.runs.processes import found
@@ -34,6 +34,7 @@ def start(store: Store, spec: Spec) -> str:
     start one run at the same moment, one does.
     """
     store.require_writable()
+    refuse_trust("A job in the background")
     run = store.run_id(spec)
     store.folder(run).mkdir(parents=True, exist_ok=True)
     with _starting(store, run):

@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from core.attribution.activations import token_budget
 from core.attribution.index import Manifest, VectorIndex, read_manifest, sweep
 from core.attribution.plan import make_plan
@@ -15,9 +13,8 @@ from core.attribution.similarity import keep_mean_contexts
 from core.data.pairs import PairTable, read_pairs
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.adapters import base_of, is_adapter
 from core.models.devices import in_words, pick_device, pick_dtype
-from core.models.loading import load_tokenizer
+from core.models.loading import load_tokenizer, read_config
 from core.runs import environment
 from core.runs.executors import pick
 from core.runs.progress import Progress
@@ -72,8 +69,7 @@ def _rows(table: PairTable) -> list[int]:
 
 def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:
     """Whose vectors to compute; how many pairs and shards that is, planning will say."""
-    folder = base_of(folder) if is_adapter(folder) else folder
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = read_config(folder)
     device = pick_device("auto")
     dtype = pick_dtype(spec.dtype, device)
     return Manifest(

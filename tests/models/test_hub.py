@@ -33,6 +33,24 @@ def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path):
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("flags", [(), ("--trust-remote-code",)])
+def test_code_is_fetched_only_when_asked(tmp_path, monkeypatch, flags):
+    """By what the hub's client is asked for, which stands in for the hub."""
+    asked = []
+
+    def download(*_, local_dir, allow_patterns, **__):
+        asked.extend(allow_patterns)
+        local_dir.mkdir(parents=True)
+        (local_dir / "model.safetensors").touch()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setenv("PAIRTRACE_TRUST_REMOTE_CODE", "")  # put back afterwards
+    words = ["-w", str(tmp_path), *flags, "fetch", "a/b", "--revision", COMMIT]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    assert ("*.py" in asked) == bool(flags)
+    assert not {"*.bin", "*.pt", "*.pkl"} & set(asked)
+
+
 @pytest.mark.parametrize("name", presets.PRESETS)
 @pytest.mark.parametrize("compat", ["ours", "paper"])
 def test_the_knobs_of_a_preset_are_knobs_of_the_steps(name, compat):

@@ -65,13 +65,3 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot be loaded"):
         load_model(folder)
-
-
-def test_code_from_the_folder_is_not_run(tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "mine.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(UserError, match="cannot be loaded"):
-        load_model(folder)
