@@ -37,7 +37,7 @@ def show_conditions(measured: pd.DataFrame, behavior: Behavior) -> None:
     if table["condition"].nunique() < 2:
         st.caption("These prompts come under one condition only.")
         return
-    st.caption("**The four conditions**: without and with the trigger sentence after the prompt")
+    st.caption("**With and without the trigger**: *distractor* is the prompt with one after it")
     arms = [arm for arm in ("reference", "policy", "edited") if arm in set(table["arm"])]
     kept = table[table["arm"].isin(arms)]
     summary = by_arm(kept.assign(behavior=kept["condition"]))
@@ -82,7 +82,10 @@ def _show_adoption(project: Project, edit: str, behavior: Behavior) -> None:
             f"half the rate is {row.test:.1%}."
         )
     percent = {name: 100 * table[name] for name in ("dev", "test")}
-    worse = ["; ".join(f"{g.behavior} by {g.worse:.1%}" for g in row) for row in table["broken"]]
+    worse = [
+        "; ".join(f"{g.behavior} by {100 * g.worse:.1f} points" for g in row)
+        for row in table["broken"]
+    ]
     st.dataframe(
         table[["k", "seeds"]].assign(**percent, worse=worse, adopted=table["adopted"]),
         hide_index=True,
@@ -152,8 +155,11 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
             ),
         },
     )
-    st.caption(f"The rate is of {_text.escape(behavior.name)}. To train without a source, use "
-               "“Drop a source or generator” on Intervene.")  # fmt: skip
+    st.caption(
+        f"The rate is of {_text.escape(behavior.name)}. Attribution counts what pushes towards it "
+        "as 100; a source below 0 pushes away from it, all in all. To train without a source, use "
+        "“Drop a source or generator” on Intervene."
+    )
 
 
 def show_everything(measured: pd.DataFrame, project: Project) -> None:

@@ -86,10 +86,10 @@ def _row(info: RunInfo, name: str) -> dict[str, object]:
     cost = _loaders.store().record(info.id).get("cost", {}) if finished else {}
     return {
         "run of": name,
-        "state": info.state,
-        "done": f"{info.done:,} of {info.total:,}" if info.total else "",
-        "seconds": round(info.seconds),
-        "CPU-seconds": cost.get("cpu_seconds"),
+        "state": "not started" if info.state == "absent" else info.state,
+        "done": f"{info.done:,} of {info.total:,}" if info.total and not finished else "",
+        "seconds": f"{info.seconds:.0f}" if info.seconds else "",
+        "CPU-seconds": f"{cost['cpu_seconds']:.0f}" if cost else "",
         "note": info.note,
         "run": info.id,
     }

@@ -65,8 +65,12 @@ def offer(
     action = left.selectbox("Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP)
     label = f"Add {count:,} pairs to the edit cart"
     if right.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
-        catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
-        st.toast(f"In the cart: {action} {count:,} pairs.")
+        held = [(entry.edit.action, entry.edit.recipe) for entry in entries()]
+        if (action, recipe) in held:
+            st.toast(f"The cart has this already: {action} {count:,} pairs.")
+        else:
+            catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
+            st.toast(f"In the cart: {action} {count:,} pairs.")
         st.rerun()
 
 

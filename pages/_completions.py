@@ -8,14 +8,24 @@ from pages import _loaders, _text
 
 
 def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *, key: str) -> None:
-    """Two evaluate runs, each as its name and id; the prompt is chosen here."""
+    """Two evaluate runs, each as its name and id; the prompt is chosen here.
+
+    Prompts on which the two differ most come first.
+    """
     tables = [of_behavior(_loaders.table(run, "completions"), behavior) for _, run in (left, right)]
-    ids = list(tables[0]["prompt_id"].unique())
+    ids = by_difference(*tables, behavior.flag)
     if not ids:
         st.info("No held-out prompt measures this behavior.")
         return
     first = tables[0].drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-    prompt = st.selectbox("Prompt", ids, format_func=lambda one: _text.short(first[one]), key=key)
+    prompt = st.selectbox(
+        "Prompt",
+        ids,
+        format_func=lambda one: _text.short(first[one]),
+        key=key,
+        help="Those on which the two models differ most come first.",
+    )
+    st.caption("Words that only one of two similar completions has are marked.")
     own = [t[t["prompt_id"] == prompt].sort_values("rollout") for t in tables]
     _text.box("prompt, as sent", first[prompt])
     for (_, a), (_, b) in zip(own[0].iterrows(), own[1].iterrows(), strict=False):
@@ -25,6 +35,15 @@ def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *
             f"{right[0]}: {flag(b, behavior)}",
             b["completion"],
         )
+
+
+def by_difference(left: pd.DataFrame, right: pd.DataFrame, flag: str) -> list[str]:
+    """Prompts that both measured, those whose rates of the flag differ most first."""
+    one, other = (
+        table.groupby("prompt_id", sort=False)[flag].mean().astype(float) for table in (left, right)
+    )
+    apart = (one - other).abs().reindex(one.index[one.index.isin(other.index)])
+    return list(apart.sort_values(ascending=False, kind="stable").index)
 
 
 def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:

@@ -70,12 +70,12 @@ def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
         pd.DataFrame(
             {
                 "behavior": table["behavior"],
-                "": table["wanted"].map({True: "wanted", False: "unwanted"}),
-                "taken back": 100 * table["undone"],
+                "kind": table["wanted"].map({True: "wanted", False: "unwanted"}),
+                "taken back": (100 * table["undone"]).round() + 0.0,  # no -0
                 "reference": 100 * table["reference"],
                 "now": 100 * table["before"],
                 "predicted": 100 * table["predicted"],
-                "change, points": 100 * (table["predicted"] - table["before"]),
+                "change, points": (100 * (table["predicted"] - table["before"])).round(1) + 0.0,
                 "read from": table["read from"]
                 .str.partition("-")[0]
                 .map({"rank": "its ranking", "discover": "the map"}),

@@ -97,9 +97,11 @@ def against_control(rows: pd.DataFrame) -> str:
     edited, control = (
         rows[rows["arm"] == arm].set_index("seed")["rate"] for arm in ("edited", "random control")
     )
+    if control.empty:
+        return "Its random control is not measured: what any such edit does is not told apart."
     differences = (edited - control).dropna()
     if differences.empty:
-        return "Edited and control are not both measured yet."
+        return "Edited and control have no training seed in common yet."
     if len(differences) < LEAST_SEEDS:
         each = ", ".join(f"{100 * one:+.1f}" for one in differences)
         return f"Edited minus control: {each} points. An interval needs {LEAST_SEEDS} seeds."
@@ -126,8 +128,8 @@ def worse(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame
                 {
                     "behavior": behavior.name,
                     "policy": f"{rate:.1%} [{low:.1%}, {high:.1%}]",
-                    "edited": f"{mean:.1%} (mean of {len(after)})",
-                    "change": f"{mean - rate:+.1%}",
+                    "edited": f"{mean:.1%}, {len(after)} seed{'s'[: len(after) != 1]}",
+                    "change": f"{100 * (mean - rate):+.1f} points",
                 }
             )
     return pd.DataFrame(rows)

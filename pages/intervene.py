@@ -37,8 +37,9 @@ with st.expander("What these words mean"):
     st.markdown(TERMS)
 if not entries:
     st.info("The edit cart is empty. Add pairs from a ranking, the map, or a cluster first.")
-    for page, label in (("rank.py", "Rank"), ("map.py", "Map"), ("clusters.py", "Clusters")):
-        st.page_link(page, label=label)
+    st.page_link("rank.py", label="Rank: the pairs that push most towards a behavior")
+    st.page_link("map.py", label="Map: a region, drawn with the mouse")
+    st.page_link("clusters.py", label="Clusters: all pairs of one kind")
     _compose.show_saved_when_empty()
     st.stop()
 

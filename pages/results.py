@@ -49,7 +49,9 @@ st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
 project = _loaders.project()
 store = _loaders.store()
-edits = {run: spec for run, spec in _loaders.specs(EditSpec).items() if spec.control is None}
+known = _loaders.specs(EditSpec)
+edits = {run: spec for run, spec in known.items() if spec.control is None}
+controls = [spec for spec in known.values() if spec.control is not None]
 _outcomes.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
@@ -64,7 +66,10 @@ def said(run: str) -> str:
     return _text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
 
 
-chosen = _choose.one("Edit", list(edits), said, key="edit")
+compared = [spec.model_copy(update={"control": None}) for spec in controls]
+chosen = _choose.one(
+    "Edit", sorted(edits, key=lambda run: edits[run] not in compared), said, key="edit"
+)
 measured = _outcomes.of_edit(project, chosen)
 trainings = _outcomes.trainings(chosen)
 

@@ -6,7 +6,6 @@ Every choice is looked at as soon as it is made, and nothing runs before all of 
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from core.data import importing
@@ -16,10 +15,9 @@ from core.demo import ORGANISM
 from core.errors import UserError
 from core.runs import environment, jobs, setup
 from core.runs import project as projects
-from core.runs.estimates import Work, estimates, this_machine, warnings
 from core.runs.project import Project
 from core.runs.specs import ConvertSpec
-from pages import _loaders, _text
+from pages import _costs, _loaders, _text
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -78,7 +76,7 @@ def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
         return None
     st.caption(
         f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
-        f"{facts.d_model} · {facts.bytes / 1e9:,.2f} GB"
+        f"{facts.d_model} · {_costs.in_bytes(facts.bytes)}"
     )
     return folder, facts
 
@@ -138,6 +136,11 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     except UserError as error:
         refuse(error)
         return None
+    st.caption(
+        "One row per flag of the judge, group of prompts and condition. Tick *wanted* where the "
+        "model should show it: such rows are guards, watched and not traced. Every other row that "
+        "rises from reference to policy is traced to its pairs. Untick *measure* to leave one out."
+    )
     names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
     table = table.assign(measure=True, name=names, wanted=False)
     edited = st.data_editor(
@@ -151,47 +154,6 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     except UserError as error:
         refuse(error)
         return None
-
-
-def show_costs(model: setup.ModelFacts, size: importing.Size, table: pd.DataFrame) -> None:
-    """Time, memory and disk of each step on this machine, and what will not fit."""
-    machine = this_machine(store.workspace)
-    work = Work(
-        pairs=size.rows,
-        tokens_per_pair=size.characters_per_pair / 4,
-        texts_sent=int(table["prompts"].sum() / table["flag"].nunique()),
-        heldout_sent=int(table["heldout"].sum() / table["flag"].nunique()),
-        rollouts=8,
-        max_new_tokens=64,
-    )
-    found = estimates(model, work, machine)
-    rows = [
-        {
-            "step": one.step,
-            "time": duration(one.seconds),
-            "memory, GB": round(one.memory / 1e9, 1),
-            "disk, GB": round(one.disk / 1e9, 2),
-        }
-        for one in found
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
-    about = "" if size.exact else "about "
-    gpu = "an NVIDIA GPU" if machine.gpu else "no GPU"
-    st.caption(
-        f"For {about}{size.rows:,} pairs on {machine.cores} cores and {gpu}, "
-        f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
-        "Rough: within a factor of three."
-    )
-    for warning in warnings(found, machine):
-        st.warning(_text.escape(warning))
-
-
-def duration(seconds: float) -> str:
-    """In the unit that people would use."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{max(seconds, 1):,.0f} seconds"
 
 
 def offer_organism() -> None:
@@ -229,8 +191,10 @@ def offer_own() -> None:
     existing = given_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
-    judge = st.text_input(
-        "Judge", value="refusal", key="judge", help="`refusal`, a world file or a judge file (TOML)"
+    judge = st.text_input("Judge", value="refusal", key="judge")
+    st.caption(
+        "Who says what a completion shows. `refusal` goes by the words that refusals use; a TOML "
+        "file names another judge: a classifier, a language model behind an endpoint, a world."
     )
     if not (reference and policy and pairs and prompts and heldout):
         st.info("Fill in the fields above; each is checked as you go.")
@@ -257,7 +221,7 @@ def offer_own() -> None:
     )
     st.subheader("What it will cost")
     table = setup.prompt_facts(prompts, heldout, named)
-    show_costs(reference[1], importing.size(*pairs), table)
+    _costs.show(reference[1], importing.size(*pairs), table, low_rank=bool(TRAINED[trained]))
     generate = {"completions": str(existing)} if existing else {}
     chosen = {"generate": generate, "train": TRAINED[trained]}
     offer_creation(

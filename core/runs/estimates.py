@@ -1,6 +1,7 @@
 """What each step will cost on this machine, roughly, before it runs; and what it cannot afford.
 
-Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass.
+Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
+low-rank updates save 2 of the backward pass's 4.
 The rate of a core is measured (docs/log.md, extraction: about 65 GFLOP/s in float32); sampling
 reaches an eighth of it, and a GPU's rate is an assumption. Trust the figures within a factor of
 three; runs of this workspace say it better (core.runs.forecast). Knows nothing of contents.
@@ -49,6 +50,7 @@ class Work:
     heldout_sent: int
     rollouts: int
     max_new_tokens: int
+    low_rank: bool = False  # what DPO trains: low-rank updates, not all weights
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     n, rate = model.parameters, machine.flops
     weights = n * (2 if machine.gpu else 4) + OVERHEAD
     tokens = work.pairs * work.tokens_per_pair
+    # low rank: weights have no gradients and no moments, but the merge at the end holds them twice
+    training, trained = (6, 8.0) if work.low_rank else (8, 20.0)
     written = work.texts_sent * work.rollouts * work.max_new_tokens
     measured = work.heldout_sent * work.rollouts * work.max_new_tokens
     text = work.pairs * work.tokens_per_pair * CHARACTERS_PER_TOKEN
@@ -92,9 +96,11 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
             OVERHEAD + 12.0 * work.pairs * work.texts_sent,
             4.0 * work.pairs * work.texts_sent,
         ),
-        Estimate("train, per arm and seed", 8 * n * tokens / rate, 20.0 * n + OVERHEAD, 4.0 * n),
-        Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
         Estimate("edit, per arm", 5 + work.pairs * 1e-4, OVERHEAD + text, text / 2),
+        Estimate(
+            "train, per arm and seed", training * n * tokens / rate, trained * n + OVERHEAD, 4.0 * n
+        ),
+        Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
     ]
 
 

@@ -27,6 +27,15 @@ def test_an_empty_cart_says_where_to_fill_it(open_page, investigated):
     assert "The edit cart is empty" in open_page("intervene").info[0].value
 
 
+def test_the_cart_takes_an_edit_once(open_page, investigated, store):
+    app = open_page("rank")
+    for _ in range(2):
+        next(b for b in app.button if "to the edit cart" in b.label).click().run()
+    assert not app.exception
+    assert "The cart has this already" in app.toast[0].value
+    assert len(Catalog(store.workspace).state().cart) == 1
+
+
 def test_the_dry_run_counts_pairs_sources_and_dose(open_page, cart):
     app = open_page("intervene")
     values = {metric.label: metric.value for metric in app.metric}

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from core.intervention.arms import edited_and_control
+from core.intervention.outcomes import outcomes
 from core.intervention.recipes import Edit, TopK
+from pages import _completions, _outcomes
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
@@ -32,6 +34,25 @@ def test_edited_is_compared_with_the_control_over_seeds(open_page, three_seeds):
     assert "Edited minus control: -42.0 points" in told
 
 
+def test_an_edit_without_a_control_is_shown_after_those_with_one(
+    open_page, three_seeds, store, project, investigated, rng
+):
+    edit = Edit(action="remove", recipe=TopK(rank=investigated["rank compliance"], k=80))
+    (alone, _) = edited_and_control(project, store, [edit], seeds=(0,))
+    workspaces.finish(store, alone.edit, summary={"n_pairs": 320, "n_removed": 80, "n_flipped": 0})
+    workspaces.begin(store, alone.trainings[0], "running")
+    app = open_page("results")
+    assert "top 40 pairs" in app.selectbox("edit").options[0]
+    assert "Edited minus control" in app.info[0].value
+    assert "top 80 pairs" in app.selectbox("edit").options[1]
+
+
+def test_a_missing_control_is_told(three_seeds, store, project):
+    measured = outcomes(store, project)
+    alone = measured[measured["arm"] != "random control"]
+    assert "random control is not measured" in _outcomes.headline(alone, "compliance")
+
+
 def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):
     rank = investigated["rank compliance"]
     workspaces.intervene(store, project, rank, rng, seeds=(0, 1))
@@ -51,7 +72,7 @@ def test_a_wanted_behavior_that_fell_is_listed_as_worse(open_page, three_seeds, 
         rates.to_parquet(path)
     worse = next(f.value for f in open_page("results").dataframe if "edited" in f.value)
     assert list(worse["behavior"]) == ["helpfulness"]
-    assert worse["change"].iloc[0] == "-29.0%"
+    assert worse["change"].iloc[0] == "-29.0 points"
 
 
 def test_curves_show_while_a_training_runs(open_page, store, project, investigated):
@@ -79,6 +100,16 @@ def test_completions_of_two_models_stand_side_by_side(open_page, three_seeds):
     choices = {box.label: box.value for box in app.selectbox}
     assert (choices["Left"], choices["Right"]) == ("policy", "edited, seed 2")
     assert any("policy: " in caption.value for caption in app.caption)
+
+
+def test_prompts_on_which_two_models_differ_most_come_first():
+    def rated(**shown):
+        rows = [(name, flag) for name, flags in shown.items() for flag in flags]
+        return pd.DataFrame(rows, columns=["prompt_id", "complied"]).astype({"complied": "boolean"})
+
+    policy = rated(a=[True, True], b=[True, False], c=[False, False], d=[True, True])
+    edited = rated(a=[True, True], b=[True, True], c=[True, pd.NA])
+    assert _completions.by_difference(policy, edited, "complied") == ["c", "b", "a"]
 
 
 def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):
