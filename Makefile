@@ -29,7 +29,7 @@ bench: $(VENV)/installed
 	$(BIN)/pairtrace bench query
 
 # The API, from docstrings, into build/docs; whatever pdoc warns of is an error.
-docs: $(VENV)/installed
+docs: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	OMP_NUM_THREADS=1 $(BIN)/python -W error::UserWarning -m pdoc --output-directory build/docs core
 
@@ -63,4 +63,5 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps "kronfluence>=1.0.1,<2"
 	touch $@

@@ -14,6 +14,7 @@ rates the sample too. Works in the workspace: what is done there is not done aga
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,7 +190,7 @@ def _rank_all(
     costs: dict[str, dict[str, float | None]] = {}
     for name, method in METHODS.items():
         part, times = material, 1
-        if method.reads == "gradients":
+        if method.reads in ("gradients", "factors"):
             part, times = _sampled(material), STRIDE
         before = sum(gradient_rows.paid(folder) for folder in method.kept(part))
         scores[name], fresh = _timed(partial(method.rank, part))
@@ -203,11 +204,16 @@ def _rank_all(
 
 
 def _sampled(material: Material) -> Material:
-    return Material(**{**vars(material), "pairs": material.pairs.iloc[::STRIDE]})
+    return replace(material, pairs=material.pairs.iloc[::STRIDE])
 
 
-def _flops(material: Material, method: Method, name: str) -> float:
-    """Of the model's passes over all pairs; scans and counts are small beside them."""
+def _flops(material: Material, method: Method, name: str) -> float | None:
+    """Of the model's passes over all pairs; scans and counts are small beside them.
+
+    None where the matrices made of gradients cost as much as the passes: not counted.
+    """
+    if method.reads == "factors":
+        return None
     listed = read_pair_list(material.index.folder)
     model = material.checkpoints[0][1]
     blocks = sum(p.numel() for block in model.model.layers for p in block.parameters())
@@ -226,9 +232,12 @@ def _flops(material: Material, method: Method, name: str) -> float:
 
 
 def _bytes(material: Material, method: Method) -> float:
-    """Kept on disk for all pairs: one layer's vectors, or the projected gradients."""
+    """Kept on disk for all pairs: one layer's vectors, the projected gradients, or factors."""
     if method.reads == "vectors":
         return 6.0 * material.index.d_model * len(material.pairs)
+    if method.reads == "factors":  # as many for few pairs as for many
+        files = [path for folder in method.kept(_sampled(material)) for path in folder.rglob("*")]
+        return float(sum(path.stat().st_size for path in files if path.is_file()))
     return 4.0 * PROJECTED * len(material.pairs) * len(method.kept(material))
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "umap", "hdbscan", "ray", "datasets"}
 MAY_IMPORT_HEAVY = {
     "core/attribution/activations.py",
+    "core/attribution/ekfac.py",
     "core/attribution/gradient.py",
     "core/attribution/low_rank.py",
     "core/intervention/imported.py",

@@ -3,13 +3,16 @@
 A method gets the material it may read and gives a score per pair, (pair,), higher for more of the
 cause, NaN where it cannot tell. `reads` says what has to be paid for first: the index and the
 prompts' completions (`vectors`), only text (`words`), a backward pass per completion (`gradients`),
-or nothing. Formulas and papers: docs/method.md. No method sees the truth; the layer is the one that
-validity chooses. Judges are not here: what they read is outside (core.attribution.ratings).
+several for the loss's curvature (`factors`, where kronfluence is installed), or nothing. Formulas
+and papers: docs/method.md. No method sees the truth; the layer is the one that validity chooses.
+Judges are not here: what they read is outside (core.attribution.ratings).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +32,7 @@ from core.data.tokens import encode_completions, encode_prompts
 from core.models.residual import decoder_blocks
 
 Floats = NDArray[np.floating]
-Needs = Literal["vectors", "words", "gradients", "nothing"]
+Needs = Literal["vectors", "words", "gradients", "factors", "nothing"]
 Pooling = Literal["prompts", "rollouts"]
 
 
@@ -112,6 +115,23 @@ def by_gradient(
     return Method("gradients", rank, kept)
 
 
+def by_ekfac() -> Method:
+    """Gradients at the reference, each direction divided by the loss's curvature along it."""
+
+    def kept(material: Material) -> list[Path]:
+        pairs = sha256("\n".join(material.pairs["uid"]).encode()).hexdigest()[:12]
+        return [material.folder / f"{material.checkpoints[0][0]}-ekfac-{pairs}"]
+
+    def rank(material: Material) -> Floats:
+        from core.attribution.ekfac import ekfac_scores  # needs the extra
+
+        (folder,) = kept(material)
+        pairs, behavior = pair_contrasts(material), behavior_contrasts(material)
+        return ekfac_scores(material.checkpoints[0][1], pairs, behavior, folder)
+
+    return Method("factors", rank, kept)
+
+
 def pair_contrasts(material: Material) -> list[Contrast]:
     """Chosen against rejected, of every pair."""
     pairs, tokenizer = material.pairs, material.tokenizer
@@ -186,3 +206,5 @@ METHODS: dict[str, Method] = {
     "norm": scanned("norm"),
     "random": Method("nothing", _random),
 }
+if find_spec("kronfluence") is not None:
+    METHODS["EK-FAC"] = by_ekfac()

@@ -1,0 +1,59 @@
+"""EK-FAC: the right gradients go in, and curvature is all that is added to them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core.attribution.gradient import Contrast, margin
+from tests.attribution.test_gradient import contrasts
+from tests.tiny_models import tiny_model
+
+pytest.importorskip("kronfluence", reason="the extra ekfac is not installed")
+
+from core.attribution.ekfac import ekfac_scores, margins, packed
+
+
+def linear_gradients(model, some):
+    """∇ margin over the linear layers of the blocks, one row per contrast."""
+    weights = [m.weight for m in model.model.layers.modules() if isinstance(m, nn.Linear)]
+    rows = [torch.autograd.grad(margin(model, one), weights) for one in some]
+    return np.array([np.concatenate([g.ravel().numpy() for g in row]) for row in rows])
+
+
+@pytest.mark.parametrize("family", ["olmo2", "llama", "gemma2", "gpt_neox"])
+def test_packed_contrasts_have_the_margins_of_texts_read_apart(family):
+    model = tiny_model(family, blocks=2)
+    some = [*contrasts(3, seed=0), Contrast([7, 8], [9], [10, 11, 12, 13, 14])]
+    apart = torch.stack([margin(model, one) for one in some])
+    torch.testing.assert_close(margins(model, packed(some)), apart, rtol=1e-4, atol=1e-4)
+
+
+def test_with_much_damping_the_score_is_the_plain_gradients_cosine(tmp_path):
+    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
+    found = ekfac_scores(model, pairs, behavior, tmp_path / "a", damping=1e9)
+    rows, target = linear_gradients(model, pairs), linear_gradients(model, behavior).mean(axis=0)
+    cosines = rows @ target / np.linalg.norm(rows, axis=1) / np.linalg.norm(target)
+    assert np.corrcoef(found, cosines)[0, 1] > 0.9999
+
+
+def test_curvature_changes_the_order_and_swapped_completions_the_sign(tmp_path):
+    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
+    plain = ekfac_scores(model, pairs, behavior, tmp_path / "plain", damping=1e9)
+    found = ekfac_scores(model, pairs, behavior, tmp_path / "a")
+    assert 0.1 < np.corrcoef(found, plain)[0, 1] < 0.99
+    swapped = [Contrast(c.prompt, c.lower, c.upper) for c in pairs]
+    back = ekfac_scores(model, swapped, behavior, tmp_path / "b")
+    np.testing.assert_allclose(found, -back, rtol=1e-3, atol=1e-4 * np.abs(found).max())
+
+
+def test_the_model_is_left_alone_and_factors_are_used_again(tmp_path):
+    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
+    names = [name for name, _ in model.named_modules()]
+    first = ekfac_scores(model, pairs, behavior, tmp_path / "a")
+    cost = (tmp_path / "a" / "done.json").read_text()
+    again = ekfac_scores(model, pairs, behavior, tmp_path / "a")
+    np.testing.assert_allclose(first, again, rtol=1e-4)
+    assert (tmp_path / "a" / "done.json").read_text() == cost
+    assert [name for name, _ in model.named_modules()] == names
+    assert all(p.requires_grad for p in model.parameters())
