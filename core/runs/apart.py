@@ -6,6 +6,8 @@ call is a function of a module with arguments that can be pickled; between its s
 """
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,8 +72,25 @@ def _lost(note: str, code: int | None) -> UserError:
     )
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, even by SIGKILL.
+
+    Compiled code and queues do not notice: a killed step would leave its workers, and the memory
+    that they hold, until they are done or for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only for processes that multiprocessing started"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _serve(connection: Any) -> None:
     """Compute what is sent until the other side is gone."""
+    end_with_parent()
     while True:
         try:
             function, args, knobs = connection.recv()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.errors import UserError
+from core.runs.apart import end_with_parent
 
 Tick = Callable[[int], None]
 Worker = Callable[[Any, Tick], Any]
@@ -102,6 +103,7 @@ _worker: list[Worker] = []  # of this process, once started
 
 
 def _start(make: Callable[[], Worker]) -> None:
+    end_with_parent()
     _worker[:] = [make()]
 
 
