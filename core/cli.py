@@ -273,15 +273,15 @@ def main() -> None:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"Error: {message}", err=True)
         sys.exit(2)
-    except OSError as error:
+    except (Cancelled, click.Abort):
+        click.echo("Cancelled.", err=True)
+        sys.exit(130)
+    except Exception as error:
         known = in_words(error)
         if known is None:
             raise
         click.echo(f"Error: {known}", err=True)
         sys.exit(2)
-    except (Cancelled, click.Abort):
-        click.echo("Cancelled.", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 import errno
 
 LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
+NO_MEMORY = (
+    "There is not enough memory. Close other programs, use fewer workers or a smaller batch, "
+    "or a machine with more"
+)
 REMEDIES = {
     errno.ENOSPC: "The disk is full. Free some space",
     errno.EDQUOT: "The disk quota is used up. Free some space",
@@ -18,10 +22,21 @@ class UserError(Exception):
     """Bad input. The message names the file, row and field, and says what to do."""
 
 
-def in_words(error: OSError) -> UserError | None:
+def in_words(error: Exception) -> UserError | None:
     """What the machine refused, as something to mend; None where that is nobody's doing."""
-    remedy = REMEDIES.get(error.errno or 0)
-    if remedy is None:
+    if _wants_memory(error):
+        return UserError(f"{NO_MEMORY}, then run the same command again.")
+    if not isinstance(error, OSError) or error.errno not in REMEDIES:
         return None
     place = f"{error.filename}: " if error.filename else ""
-    return UserError(f"{place}{remedy}, then run the same command again.")
+    return UserError(f"{place}{REMEDIES[error.errno]}, then run the same command again.")
+
+
+def _wants_memory(error: Exception) -> bool:
+    """torch says so by a name of its own, or in words."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )

@@ -71,7 +71,7 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
     for info in infos:
         if info.state == "failed":
             st.error(f"{runs[info.id]} failed.")
-            st.code(info.error or "Its process ended without a word.", language=None)
+            st.code(info.error, language=None)
     for info in infos:
         if info.state in ("running", "failed"):
             with st.expander(f"{runs[info.id]}: log"):

@@ -95,7 +95,7 @@ def _watched(run: str, seen: str) -> None:
             st.rerun()
     if info.state == "failed":
         st.error("This run failed.")
-        st.code(info.error or "Its process ended without a word.", language=None, wrap_lines=True)
+        st.code(info.error, language=None, wrap_lines=True)
     if info.state in ("failed", "cancelled") and st.button("Try again", key=f"retry-{run}"):
         start(store.spec(run))
     log = store.log(run)

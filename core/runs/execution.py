@@ -139,16 +139,13 @@ def _recording_failure(progress: Progress) -> Iterator[None]:
     except UserError as error:
         progress.event("failed", error=str(error))
         raise
-    except OSError as error:
-        known = in_words(error)
+    except BaseException as error:
+        known = in_words(error) if isinstance(error, Exception) else None
         if known is None:
             _record_crash(progress, error)
             raise
         progress.event("failed", error=str(known))
         raise known from error
-    except BaseException as error:
-        _record_crash(progress, error)
-        raise
 
 
 def _record_crash(progress: Progress, error: BaseException) -> None:

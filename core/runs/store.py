@@ -29,6 +29,10 @@ from core.runs.progress import read_events
 from core.runs.specs import STEPS
 from core.runs.tables import record
 
+KILLED = (
+    "Its process ended without a word: it was killed (often for want of memory), or the machine "
+    "was switched off. Start the run again; what it had checkpointed is kept."
+)
 State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 
 
@@ -136,16 +140,17 @@ class Store:
         at: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "progress"), {})
         failed: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "failed"), {})
         started = attempt[0]["time"] if attempt else 0.0
+        state = _state(folder, events)
         return RunInfo(
             id=run,
             step=run.partition("-")[0],
-            state=_state(folder, events),
+            state=state,
             started=started,
             seconds=attempt[-1]["time"] - started if attempt else 0.0,
             done=at.get("done", 0),
             total=at.get("total", 0),
             note=at.get("note", ""),
-            error=failed.get("error", ""),
+            error=failed.get("error", "") or (KILLED if state == "failed" else ""),
         )
 
     def infos(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:

@@ -103,7 +103,6 @@ def write_measurement(
     `dtype` is the arithmetic of the sampling, None where nothing was sampled.
     """
     completions.to_parquet(output / "completions.parquet", index=False)
-    (output / SAMPLED).unlink(missing_ok=True)
     measured.to_parquet(output / "rates.parquet", index=False)
     summary = {
         "n_completions": len(completions),
@@ -114,3 +113,4 @@ def write_measurement(
         "dtype": dtype,
     }
     write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    (output / SAMPLED).unlink(missing_ok=True)  # last: until then it saves sampling again

@@ -4,6 +4,7 @@ Short forms run in `make test`; `make faults` (PAIRTRACE_LONG=1) kills every ste
 investigation again and again.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -17,15 +18,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import psutil
+import pyarrow as pa
 import pytest
+import torch
 
-from core.errors import UserError
+from core.errors import UserError, in_words
 from core.runs import catalog
 from core.runs.catalog import Catalog
 from core.runs.execution import execute
 from core.runs.progress import Progress
-from core.runs.specs import ConvertSpec
+from core.runs.specs import ConvertSpec, EditSpec
 from core.runs.store import Store
 from tests.small_organism import small_organism
 
@@ -54,8 +59,16 @@ def convert(workspace, path, limit=None) -> None:
     execute(ConvertSpec(pairs=str(path)), Store(workspace))
 
 
-def start(*given) -> multiprocessing.process.BaseProcess:
-    process = multiprocessing.get_context("forkserver").Process(target=convert, args=given)
+def edit(workspace, spec, more) -> None:
+    """One attempt in a process that may take `more` bytes of memory than it has when it begins."""
+    importlib.import_module("core.steps.edit")
+    most = psutil.Process().memory_info().vms + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+    execute(spec, Store(workspace))
+
+
+def start(*given, target=convert) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("forkserver").Process(target=target, args=given)
     process.start()
     return process
 
@@ -87,6 +100,33 @@ def test_a_disk_that_takes_no_more_is_told_and_a_second_try_works(tmp_path, give
     assert store.state(run) == "failed"
     assert "Raise the limit, then run the same command again" in store.info(run).error
     assert len(pd.read_parquet(store.output(execute(spec, store)) / "pairs.parquet")) == ROWS
+
+
+def test_want_of_memory_is_told_and_a_second_try_works(tmp_path, given):
+    recipe = {"kind": "where", "column": "source", "values": ["s1"]}
+    spec = EditSpec(pairs=str(given), edits=[{"action": "remove", "recipe": recipe}])
+    store = Store(tmp_path / "workspace")
+    process = start(store.workspace, spec, 1 << 24, target=edit)
+    process.join()
+    run = store.run_id(spec)
+    assert store.state(run) == "failed"
+    assert store.info(run).error.startswith("There is not enough memory. Close other programs")
+    kept = pd.read_parquet(store.output(execute(spec, store)) / "pairs.parquet")
+    assert len(kept) == ROWS - len(range(1, ROWS, 7))
+
+
+WANTING = {
+    "torch": lambda: torch.empty(1 << 50),
+    "numpy": lambda: np.empty(1 << 50),
+    "pyarrow": lambda: pa.allocate_buffer(1 << 50),
+}
+
+
+@pytest.mark.parametrize("library", WANTING)
+def test_every_library_s_want_of_memory_is_known(library):
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        WANTING[library]()
+    assert "not enough memory" in str(in_words(caught.value))
 
 
 @pytest.mark.skipif(os.access("/sys", os.W_OK) and not os.path.ismount("/sys"), reason="no sysfs")
