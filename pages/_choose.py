@@ -24,6 +24,8 @@ def one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str
     linked = [option for option in options if str(option) == st.query_params.get(key)]
     if key not in st.session_state and linked:
         st.session_state[key] = linked[0]
+    if _renamed(key, [shown(option) for option in options]) and st.session_state[key] in options:
+        st.session_state[key] = st.session_state[key]
     chosen = st.selectbox(label, options, format_func=shown, key=key)
     _remember(key, [] if chosen == options[0] else [chosen])
     return chosen
@@ -34,6 +36,8 @@ def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: st
     linked = [option for option in options if str(option) in st.query_params.get_all(key)]
     if key not in st.session_state and linked:
         st.session_state[key] = linked
+    if _renamed(key, [shown(option) for option in options]):
+        st.session_state[key] = [one for one in st.session_state[key] if one in options]
     chosen = st.multiselect(label, options, format_func=shown, key=key)
     _remember(key, chosen)
     return chosen
@@ -43,6 +47,17 @@ def row(event: DataframeState, n: int) -> int:
     """The row that was clicked in a table of n rows; the first one if none was, or it is gone."""
     picked = [number for number in event.selection.rows if number < n]
     return picked[0] if picked else 0
+
+
+def _renamed(key: str, labels: list[str]) -> bool:
+    """Whether options have other labels than when something was chosen.
+
+    The browser knows a choice by its label: after a rename it would fall back to the first option,
+    unless the choice, which is still known by its id here, is said again.
+    """
+    before = st.session_state.get(f"{key}-labels", labels)
+    st.session_state[f"{key}-labels"] = labels
+    return before != labels and key in st.session_state
 
 
 def _remember(key: str, chosen: Sequence[T]) -> None:
