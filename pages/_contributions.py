@@ -20,7 +20,7 @@ def show(run: str, cluster: int) -> None:
         for side in ("chosen", "rejected", "prompt")
     )
     st.text(f"Chosen sides gain: {gained}\nChosen sides lose: {lost}\nPrompts: {asked}")
-    left, right = st.columns(2)
+    left, right = st.columns([5, 6])
     with left:
         _behaviors(run, cluster)
     with right:
@@ -53,9 +53,9 @@ def _behaviors(run: str, cluster: int) -> None:
         hide_index=True,
         key="cluster-behaviors",
         column_config={
-            "mostly": "behavior",
-            "part": st.column_config.NumberColumn("part", format="%.1f %%"),
-            "n_prompts": "prompts that show it",
+            "mostly": st.column_config.Column("behavior", width=200),
+            "part": st.column_config.NumberColumn("part", format="%.1f %%", width=65),
+            "n_prompts": st.column_config.Column("on prompts", width=90, help="that show it"),
         },
     )
 
@@ -73,15 +73,14 @@ def _sources(run: str, cluster: int) -> None:
             "source": own["source"].map(_text.short),
             "pairs": own["size"],
             "times as many": own["enrichment"],
-            "at least": own["enrichment_low"],
-            "at most": own["enrichment_high"],
+            "95%": [
+                f"{low:.2f}–{high:.2f}"
+                for low, high in zip(own["enrichment_low"], own["enrichment_high"], strict=True)
+            ],
             "beyond chance": own["q"].le(CHANCE) & own["enrichment"].gt(1),
         }
     )
-    ratio = st.column_config.NumberColumn(format="%.2f")
-    st.dataframe(
-        shown,
-        hide_index=True,
-        key="cluster-sources",
-        column_config=dict.fromkeys(("times as many", "at least", "at most"), ratio),
-    )
+    widths = {"source": 130, "pairs": 55, "times as many": 100, "95%": 90, "beyond chance": 105}
+    columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+    columns["times as many"] = st.column_config.NumberColumn(format="%.2f", width=100)
+    st.dataframe(shown, hide_index=True, key="cluster-sources", column_config=columns)

@@ -99,8 +99,10 @@ def _pairs(chosen: Mask) -> None:
 def _origins(chosen: Mask) -> None:
     """Sources of the chosen pairs beside those of all, and what they push."""
     with st.expander("Where these pairs come from, and how far they push", expanded=True):
-        left, right = st.columns(2)
+        left, right = st.columns([4, 5])
         left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
         scores = _selection.scores(chosen)
         if len(scores):
-            right.dataframe(scores, key="selected-scores", hide_index=True)
+            widths = {"behavior": 180, "score": 80, "mean of selection": 115}
+            columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+            right.dataframe(scores, key="selected-scores", hide_index=True, column_config=columns)

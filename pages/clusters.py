@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pages import (
     _cart,
     _choose,
+    _cluster_table,
     _clusters,
     _contributions,
     _earlier,
@@ -16,7 +17,6 @@ from pages import (
     _labelling,
     _levels,
     _loaders,
-    _selection,
     _suggestions,
     _text,
     _tree,
@@ -24,11 +24,11 @@ from pages import (
 
 EXAMPLES = 9  # of the pairs that belong most clearly
 TERMS = """
-- **Pairs, share**: how many pairs, and which part of all pairs.
+- **Pairs, share**: how many pairs, and which part of all pairs. **All columns** shows every number.
 - **Gains, loses**: words that tell this cluster's chosen completions, or its rejected ones, from
   the others' (class-based TF-IDF). Training on its pairs makes the former likelier to be said.
 - **Push**: how far its pairs push the kind of prompts that they move furthest, with a 95% interval
-  over prompts (**at least**, **at most**).
+  over prompts.
 - **Mostly, part**: the behavior that the cluster makes up most of, and its part of the behavior's
   positive attribution.
 - **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
@@ -43,32 +43,6 @@ TERMS = """
 - **Merge**, **split** and **move** change which pairs a cluster holds. Nothing is lost: every
   change is in the history below, and can be undone.
 """
-KNOWN = {  # columns of a discover run, by what they are called here
-    "top_group_similarity": "how far",
-    "push": "push",
-    "push_low": "at least",
-    "push_high": "at most",
-    "effect_size": "effect",
-    "sign_agreement": "agreement",
-    "stability": "stability",
-    "push_share": "share of the push",
-    "words_chosen": "gains",
-    "words_rejected": "loses",
-    "words_prompt": "prompt",
-}
-FORMATS = {
-    "share": "%.1f %%",
-    "of it": "%.0f %%",
-    "how far": "%.3f",
-    "push": "%.3f",
-    "at least": "%.3f",
-    "at most": "%.3f",
-    "part": "%.0f %%",
-    "effect": "%.1f",
-    "agreement": "%.2f",
-    "stability": "%.2f",
-    "share of the push": "%.2f",
-}
 
 title, terms = st.columns([4, 1.3], vertical_alignment="bottom")
 title.title("What is in the data?")
@@ -84,66 +58,6 @@ pairs = _loaders.columns(project.pairs)
 catalog, said = _cart.catalog(), _clusters.labels(run)
 names = _clusters.names(run)
 now = _clusters.membership(run, said)
-
-
-def listed() -> pd.DataFrame:
-    """One row per cluster as it is now."""
-    sizes = pd.Series(now).value_counts()
-    sources = pd.Series(_selection.kinds("source")[_selection.map_rows(run)])
-    rows = []
-    for cluster, name in names.items():
-        inside = sources[now == cluster]
-        top = inside.value_counts(normalize=True)
-        rows.append(
-            {
-                "cluster": cluster,
-                "name": _text.short(name, 44),
-                "mark": said.marks.get(cluster) or "",
-                "pairs": int(sizes.get(cluster, 0)),
-                "share": 100 * sizes.get(cluster, 0) / len(places),
-                "top source": top.index[0] if len(inside) else "",
-                "of it": 100 * top.iloc[0] if len(inside) else None,
-                "notes": len(said.notes.get(cluster, ())),
-            }
-        )
-    table = pd.DataFrame(rows).merge(_as_found(), on="cluster", how="left")
-    return table.merge(_contributions.shares(run), on="cluster", how="left")
-
-
-def _as_found() -> pd.DataFrame:
-    """What the discover run says of its clusters, as it found them."""
-    kept = found.assign(pushes=found["top_group"] + ", " + found["top_condition"])
-    known = [name for name in KNOWN if name in kept]
-    words = [name for name in known if name.startswith("words_")]
-    short = kept.assign(**{name: kept[name].map(_text.short) for name in words})
-    return short[["cluster", "pushes", *known]].rename(columns=KNOWN)
-
-
-def choose(table: pd.DataFrame) -> int:
-    """The cluster that was clicked, or picked by name."""
-    order = ["name", "mark", "pairs", "share", "mostly", "part", "push", "at least", "at most"]
-    order += ["pushes", "how far", "top source", "of it"]
-    order += [name for name in KNOWN.values() if name not in order]
-    event = st.dataframe(
-        table,
-        hide_index=True,
-        height=min(38 + 35 * len(table), 300),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="cluster-rows",
-        column_order=[name for name in [*order, "notes"] if name in table],
-        column_config={
-            "name": st.column_config.TextColumn(width=290),
-            "mark": st.column_config.TextColumn(width=70),
-        }
-        | {name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()},
-    )
-    ids = list(table["cluster"])
-    clicked = [number for number in event.selection.rows if number < len(ids)]
-    if clicked and st.session_state.get("clicked") != clicked[0]:
-        st.session_state["one"] = ids[clicked[0]]
-    st.session_state["clicked"] = clicked[0] if clicked else None
-    return _choose.one("Cluster", ids, lambda known: _text.short(names[known], 80), key="one")
 
 
 def show_cluster(cluster: int) -> None:
@@ -165,7 +79,8 @@ def show_cluster(cluster: int) -> None:
             key=f"cluster-{cluster}",
             why=_text.short(names[cluster]),
         )
-    right.page_link("map.py", label="Show on the map", query_params={"cluster": str(cluster)})
+    here = {"discover": run, "cluster": str(cluster)}
+    right.page_link("map.py", label="Show on the map", query_params=here)
     show_examples(cluster, members)
 
 
@@ -222,7 +137,7 @@ def _plain(name: str) -> str:
 
 
 if names:
-    show_cluster(choose(listed()))
+    show_cluster(_cluster_table.choose(run, names, said, now))
 else:
     st.warning("No cluster was found: every pair is noise. Try a smaller smallest cluster.")
 _earlier.show(run, said, catalog)

@@ -244,3 +244,16 @@ def test_a_cluster_goes_to_the_cart(open_page, investigated, catalog):
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.clusters == (1,)
     assert "flip pairs of cluster 1" in said(app)
+
+
+def test_columns_that_a_map_lacks_are_left_out_and_the_rest_is_shown_if_asked(
+    open_page, investigated, store
+):
+    (store.output(investigated["discover"]) / "contributions.parquet").unlink()
+    app = open_page("clusters")
+    shown = list(app.dataframe[0].proto.column_order)
+    assert shown == ["name", "pairs", "pushes", "push", "top source"]
+    app.toggle("all-columns").set_value(True).run()
+    shown = set(app.dataframe[0].proto.column_order)
+    assert {"share", "how far", "gains", "of it"} < shown
+    assert not {"mostly", "part", "mark", "effect"} & shown
