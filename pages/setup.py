@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.data import importing
+from core.data import importing, own_form
 from core.data.behaviors import Behavior
 from core.data.shapes import FIELDS
 from core.demo import ORGANISM
@@ -245,7 +245,7 @@ def offer_creation(project: Project, columns: dict[str, str]) -> None:
     if not st.button("Create the project", type="primary", key="create"):
         return
     store.require_writable()
-    if columns or not setup.is_own_form(Path(project.pairs)):
+    if columns or not own_form.is_marked(Path(project.pairs)):
         spec = ConvertSpec(pairs=project.pairs, columns=columns)
         project = project.model_copy(update={"pairs": jobs.start(store, spec)})
     projects.save(project, store.workspace)

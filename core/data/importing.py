@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from core.data import columns as typed
 from core.data.health import Examination, Health
-from core.data.pairs import SKIPPED, check_columns, marked, nothing_usable, pair_of, stream_pairs
+from core.data.own_form import marked
+from core.data.pairs import SKIPPED, check_columns, nothing_usable, pair_of, stream_pairs
 from core.data.records import files, kind, read_records
 from core.errors import UserError
 

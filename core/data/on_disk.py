@@ -1,14 +1,15 @@
 """The usable pairs of a file, on disk, read one column or a few rows at a time.
 
-`read_pairs` decides once which rows are usable; they are kept as an Arrow file that is mapped into
-memory, so that a page over 378k pairs holds their uids and shows 200 of them, and a search reads
-the one column that it searches. Rows are in file order, columns as `read_pairs` gives them. The
-Arrow file is a copy: it may be deleted, and is made anew when the pairs file changes.
+Which rows are usable is decided once, a few thousand at a time; they are kept as an Arrow file that
+is mapped into memory, so that a page over 378k pairs holds their uids and shows 200 of them, and a
+search reads the one column that it searches. Rows are in file order, columns as `read_pairs` gives
+them. The Arrow file is a copy: it may be deleted, and is made anew when the pairs file changes.
 """
 
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.data.pairs import read_pairs
+from core.data import columns as typed
+from core.data import own_form
+from core.data.pairs import SKIPPED, Skipped, nothing_usable, stream_pairs
 from core.errors import UserError
 
 ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
@@ -27,7 +30,7 @@ def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
     """The pairs of a file; the Arrow copy is made in `kept_in` where it is missing or outdated."""
     copy = kept_in / f"pairs-{version(pairs)}.arrow"
     if not copy.is_file():
-        _write(read_pairs(pairs).pairs, copy)
+        _write(pairs, copy)
     return PairColumns(copy)
 
 
@@ -64,8 +67,10 @@ class PairColumns:
         return self.index.get_indexer(pd.Index(uids))
 
     def rows(self, positions: Any) -> pd.DataFrame:
-        """The rows at these positions, in their order, by uid."""
+        """The rows at these positions, in their order, by uid; −1 is refused."""
         wanted = np.asarray(positions, np.int64)
+        if (wanted < 0).any():
+            raise UserError("Some pairs of an earlier run are not in the pairs' file any more.")
         parts = [self._table.slice(int(row), 1) for row in wanted]
         table = pa.concat_tables(parts) if parts else self._table.slice(0, 0)
         return table.to_pandas(types_mapper=_mapped).set_axis(self.index[wanted])
@@ -97,15 +102,60 @@ def _mapped(kind: pa.DataType) -> Any:
     return pd.BooleanDtype() if pa.types.is_boolean(kind) else None
 
 
-def _write(pairs: pd.DataFrame, path: Path) -> None:
-    table = pa.Table.from_pandas(pairs, preserve_index=False).replace_schema_metadata(None)
-    wide = [
-        field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field
-        for field in table.schema
-    ]
-    table = table.cast(pa.schema(wide))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with pa.ipc.new_file(str(part), table.schema) as writer:
-        writer.write_table(table, max_chunksize=ROWS)
-    os.replace(part, path)
+def _write(pairs: Path, copy: Path) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    part = copy.with_suffix(f".{os.getpid()}.part")
+    own = own_form.batches(pairs, ROWS)
+    try:
+        if own is None:
+            _write_usable(pairs, part)
+        else:
+            _write_own(own, part)
+        os.replace(part, copy)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_usable(pairs: Path, part: Path) -> None:
+    kinds: typed.Kinds = {}
+    written = None
+    while written != kinds:  # twice where a later row brought another type
+        written = _write_known(pairs, part, kinds)
+
+
+def _write_known(pairs: Path, part: Path, kinds: typed.Kinds) -> typed.Kinds:
+    """Write until a row changes `kinds`, to which all are added; returns the kinds written with."""
+    skipped: list[Skipped] = []
+    chunks = _usable(pairs, skipped)
+    first = next(chunks, None)
+    if first is None:
+        raise UserError(nothing_usable(pairs, pd.DataFrame(skipped, columns=SKIPPED)))
+    typed.see(kinds, first)
+    known = {name: set(held) for name, held in kinds.items()}
+    with pa.ipc.new_file(str(part), typed.schema(known)) as writer:
+        for chunk in chain([first], chunks):
+            typed.see(kinds, chunk)
+            if kinds == known:
+                writer.write_table(typed.chunk(chunk, known), max_chunksize=ROWS)
+    return known
+
+
+def _usable(pairs: Path, skipped: list[Skipped]) -> Iterator[list[dict[str, Any]]]:
+    for chunk in stream_pairs(pairs):
+        skipped += chunk.skipped
+        if chunk.pairs:
+            yield chunk.pairs
+
+
+def _write_own(tables: Iterator[pa.Table], part: Path) -> None:
+    first = next(tables)
+    schema = pa.schema([field.with_type(_wide(field.type)) for field in first.schema])
+    with pa.ipc.new_file(str(part), schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table.cast(schema), max_chunksize=ROWS)
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    """Texts with 64-bit offsets: a column of them may hold more than 2 GB."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.large_string() if pa.types.is_string(kind) else kind

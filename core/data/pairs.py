@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.data import columns as typed
+from core.data import own_form
 from core.data.records import kind, read_records
 from core.data.shapes import FIELDS, ShapeError, absent, plain, to_pair
 from core.errors import UserError
@@ -31,8 +31,6 @@ REQUIRED = ("prompt", "chosen", "rejected", "source")
 SKIPPED = ["row", "uid", "field", "reason"]
 MAX_TEXT = 1_000_000  # characters of one field; the longest real completions have tens of thousands
 CHUNK = 4096  # rows that are Python objects at once
-MARK = b"pairtrace"  # in the Parquet metadata of files whose cells are in our own form
-FORM = b"pairs 1"
 WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
 
 Skipped = tuple[int, str, str, str]
@@ -59,7 +57,7 @@ def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Pa
     `columns` says which column of the file serves a field, where the name is another.
     """
     path = Path(path)
-    written = _read_own(path)
+    written = own_form.read(path)
     if written is not None:
         return PairTable(written, pd.DataFrame([], columns=SKIPPED))
     kinds: typed.Kinds = {}
@@ -113,16 +111,11 @@ def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     if form == ".parquet":
-        pq.write_table(marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
+        pq.write_table(own_form.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
     else:
         text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
         part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
     os.replace(part, path)
-
-
-def marked(table: pa.Table) -> pa.Table:
-    """The table with the sign that its cells are in our own form."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), MARK: FORM})
 
 
 def fingerprint(pairs: pd.DataFrame) -> str:
@@ -143,37 +136,6 @@ def nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
         f"{path}: none of its {len(skipped)} rows is a usable pair. "
         f"Row {first['row']}{field}: {first['reason']}."
     )
-
-
-def _read_own(path: Path) -> pd.DataFrame | None:
-    """A Parquet file that we wrote, unless something in it does not hold after all."""
-    if not path.is_file() or kind(path) != ".parquet":
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            known = (file.schema_arrow.metadata or {}).get(MARK) == FORM
-            if not known or not {"uid", *REQUIRED} <= set(names):
-                return None
-            table = file.read(use_pandas_metadata=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
-    return table.to_pandas() if _holds(table) else None
-
-
-def _holds(table: pa.Table) -> bool:
-    """Whether every row is a pair: texts that say something, two that differ, uids once each."""
-    for name in ("uid", *REQUIRED):
-        column = table[name]
-        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        if (
-            not text
-            or column.null_count
-            or not pc.all(pc.greater(pc.utf8_length(column), 0)).as_py()
-        ):
-            return False
-    differ = pc.all(pc.not_equal(table["chosen"], table["rejected"])).as_py()
-    return bool(table.num_rows and differ and pc.count_distinct(table["uid"]).as_py() == len(table))
 
 
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from core.errors import UserError
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet", ".arrow")
 MAX_CELL = 1 << 24  # characters: a longer text is no preference pair, but would fill the memory
 BATCH = 1024  # rows of Parquet in memory at once
+BUFFER = 1 << 20  # bytes of a Parquet column read ahead
 
 
 def read_records(path: Path) -> Iterator[Line]:
@@ -50,6 +51,14 @@ def kind(path: Path) -> str:
 def files(path: Path) -> list[Path]:
     """The data files behind a path: itself, or those of a folder in order of name."""
     return list(_files(path))
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file whose rows are read as they are asked for.
+
+    By default whole columns are read ahead: 1.2 GB for 378k pairs that lie in one row group.
+    """
+    return pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -105,7 +114,7 @@ def _table(path: Path, form: str) -> Iterator[Line]:
 
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         yield from file.iter_batches(batch_size=BATCH)
 
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from core.data.behaviors import Behavior
-from core.data.pairs import FORM, MARK
 from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.judges import load_judge
@@ -112,16 +110,6 @@ def base_warnings(reference: Path, policy: Path) -> list[str]:
         f"The policy's adapter is for {base}, which is not the reference's folder. If the weights "
         "there differ, what is measured holds that difference too."
     ]
-
-
-def is_own_form(path: Path) -> bool:
-    """Whether a file needs no conversion."""
-    if path.suffix != ".parquet" or not path.is_file():
-        return False
-    try:
-        return (pq.read_schema(path).metadata or {}).get(MARK) == FORM
-    except (OSError, ValueError):
-        return False
 
 
 def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from core.attribution.vectors import (
     query_at,
     showing,
 )
-from core.data.pairs import read_pairs
+from core.data.on_disk import open_columns
 from core.errors import UserError
 from core.models.loading import load_model
 from core.runs.progress import Progress
@@ -164,7 +164,7 @@ def _sources(spec: RankSpec, store: Store, index: VectorIndex) -> NDArray[np.obj
     """The source of every pair, in index order."""
     indexed = store.spec(spec.index)
     assert isinstance(indexed, IndexSpec)
-    source = read_pairs(store.pairs(indexed.pairs)).pairs.set_index("uid")["source"]
+    source = open_columns(store.pairs(indexed.pairs), store.workspace / "cache")["source"]
     ordered: NDArray[np.object_] = source.reindex(index.uids.tolist()).to_numpy(object)
     return ordered
 

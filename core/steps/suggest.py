@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.pairs import read_pairs
+from core.data.on_disk import PairColumns, open_columns
 from core.models.answers import Answers
 from core.models.endpoint import Endpoint
 from core.models.naming import LONGEST_TEXT, suggest
@@ -26,9 +26,9 @@ def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) ->
     clusters = whole(folder / "clusters.parquet")
     clusters = clusters[clusters["cluster"] >= 0]
     strongest = _strongest(whole(folder / "pairs.parquet"), spec.examples)
-    texts = _texts(spec, store)
+    pairs = _pairs(spec, store)
     groups = [
-        described(row, texts.loc[strongest.get(row["cluster"], [])])
+        described(row, pairs.rows(pairs.positions(strongest.get(row["cluster"], []))))
         for row in clusters.to_dict("records")
     ]
     found, usage = suggest(
@@ -62,10 +62,10 @@ def _strongest(pairs: pd.DataFrame, count: int) -> dict[int, list[str]]:
     return {int(str(cluster)): list(uids) for cluster, uids in groups}
 
 
-def _texts(spec: SuggestSpec, store: Store) -> pd.DataFrame:
-    """The pairs behind the discover run, by uid."""
+def _pairs(spec: SuggestSpec, store: Store) -> PairColumns:
+    """The pairs behind the discover run."""
     discover = store.spec(spec.discover)
     assert isinstance(discover, DiscoverSpec)
     index = store.spec(discover.index)
     assert isinstance(index, IndexSpec)
-    return read_pairs(store.pairs(index.pairs)).pairs.set_index("uid")
+    return open_columns(store.pairs(index.pairs), store.workspace / "cache")

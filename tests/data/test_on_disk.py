@@ -1,11 +1,14 @@
 """Pairs on disk by column and by row: the same as `read_pairs`, whatever the file."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from core.data.on_disk import open_columns
-from core.data.pairs import read_pairs
+from core.data.pairs import CHUNK, read_pairs, write_pairs
+from core.errors import UserError
 
 ROWS = pd.DataFrame(
     {
@@ -38,6 +41,53 @@ def test_columns_are_those_that_read_pairs_gives(path, tmp_path):
     for name in expected:
         assert columns[name].tolist() == expected[name].tolist() or name == "flag"
     assert columns["flag"].isna().sum() == 3
+
+
+def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(tmp_path):
+    n = CHUNK + 50  # the last fifty rows come in a chunk of their own
+    late = [i + 0.5 if i > CHUNK else i for i in range(n)]
+    rows = [
+        {"uid": f"u{i}", "prompt": "ask", "chosen": f"yes {i}", "rejected": "no", "score": late[i]}
+        | ({"note": "only now"} if i == n - 1 else {})
+        for i in range(n)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    columns = open_columns(path, tmp_path / "cache")
+    assert list(columns) == list(read_pairs(path).pairs)
+    assert columns["score"].tolist() == late
+    assert columns["note"].dropna().to_dict() == {f"u{n - 1}": "only now"}
+    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".arrow"]
+
+
+def test_a_file_of_our_own_is_the_same_on_disk(path, tmp_path):
+    pairs = read_pairs(path).pairs
+    pairs["kind"] = pd.Categorical(["x", "y"] * 4)
+    own = tmp_path / "own.parquet"
+    write_pairs(pairs, own)
+    columns = open_columns(own, tmp_path / "cache")
+    assert list(columns) == list(pairs)
+    for name in pairs:
+        assert columns[name].astype(object).tolist() == pairs[name].astype(object).tolist() or (
+            name == "flag" and columns[name].isna().tolist() == pairs[name].isna().tolist()
+        )
+
+
+def test_a_file_of_our_own_that_somebody_changed_loses_its_bad_rows_only(path, tmp_path):
+    pairs = read_pairs(path).pairs
+    pairs.loc[2, "rejected"] = pairs.loc[2, "chosen"]
+    own = tmp_path / "own.parquet"
+    write_pairs(pairs, own)
+    assert "u2" not in open_columns(own, tmp_path / "cache").index
+    assert len(open_columns(own, tmp_path / "cache")) == 7
+
+
+def test_a_file_without_a_usable_pair_is_refused_and_leaves_no_copy(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "ask", "chosen": "same", "rejected": "same"}\n')
+    with pytest.raises(UserError, match="Row 1, field 'chosen': the same text"):
+        open_columns(path, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_rows_come_in_the_order_asked_for(path, tmp_path):

@@ -1,0 +1,89 @@
+"""Parquet files of our own: every cell is in its final form, so that rows need not be looked at.
+
+A mark in the file's metadata says so. Somebody may have changed the file since, so what is read is
+checked: texts that say something, two that differ, every uid once. Where that does not hold, the
+file is read like any other (core.data.pairs).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.data.records import open_parquet
+from core.errors import UserError
+
+MARK = b"pairtrace"  # in the Parquet metadata
+FORM = b"pairs 1"
+TEXTS = ("uid", "prompt", "chosen", "rejected", "source")
+
+
+def marked(table: pa.Table) -> pa.Table:
+    """The table with the sign that its cells are in our own form."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), MARK: FORM})
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a file says that it is one of our own."""
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+    return (schema.metadata or {}).get(MARK) == FORM and set(TEXTS) <= set(schema.names)
+
+
+def read(path: Path) -> pd.DataFrame | None:
+    """All rows; None where the file is not our own, or does not hold what it says."""
+    if not is_marked(path):
+        return None
+    with _opened(path) as file:
+        table = file.read(use_pandas_metadata=True)
+    return table.to_pandas() if _holds([table]) else None
+
+
+def batches(path: Path, rows: int) -> Iterator[pa.Table] | None:
+    """The same, some rows at a time; the file is read twice, first to check it."""
+    if not is_marked(path) or not _holds(_batches(path, rows, TEXTS)):
+        return None
+    return _batches(path, rows)
+
+
+def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    with _opened(path) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with open_parquet(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
+
+
+def _holds(parts: Iterable[pa.Table]) -> bool:
+    uids = []
+    for part in parts:
+        if not all(_says_something(part[name]) for name in TEXTS):
+            return False
+        if not pc.all(pc.not_equal(part["chosen"], part["rejected"])).as_py():
+            return False
+        uids += part["uid"].chunks
+    known = pa.chunked_array(uids, pa.string() if not uids else uids[0].type)
+    return len(known) > 0 and len(known.unique()) == len(known)
+
+
+def _says_something(column: pa.ChunkedArray) -> bool:
+    """Whether every cell is text that is not empty."""
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not text or column.null_count:
+        return False
+    return bool(pc.all(pc.greater(pc.utf8_length(column), 0)).as_py())
