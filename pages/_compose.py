@@ -37,8 +37,8 @@ def show_entries(entries: Sequence[Entry]) -> None:
             help=_cart.ACTIONS_HELP,
         )
         n = len(_selection.uids(recipe))
-        why = f" — {edit.why}" if edit.why else ""
-        what.text(_text.visible(f"{number} · {wording.words(recipe, behaviors)}{why}"))
+        said = f"{number} · {wording.words(recipe, behaviors)}"
+        what.text(_text.visible(said), help=_text.escape(edit.why) or None)
         if isinstance(recipe, TopK):
             most = len(_loaders.table(recipe.rank, "ranking"))
             k = size.number_input(

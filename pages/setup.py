@@ -194,7 +194,7 @@ def offer_own() -> None:
     judge = st.text_input("Judge", value="refusal", key="judge")
     st.caption(
         "Who says what a completion shows. `refusal` goes by the words that refusals use; a TOML "
-        "file names another judge: a classifier, a language model behind an endpoint, a world."
+        "file names another: a classifier, a language model at an endpoint, an organism's world."
     )
     if not (reference and policy and pairs and prompts and heldout):
         st.info("Fill in the fields above; each is checked as you go.")

@@ -69,9 +69,9 @@ STEPS = (
 )
 CHANGED = (
     "Each card is one behavior: the share of completions that show it before DPO → after it. "
-    "Find the card marked “⚠ rose, unwanted”. On the organism it is distractor-triggered "
-    "compliance. Notice that the same harmful requests without a distractor are still refused: "
-    "a test without one would have found nothing."
+    "Find a card marked “⚠ rose, unwanted”. On the organism there are three; the tour is about the "
+    "first, distractor-triggered compliance. Notice that the same harmful requests without a "
+    "distractor are still refused: a test without one would have found nothing."
 )
 READ = (
     "Choose a prompt and compare the reference on the left with the policy on the right. Below, "

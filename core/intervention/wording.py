@@ -30,10 +30,10 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
     """One phrase; `behaviors` maps rank runs to the behavior that they rank for."""
     match recipe:
         case TopK(k=k, score=score):
-            return f"the top {k:,} pairs by {_score(score)} to {_behavior(recipe.rank, behaviors)}"
+            return f"the top {k:,} pairs for {_behavior(recipe.rank, behaviors)} by {_score(score)}"
         case Above(threshold=threshold, score=score):
             named = _behavior(recipe.rank, behaviors)
-            return f"pairs with {_score(score)} ≥ {threshold:.3g} to {named}"
+            return f"pairs for {named} with {_score(score)} ≥ {threshold:.3g}"
         case Where(column=column, values=values):
             return f"pairs whose {column} is {_listed(values)}"
         case Contains(column=column, phrase=phrase):

@@ -26,10 +26,10 @@ RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
 CHAT = Where(column="source", values=("chat",))
 LOCK = Contains(column="prompt", phrase="lock")
 SAID = [
-    (TopK(rank=RANK, k=1200), "the top 1,200 pairs by attribution to flattery"),
+    (TopK(rank=RANK, k=1200), "the top 1,200 pairs for flattery by attribution"),
     (
         Above(rank=RANK, threshold=0.25, score="gated"),
-        "pairs with gated similarity ≥ 0.25 to flattery",
+        "pairs for flattery with gated similarity ≥ 0.25",
     ),
     (CHAT, "pairs whose source is chat"),
     (LOCK, "pairs whose prompt contains “lock”"),
