@@ -199,7 +199,9 @@ class Store:
         return path
 
     def publish(self, run: str) -> Path:
-        """Make a run's output whole, by rename."""
+        """Make a run's output whole, by rename, without what killed attempts left half-written."""
+        for half in (self.folder(run) / "output.part").rglob("*.part"):
+            half.unlink()
         path = self.folder(run) / "output"
         os.replace(self.folder(run) / "output.part", path)
         return path
