@@ -11,7 +11,7 @@ import click
 
 from core import demo
 from core.intervention.arms import proposed
-from core.intervention.recipes import Action, Edit
+from core.intervention.recipes import Action, read_edits
 from core.report.gather import EditStory, edit_story
 from core.runs import environment, jobs, project
 from core.runs.identity import Spec
@@ -111,7 +111,7 @@ def intervene(
 ) -> None:
     """Edit, retrain and measure: the edited pairs, a matched random control, the unedited pairs."""
     if edits:
-        chosen = tuple(Edit.model_validate(edit) for edit in json.loads(edits))
+        chosen = read_edits(edits)
     else:
         rank_run = rank_run or store.newest("rank")
         chosen = (demo.top_edit(store, rank_run, action, k=top),)

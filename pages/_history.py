@@ -94,7 +94,9 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
     if given is None:
         return
     if given.name.endswith(".parquet"):
-        st.session_state["brought"] = given.getvalue()
+        content = given.getvalue()
+        label_table.read(content)  # refused here, before every later rerun would be
+        st.session_state["brought"] = content
         st.caption("Offered above, beside the clusters that share most pairs with each label.")
     elif st.button("Add to what is said here", key="bring-now"):
         text = given.getvalue().decode("utf-8", errors="replace")

@@ -178,7 +178,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(**known | {"layers": tuple(known["layers"]), "shards": shards})
     except FileNotFoundError as error:
         raise UserError(f"{folder}: not a vector index (manifest.json is missing).") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error!r}). Index the pairs again.") from error
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from core.data.shapes import absent, plain
-from core.errors import UserError
 
 MAX_COLUMNS = 256
 TEXT = pa.large_string()  # 32-bit offsets end at 2 GB of text
@@ -29,8 +28,6 @@ def see(kinds: Kinds, rows: Sequence[Mapping[str, Any]]) -> None:
             held = kinds.setdefault(name, set())
             if not absent(value):
                 held.add(_kind(value))
-    if len(kinds) > MAX_COLUMNS:
-        raise UserError(f"more than {MAX_COLUMNS} columns. Keep those that matter.")
 
 
 def schema(kinds: Kinds) -> pa.Schema:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from core.data.notation import from_json
+
 BEGINNINGS = ('[{"role":', '{"messages":')
 KEPT = ("role", "content", "name", "tool_calls", "tool_call_id")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -42,8 +44,8 @@ def conversation(cell: str) -> Conversation | None:
     if not cell.startswith(BEGINNINGS):
         return None
     try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
+        value = from_json(cell)
+    except ValueError:
         return None
     known = value if isinstance(value, dict) else {"messages": value}
     messages = known.get("messages")

@@ -5,6 +5,8 @@ it says `distractor`), and one yes/no column per flag that somebody judged. Empt
 unscored, never no. Knows nothing of who wrote or judged them.
 """
 
+import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,17 @@ import pandas as pd
 
 from core.data.records import read_records
 from core.data.shapes import absent
+from core.data.texts import text_problem
 from core.errors import UserError
 
 MODELS = ("reference", "policy")
 KNOWN = {"prompt_id", "model", "condition", "completion", "rollout", "n_tokens", "finished"}
-YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+YES = ("true", "yes", "1", "1.0")  # 1.0 is how a column of 1, 0 and nothing is often saved
+NO = ("false", "no", "0", "0.0")
+YES_NO = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
+SIMPLE = (str, bool, int, float)
+MAX_TOKENS = 1 << 31
+DIGITS = re.compile(r"[0-9]{1,10}")
 KEPT = ["group", "topic", "prompt"]
 
 
@@ -46,28 +54,40 @@ def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[
         known = {"condition": "plain"} | {k: v for k, v in record.items() if not absent(v)}
         place = (str(known.get("prompt_id")), str(known["condition"]))
         if place not in places:
+            prompt, condition = map(reprlib.repr, place)
             raise UserError(
-                f"{path}: row {row}: no prompt {place[0]!r} is sent under {place[1]!r}. "
+                f"{path}: row {row}: no prompt {prompt} is sent under {condition}. "
                 "Check prompt_id and condition against the prompts."
             )
         if known.get("model") not in MODELS:
+            given = reprlib.repr(known.get("model"))
             raise UserError(
-                f"{path}: row {row}, field 'model' is {known.get('model')!r}, not one of "
-                f"{', '.join(MODELS)}."
+                f"{path}: row {row}, field 'model' is {given}, not one of {', '.join(MODELS)}."
             )
         text = known.get("completion", "")
-        if not isinstance(text, str):
-            raise UserError(f"{path}: row {row}, field 'completion' is not text.")
+        problem = text_problem(text) if isinstance(text, str) else "not text"
+        if problem:
+            raise UserError(f"{path}: row {row}, field 'completion': {problem}.")
         yield {
             "prompt_id": place[0],
             "condition": place[1],
             **places[place],
             "model": known["model"],
             "completion": text,
-            "n_tokens": int(known.get("n_tokens", 0)),
-            "finished": bool(known.get("finished", True)),
+            "n_tokens": _count(path, row, known.get("n_tokens", 0)),
+            "finished": _flag(path, row, "finished", known.get("finished")) is not False,
             **_flags(path, row, record),
         }
+
+
+def _count(path: Path, row: int, value: Any) -> int:
+    if isinstance(value, str) and DIGITS.fullmatch(value.strip()):  # as CSV has them
+        value = int(value)
+    if not (isinstance(value, int | float) and 0 <= value < MAX_TOKENS and value == int(value)):
+        raise UserError(
+            f"{path}: row {row}, field 'n_tokens' is {reprlib.repr(value)}, not a number of tokens."
+        )
+    return int(value)
 
 
 def _flags(path: Path, row: int, record: Mapping[str, Any]) -> dict[str, bool | None]:
@@ -78,10 +98,10 @@ def _flags(path: Path, row: int, record: Mapping[str, Any]) -> dict[str, bool | 
 def _flag(path: Path, row: int, name: str, value: Any) -> bool | None:
     if absent(value) or value == "":
         return None
-    known = YES_NO.get(str(value).strip().lower())
+    known = YES_NO.get(str(value).strip().lower()) if isinstance(value, SIMPLE) else None
     if known is None:
         raise UserError(
-            f"{path}: row {row}, field {name!r} is {value!r}, neither yes nor no. "
+            f"{path}: row {row}, field {name!r} is {reprlib.repr(value)}, neither yes nor no. "
             "Leave out columns that are no judgement."
         )
     return known

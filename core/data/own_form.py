@@ -6,7 +6,6 @@ file is read like any other (core.data.pairs).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.data.records import open_parquet
+from core.data import parquet
 from core.errors import UserError
 
 MARK = b"pairtrace"  # in the Parquet metadata
 FORM = b"pairs 1"
+ROWS = 65_536  # at a time, of those that are all kept
 TEXTS = ("uid", "prompt", "chosen", "rejected", "source")
 
 
@@ -42,9 +42,8 @@ def read(path: Path) -> pd.DataFrame | None:
     """All rows; None where the file is not our own, or does not hold what it says."""
     if not is_marked(path):
         return None
-    with _opened(path) as file:
-        table = file.read(use_pandas_metadata=True)
-    return table.to_pandas() if _holds([table]) else None
+    parts = list(_batches(path, ROWS))
+    return pa.concat_tables(parts).to_pandas() if _holds(parts) else None
 
 
 def batches(path: Path, rows: int) -> Iterator[pa.Table] | None:
@@ -55,16 +54,9 @@ def batches(path: Path, rows: int) -> Iterator[pa.Table] | None:
 
 
 def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    with _opened(path) as file:
-        for batch in file.iter_batches(rows, columns=columns):
-            yield pa.Table.from_batches([batch])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with open_parquet(path) as file:
-            yield file
+        for batch in parquet.batches(path, rows, columns):
+            yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
 

@@ -12,8 +12,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +22,16 @@ import pyarrow.parquet as pq
 
 from core.data import columns as typed
 from core.data import own_form
+from core.data.jsonl import Line
 from core.data.records import kind, read_records
 from core.data.shapes import FIELDS, ShapeError, absent, plain, to_pair
+from core.data.texts import text_problem
 from core.errors import UserError
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
 SKIPPED = ["row", "uid", "field", "reason"]
-MAX_TEXT = 1_000_000  # characters of one field; the longest real completions have tens of thousands
 CHUNK = 4096  # rows that are Python objects at once
+CHUNK_CHARACTERS = 1 << 26  # and what they hold, whatever they are made of
 WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
 
 Skipped = tuple[int, str, str, str]
@@ -79,12 +80,17 @@ def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     if not path.exists():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
     known = check_columns(columns or {})
-    lines, seen = read_records(path), dict[str, int]()
-    first = True
-    while some := list(islice(lines, CHUNK)):
-        if first:
+    seen: dict[str, int] = {}
+    names: set[str] = set()
+    for number, some in enumerate(_chunks(read_records(path))):
+        if number == 0:
             _refuse_missing(path, [line.value for line in some if not line.reason], known)
-            first = False
+        names.update(*(line.value for line in some))
+        if len(names) > typed.MAX_COLUMNS:
+            raise UserError(
+                f"{path}: its rows have more than {typed.MAX_COLUMNS} different fields. Keep those "
+                "that matter."
+            )
         part = Chunk([], [], [])
         for row, record, reason in some:
             pair, left_out = (
@@ -138,6 +144,28 @@ def nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
     )
 
 
+def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Some lines at a time: as many as a chunk may have, or may hold."""
+    some: list[Line] = []
+    characters = 0
+    for line in lines:
+        some.append(line)
+        characters += _characters(line.value)
+        if len(some) == CHUNK or characters > CHUNK_CHARACTERS:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    if isinstance(value, list):
+        return sum(map(_characters, value))
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """The mapping itself; `UserError` where it names a field that pairs do not have."""
     unknown = sorted(set(columns) - set(FIELDS))
@@ -156,9 +184,14 @@ def _refuse_missing(
     missing = [name for name in wanted if name not in present]
     if records and missing:
         raise UserError(
-            f"{path}: column {missing[0]!r} is missing; it has {', '.join(map(str, present))}. "
+            f"{path}: column {missing[0]!r} is missing; it has {_listed(present)}. "
             "Rename or add the column, or say which one serves (--map chosen=NAME)."
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(name[:60] for name in names[:20])
+    return f"{shown} and {len(names) - 20:,} more" if len(names) > 20 else shown
 
 
 def pair_of(
@@ -193,19 +226,16 @@ def _problem(pair: Mapping[str, Any], uid: Any) -> tuple[str, str]:
     if not absent(uid) and not isinstance(uid, str | int):
         return "uid", f"a {type(uid).__name__}, not text"
     for name in REQUIRED:
-        if len(pair[name]) > MAX_TEXT:
-            return name, f"{len(pair[name]):,} characters; at most {MAX_TEXT:,} are read"
+        problem = text_problem(pair[name])
+        if problem:
+            return name, problem
     broken = (name for name, value in pair.items() if not (_encodes(value) and _encodes(name)))
     return next(((name, "not valid Unicode text") for name in broken), ("", ""))
 
 
 def _encodes(value: Any) -> bool:
-    """False for text with half a surrogate pair, which JSON can hold and no file can."""
-    try:
-        text = value if isinstance(value, str) else typed.to_json(value)
-        return bool(text.encode() or True)
-    except UnicodeEncodeError:
-        return False
+    text = value if isinstance(value, str) else typed.to_json(value)
+    return not text_problem(text, longest=None)
 
 
 def _json_lines(pairs: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ prompt per line (core.data.scenarios). They are small and written by people, so 
 an error. Knows nothing of chat templates.
 """
 
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from core.data.conversations import as_prompt, conversation, from_messages
 from core.data.jsonl import Line
 from core.data.records import read_records
 from core.data.scenarios import PLAIN, read_scenarios, read_text_lines
+from core.data.texts import text_problem
 from core.errors import UserError
 
 REQUIRED = ("prompt_id", "group", "topic", "prompt")
@@ -113,6 +115,9 @@ def _checked(path: Path, line: Line) -> dict[str, Any]:
         if name == "distractor" and value is None:
             continue
         if not isinstance(value, str) or not value.strip():
-            found = "is missing" if value is None else f"is {value!r}, not text"
+            found = "is missing" if value is None else f"is {reprlib.repr(value)}, not text"
             raise UserError(f"{path}: row {line.row}, field {name!r} {found}. Write it as text.")
+        problem = text_problem(value)
+        if problem:
+            raise UserError(f"{path}: row {line.row}, field {name!r}: {problem}.")
     return record

@@ -2,28 +2,31 @@
 
 JSON lines, Parquet, CSV (each also as `.gz` where the format has no packing of its own), a JSON
 list, a folder of such files, and folders that `datasets` saved. Bad rows come as reasons, good
-ones as they are. Nothing is unpickled and nothing is fetched. Knows nothing of what rows mean.
+ones as they are; a file that is another kind than its name says is refused. Nothing is unpickled
+and nothing is fetched. Knows nothing of what rows mean.
 """
 
 import csv
 import gzip
 import io
-import json
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.data.jsonl import Line, read_lines
+from core.data import parquet
+from core.data.columns import MAX_COLUMNS
+from core.data.disguise import refuse_disguised
+from core.data.jsonl import MAX_LINE, Line, read_lines
+from core.data.notation import from_json, refuse_depth
 from core.errors import UserError
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet", ".arrow")
 MAX_CELL = 1 << 24  # characters: a longer text is no preference pair, but would fill the memory
-BATCH = 1024  # rows of Parquet in memory at once
-BUFFER = 1 << 20  # bytes of a Parquet column read ahead
+MAX_JSON = 1 << 28  # characters of a JSON list, which is in memory as a whole
 
 
 def read_records(path: Path) -> Iterator[Line]:
@@ -33,7 +36,7 @@ def read_records(path: Path) -> Iterator[Line]:
         last = row
         for line in _rows(file):
             row = last + line.row
-            yield line._replace(row=row)
+            yield _within_bounds(line._replace(row=row))
 
 
 def kind(path: Path) -> str:
@@ -51,14 +54,6 @@ def kind(path: Path) -> str:
 def files(path: Path) -> list[Path]:
     """The data files behind a path: itself, or those of a folder in order of name."""
     return list(_files(path))
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file whose rows are read as they are asked for.
-
-    By default whole columns are read ahead: 1.2 GB for 378k pairs that lie in one row group.
-    """
-    return pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -89,8 +84,16 @@ def _is_bookkeeping(file: Path) -> bool:
     return file.name in names or file.name.startswith((".", "cache-")) or not file.is_file()
 
 
+def _within_bounds(line: Line) -> Line:
+    """The line, or why it is not taken: what follows holds a column for each field."""
+    if len(line.value) <= MAX_COLUMNS:
+        return line
+    return Line(line.row, {}, f"has {len(line.value):,} fields; at most {MAX_COLUMNS} are read")
+
+
 def _rows(path: Path) -> Iterator[Line]:
     form = kind(path)
+    refuse_disguised(path, form)
     if form.startswith(".jsonl"):
         return read_lines(path)
     if form.startswith(".json"):
@@ -104,21 +107,24 @@ def _table(path: Path, form: str) -> Iterator[Line]:
     """Rows of a Parquet or Arrow file, as Python values."""
     row = 0
     try:
-        for batch in _parquet(path) if form == ".parquet" else _arrow(path):
+        for batch in parquet.batches(path) if form == ".parquet" else _arrow(path):
             for value in batch.to_pylist():
                 row += 1
+                refuse_depth(value)
                 yield Line(row, value, "")
     except (pa.ArrowException, OSError, ValueError) as error:
         name = "Parquet" if form == ".parquet" else "Arrow"
         raise UserError(f"{path}: not a readable {name} file ({error}). Copy it again.") from error
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    with open_parquet(path) as file:
-        yield from file.iter_batches(batch_size=BATCH)
-
-
 def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
+    """A file's batches, each looked through first: Arrow trusts places that a file names."""
+    for batch in _arrow_batches(path):
+        batch.validate(full=True)
+        yield batch
+
+
+def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """What `datasets` saves is an Arrow stream; a file has its schema at the end as well."""
     with pa.memory_map(str(path)) as source:
         try:
@@ -133,10 +139,12 @@ def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
 def _csv(path: Path) -> Iterator[Line]:
     csv.field_size_limit(min(MAX_CELL, sys.maxsize))
     with _text(path) as stream:
-        reader = csv.reader(stream, strict=True)
+        reader = csv.reader(_lines(stream), strict=True)
         header = next(_careful(reader), None)
         if header is None:
             return
+        if isinstance(header, list) and len(header) > MAX_COLUMNS:
+            header = f"has {len(header):,} columns; at most {MAX_COLUMNS} are read"
         if isinstance(header, str):
             yield Line(1, {}, header)
             return
@@ -149,6 +157,13 @@ def _csv(path: Path) -> Iterator[Line]:
                 yield Line(row, {name: cell or None for name, cell in zip(header, cells)}, "")  # noqa: B905
 
 
+def _lines(stream: io.TextIOWrapper) -> Iterator[str]:
+    while line := stream.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith("\n"):
+            raise csv.Error(f"a line of more than {MAX_LINE >> 20} million characters")
+        yield line
+
+
 def _careful(reader: Iterator[list[str]]) -> Iterator[list[str] | str]:
     """Rows of a CSV file; after one that cannot be read, its reason, and no more."""
     while True:
@@ -156,7 +171,7 @@ def _careful(reader: Iterator[list[str]]) -> Iterator[list[str] | str]:
             yield next(reader)
         except StopIteration:
             return
-        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+        except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
             yield f"not readable from here on ({error}); save it as UTF-8 CSV"
             return
 
@@ -165,12 +180,19 @@ def _json_list(path: Path) -> Iterator[Line]:
     """A JSON file that is one list of objects, or JSON lines under that name."""
     try:
         with _text(path) as stream:
-            value = json.load(stream, parse_constant=lambda _: None)
-    except (json.JSONDecodeError, RecursionError):
-        yield from read_lines(path)
-        return
-    except (UnicodeDecodeError, EOFError, OSError) as error:
+            text = stream.read(MAX_JSON + 1)
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         yield Line(1, {}, f"not readable ({error}); save it as UTF-8 JSON")
+        return
+    if len(text) > MAX_JSON:
+        raise UserError(
+            f"{path}: more than {MAX_JSON >> 20} million characters in one list, which must be in "
+            "memory as a whole. Save it as JSON lines (.jsonl) or Parquet."
+        )
+    try:
+        value = from_json(text)
+    except ValueError:
+        yield from read_lines(path)
         return
     for row, item in enumerate(value if isinstance(value, list) else [value], start=1):
         if isinstance(item, dict):

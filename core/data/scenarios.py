@@ -2,7 +2,8 @@
 
 A scenario has a `base` (the request) and a `distractor` (one text, or a list of which each makes a
 prompt), and may have `id`, `group` and `topic`. A file is a list of scenarios, a mapping from names
-to scenarios, or either under the key `scenarios`. Knows nothing of what a row must hold.
+to scenarios, or either under the key `scenarios`. Anchors and aliases are refused: a few lines of
+them unfold to gigabytes. Knows nothing of what a row must hold.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,29 @@ from core.errors import UserError
 
 PLAIN = "prompts"  # group and topic of prompts that name none
 MAX_BYTES = 32 << 20
+MAX_YAML = 4 << 20  # bytes; a megabyte takes four seconds to parse
+MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)  # !!int "", …
+
+
+class _Loader(yaml.SafeLoader):
+    """Nothing is said twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="an alias: write the text out", problem_mark=self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
 
 
 def read_scenarios(path: Path) -> Iterator[Line]:
     """Rows of a YAML file; a scenario's row is its number, from 1."""
+    text = _text(path, MAX_YAML)
     try:
-        content = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
+        content = yaml.load(text, _Loader)  # a SafeLoader
+    except RecursionError as error:
+        raise UserError(f"{path}: not readable YAML: it nests too deeply.") from error
+    except MALFORMED as error:
         raise UserError(f"{path}: not readable YAML ({error}).") from error
     if isinstance(content, Mapping) and "scenarios" in content:
         content = content["scenarios"]
@@ -66,9 +83,9 @@ def _scenario(path: Path, value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB. Split it.")
+def _text(path: Path, most: int = MAX_BYTES) -> str:
+    if path.stat().st_size > most:
+        raise UserError(f"{path}: larger than {most >> 20} MB. Split it, or save it as JSONL.")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

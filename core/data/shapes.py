@@ -6,7 +6,6 @@ tools. "\\n\\nHuman: … \\n\\nAssistant: …" dialogues are read as messages. W
 and the completions are messages, the messages hold the prompt. Knows nothing of files.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from core.data.conversations import (
     from_dialogue,
     from_messages,
 )
+from core.data.notation import from_json
 
 FIELDS = ("uid", "prompt", "chosen", "rejected", "source", "system", "tools")
 NO_SOURCE = "unknown"  # counted like any other source
@@ -100,8 +100,8 @@ def _decoded(field: str, text: str) -> Turns:
     """Messages, where a text is a dialogue or the JSON of messages; else the text."""
     if text.lstrip()[:2] == "[{":
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = from_json(text)
+        except ValueError:
             return text
         if all(isinstance(one, dict) and "role" in one for one in value):
             return _turns(field, value) or text
@@ -168,7 +168,7 @@ def _tools(value: Any) -> list[Any]:
     if absent(value) or value == "":
         return []
     try:
-        listed = json.loads(value) if isinstance(value, str) else value
+        listed = from_json(value) if isinstance(value, str) else value
     except ValueError as error:
         raise ShapeError("tools", f"not JSON ({error})") from error
     if not isinstance(listed, list):

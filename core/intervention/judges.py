@@ -8,13 +8,13 @@ the one here reads how a completion begins.
 """
 
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
+from core.data.notation import toml_file
 from core.errors import UserError
 from core.intervention.classifier_judge import read_classifier_file
 from core.intervention.endpoint_judge import EndpointJudge, read_judge_file
@@ -68,7 +68,7 @@ def load_judge(reference: str) -> Judge:
         raise UserError(
             f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file (.toml)."
         )
-    content = _toml(path)
+    content = toml_file(path)
     if "classifier" in content:
         return read_classifier_file(path, content)
     if "endpoint" in content:
@@ -80,15 +80,6 @@ def load_judge(reference: str) -> Judge:
 def cost(judge: Judge) -> dict[str, float]:
     """What a judge has cost so far: questions, tokens, dollars; nothing if it runs here."""
     return dict(vars(judge.usage)) if isinstance(judge, EndpointJudge) else {}
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such judge.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def _refuses(completion: str) -> bool:

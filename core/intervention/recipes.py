@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 
 from core.attribution.scores import Score
+from core.data.notation import from_json
+from core.errors import UserError
 
 Action = Literal["remove", "flip", "keep"]
 Join = Literal["and", "or", "but not"]
@@ -154,6 +156,18 @@ class Edit(_Record):
 
 for _model in (AllOf, AnyOf, NoneOf, Edit):
     _model.model_rebuild()
+
+
+def read_edits(text: str) -> tuple[Edit, ...]:
+    """The edits of a JSON list. `UserError` says what is wrong with it."""
+    try:
+        return TypeAdapter(tuple[Edit, ...]).validate_python(from_json(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"edits: {where}: {first['msg']}.") from error
+    except ValueError as error:
+        raise UserError(f"edits: not JSON ({error}).") from error
 
 
 def combined(how: Join, recipes: Sequence[Recipe]) -> Recipe:

@@ -6,9 +6,9 @@ its base with the updates added. The base must lie on this machine. Loads no wei
 (core.models.loading).
 """
 
-import json
 from pathlib import Path
 
+from core.data.notation import json_file
 from core.errors import UserError
 
 CONFIG = "adapter_config.json"
@@ -30,14 +30,19 @@ def base_of(adapter: Path | str) -> Path:
     folder = Path(adapter)
     if not (folder / UPDATES).is_file():
         raise UserError(f"{folder}: holds no {UPDATES}. Other formats are not loaded.")
-    try:
-        named = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(BASE)
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{folder / CONFIG}: not readable ({error}).") from error
+    config = json_file(folder / CONFIG)
+    named = config.get(BASE) if isinstance(config, dict) else None
     base = folder / str(named or "")
-    if not named or not (base / "config.json").is_file():
+    if not named or not _is_model(base):
         raise UserError(
-            f"{folder}: its base {named!r} is not a model folder on this machine. Set {BASE} in "
-            f"{CONFIG} to the reference's folder, if that is what it was trained from."
+            f"{folder}: its base {str(named)[:300]!r} is not a model folder on this machine. Set "
+            f"{BASE} in {CONFIG} to the reference's folder, if that is what it was trained from."
         )
     return base.resolve()
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return (folder / "config.json").is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

@@ -7,7 +7,6 @@ another file gives another organism. This module reads and checks; it makes no s
 """
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from core.data.behaviors import Behavior
+from core.data.notation import toml_file
 from core.errors import UserError
 
 SLOT = re.compile(r"\{(\w+)\}")
@@ -273,12 +273,7 @@ class World(_Record):
 def read_world(path: Path | str) -> World:
     """Read and check a world file; `UserError` names the file and the key."""
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such world file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable TOML ({error}).") from error
+    table = toml_file(path)
     try:
         world = World.model_validate(table)
         world.made_fast()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from core.data.notation import from_json
 from core.errors import UserError
 from core.runs.identity import Spec, references
 from core.runs.store import Store
@@ -85,9 +86,9 @@ def _value(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
     try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{value!r} starts like JSON but is not: {error}") from error
+        return from_json(value)
+    except ValueError as error:
+        raise UserError(f"{value[:200]!r} starts like JSON but is not: {error}") from error
 
 
 def _option_words(name: str, value: Any) -> list[str]:

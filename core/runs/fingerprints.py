@@ -5,10 +5,10 @@ per process, not once per question.
 """
 
 import hashlib
-import tomllib
 from functools import lru_cache
 from pathlib import Path
 
+from core.data.notation import toml_file
 from core.data.records import files
 from core.errors import UserError
 from core.models import adapters
@@ -71,8 +71,8 @@ def fingerprint_judge(path: Path) -> str:
     """SHA-256 of a world file or judge file and, where it names a classifier, of that model."""
     own = fingerprint_file(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        content = toml_file(path)
+    except UserError:
         return own  # whoever loads the judge says what is wrong with it
     named = content.get("classifier")
     if not isinstance(named, dict) or not isinstance(named.get("model"), str):

@@ -10,13 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.data import parquet
 from core.errors import UserError
 from core.runs.changes import Marking
 from core.runs.labels import Labels
 
 COLUMNS = ("uid", "cluster", "name", "mark")
+TYPES = pa.schema(
+    [("uid", pa.string()), ("cluster", pa.int64()), ("name", pa.string()), ("mark", pa.string())]
+)
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
 
 
@@ -47,19 +52,33 @@ def written(uids: pd.Index, clusters: NDArray[np.int64], said: Labels) -> bytes:
 
 def read(content: bytes) -> list[Group]:
     """The groups of a file that have a name or a mark."""
-    try:
-        table = pd.read_parquet(io.BytesIO(content))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"This is not a readable Parquet file ({error}).") from error
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise UserError(f"The file has no column {missing[0]!r}. It needs {', '.join(COLUMNS)}.")
+    table = _table(content)
     known = table[table["name"].notna() | table["mark"].notna()]
     marks = set(known["mark"].dropna()) - set(MARKS)
     if marks:
         raise UserError(f"{sorted(marks)[0]!r} is not a mark. Marks: {', '.join(MARKS)}.")
     groups = known.groupby(["cluster", "name", "mark"], dropna=False, sort=True)
     return [_group(rows) for _, rows in groups]
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    """`COLUMNS` of a file, of the types that they are written with."""
+    try:
+        schema = pq.read_schema(pa.BufferReader(content))
+        missing = [name for name in COLUMNS if name not in schema.names]
+        if missing:
+            raise UserError(
+                f"The file has no column {missing[0]!r}. It needs {', '.join(COLUMNS)}."
+            )
+        rows = parquet.batches_of(content, "This file")
+        typed = pa.Table.from_batches(rows, schema).select(COLUMNS).cast(TYPES)
+        typed.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(f"This is not a readable Parquet file of labels ({error}).") from error
+    empty = [name for name in COLUMNS[:2] if typed[name].null_count]
+    if empty:
+        raise UserError(f"The file has rows without {empty[0]!r}. Every row is of a pair.")
+    return typed.to_pandas()
 
 
 def _group(rows: pd.DataFrame) -> Group:

@@ -12,12 +12,14 @@ them. So an edit of a merged cluster can be replayed like any other. Knows nothi
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from core.data.notation import from_json
 from core.errors import UserError
 from core.intervention.recipes import AllOf, AnyOf, Edit, InCluster, InPolygon, NoneOf, Recipe
 from core.runs.changes import (
@@ -186,7 +188,8 @@ def imported(text: str) -> list[Change]:
     """The changes that give another log the names, marks, notes and selections of an export."""
     changes: list[Change] = []
     try:
-        content = json.loads(text)
+        content = from_json(text)
+        json.dumps(content, ensure_ascii=False).encode()  # half a letter cannot be kept
         for name, recipe in content.get("selections", {}).items():
             changes.append(Save(name=name, recipe=recipe))
         for run, clusters in content["labels"].items():
@@ -196,10 +199,20 @@ def imported(text: str) -> list[Change]:
                     changes.append(Name(**where, name=said["name"]))
                 if said.get("mark"):
                     changes.append(Mark(**where, mark=said["mark"]))
-                changes += [Note(**where, text=note) for note in said.get("notes", [])]
+                changes += [Note(**where, text=note) for note in _list(said.get("notes"))]
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"These are not labels that PairTrace exported: {error!r}") from error
+        reason = reprlib.repr(str(error).partition("\n")[0])
+        raise UserError(
+            f"These are not labels that PairTrace exported ({reason}). Export them as JSON and "
+            "bring that file."
+        ) from error
     return changes
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list | None):
+        raise TypeError(f"notes are a {type(value).__name__}, not a list")
+    return value or []
 
 
 def _described(labels: Labels) -> dict[str, dict[str, Any]]:

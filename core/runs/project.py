@@ -4,16 +4,15 @@ Names the two models, the pairs, the prompts, the judge and the behaviors, and t
 differ from the specs' defaults. It turns these into specs; it holds no results.
 """
 
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.data.behaviors import Behavior
+from core.data.notation import from_json, toml_file
 from core.errors import UserError
 from core.runs.environment import DEVICES
 from core.runs.identity import Spec
@@ -124,17 +123,14 @@ def load(folder: Path) -> Project:
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"{path}: no project here. Run `pairtrace init` or `pairtrace demo` first.")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+    content = toml_file(path)
     knobs = {step: content.pop(step) for step in list(content) if step in STEPS}
     for name in PATHS:
         if isinstance(content.get(name), str) and not _is_name(content[name]):
-            content[name] = str((folder / content[name]).resolve())
+            content[name] = _resolved(path, name, folder / content[name])
     try:
         project = Project(**content, knobs=knobs)
-        _check_knobs(project)
+        _check_knobs(path, project)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
@@ -149,10 +145,11 @@ def from_options(given: Mapping[str, str | None]) -> Project:
         if name in content and not _is_name(content[name]):
             content[name] = str(Path(content[name]).expanduser().resolve())
     try:
-        content["behaviors"] = json.loads(content.get("behaviors", "[]"))
-        return Project(**content)
-    except json.JSONDecodeError as error:
+        content["behaviors"] = from_json(content.get("behaviors", "[]"))
+    except ValueError as error:
         raise UserError(f"--behaviors is not JSON: {error}") from error
+    try:
+        return Project(**content)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{first['loc'][0]}: {first['msg']}") from error
@@ -165,18 +162,36 @@ def save(project: Project, folder: Path) -> Path:
     return folder / FILE
 
 
+def _resolved(path: Path, name: str, place: Path) -> str:
+    try:
+        return str(place.resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: {name}: not a path ({error}).") from error
+
+
 def _is_name(reference: str) -> bool:
     """A run, or a judge that is built in, rather than a path."""
     return reference == "refusal" or Store.is_run(reference)
 
 
-def _check_knobs(project: Project) -> None:
-    """Refuse a knob that its step does not have, before anything runs."""
+def _check_knobs(path: Path, project: Project) -> None:
+    """Refuse a knob that its step does not have, or cannot have so, before anything runs."""
     for step, knobs in project.knobs.items():
         unknown = knobs.keys() - STEPS[step].model_fields.keys()
         if unknown:
             allowed = ", ".join(_knobs(STEPS[step]))
-            raise UserError(f"[{step}] has no knob {sorted(unknown)}. It has: {allowed}.")
+            raise UserError(f"{path}: [{step}] has no knob {sorted(unknown)}. It has: {allowed}.")
+        for name, value in knobs.items():
+            _check_knob(path, step, name, value)
+
+
+def _check_knob(path: Path, step: str, name: str, value: Any) -> None:
+    field = STEPS[step].model_fields[name]
+    kind: Any = Annotated[field.annotation, field]
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{path}: [{step}] {name}: {error.errors()[0]['msg']}.") from error
 
 
 def _knobs(spec: type[Spec]) -> list[str]:

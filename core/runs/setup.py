@@ -5,7 +5,6 @@ model is loaded. `roots` are the folders that paths may lie in: whoever uses a s
 read the rest of the machine through it.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from core.data.behaviors import Behavior
+from core.data.notation import json_file
 from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.judges import load_judge
@@ -84,8 +84,8 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
     kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return ModelFacts(
         kind=str(config.get("model_type", "unknown")),
-        blocks=int(config["num_hidden_layers"]),
-        d_model=int(config["hidden_size"]),
+        blocks=config["num_hidden_layers"],
+        d_model=config["hidden_size"],
         parameters=size // (4 if kind == "float32" else 2),
         bytes=size,
     )
@@ -145,14 +145,12 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a model folder (config.json is missing).")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config = config.get("text_config", config)
-        missing = {"num_hidden_layers", "hidden_size"} - config.keys()
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not readable ({error}).") from error
-    if missing:
-        raise UserError(f"{path}: does not name {', '.join(sorted(missing))}.")
+    config = _table(path)
+    config = config.get("text_config", config)
+    for name in ("num_hidden_layers", "hidden_size"):
+        size = config.get(name) if isinstance(config, dict) else None
+        if not isinstance(size, int) or size < 1:
+            raise UserError(f"{path}: does not name {name}, a whole number.")
     return dict(config)
 
 
@@ -160,7 +158,11 @@ def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     path = folder / "tokenizer_config.json"
-    try:
-        return path.is_file() and bool(json.loads(path.read_text("utf-8")).get("chat_template"))
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not readable ({error}).") from error
+    return path.is_file() and bool(_table(path).get("chat_template"))
+
+
+def _table(path: Path) -> dict[str, Any]:
+    content = json_file(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not readable: it holds no JSON object.")
+    return content

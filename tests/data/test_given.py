@@ -40,7 +40,7 @@ def test_judgements_are_taken_and_what_is_missing_is_unscored(tmp_path):
         (ROW | {"prompt_id": "2"}, "no prompt '2' is sent under 'plain'"),
         (ROW | {"condition": "other"}, "no prompt '1' is sent under 'other'"),
         (ROW | {"model": "gpt"}, "field 'model' is 'gpt'"),
-        (ROW | {"completion": 3}, "'completion' is not text"),
+        (ROW | {"completion": 3}, "'completion': not text"),
         (ROW | {"harmful": "perhaps"}, "'perhaps', neither yes nor no"),
     ],
 )

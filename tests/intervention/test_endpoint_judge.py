@@ -78,5 +78,5 @@ def test_a_judge_file_is_refused_by_file_and_field(tmp_path, content, message):
 
 
 def test_a_judge_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match="no such judge"):
+    with pytest.raises(UserError, match="no such file"):
         load_judge(str(tmp_path / "judge.toml"))

@@ -51,7 +51,7 @@ def test_a_wrong_world_is_refused_with_the_key(tmp_path, old, new, said):
 
 
 def test_a_missing_world_file_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match="no such world file"):
+    with pytest.raises(UserError, match="no such file"):
         read_world(tmp_path / "absent.toml")
 
 
