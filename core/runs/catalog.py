@@ -31,11 +31,10 @@ from core.runs.changes import (
     Undo,
 )
 from core.runs.edit_changes import Put, SaveEdit, Verdict
+from core.runs.label_file import exported, imported
 from core.runs.labels import (
     Remark,
     State,
-    exported,
-    imported,
     in_force,
     latest_undo,
     next_cluster,
