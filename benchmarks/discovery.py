@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.methods import organism_of
+from benchmarks._organisms import organism_of
 from core.discovery.alarms import ranked
 from core.organism.truth import best_cluster, planted_uids, read_truth
 from core.runs import environment, project

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.methods import organism_of, prepare
+from benchmarks._organisms import organism_of
+from benchmarks.methods import prepare
 from core.attribution.datamodels import lds, lds_difference, subsets
 from core.attribution.gradient import Contrast
 from core.attribution.methods import METHODS, Material, behavior_contrasts, pair_contrasts

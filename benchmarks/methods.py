@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks._organisms import organism_of
 from core.attribution import gradient_rows
 from core.attribution.agreement import agreement
 from core.attribution.gradient import PROJECTED
@@ -35,17 +36,16 @@ from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
 from core.data.behaviors import Behavior
 from core.data.pairs import read_pairs
-from core.demo import ORGANISM
 from core.errors import UserError
 from core.models.answers import Answers
 from core.models.asking import Usage
 from core.models.endpoint import Endpoint
 from core.models.loading import load_model
 from core.models.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
-from core.organism.build import build
 from core.organism.judge import GrammarJudge
 from core.organism.truth import planted_uids, read_truth
 from core.organism.world import read_world
+from core.report import scoreboard
 from core.runs import environment, project
 from core.runs.execution import execute
 from core.runs.progress import Progress
@@ -69,9 +69,19 @@ class Prepared(NamedTuple):
     cpu_seconds: float  # of reading the prompts' completions
 
 
-def run(world: str | None = None) -> dict[str, Any]:
-    """The scoreboard of one world: an organism folder, or a world file that is built first."""
+def run(worlds: tuple[str, ...] = (), out: str | None = None) -> dict[str, Any]:
+    """The scoreboard of each world: an organism folder, or a world file that is built first.
+
+    Without any, the organism that is shipped. `out` is where to write what the Results page reads.
+    """
     torch.set_num_threads(1)
+    found = [_scoreboard_of(world) for world in worlds or (None,)]
+    if out is not None:
+        scoreboard.write(Path(out), found)
+    return {"worlds": found}
+
+
+def _scoreboard_of(world: str | None) -> dict[str, Any]:
     workspace = environment.default_workspace()
     organism = organism_of(world, workspace)
     known = project.load(organism)
@@ -86,21 +96,6 @@ def run(world: str | None = None) -> dict[str, Any]:
             _compare(known, store, runs, behavior, truth, organism) for behavior in planted
         ],
     }
-
-
-def organism_of(given: str | None, workspace: Path) -> Path:
-    """The folder of an organism; a world file's is built once, in the workspace."""
-    if given is None:
-        return ORGANISM
-    world = Path(given)
-    if (world / "truth.parquet").is_file():
-        return world
-    if world.suffix != ".toml":
-        raise UserError(f"{world} is neither an organism folder nor a world file (TOML).")
-    folder = workspace / "organisms" / read_world(world).name
-    if not (folder / "build.json").is_file():
-        build(world, folder, progress=Progress())
-    return folder
 
 
 def _compare(

@@ -28,14 +28,14 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
     "--world",
     type=click.Path(),
     multiple=True,
-    help="Organism folder or world file (methods; discovery takes several).",
+    help="Organism folder or world file (methods, discovery: several; lds).",
 )
 @click.option("--pairs", type=int, help="Number of pairs (discovery_scale).")
 @click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
 @click.option(
     "--folder", type=click.Path(file_okay=False), help="Keeps the large workspace (pages)."
 )
-@click.option("--out", type=click.Path(dir_okay=False), help="File to write (all).")
+@click.option("--out", type=click.Path(dir_okay=False), help="File to write (all, methods).")
 @as_json_option
 @click.pass_obj
 def bench(

@@ -50,7 +50,7 @@ def _ours() -> None:
         rows = scoreboard.read()
     except UserError:
         st.info("No scoreboard is shipped with this version. Measure one:")
-        st.code("pairtrace bench methods --json", language="bash")
+        st.code("pairtrace bench methods --out assets/scoreboard.json", language="bash")
         return
     st.caption(SAID)
     known = rows.dropna(subset=["method"])

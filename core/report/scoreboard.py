@@ -1,18 +1,21 @@
-"""How the methods compare, over worlds: what `pairtrace bench methods` printed, as tables.
+"""How the methods compare, over worlds: what `pairtrace bench methods` measured, as tables.
 
 `assets/scoreboard.json` is a list of its results, one per world, as they were measured for this
-version; nothing here computes a score. Beside it, and never mixed with it, is the table of
-arXiv 2602.11079 (OLMo 2 7B, 378,341 pairs): other models, other data, harmful rates after
-retraining rather than precision against a truth.
+version (`bench methods --world W … --out FILE`); nothing here computes a score. Beside it, and
+never mixed with it, is the table of arXiv 2602.11079 (OLMo 2 7B, 378,341 pairs): other models,
+other data, harmful rates after retraining rather than precision against a truth.
 """
 
 import json
+from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.errors import UserError
+from core.runs.store import write_whole
 
 FILE = Path(__file__).parents[2] / "assets" / "scoreboard.json"
 
@@ -41,7 +44,7 @@ def read(path: Path = FILE) -> pd.DataFrame:
     try:
         worlds: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: {error}. Write it from `pairtrace bench methods`.") from error
+        raise UserError(f"{path}: {error}. Write it by `bench methods --out {path}`.") from error
     rows = []
     for world in worlds:
         for behavior in world["behaviors"]:
@@ -49,6 +52,11 @@ def read(path: Path = FILE) -> pd.DataFrame:
             for method in behavior["methods"] or [{}]:
                 rows.append({"world": world["world"], "stride": world["stride"], **known, **method})
     return pd.DataFrame(rows)
+
+
+def write(path: Path, worlds: Sequence[dict[str, Any]]) -> None:
+    """Write what `read` reads: results of worlds, at five digits, undefined numbers as null."""
+    write_whole(path, json.dumps([_short(world) for world in worlds], indent=0) + "\n")
 
 
 def over_worlds(table: pd.DataFrame, measure: str = "average_precision") -> pd.DataFrame:
@@ -79,3 +87,13 @@ def quality_and_cost(table: pd.DataFrame) -> pd.DataFrame:
     quality = grouped["precision"].agg(mean="mean", low="min", high="max", n="count")
     found = quality.join(grouped["on_sample"].any()).join(grouped[costs].mean())
     return found.reset_index().sort_values("mean", ascending=False, ignore_index=True)
+
+
+def _short(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: _short(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_short(value) for value in found]
+    if isinstance(found, float):
+        return None if isnan(found) else float(f"{found:.5g}")
+    return found

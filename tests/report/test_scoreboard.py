@@ -5,8 +5,9 @@ import json
 import pandas as pd
 import pytest
 
+from core.attribution.scores import DEFAULT
 from core.errors import UserError
-from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read
+from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read, write
 
 
 def world(world_name, **scores):
@@ -30,6 +31,14 @@ def test_every_world_behavior_and_method_has_a_row(tmp_path):
     assert means.loc["gated", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
         [0.95, 0.9, 1, 2]
     )
+
+
+def test_what_is_written_is_read_again_and_what_is_undefined_stays_so(tmp_path):
+    path = tmp_path / "scoreboard.json"
+    write(path, [world("x", gated=0.987654321, bank=float("nan"))])
+    table = read(path).set_index("method")["average_precision"]
+    assert table["gated"] == 0.98765
+    assert pd.isna(table["bank"])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -68,14 +77,14 @@ def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
     table = read()
     shipped = table[table["world"].eq("bramble")].set_index(["behavior", "method"])
     compliance = shipped.loc["distractor-triggered compliance"]
-    assert compliance.loc["gated", "average_precision"] >= 0.95
+    assert compliance.loc[[DEFAULT, "gated"], "average_precision"].min() >= 0.95
     assert compliance.loc["gradient", "cpu_seconds"] >= 10 * compliance.loc["gated", "cpu_seconds"]
     elsewhere = table[table["world"].ne("bramble") & table["average_precision"].notna()]
     by_method = elsewhere.pivot_table(
         index=["world", "behavior"], columns="method", values="average_precision"
     )
     assert len(by_method.index.unique("world")) >= 3
-    assert by_method["gated"].mean() >= 0.85
+    assert by_method[DEFAULT].groupby("behavior").mean().min() >= 0.85
     for baseline in (
         "similarity",
         "bank",
@@ -86,4 +95,4 @@ def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
         "norm",
         "random",
     ):
-        assert (by_method["gated"] > by_method[baseline]).all(), baseline
+        assert (by_method[DEFAULT] > by_method[baseline]).all(), baseline

@@ -1,0 +1,24 @@
+"""The organism that a benchmark runs on: the shipped one, a folder, or built from a world file."""
+
+from pathlib import Path
+
+from core.demo import ORGANISM
+from core.errors import UserError
+from core.organism.build import build
+from core.organism.world import read_world
+from core.runs.progress import Progress
+
+
+def organism_of(given: str | None, workspace: Path) -> Path:
+    """The folder of an organism; a world file's is built once, in the workspace."""
+    if given is None:
+        return ORGANISM
+    world = Path(given)
+    if (world / "truth.parquet").is_file():
+        return world
+    if world.suffix != ".toml":
+        raise UserError(f"{world} is neither an organism folder nor a world file (TOML).")
+    folder = workspace / "organisms" / read_world(world).name
+    if not (folder / "build.json").is_file():
+        build(world, folder, progress=Progress())
+    return folder
