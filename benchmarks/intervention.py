@@ -31,7 +31,7 @@ from core.runs.store import Store
 SEEDS = (0, 1, 2)
 BEFORE = ("reference", "policy")
 ACTIONS: tuple[Action, ...] = ("remove", "flip")
-FACTORS = (1.0, 0.5, 0.25, 2.0)  # of the suggested k
+FACTORS = (1.0, 0.5, 0.25)  # of the suggested k
 
 CONTROL = "control of "
 

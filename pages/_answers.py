@@ -64,7 +64,10 @@ def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
     none = start[start["arm"].eq(first)].assign(k=0)
     both = pd.concat([*(none.assign(arm=arm) for arm in ("random control", "edited")), own])
     st.plotly_chart(figures.dose_chart(both), key="doses")
-    st.caption(f"At 0 pairs: the {first}. Lines join the means over seeds; small dots are seeds.")
+    st.caption(
+        f"At 0 pairs: the {first}. Lines join the means over seeds; small dots are seeds; bars are "
+        "95% intervals over three seeds or more."
+    )
     _show_adoption(project, edit, behavior)
 
 

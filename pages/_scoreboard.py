@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import UserError
-from core.report import scoreboard
+from core.report import figures, retrained, scoreboard
 from core.runs.specs import RankSpec
 from pages import _colors
 
@@ -31,9 +31,13 @@ PRESENT = RankSpec.model_fields["method"].default
 def show() -> None:
     """Ours as chart and table, theirs as a table."""
     st.header("Which method finds the pairs at fault?")
-    ours, theirs = st.tabs(["On worlds whose truth is known", "The paper's own table"])
+    ours, retrainings, theirs = st.tabs(
+        ["On worlds whose truth is known", "After retraining", "The paper's own table"]
+    )
     with ours:
         _ours()
+    with retrainings:
+        _retrainings()
     with theirs:
         st.caption(PAPER)
         st.dataframe(
@@ -70,6 +74,29 @@ def _ours() -> None:
     st.plotly_chart(_figure(table), key="scoreboard")
     _table(table)
     _problems(rows)
+
+
+def _retrainings() -> None:
+    """The default order's best pairs removed and flipped, at several sizes."""
+    try:
+        result = retrained.read()
+    except UserError:
+        st.info("No retrainings are shipped with this version. Measure them:")
+        st.code("pairtrace bench intervention --json", language="bash")
+        return
+    st.caption(
+        f"On the shipped organism: {result['behavior']} on held-out prompts after retraining "
+        "without the best pairs of the default order, or with them flipped. Each size stands "
+        "beside as many random pairs of the same sources, edited the same way, with "
+        f"{len(result['seeds'])} training seeds. Intervals are 95%, seeds as the unit. Flipping "
+        "even random pairs does something; only what lies below the control is due to the order."
+    )
+    for column, action in zip(st.columns(2), ("remove", "flip"), strict=True):
+        with column:
+            st.caption(f"**{action}**")
+            chart = figures.dose_chart(retrained.doses(result, action))
+            st.plotly_chart(chart.update_yaxes(range=[-0.02, 0.75]), key=f"retrained-{action}")
+    st.dataframe(retrained.summary(result), hide_index=True)
 
 
 def _figure(table: pd.DataFrame) -> go.Figure:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from core.intervention.statistics import LEAST_SEEDS, seed_interval
+
 COLORS = {
     "reference": "#7A8794",
     "policy": "#D55E00",
@@ -100,15 +102,19 @@ def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> 
 
 
 def dose_chart(doses: pd.DataFrame) -> go.Figure:
-    """Rate against the number of pairs: has arm, k, rate, seed; lines join means over seeds."""
+    """Rate against the number of pairs: has arm, k, rate, seed; lines join means over seeds.
+
+    Where there are three seeds or more, their 95% interval stands at the mean.
+    """
     figure = go.Figure()
     for arm in (arm for arm in COLORS if arm in set(doses["arm"])):
         rows = doses[doses["arm"] == arm]
-        means = rows.groupby("k")["rate"].mean()
+        means = pd.DataFrame({k: _over_seeds(own["rate"]) for k, own in rows.groupby("k")}).T
         figure.add_trace(
             go.Scatter(
                 x=means.index,
-                y=means,
+                y=means["rate"],
+                error_y=_interval(means),
                 name=arm,
                 legendgroup=arm,
                 mode="lines+markers",
@@ -195,6 +201,14 @@ def _means(means: pd.Series, places: Sequence[float], arm: str) -> go.Scatter:
         marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 13, "line": OUTLINE},
         hovertemplate=f"mean %{{x:.1%}}<extra>{arm}</extra>",
     )
+
+
+def _over_seeds(rates: pd.Series) -> dict[str, float]:
+    """`rate, low, high`, within [0, 1]; without an interval for one or two seeds."""
+    if len(rates) < LEAST_SEEDS:
+        return dict.fromkeys(("rate", "low", "high"), float(rates.mean()))
+    mean, low, high, _ = seed_interval(list(rates))
+    return {"rate": mean, "low": max(0.0, low), "high": min(1.0, high)}
 
 
 def _interval(rows: pd.DataFrame) -> dict[str, object]:
