@@ -134,7 +134,7 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
     if behavior.name not in known or _loaders.store().state(edit) != "finished":
         st.info("Sources are compared once the behavior is ranked and the edit is made.")
         return
-    pairs = _loaders.pairs(project.pairs)
+    pairs = _loaders.columns(project.pairs)
     columns = [c for c in ("source", "chosen_model", "rejected_model") if c in pairs]
     column = st.segmented_control("By", columns, default="source", required=True, key="source-by")
     rates = by_arm(_outcomes.all_measured(project)).query("behavior == @behavior.name")

@@ -36,7 +36,7 @@ def show_entries(entries: Sequence[Entry]) -> None:
             label_visibility="collapsed",
             help=_cart.ACTIONS_HELP,
         )
-        n = len(_selection.uids(recipe))
+        n = int(_selection.mask(recipe).sum())
         said = f"{number} · {wording.words(recipe, behaviors)}"
         what.text(_text.visible(said), help=_text.escape(edit.why) or None)
         if isinstance(recipe, TopK):
@@ -90,7 +90,7 @@ def show_tools(entries: Sequence[Entry]) -> None:
 
 def show_drop() -> None:
     """Pairs of a source, or that a model wrote, as an entry of their own."""
-    pairs = _loaders.pairs(_loaders.project().pairs)
+    pairs = _loaders.columns(_loaders.project().pairs)
     known = [name for name in COLUMNS if name in pairs]
     column = st.selectbox("By", known, format_func=_named, key="drop-column")
     counts = pairs[column].astype(str).value_counts()
@@ -112,7 +112,8 @@ def show_drop() -> None:
 def show_conflicts(entries: Sequence[Entry]) -> bool:
     """Pairs that are both flipped and removed, with ways out; returns whether there are any."""
     edits = [entry.edit for entry in entries]
-    found = conflicts(edits, _loaders.pairs(_loaders.project().pairs), _loaders.store())
+    masks = [_selection.mask(edit.recipe) for edit in edits]
+    found = conflicts(edits, masks, _loaders.columns(_loaders.project().pairs))
     for one in found:
         flip, remove = entries[one.flips], entries[one.removes]
         with st.container(border=True):
@@ -153,7 +154,7 @@ def _combine(entries: Sequence[Entry]) -> None:
                    "out of the first one's.")  # fmt: skip
         return
     recipe = combined(how, [entry.edit.recipe for entry in parts])
-    n = len(_selection.uids(recipe))
+    n = int(_selection.mask(recipe).sum())
     whys = "; ".join(dict.fromkeys(entry.edit.why for entry in parts if entry.edit.why))
     edit = Edit(action=parts[0].edit.action, recipe=recipe, why=whys)
     st.text(_text.visible(wording.edit_words(edit, _loaders.ranked_behaviors())))

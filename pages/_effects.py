@@ -6,18 +6,17 @@ will be trained on and compared later.
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import streamlit as st
-from pydantic import TypeAdapter
+from numpy.typing import NDArray
 
 from core.intervention import predictions
-from core.intervention.edits import plan
 from core.intervention.recipes import Edit
 from core.intervention.shift import NOTABLE, shift
 from core.runs.project import Project
-from pages import _loaders, _outcomes, _text
+from pages import _loaders, _outcomes, _selection, _text
 
-EDITS: TypeAdapter[tuple[Edit, ...]] = TypeAdapter(tuple[Edit, ...])
 PREDICTION_TERMS = """
 To first order every pair moves the *log-odds* of a behavior by its attribution. **Taken back** is
 the share of all positive attribution to a behavior that the edit takes away (a flip counts twice);
@@ -36,8 +35,7 @@ control does not share that.
 
 def actions(edits: Sequence[Edit]) -> pd.DataFrame:
     """What is done to which pair; `UserError` where the edit cannot be."""
-    said = EDITS.dump_json(tuple(edits)).decode()
-    return _actions(str(_loaders.store().workspace), _loaders.project().pairs, said)
+    return _selection.actions(_loaders.project().pairs, edits)
 
 
 def attributions(project: Project) -> list[predictions.Attribution]:
@@ -106,7 +104,10 @@ def show_shift(project: Project, edits: Sequence[Edit]) -> None:
     """Length and norm of the touched pairs against the rest."""
     found = actions(edits)
     touched = found.loc[found["action"] != "keep", "uid"]
-    table = shift(_loaders.pairs(project.pairs), list(touched), _norms(edits))
+    pairs = _loaders.columns(project.pairs)
+    own = np.zeros(len(pairs), bool)
+    own[pairs.positions(touched)] = True
+    table = shift(pairs.lengths, own, _norms(edits))
     notable = table[table["difference"].abs() >= NOTABLE]
     if len(notable):
         far = [f"{row.what} {row.difference:+.1f}" for row in notable.itertuples()]
@@ -127,19 +128,15 @@ def show_examples(project: Project, edits: Sequence[Edit]) -> None:
         number = st.number_input("Touched pair", 1, len(touched), 1, key="touched-pair")
         row = touched.iloc[number - 1]
         st.text(_text.visible(f"{row['action']}: {row['why'] or 'no reason given'}"))
-        _text.show_pair(_loaders.pairs(project.pairs).loc[row["uid"]])
+        pairs = _loaders.columns(project.pairs)
+        _text.show_pair(pairs.rows(pairs.positions([row["uid"]])).iloc[0])
 
 
-def _norms(edits: Sequence[Edit]) -> pd.Series | None:
+def _norms(edits: Sequence[Edit]) -> NDArray[np.float64] | None:
     """Norms of the datapoint vectors, from a ranking that the edit reads, or the newest."""
     read = [run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")]
     ranked = [*read, *_loaders.store().finished("rank")]
-    return _loaders.table(ranked[0], "ranking").set_index("uid")["norm"] if ranked else None
-
-
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _actions(workspace: str, reference: str, edits: str) -> pd.DataFrame:
-    return plan(EDITS.validate_json(edits), _loaders.pairs(reference), _loaders.store())
+    return _selection.by_pair(ranked[0], "norm", _loaders.project().pairs) if ranked else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=4, hash_funcs={Project: Project.model_dump_json})

@@ -57,17 +57,11 @@ def summary(run: str) -> dict[str, Any]:
     return _record(str(store().output(run) / "summary.json"))
 
 
-def pairs(reference: str) -> pd.DataFrame:
-    """Preference pairs by uid, in file order: a path, or an edit run's id.
-
-    Texts stay on disk until they are used: take columns and rows before anything else.
-    """
-    path = store().pairs(reference)
-    return _pairs(str(path), version(path), str(store().workspace / "cache"))
-
-
 def columns(reference: str) -> PairColumns:
-    """The same pairs for any number of them: columns and rows are read as they are asked for."""
+    """Preference pairs in file order: a path, or an edit run's id.
+
+    Columns and rows are read as they are asked for, however many pairs there are.
+    """
     path = store().pairs(reference)
     return _columns(str(path), version(path), str(store().workspace / "cache"))
 
@@ -117,11 +111,6 @@ def _table(path: str) -> pd.DataFrame:
 @st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
 def _record(path: str) -> dict[str, Any]:
     return tables.record(Path(path))
-
-
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _pairs(path: str, version: str, kept_in: str) -> pd.DataFrame:
-    return _columns(path, version, kept_in).whole()
 
 
 @st.cache_resource(show_spinner="Reading the pairs …", max_entries=8)

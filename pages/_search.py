@@ -14,6 +14,11 @@ HELP = (
 )
 
 
+def anywhere(phrase: str) -> Recipe:
+    """Pairs of which any text contains a phrase, whatever its case."""
+    return AnyOf(parts=tuple(Contains(column=one, phrase=phrase) for one in COLUMNS))
+
+
 def choose(text: DeltaGenerator, way: DeltaGenerator) -> Recipe | None:
     """What is searched for, and how; None where nothing is."""
     said = text.text_input("Search", key="phrase", bind="query-params", help=HELP)
@@ -25,7 +30,7 @@ def choose(text: DeltaGenerator, way: DeltaGenerator) -> Recipe | None:
     if not said:
         return None
     if how == WAYS[0]:
-        return AnyOf(parts=tuple(Contains(column=one, phrase=said) for one in COLUMNS))
+        return anywhere(said)
     if kind == "phrase":
         return Contains(column=column, phrase=said)
     if kind == "regex":

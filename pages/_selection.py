@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from core.errors import UserError
-from core.intervention.edits import attribution_share, plan, summarize
+from core.intervention.edits import attribution_share, planned, summarize
 from core.intervention.recipes import Edit, Recipe
 from core.intervention.selection import select
 from core.runs.specs import RankSpec
 from pages import _loaders
 
 RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+EDITS: TypeAdapter[tuple[Edit, ...]] = TypeAdapter(tuple[Edit, ...])
 Mask = NDArray[np.bool_]
 
 
@@ -40,12 +41,6 @@ def mask(recipe: Recipe, reference: str | None = None) -> Mask:
     return _mask(str(_loaders.store().workspace), reference, RECIPE.dump_json(recipe).decode())
 
 
-def uids(recipe: Recipe, reference: str | None = None) -> pd.Index:
-    """Uids of the pairs that a recipe selects, in file order."""
-    chosen = mask(recipe, reference)
-    return _loaders.columns(reference or _loaders.project().pairs).index[chosen]
-
-
 def on_map(run: str, recipe: Recipe) -> Mask:
     """(place,) which of a discover run's pairs, in its order, a recipe selects."""
     chosen, rows = mask(recipe), map_rows(run)
@@ -59,13 +54,31 @@ def map_rows(run: str) -> NDArray[np.intp]:
 
 def dry_run(reference: str, edits: Sequence[Edit]) -> Trial:
     """The edit without its training: sizes, sources and shares of attribution."""
-    everything = _loaders.columns(reference)
     try:
-        actions = plan(edits, everything, _loaders.store())
-        shares = attribution_share(edits, actions, _loaders.store())
+        return _trial(str(_loaders.store().workspace), reference, _said(edits))
     except UserError as error:
         return Trial({}, {}, problem=str(error))
-    return Trial(summarize(everything, actions), shares)
+
+
+def actions(reference: str, edits: Sequence[Edit]) -> pd.DataFrame:
+    """What is done to which pair; `UserError` where the edit cannot be."""
+    return _actions(str(_loaders.store().workspace), reference, _said(edits))
+
+
+def by_pair(run: str, column: str, reference: str) -> NDArray[np.float64]:
+    """(pair,) a column of a ranking, in the order of the pairs; NaN where a pair is not ranked."""
+    place = _rows(str(_loaders.store().workspace), reference, run, "ranking")
+    values = np.full(len(_loaders.columns(reference)), np.nan)
+    values[place[place >= 0]] = _loaders.table(run, "ranking")[column].to_numpy(float)[place >= 0]
+    return values
+
+
+def ordered(run: str, score: str, reference: str) -> pd.DataFrame:
+    """A ranking by one of its scores, best first: also `rank`, `score`, and `position`.
+
+    The last is the pair's place in the file, −1 if it is gone. Shared: read-only.
+    """
+    return _ordered(str(_loaders.store().workspace), reference, run, score)
 
 
 def sources(chosen: Mask) -> pd.DataFrame:
@@ -117,10 +130,36 @@ def _mask(workspace: str, reference: str, recipe: str) -> Mask:
     return select(RECIPE.validate_json(recipe), pairs, _loaders.store())
 
 
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _actions(workspace: str, reference: str, edits: str) -> pd.DataFrame:
+    wanted = EDITS.validate_json(edits)
+    masks = [mask(edit.recipe, reference) for edit in wanted]
+    return planned(wanted, masks, _loaders.columns(reference))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _trial(workspace: str, reference: str, edits: str) -> Trial:
+    wanted, found = EDITS.validate_json(edits), _actions(workspace, reference, edits)
+    shares = attribution_share(wanted, found, _loaders.store())
+    return Trial(summarize(_loaders.columns(reference), found), shares)
+
+
+def _said(edits: Sequence[Edit]) -> str:
+    return EDITS.dump_json(tuple(edits)).decode()
+
+
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _rows(workspace: str, reference: str, run: str, table: str) -> NDArray[np.intp]:
     placed = _loaders.places(run) if table == "pairs" else _loaders.table(run, table)
     return _loaders.columns(reference).positions(placed["uid"])
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _ordered(workspace: str, reference: str, run: str, score: str) -> pd.DataFrame:
+    ranking = _loaders.table(run, "ranking")
+    found = ranking.assign(position=_rows(workspace, reference, run, "ranking"))
+    found = found.sort_values(score, ascending=False, na_position="last", kind="stable")
+    return found.assign(rank=range(1, len(found) + 1), score=found[score]).reset_index(drop=True)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

@@ -1,12 +1,14 @@
 """The preference pairs: what is wrong with them, and any of them to read, sorted by any column."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
-from core.errors import UserError
-from core.runs import tables
+from core.data.on_disk import PairColumns
+from core.intervention.recipes import Contains, Where
 from core.runs.specs import CheckSpec
-from pages import _jobs, _loaders, _text
+from pages import _jobs, _loaders, _selection, _text
 
 ROWS = 100  # on one page
 LONG_TEXTS = ("prompt", "chosen", "rejected")
@@ -16,8 +18,6 @@ st.caption(
     "What the policy was trained on. Look here before trusting anything that is built on it."
 )
 project = _loaders.project()
-store = _loaders.store()
-path = store.pairs(project.pairs)
 
 
 def show_health() -> None:
@@ -73,16 +73,16 @@ def show_details(run: str, found: dict) -> None:
 
 def show_rows() -> None:
     """A hundred pairs at a time; the one that is clicked in full."""
-    columns = tables.columns(path)
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     order = left.selectbox(
         "Sort by",
-        ["file order", *columns],
+        ["file order", *pairs],
         key="sort",
         bind="query-params",
         help="By any column of the file.",
     )
-    source = middle.selectbox("Source", ["all", *sources()], key="source", bind="query-params")
+    sources = list(_selection.kinds("source").categories)
+    source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     phrase = left.text_input(
@@ -92,61 +92,38 @@ def show_rows() -> None:
         max_chars=200,
         help="A phrase, in the field on the right; press Enter to search.",
     )
-    where_in = middle.selectbox("in", LONG_TEXTS, key="in", bind="query-params")
-    where: dict[str, object] = {} if source == "all" else {"source": source}
+    where = middle.selectbox("in", LONG_TEXTS, key="in", bind="query-params")
+    found = np.arange(len(pairs))
+    if order != "file order":
+        found = _order(pairs, str(pairs.path), str(order), descending)
+    if source != "all":
+        found = found[_selection.mask(Where(column="source", values=(source,)))[found]]
     if phrase:
-        where[where_in] = tables.Containing(phrase)
-    n = matches(tuple(where.items()))
-    pages = max(1, -(-n // ROWS))
+        found = found[_selection.mask(Contains(column=where, phrase=phrase))[found]]
+    pages = max(1, -(-len(found) // ROWS))
     number = right.number_input(f"Page of {pages:,}", 1, pages, key="page")
-    rows = tables.table(
-        path,
-        where=where,
-        order=None if order == "file order" else order,
-        descending=descending,
-        limit=ROWS,
-        offset=ROWS * (number - 1),
-    )
-    first = [name for name in ("uid", *LONG_TEXTS, "source") if name in columns]
+    rows = pairs.rows(found[ROWS * (number - 1) : ROWS * number])
+    first = [name for name in ("uid", *LONG_TEXTS, "source") if name in pairs]
     shown = rows[[*first, *rows.columns.difference(first, sort=False)]].map(_text.short)
     event = st.dataframe(
         shown,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"rows-{order}-{descending}-{number}-{where}",
+        key=f"rows-{order}-{descending}-{number}-{source}-{where}-{phrase}",
     )
-    st.caption(f"{n:,} pairs. Click a row to read the whole pair.")
+    st.caption(f"{len(found):,} pairs. Click a row to read the whole pair.")
     if event.selection.rows:
         _text.show_pair(rows.iloc[event.selection.rows[0]])
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
-def _sources(file: str, changed: float) -> list[str]:
-    return list(tables.counts(path, "source").index)
-
-
-def sources() -> list[str]:
-    """The sources, most frequent first."""
-    return _sources(str(path), path.stat().st_mtime)
-
-
-@st.cache_data(show_spinner="Counting …", max_entries=64)
-def _matches(file: str, changed: float, where: tuple) -> int:
-    return int(tables.counts(path, "source", where=dict(where)).sum())
-
-
-def matches(where: tuple) -> int:
-    """How many pairs a filter leaves."""
-    return _matches(str(path), path.stat().st_mtime, where)
+@st.cache_resource(show_spinner="Sorting …", max_entries=16)
+def _order(_pairs: PairColumns, copy: str, column: str, descending: bool) -> NDArray[np.int32]:
+    """Kept by the copy on disk, which a changed file gets anew."""
+    return _pairs.order(column, descending=descending)
 
 
 show_health()
 st.header("Read the pairs")
-if path.suffix == ".parquet":
-    show_rows()
-else:
-    raise UserError(
-        f"{path.name}: only Parquet is read row by row. Bring it into the workspace with "
-        "`pairtrace data import`, and name the copy in project.toml."
-    )
+pairs = _loaders.columns(project.pairs)
+show_rows()

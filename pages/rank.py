@@ -7,7 +7,19 @@ import streamlit as st
 
 from core.attribution.scores import IN_WORDS
 from core.intervention.recipes import Above, Recipe, TopK, Where
-from pages import _agreement, _cart, _choose, _colors, _jobs, _loaders, _origins, _text, _validity
+from pages import (
+    _agreement,
+    _cart,
+    _choose,
+    _colors,
+    _jobs,
+    _loaders,
+    _origins,
+    _search,
+    _selection,
+    _text,
+    _validity,
+)
 
 TEXTS = ("prompt", "chosen", "rejected")
 SCORES = ("discriminant", "gated", "similarity")  # columns of the table
@@ -39,11 +51,11 @@ if run is None:
 _validity.banner(run)
 known = _loaders.summary(run)
 ranking = _loaders.table(run, "ranking")
-pairs = _loaders.pairs(project.pairs)
+pairs = _loaders.columns(project.pairs)
 
 
 def order() -> pd.DataFrame:
-    """The ranking by the score that was chosen, with its place, best first."""
+    """The ranking by the score that was chosen, best first; shared, read-only."""
     score = st.segmented_control(
         "Order by",
         [name for name in IN_WORDS if name in ranking],
@@ -53,10 +65,7 @@ def order() -> pd.DataFrame:
         bind="query-params",
         help="How the push of a pair is measured; “What these words mean” explains each.",
     )
-    ordered = ranking.sort_values(score, ascending=False, na_position="last", kind="stable")
-    return ordered.assign(rank=range(1, len(ordered) + 1), score=ordered[score]).reset_index(
-        drop=True
-    )
+    return _selection.ordered(run, str(score), project.pairs)
 
 
 def choose() -> tuple[Recipe, pd.DataFrame]:
@@ -122,7 +131,10 @@ def show_rows() -> pd.Series:
     """A page of the ranking; returns the pair that was chosen, else the first one."""
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
-        "Source", sorted(pairs["source"].unique()), key="source", bind="query-params"
+        "Source",
+        sorted(_selection.kinds("source").categories),
+        key="source",
+        bind="query-params",
     )
     phrase = middle.text_input(
         "Containing",
@@ -131,22 +143,18 @@ def show_rows() -> pd.Series:
         max_chars=200,
         help="A phrase in the prompt or either completion; capitals do not matter.",
     )
-    rows = ordered
+    rows = ordered[ordered["position"] >= 0]
     if sources:
-        rows = rows[rows["uid"].isin(pairs.index[pairs["source"].isin(sources)])]
+        kept = _selection.mask(Where(column="source", values=tuple(sources)))
+        rows = rows[kept[rows["position"]]]
     if phrase:
-        rows = rows[rows["uid"].isin(pairs.index[holding(phrase)])]
+        rows = rows[_selection.mask(_search.anywhere(phrase))[rows["position"]]]
     last = max(1, -(-len(rows) // SHOWN))
     number = right.number_input(f"Page of {last}", 1, last, key="page")
     rows = rows.iloc[(number - 1) * SHOWN : number * SHOWN]
-    rows = rows.join(pairs[[*TEXTS, "source"]].reindex(rows["uid"]), on="uid")
+    texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
+    rows = rows.join(texts, on="uid")
     return picked(rows, offer=[Where(column="source", values=tuple(sources))] if sources else [])
-
-
-def holding(phrase: str) -> pd.Series:
-    """(pair,) whether any text of a pair contains a phrase, whatever its case."""
-    found = [pairs[name].str.contains(phrase, case=False, regex=False) for name in TEXTS]
-    return found[0] | found[1] | found[2]
 
 
 def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
@@ -184,9 +192,11 @@ st.header("The pairs, best first")
 chosen = show_rows()
 if chosen is not None:
     st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
-    _text.show_pair(pairs.loc[chosen["uid"]])
-with st.expander("Two orders side by side"):
-    _agreement.show(ranking, len(selected), key="ranking")
+    _text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
+two_orders = st.expander("Two orders side by side", key="two-orders", on_change="rerun")
+if two_orders.open:
+    with two_orders:
+        _agreement.show(ranking, len(selected), key="ranking")
 with st.expander("The vector, layer by layer, and how concentrated its attribution is"):
     _validity.show_layers(run)
 _jobs.command(_loaders.store().spec(run))

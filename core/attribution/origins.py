@@ -16,20 +16,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaln, logsumexp
 
+from core.data.on_disk import PairColumns
+
 COLUMNS = ("source", "chosen_model", "rejected_model")
 LEVEL = 0.95
 STANDS_OUT = 0.05  # q of a value that is called enriched
 
 Floats = NDArray[np.float64]
+Columns = pd.DataFrame | PairColumns
 
 
-def origins(pairs: pd.DataFrame, selected: Collection[str]) -> pd.DataFrame:
+def origins(pairs: Columns, selected: Collection[str]) -> pd.DataFrame:
     """One row per value: `column, value, n, selected, share, low, high, base, enrichment, p, q`.
 
-    `pairs` has unique `uid`s; `selected` names some. `base` is the share of all pairs, `enrichment`
-    share over base; most enriched first. Columns that the pairs lack are left out.
+    `pairs` are columns by name, with unique `uid`s; `selected` names some. `base` is the share of
+    all pairs, `enrichment` share over base; most enriched first. Columns that the pairs lack are
+    left out.
     """
-    chosen = pairs["uid"].isin(set(selected)).to_numpy(bool)
+    chosen = pairs["uid"].isin(list(selected)).to_numpy(bool)
     given = [name for name in COLUMNS if name in pairs and pairs[name].notna().any()]
     found = pd.concat([_of_column(pairs, chosen, name) for name in given], ignore_index=True)
     found["q"] = corrected(found["p"].to_numpy())
@@ -65,11 +69,12 @@ def share_interval(k: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def _of_column(pairs: pd.DataFrame, chosen: NDArray[np.bool_], column: str) -> pd.DataFrame:
-    known = pairs[column].notna().to_numpy(bool)
+def _of_column(pairs: Columns, chosen: NDArray[np.bool_], column: str) -> pd.DataFrame:
+    values = pairs[column]
+    known = values.notna().to_numpy(bool)
     total, size = int(known.sum()), int((known & chosen).sum())
-    everywhere = pairs.loc[known, column].astype(str).value_counts()
-    among = pairs.loc[known & chosen, column].astype(str).value_counts()
+    everywhere = values[known].astype(str).value_counts()
+    among = values[known & chosen].astype(str).value_counts()
     rows = []
     for value, n in everywhere.items():
         k = int(among.get(value, 0))

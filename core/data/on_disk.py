@@ -9,6 +9,7 @@ them. The Arrow file is a copy: it may be deleted, and is made anew when the pai
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.data import columns as typed
@@ -47,6 +49,7 @@ class PairColumns:
     """Columns by name as Series by uid, like a DataFrame's; texts stay on disk until used."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()  # no bytes read yet
         self.index = pd.Index(self._table["uid"].to_pandas(), name=None)
 
@@ -74,6 +77,18 @@ class PairColumns:
         parts = [self._table.slice(int(row), 1) for row in wanted]
         table = pa.concat_tables(parts) if parts else self._table.slice(0, 0)
         return table.to_pandas(types_mapper=_mapped).set_axis(self.index[wanted])
+
+    @cached_property
+    def lengths(self) -> pd.DataFrame:
+        """`prompt, chosen, rejected` of every pair in characters, by position; counted once."""
+        texts = {name: self._table[name] for name in ("prompt", "chosen", "rejected")}
+        return pd.DataFrame({name: np.asarray(pc.utf8_length(t)) for name, t in texts.items()})
+
+    def order(self, column: str, *, descending: bool = False) -> NDArray[np.int32]:
+        """(pair,) positions by a column's value, those without one last; ties in file order."""
+        way = "descending" if descending else "ascending"
+        found = pc.sort_indices(self._table, sort_keys=[(column, way)])  # none last
+        return np.asarray(found).astype(np.int32)
 
     def whole(self) -> pd.DataFrame:
         """Every column by uid; texts stay on disk until a column or a row is used."""

@@ -7,12 +7,9 @@ meet, in how many pairs, and an edit that leaves those pairs to the other one.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pandas as pd
-
 from core.intervention.edits import protected
 from core.intervention.recipes import AllOf, Edit, NoneOf
-from core.intervention.selection import select
-from core.runs.store import Store
+from core.intervention.selection import Mask, Pairs
 
 
 class Conflict(NamedTuple):
@@ -24,9 +21,11 @@ class Conflict(NamedTuple):
     example: str  # a pair's uid
 
 
-def conflicts(edits: Sequence[Edit], pairs: pd.DataFrame, store: Store) -> list[Conflict]:
-    """Every flip that meets a removal; pairs that a third edit keeps are no conflict."""
-    masks = [select(edit.recipe, pairs, store) for edit in edits]
+def conflicts(edits: Sequence[Edit], masks: Sequence[Mask], pairs: Pairs) -> list[Conflict]:
+    """Every flip that meets a removal; pairs that a third edit keeps are no conflict.
+
+    `masks` say which pairs each edit's recipe selects, (pair,) each.
+    """
     free = ~protected(edits, masks, len(pairs))
     found = []
     for i, flips in enumerate(edits):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from core.errors import UserError
 from core.intervention.recipes import Edit
-from core.intervention.selection import Pairs, scores, select
+from core.intervention.selection import Mask, Pairs, scores, select
 from core.runs.store import Store
 
 COLUMNS = ["uid", "action", "why"]
@@ -28,7 +28,11 @@ def plan(edits: Sequence[Edit], pairs: Pairs, store: Store) -> pd.DataFrame:
     Raises `UserError` where one pair is both removed and flipped, and where nothing is
     touched or nothing left.
     """
-    masks = [select(edit.recipe, pairs, store) for edit in edits]
+    return planned(edits, [select(edit.recipe, pairs, store) for edit in edits], pairs)
+
+
+def planned(edits: Sequence[Edit], masks: Sequence[Mask], pairs: Pairs) -> pd.DataFrame:
+    """The same, of edits whose recipes select `masks`, each (pair,)."""
     actions = np.full(len(pairs), "", dtype=object)
     kept = protected(edits, masks, len(pairs))
     removed = _any(edits, masks, "remove", len(pairs)) & ~kept
@@ -47,7 +51,7 @@ def plan(edits: Sequence[Edit], pairs: Pairs, store: Store) -> pd.DataFrame:
     return table[table["action"] != ""].reset_index(drop=True)
 
 
-def protected(edits: Sequence[Edit], masks: Sequence[Any], n: int) -> Any:
+def protected(edits: Sequence[Edit], masks: Sequence[Mask], n: int) -> Mask:
     """(n,) True for the pairs that an edit keeps, whatever the others say."""
     return _any(edits, masks, "keep", n)
 
@@ -138,9 +142,10 @@ def _sizes(pairs: pd.DataFrame, actions: pd.DataFrame) -> Counter[tuple[str, str
     return Counter(zip(edited["action"], edited["source"], strict=True))
 
 
-def _any(edits: Sequence[Edit], masks: Sequence[Any], action: str, n: int) -> Any:
+def _any(edits: Sequence[Edit], masks: Sequence[Mask], action: str, n: int) -> Mask:
     own = [mask for edit, mask in zip(edits, masks, strict=True) if edit.action == action]
-    return np.logical_or.reduce([np.zeros(n, dtype=bool), *own])
+    found: Mask = np.logical_or.reduce([np.zeros(n, dtype=bool), *own])
+    return found
 
 
 def _refuse_conflicts(pairs: Pairs, both: Any) -> None:
@@ -160,14 +165,15 @@ def _exchanged(pairs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _per_source(pairs: Pairs, actions: pd.DataFrame) -> list[dict[str, Any]]:
-    action = pairs["uid"].map(actions.set_index("uid")["action"])
-    counts = pd.crosstab(pairs["source"], action.fillna("untouched"))
+    touched = pairs["uid"].isin(actions["uid"]).to_numpy(dtype=bool)
+    action = pairs["uid"][touched].map(actions.set_index("uid")["action"])
+    edited = Counter(zip(pairs["source"][touched], action, strict=True))
     return [
         {
             "source": source,
-            "n": int(row.sum()),
-            "removed": int(row.get("remove", 0)),
-            "flipped": int(row.get("flip", 0)),
+            "n": int(n),
+            "removed": edited[source, "remove"],
+            "flipped": edited[source, "flip"],
         }
-        for source, row in counts.iterrows()
+        for source, n in pairs["source"].value_counts().sort_index().items()
     ]

@@ -98,6 +98,21 @@ def test_rows_come_in_the_order_asked_for(path, tmp_path):
     assert columns.rows(np.array([], int)).empty
 
 
+def test_the_order_of_a_column_puts_pairs_without_a_value_last_and_keeps_ties(path, tmp_path):
+    columns = open_columns(path, tmp_path / "cache")
+    assert columns["source"].iloc[columns.order("source")].is_monotonic_increasing
+    assert list(columns.order("score", descending=True)) == list(range(8))[::-1]
+    assert list(columns.order("source")) == [0, 3, 6, 1, 4, 7, 2, 5]
+    assert list(columns.order("flag")) == [2, 5, 0, 3, 6, 1, 4, 7]
+    assert list(columns.order("flag", descending=True))[-3:] == [1, 4, 7]
+
+
+def test_lengths_are_in_characters(path, tmp_path):
+    columns = open_columns(path, tmp_path / "cache")
+    assert columns.lengths["chosen"].tolist() == [5] * 8
+    assert list(columns.lengths) == ["prompt", "chosen", "rejected"]
+
+
 def test_unknown_uids_have_no_position(path, tmp_path):
     assert list(open_columns(path, tmp_path / "cache").positions(["u1", "gone"])) == [1, -1]
 

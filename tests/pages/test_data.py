@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from core.runs import project as projects
 from core.runs import tables
 from core.runs.specs import CheckSpec
 from core.steps import check
@@ -38,6 +39,15 @@ def test_the_health_of_the_pairs_is_shown_once_checked(open_page, project, store
     app = open_page("data")
     assert not app.exception
     assert {metric.label: metric.value for metric in app.metric}["usable pairs"] == "400"
+
+
+def test_pairs_of_any_format_are_read_row_by_row(open_page, project, store, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    workspaces.make_pairs().to_json(path, orient="records", lines=True)
+    projects.save(project.model_copy(update={"pairs": str(path)}), store.workspace)
+    app = open_page("data", sort="uid", descending="true")
+    assert not app.exception
+    assert rows(app)["uid"].iloc[0] == "pair-399"
 
 
 def quiet(*_progress) -> None:

@@ -102,6 +102,8 @@ def test_every_defined_score_is_counted_once_in_the_chart(open_page, investigate
 
 def test_two_orders_are_compared_at_the_k_that_is_selected(open_page, investigated):
     app = open_page("rank", k="40")
+    app.session_state["two-orders"] = True  # opened
+    app.run()
     assert "Overlap of the best 40" in said(app)
     assert app.selectbox("across-ranking").value == "discriminant"
     app.selectbox("up-ranking").set_value("bank").run()
