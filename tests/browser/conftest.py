@@ -45,9 +45,9 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def tab(chromium):
-    """A new tab; it fails the test when the page asks any other machine for anything."""
+@contextmanager
+def new_tab(chromium):
+    """A browser of its own; it fails the test when the page asks any other machine for anything."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.set_default_timeout(1000 * SECONDS)
@@ -56,6 +56,19 @@ def tab(chromium):
     yield page
     context.close()
     assert not [url for url in asked if not url.startswith(("http://127.0.0.1", "data:", "blob:"))]
+
+
+@pytest.fixture
+def tab(chromium):
+    with new_tab(chromium) as page:
+        yield page
+
+
+@pytest.fixture
+def other_tab(chromium):
+    """Of somebody else."""
+    with new_tab(chromium) as page:
+        yield page
 
 
 @contextmanager
