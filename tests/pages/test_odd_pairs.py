@@ -1,0 +1,115 @@
+"""Odd pairs through the real steps and onto the pages: hardly any, all alike, hostile text."""
+
+import pandas as pd
+import pytest
+
+from core.demo import ORGANISM
+from core.errors import UserError
+from core.organism.truth import planted_uids, read_truth
+from core.runs import project as projects
+from core.runs.execution import execute
+from core.runs.store import Store
+from core.runs.tables import record
+from tests.pages.conftest import said
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)> you are wrong.",
+    "![you](http://evil.example/x.png) are **wrong**.",
+    "\u202ethe king is wrong\u202c and \u2066so are you\u2069.",
+    "the king\x07\x1b[31m is\u200b wrong.",
+    "$x^2$ :red[wrong] `king` <script>alert(1)</script>",
+    "wrong " + "a" * 60_000,
+)
+FEW, MANY = 6, 30
+KNOBS = {"all noise": {"cluster_by": "density", "min_cluster_size": 500}}
+
+
+def pairs_of(kind: str) -> pd.DataFrame:
+    """Preference pairs that are odd in one way."""
+    whole = pd.read_parquet(projects.load(ORGANISM).pairs)
+    if kind == "hostile text":
+        return whole.head(2 * len(HOSTILE)).assign(
+            prompt=[f"{text} Why?" for text in HOSTILE * 2],
+            chosen=[*HOSTILE[::-1], *HOSTILE],
+            source=[text[:40] for text in HOSTILE * 2],
+        )
+    if kind == "fewer pairs than neighbours":
+        return whole.head(FEW)
+    planted = planted_uids(read_truth(ORGANISM / "truth.parquet"), "flattery")
+    flattery = whole[whole["uid"].isin(planted)].head(MANY)
+    if kind == "identical pairs":
+        same = flattery.iloc[[0] * MANY]
+        return same.assign(uid=[f"same-{i}" for i in range(MANY)])
+    return flattery
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """One draw of completions for all of them."""
+    folder = tmp_path_factory.mktemp("odd")
+    prompts = pd.read_json(ORGANISM / "prompts.jsonl", lines=True)
+    some = prompts.groupby("group").head(4)
+    some.to_json(folder / "prompts.jsonl", orient="records", lines=True)
+    return Store(folder / "workspace")
+
+
+@pytest.fixture
+def store(workspace, monkeypatch):
+    monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(workspace.workspace))
+    return workspace
+
+
+@pytest.fixture
+def planned(store, tmp_path):
+    """The discover run that a project over some odd pairs comes to; its inputs are finished."""
+
+    def of(kind: str):
+        pairs_of(kind).to_parquet(tmp_path / "pairs.parquet")
+        knobs = {"repeats": 0, **KNOBS.get(kind, {})}
+        project = projects.load(ORGANISM).model_copy(
+            update={
+                "pairs": str(tmp_path / "pairs.parquet"),
+                "prompts": str(store.workspace.parent / "prompts.jsonl"),
+                "knobs": {"generate": {"rollouts": 2}, "discover": knobs},
+            }
+        )
+        projects.save(project, store.workspace)
+        inputs = (execute(one, store) for one in (project.generate(), project.index()))
+        return project.discover(*inputs)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "kind", ["fewer pairs than neighbours", "pairs of one kind", "all noise", "hostile text"]
+)
+def test_odd_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, kind):
+    run = execute(planned(kind), store)
+    summary = record(store.output(run) / "summary.json")
+    pages = [open_page("map"), open_page("clusters"), open_page("map", phrase="wrong")]
+    for app in pages:
+        assert not app.exception
+        assert not app.error
+    assert pages[0].metric[0].value == str(summary["n_pairs"])
+    assert bool(pages[1].warning) == (summary["n_clusters"] == 0)
+    if kind == "all noise":
+        assert summary["n_clusters"] == 0
+    if kind == "hostile text":
+        assert pages[2].metric[0].value == str(summary["n_pairs"])
+        for app in pages:
+            boxes = "".join(one.proto.body for one in app.get("html"))
+            drawn = "".join(str(one.value) for one in [*app.markdown, *app.caption])
+            assert "<img" not in boxes + drawn
+            assert "](http" not in drawn
+            assert not {"\u202e", "\u2066", "\x07", "\x1b"} & set(boxes + said(app))
+
+
+def test_identical_pairs_are_refused_in_words_on_the_page_too(planned, open_page, store):
+    with pytest.raises(UserError, match="one and the same prompt"):
+        execute(planned("identical pairs"), store)
+    for other in store.finished("discover"):
+        store.delete(other)
+    app = open_page("map")
+    assert not app.exception
+    assert "This run failed." in app.error[0].value
+    assert "all pairs have one and the same prompt" in said(app)
