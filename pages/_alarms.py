@@ -35,15 +35,19 @@ def show(discover: str) -> None:
     st.dataframe(
         table.head(SHOWN),
         hide_index=True,
-        column_order=["name", "pairs", "alarm", CHANGE, "wanted?", "mostly from", "mark"],
+        column_order=["name", "pairs", "alarm", CHANGE, "mostly from", "wanted?", "mark"],
         column_config={
+            "name": st.column_config.Column(width=225),
+            "pairs": st.column_config.Column(width=50),
             "alarm": st.column_config.ProgressColumn(
-                format="%.2f", min_value=0, max_value=1, help=HELP
+                format="%.2f", min_value=0, max_value=1, help=HELP, width=95
             ),
+            CHANGE: st.column_config.Column(width=475),
+            "mostly from": st.column_config.Column(width=135),
         },
     )
     first = int(table["cluster"].iloc[0])
-    st.page_link("clusters.py", label="Read and name them", query_params={"one": str(first)})
+    st.page_link("clusters.py", label="Read and name them →", query_params={"one": str(first)})
 
 
 def listed(discover: str) -> pd.DataFrame:

@@ -36,7 +36,7 @@ NUMBERS = {
     "share of the push": "%.2f",
 }
 WIDTHS = {  # of what fits beside each other on a laptop, pixels
-    "name": 240,
+    "name": 225,
     "mark": 70,
     "pairs": 55,
     "pushes": 150,
@@ -44,7 +44,7 @@ WIDTHS = {  # of what fits beside each other on a laptop, pixels
     "part": 48,
     "push": 55,
     "95%": 100,
-    "top source": 128,
+    "top source": 143,
 }
 
 

@@ -53,9 +53,9 @@ def _behaviors(run: str, cluster: int) -> None:
         hide_index=True,
         key="cluster-behaviors",
         column_config={
-            "mostly": st.column_config.Column("behavior", width=200),
+            "mostly": st.column_config.Column("behavior", width=230),
             "part": st.column_config.NumberColumn("part", format="%.1f %%", width=65),
-            "n_prompts": st.column_config.Column("on prompts", width=90, help="that show it"),
+            "n_prompts": st.column_config.Column("on prompts", width=80, help="that show it"),
         },
     )
 

@@ -43,7 +43,8 @@ def show(catalog: Catalog, run: str, said: Labels) -> None:
         catalog.redo(who=_cart.who())
         st.rerun()
     if events:
-        about.caption(f"{len(events):,} changes by {len({e.who for e in events})}. Click to undo.")
+        people = len({event.who for event in events})
+        about.caption(f"Changes: {len(events):,} · people: {people}. Click one to undo it.")
         _show_log(events, catalog)
     else:
         about.caption("Nothing was changed yet.")
@@ -57,7 +58,7 @@ def _show_log(events: list[Event], catalog: Catalog) -> None:
     clicked = st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
-        height=240,
+        height=min(38 + 35 * len(rows), 240),
         on_select="rerun",
         selection_mode="single-row",
         key=f"log-{len(events)}",

@@ -80,7 +80,7 @@ def ask(run: str) -> None:
             return
         done = _jobs.panel(spec, "Ask for names")
         if done:
-            st.text(f"{_loaders.summary(done)['n_named']:,} clusters have a suggestion by it.")
+            st.text(f"Clusters with a suggestion by it: {_loaders.summary(done)['n_named']:,}.")
 
 
 def _asked(run: str, cluster: int) -> Iterator[Suggestion]:

@@ -62,7 +62,7 @@ now = _clusters.membership(run, said)
 
 def show_cluster(cluster: int) -> None:
     """What people said of a cluster, what can be done with it, and examples."""
-    st.header(_plain(names[cluster]))
+    st.header(f"Cluster {_text.escape(_text.short(names[cluster]))}")
     for remark in said.notes.get(cluster, ()):
         st.text(_text.visible(f"{remark.who}: {remark.text}"))
     if cluster not in said.names:
@@ -127,13 +127,6 @@ def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:
     chosen = {uid: "most central" for uid in medoid if uid in set(ordered)}
     chosen |= {uid: chosen.get(uid, "") for uid in ordered.head(EXAMPLES)}
     return chosen | {uid: chosen.get(uid, "at the edge") for uid in ordered.tail(3)}
-
-
-def _plain(name: str) -> str:
-    """A name as a heading: letters that markdown would act on are taken out."""
-    return "Cluster " + "".join(
-        letter for letter in _text.short(name) if letter not in "*_`[]()<>#$:!|\\~"
-    )
 
 
 if names:

@@ -38,7 +38,7 @@ def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(tab, store
     catalog, began = Catalog(store.workspace), time.time()
     with chat_server(namer) as server, serving(store.workspace, *STREAMLIT) as address:
         ask(tab, address, server.url)
-        tab.get_by_text("1 clusters have a suggestion by it.").wait_for()
+        tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
         suggested = tab.get_by_text(f"Suggestion (language model namer): “{NAME}”. {SENTENCE}")
         suggested.wait_for()
         tab.get_by_text(f"1 · ({NAME})").first.wait_for(state="attached")
