@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
     multiple=True,
     help="Organism folder or world file (methods, discovery: several; lds).",
 )
-@click.option("--pairs", type=int, help="Number of pairs (discovery_scale).")
+@click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale).")
 @click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
 @click.option(
     "--folder", type=click.Path(file_okay=False), help="Keeps the large workspace (pages)."

@@ -19,9 +19,9 @@ def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):
 
 
 def test_an_option_that_a_benchmark_does_not_take_is_refused(tmp_path):
-    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "query", "--pairs", "5"])
+    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "query", "--prompts", "5"])
     assert isinstance(done.exception, UserError)
-    assert "takes no --pairs" in str(done.exception)
+    assert "takes no --prompts" in str(done.exception)
 
 
 def test_pages_need_an_empty_folder_or_their_own(tmp_path):

@@ -33,6 +33,7 @@ from core.attribution.index import Block, VectorIndex
 from core.attribution.shard_files import write_file
 
 ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
+ROWS = 64  # converted at a time: a megabyte at d = 4096, which stays in a core's cache
 
 Floats = NDArray[np.float32]
 
@@ -54,6 +55,29 @@ class Bank(NamedTuple):
     behavior: Floats
     context: Floats  # less the mean context
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Prompts that have both vectors, (n_prompts,)."""
+        known: NDArray[np.bool_] = ~np.isnan(self.behavior[:, 0]) & ~np.isnan(self.context[:, 0])
+        return known
+
+
+class Stack(NamedTuple):
+    """Vectors to multiply pairs with, one below the other: a product of its own for each group
+    would read the pairs again each time."""
+
+    rows: Floats  # (n, d_model)
+    cuts: NDArray[np.int64]  # rows at which all groups but the first begin
+
+    @classmethod
+    def of(cls, groups: Sequence[Floats]) -> "Stack":
+        """All groups, (n_i, d_model) each."""
+        return cls(np.concatenate(groups), np.cumsum([len(group) for group in groups[:-1]]))
+
+    def products(self, vectors: Floats) -> list[Floats]:
+        """Each group's products with (pair, d_model): (n_i, pair)."""
+        return np.split(self.rows @ vectors.T, self.cuts)
+
 
 def scan(
     index: VectorIndex,
@@ -72,21 +96,20 @@ def scan(
     middle = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
     plain = unit(np.stack([query.pooled for query in queries]))
     told = [query.discriminant for query in queries if query.discriminant is not None]
-    apart = unit(np.stack(told)) if len(told) == len(queries) else None
-    topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean))
-    banks = [Bank(unit(q.behavior), unit(_less(q.context, mean))) for q in queries] if bank else []
+    apart = [unit(np.stack(told))] if len(told) == len(queries) else []
+    topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean)[0])
+    banks = [Bank(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
+    score = partial(
+        _score,
+        mean=mean,
+        middle=middle,
+        towards=Stack.of([plain, *apart, *(own.behavior for own in banks)]),
+        about=Stack.of([topics, *(own.context for own in banks)]),
+        known=[own.known for own in banks],
+    )
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
     # one block per core: BLAS's own threads would fight these and cost four times the CPU
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        score = partial(
-            _score,
-            mean=mean,
-            middle=middle,
-            plain=plain,
-            apart=apart,
-            topics=topics,
-            banks=banks,
-        )
         for block_scores in pool.map(score, index.blocks(layer)):
             for number, scores in enumerate(block_scores):
                 for name, values in scores.items():
@@ -182,43 +205,63 @@ def _score(
     block: Block,
     mean: Floats,
     middle: Floats,
-    plain: Floats,
-    apart: Floats | None,
-    topics: Floats,
-    banks: Sequence[Bank],
+    towards: Stack,
+    about: Stack,
+    known: Sequence[NDArray[np.bool_]],
 ) -> list[dict[str, Floats]]:
-    """Scores of one block's pairs, for each query; all vectors but the means have length 1."""
-    datapoint, context = _less(block.datapoint, middle), _less(block.context, mean)
-    lengths = norm(datapoint)
-    projection = plain @ datapoint.T  # (query, pair)
-    similarity = _cosine(projection, lengths)
-    away = norm(context)
-    gate = _gate(_cosine(topics @ context.T, away))
-    gated = similarity * gate
+    """Scores of one block's pairs, for each query; all vectors but the means have length 1.
+
+    `towards` are the queries' pooled vectors, their discriminants if they have any, and their
+    banks if `known` tells which prompts these have; `about` are their topics and banks' contexts.
+    """
+    datapoint, lengths = _less(block.datapoint, middle)
+    projection, *others = towards.products(datapoint)  # (query, pair), and (prompt, pair) of banks
+    context, away = _less(block.context, mean)
+    gate, *topics = about.products(context)
+    similarity, gate = _cosine(projection, lengths), _gate(_cosine(gate, away))
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
-        for s, g, p in zip(similarity, gated, projection, strict=True)
+        for s, g, p in zip(similarity, similarity * gate, projection, strict=True)
     ]
-    if apart is not None:
-        told_apart = _cosine(apart @ datapoint.T, lengths) * gate
+    if len(others) > len(known):
+        told_apart = _cosine(others.pop(0), lengths) * gate
         for made, row in zip(scores, told_apart, strict=True):
             made["discriminant"] = row
-    for made, units in zip(scores, banks, strict=False):
-        single = _cosine(units.behavior @ datapoint.T, lengths)  # (prompt, pair)
-        # fmax: a prompt without a vector has no cosine; NaN is left only if none has one
-        made["bank"] = np.fmax.reduce(single, axis=0)
-        single *= _gate(_cosine(units.context @ context.T, away))
-        known = ~np.isnan(units.behavior).any(axis=1) & ~np.isnan(units.context).any(axis=1)
-        made["bilinear"] = single[known].mean(axis=0) if known.any() else single[0]
+    if known:
+        for made, single, topic, own in zip(scores, others, topics, known, strict=True):
+            made |= _bank_scores(single, topic, own, lengths=lengths, away=away)
     return scores
 
 
-def _less(vectors: NDArray[np.floating], mean: Floats) -> Floats:
-    """The vectors minus a mean, (n, d_model); what only rounding leaves of equal ones is zero."""
-    left: Floats = vectors.astype(np.float32)
-    left -= mean
-    left[norm(left) <= ROUNDING * np.linalg.norm(mean)] = 0
-    return left
+def _bank_scores(
+    single: Floats, topic: Floats, known: NDArray[np.bool_], *, lengths: Floats, away: Floats
+) -> dict[str, Floats]:
+    """bank and bilinear of (prompt, pair) products with vectors and contexts.
+
+    Divided by the pairs' lengths last: once per pair and not once per prompt.
+    """
+    # fmax: a prompt without a vector has no cosine; NaN is left only if none has one
+    best = np.fmax.reduce(single, axis=0)
+    if not known.all():
+        single, topic = single[known], topic[known]
+    with np.errstate(invalid="ignore"):  # the mean over no prompt is 0 / 0: NaN, as it should be
+        mean = np.einsum("ip,ip->p", single, _gate(topic)) / np.float32(len(single))
+    return {"bank": _cosine(best, lengths), "bilinear": _cosine(mean, lengths * away)}
+
+
+def _less(vectors: NDArray[np.floating], mean: Floats) -> tuple[Floats, Floats]:
+    """The vectors minus a mean, (n, d_model), and their lengths, (n,).
+
+    What only rounding leaves of equal vectors is zero.
+    """
+    left, lengths = np.empty(vectors.shape, np.float32), np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), ROWS):
+        rows = slice(start, start + ROWS)
+        np.subtract(vectors[rows], mean, out=left[rows])
+        lengths[rows] = norm(left[rows])
+    nothing = lengths <= ROUNDING * np.linalg.norm(mean)
+    left[nothing], lengths[nothing] = 0, 0
+    return left, lengths
 
 
 def _cosine(product: Floats, lengths: Floats) -> Floats:

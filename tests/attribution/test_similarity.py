@@ -183,7 +183,24 @@ def test_a_prompt_without_a_vector_is_left_out_of_the_bank(
         query.pooled,
     )
     expected, found = scan(index, 0, [query])[0], scan(index, 0, [wider])[0]
-    np.testing.assert_allclose(found["bank"], expected["bank"], atol=1e-6)
+    for score in ("bank", "bilinear"):
+        np.testing.assert_allclose(found[score], expected[score], atol=1e-6)
+
+
+def test_without_a_prompt_that_has_both_vectors_there_is_no_bilinear_score(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
+) -> None:
+    index = write_index(tmp_path, *vectors, cuts=2)
+    nowhere = np.broadcast_to(mean_context(index, 0), query.context.shape)
+    (table,) = scan(
+        index,
+        0,
+        [
+            Query(query.behavior, nowhere, query.pooled),
+        ],
+    )
+    assert table["bilinear"].isna().all()
+    assert table["bank"].notna().all()
 
 
 def test_the_matrix_is_the_bank_prompt_by_prompt(
