@@ -30,7 +30,7 @@ from core.runs.execution import execute
 from core.runs.specs import TrainSpec
 from core.runs.store import Store
 
-SUBSETS, SHARE = 64, 0.5  # an interval of ±.1 around ρ = .4 would take 290 (Fisher's z)
+SUBSETS, SHARE = 48, 0.5  # an interval of ±.1 around ρ = .4 would take 290 (Fisher's z)
 TOP = 64  # pairs of a tail-patch step
 SKIPPED = [name for name in METHODS if name.startswith("gradient, ")]  # dear; the whole one is in
 

@@ -120,6 +120,7 @@ def dose_chart(doses: pd.DataFrame) -> go.Figure:
                 mode="lines+markers",
                 line={"color": COLORS[arm]},
                 marker={"symbol": SYMBOLS[arm], "size": 11, "line": OUTLINE},
+                cliponaxis=False,
                 hovertemplate=f"%{{x:,}} pairs: mean %{{y:.1%}}<extra>{arm}</extra>",
             )
         )

@@ -71,4 +71,6 @@ def _rate(result: dict[str, Any], arm: str) -> dict[str, Any]:
 
 
 def _said(rate: dict[str, Any]) -> str:
+    if len(set(rate["seeds"])) == 1:  # no spread to make an interval of
+        return f"{rate['rate']:.1%} in all {len(rate['seeds'])} seeds"
     return f"{rate['rate']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]"

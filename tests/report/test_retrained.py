@@ -30,6 +30,7 @@ def test_differences_are_those_of_the_seeds(shipped):
     rows = retrained.summary(shipped).set_index(["action", "pairs"])
     said = rows.loc[("flip", 64), "edited − control, points"]
     assert said == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    assert rows.loc[("flip", 256), "edited"] == "0.0% in all 3 seeds"
 
 
 def test_intervals_stand_at_the_means_of_three_seeds(shipped):
