@@ -65,8 +65,12 @@ def show() -> None:
 
 
 def _identity() -> str:
-    """What the identity provider vouches for; a name alone can be chosen freely."""
-    return str(st.user.get("email") or st.user.get("sub") or "unknown")
+    """What the identity provider vouches for; a name alone can be chosen freely.
+
+    An address that it says it has not verified could be anybody's.
+    """
+    email = st.user.get("email") if st.user.get("email_verified") is not False else None
+    return str(email or st.user.get("sub") or "unknown")
 
 
 def _logged_in() -> bool:
