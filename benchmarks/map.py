@@ -63,7 +63,7 @@ class _Visit:
 
     def settle(self) -> None:
         self.tab.locator(".js-plotly-plot").nth(1).locator(".main-svg").first.wait_for()
-        self.tab.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
+        self.tab.wait_for_function(_browser.AT_REST)
         self.tab.wait_for_timeout(500)
 
     def _count(self, socket_: Any) -> None:

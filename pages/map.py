@@ -225,6 +225,19 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     )
 
 
+def show_charts() -> None:
+    """The heatmap, or both maps side by side."""
+    if view == "heatmap":
+        with st.container(border=True):
+            show_heatmap(coloring, shown)
+        return
+    left, right = st.columns([3, 2], gap="small")
+    with left.container(border=True, height="stretch"):
+        show_map(coloring, shown, selected=on_map is not None and bool(on_map.any()))
+    with right.container(border=True, height="stretch"):
+        show_prompts(on_map)
+
+
 parts, by = choose_parts()
 chosen_prompts = choose_prompts() if by == _coloring.PUSH else None
 coloring = _coloring.of(by, run, said, chosen_prompts)
@@ -232,17 +245,15 @@ recipe = _cart.both(parts) if parts else None
 chosen = _selection.mask(recipe) if recipe else None
 on_map = _selection.on_map(run, recipe) if recipe else None
 shown = np.ones(len(places), bool) if on_map is None else on_map
-if view == "heatmap":
-    with st.container(border=True):
-        show_heatmap(coloring, shown)
-else:
-    left, right = st.columns([3, 2], gap="small")
-    with left.container(border=True, height="stretch"):
-        show_map(coloring, shown, selected=on_map is not None and bool(on_map.any()))
-    with right.container(border=True, height="stretch"):
-        show_prompts(on_map)
+charts, details = st.container(), st.container()
 if recipe is None:
-    _detail.show_everything(run)
+    with charts:
+        show_charts()
+    with details:
+        _detail.show_everything(run)
 else:
-    _detail.show(run, recipe, chosen, shown)
+    with details:  # first: the numbers of a selection need not wait for the pictures above them
+        _detail.show(run, recipe, chosen, shown)
+    with charts:
+        show_charts()
 _jobs.command(_loaders.store().spec(run))
