@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from core.attribution.index import Block, VectorIndex
 from core.attribution.shard_files import write_file
+from core.runs.tables import array
 
 ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
 ROWS = 64  # converted at a time: a megabyte at d = 4096, which stays in a core's cache
@@ -149,10 +150,7 @@ def matrix_parts(
 def mean_context(index: VectorIndex, layer: int) -> Floats:
     """μ: the mean context vector over all pairs, (d_model,); kept beside the shards once known."""
     path = _mean_path(index, layer)
-    if path.exists():
-        kept: Floats = np.load(path, allow_pickle=False)
-        return kept
-    return _mean(index, layer, "context")
+    return array(path) if path.exists() else _mean(index, layer, "context")
 
 
 def keep_mean_contexts(index: VectorIndex) -> None:

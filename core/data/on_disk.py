@@ -29,11 +29,13 @@ ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
 
 
 def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
-    """The pairs of a file; the Arrow copy is made in `kept_in` where it is missing or outdated."""
+    """The pairs of a file; `kept_in` gets a new copy where it is missing, outdated or damaged."""
     copy = kept_in / f"pairs-{version(pairs)}.arrow"
-    if not copy.is_file():
+    try:
+        return PairColumns(copy)
+    except (OSError, pa.ArrowException):
         _write(pairs, copy)
-    return PairColumns(copy)
+        return PairColumns(copy)
 
 
 def version(pairs: Path) -> str:

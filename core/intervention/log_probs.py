@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from core.errors import UserError
+
 
 class LogProbCache:
     """One Parquet file `key, log_prob`; log_prob in nats, summed over the completion's tokens."""
@@ -27,7 +29,12 @@ class LogProbCache:
         """Every known value."""
         if not self.path.is_file():
             return {}
-        table = pd.read_parquet(self.path)
+        try:
+            table = pd.read_parquet(self.path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path}: cannot be read ({error}). Delete it: it is computed again."
+            ) from error
         return dict(zip(table["key"], table["log_prob"].astype(float), strict=True))
 
     def add(self, values: Mapping[str, float]) -> None:

@@ -125,8 +125,11 @@ def lines(path: Path) -> pd.DataFrame:
     """A JSON-lines file that may still be growing; a last line cut short is left out."""
     if not path.exists():
         return pd.DataFrame()
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return pd.DataFrame([json.loads(line) for line in whole.splitlines()])
+    try:
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        return pd.DataFrame([json.loads(line) for line in whole.splitlines()])
+    except ValueError as error:
+        raise UserError(f"{path}: not readable JSON lines ({error}). {REPAIR}") from error
 
 
 def _rows(

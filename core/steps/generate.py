@@ -17,6 +17,7 @@ from core.models.loading import LoadedModel, load_model
 from core.runs.progress import Progress
 from core.runs.specs import EvaluateSpec, GenerateSpec
 from core.runs.store import Store, write_whole
+from core.runs.tables import whole
 
 SAMPLED = "sampled.parquet"  # completions that are not judged yet
 
@@ -66,7 +67,7 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
         part = path.with_suffix(".part")
         sample().to_parquet(part, index=False)
         os.replace(part, path)
-    return pd.read_parquet(path)
+    return whole(path)
 
 
 def completions_of(

@@ -2,12 +2,15 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.on_disk import open_columns
 from core.errors import UserError
+from core.intervention.log_probs import LogProbCache
 from core.report.gather import gather
 from core.runs import project as projects
 from core.runs import tables
@@ -33,20 +36,38 @@ FILES = {  # where, and a page that reads it
     "runs/rank-*/output/ranking.parquet": "rank",
     "runs/rank-*/output/summary.json": "rank",
     "runs/rank-*/output/layers.parquet": "behaviors",
+    "runs/rank-*/output/concentration.parquet": "rank",
     "runs/rank-*/spec.json": "rank",
+    "runs/rank-*/log.txt": "rank",
     "runs/discover-*/output/pairs.parquet": "map",
     "runs/discover-*/output/clusters.parquet": "clusters",
+    "runs/discover-*/output/prompts.parquet": "map",
+    "runs/discover-*/output/matrix.npy": "map",
+    "runs/discover-*/output/tree.parquet": "clusters",
+    "runs/discover-*/output/contributions.parquet": "clusters",
+    "runs/discover-*/output/changes.parquet": "overview",
+    "runs/discover-*/output/summary.json": "clusters",
+    "runs/edit-*/output/pairs.parquet": "results",
+    "runs/edit-*/output/actions.parquet": "intervene",
+    "runs/edit-*/output/summary.json": "results",
+    "runs/train-*/output/log.jsonl": "results",
+    "runs/train-*/output/summary.json": "results",
+    "runs/evaluate-*/output/completions.parquet": "results",
+    "cache/pairs-*.arrow": "data",
     "runs/evaluate-*/output/rates.parquet": "results",
 }
-PAGES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results")
+PAGES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
 
 @pytest.fixture
 def damaged(store, project):  # noqa: F811
-    """A finished investigation, and a way to damage one kind of its files."""
+    """A finished investigation that was looked at, and a way to damage one kind of its files."""
     runs = workspaces.investigate(store, project, np.random.default_rng(0))
     workspaces.intervene(store, project, runs["rank compliance"], np.random.default_rng(1))
     Catalog(store.workspace).rename(runs["discover"], 1, "locks", who="ana")
+    for run in store.finished("rank"):
+        (store.folder(run) / "log.txt").write_text("it said\n")
+    open_columns(Path(project.pairs), store.workspace / "cache")
 
     def damage(pattern: str, how: str) -> None:
         paths = list(store.workspace.glob(pattern))
@@ -125,6 +146,31 @@ def test_a_run_with_a_damaged_input_fails_in_words(damaged, store, how):  # noqa
     with pytest.raises(UserError, match=r"clusters\.parquet"):
         execute(spec, store)
     assert "clusters.parquet" in store.info(store.run_id(spec)).error
+
+
+def test_a_damaged_line_of_a_training_log_is_told_and_one_that_grows_is_read(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n{"st')
+    assert tables.lines(path)["step"].tolist() == [1]
+    path.write_bytes(b'{"step": 1}\n\xff{[\n{"step": 3}\n')
+    with pytest.raises(UserError, match=r"log\.jsonl: not readable JSON lines"):
+        tables.lines(path)
+
+
+@pytest.mark.parametrize("how", EVERY_DAMAGE)
+def test_a_damaged_cache_of_log_probs_is_told(tmp_path, how):
+    cache = LogProbCache(tmp_path, model="0" * 16, arithmetic="float32")
+    cache.add({f"{i:032}": -1.0 for i in range(1000)})
+    cache.path.write_bytes(EVERY_DAMAGE[how](cache.path.read_bytes()))
+    with pytest.raises(UserError, match=r"(?s)parquet: cannot be read .* Delete it"):
+        cache.read()
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_copy_of_the_pairs_is_made_again(damaged, store, project, how):  # noqa: F811
+    damaged("cache/pairs-*.arrow", how)
+    pairs = open_columns(Path(project.pairs), store.workspace / "cache")
+    assert len(pairs.whole()) == workspaces.N_PAIRS
 
 
 @pytest.mark.parametrize("how", DAMAGE)
