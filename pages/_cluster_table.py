@@ -102,7 +102,7 @@ def _listed(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> p
         rows.append(
             {
                 "cluster": cluster,
-                "name": _text.short(name, 44),
+                "name": _text.short(name, 36),
                 "mark": said.marks.get(cluster) or "",
                 "pairs": int(sizes.get(cluster, 0)),
                 "share": 100 * sizes.get(cluster, 0) / len(now),
