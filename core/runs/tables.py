@@ -1,14 +1,12 @@
-"""Read what steps wrote: rows of Parquet tables through DuckDB, JSON records, JSON lines.
+"""Read what steps wrote: columns of Parquet tables through DuckDB, JSON records, JSON lines.
 
-Only the columns and rows that are asked for leave the disk, so that a table of 378k pairs costs
-a page what it shows. Values are bound, never pasted into SQL; column names are checked against
-the file. Knows nothing of what the columns mean.
+Only the columns that are asked for leave the disk. Their names are checked against the file and
+never pasted into SQL unquoted. Knows nothing of what the columns mean.
 """
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,46 +21,18 @@ from core.errors import UserError
 
 REPAIR = "If it is a run's, delete the run's folder and run the step again."
 
-Value = str | int | float | bool | None
 
+def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Some columns of a Parquet file, or all, in file order.
 
-@dataclass(frozen=True)
-class Containing:
-    """Matches a text that contains a phrase, whatever its case."""
-
-    phrase: str
-
-
-Where = Mapping[str, Value | Sequence[Value] | Containing]
-
-
-def table(
-    path: Path,
-    columns: Sequence[str] | None = None,
-    *,
-    where: Where | None = None,
-    order: str | None = None,
-    descending: bool = False,
-    limit: int | None = None,
-    offset: int = 0,
-) -> pd.DataFrame:
-    """Rows of a Parquet file, in file order unless `order` names a column (nulls last).
-
-    `where` maps a column to the value, or to the values, that it may have (None matches null), or
-    to a phrase that it contains.
     Yes/no columns are nullable: a missing value stays missing.
     """
     with duckdb.connect() as connection:
         known = _columns(connection, path)
         wanted = list(columns) if columns is not None else known
-        named = [*wanted, *(where or {}), *([order] if order else [])]
-        _check(path, named, known)
-        condition, values = _condition(where or {})
-        query = f"SELECT {', '.join(map(_quoted, wanted))} FROM read_parquet(?){condition}"
-        if order:
-            query += f" ORDER BY {_quoted(order)} {'DESC' if descending else 'ASC'} NULLS LAST"
-        query += f" LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
-        return _frame(_rows(connection, query, path, values))
+        _check(path, wanted, known)
+        query = f"SELECT {', '.join(map(_quoted, wanted))} FROM read_parquet(?)"
+        return _frame(_rows(connection, query, path))
 
 
 def whole(path: Path) -> pd.DataFrame:
@@ -77,19 +47,6 @@ def columns(path: Path) -> list[str]:
     """The names of a Parquet file's columns."""
     with duckdb.connect() as connection:
         return _columns(connection, path)
-
-
-def counts(path: Path, column: str, *, where: Where | None = None) -> pd.Series:
-    """How often each value of a column occurs, most frequent first; nulls are counted."""
-    with duckdb.connect() as connection:
-        _check(path, [column, *(where or {})], _columns(connection, path))
-        condition, values = _condition(where or {})
-        query = (
-            f"SELECT {_quoted(column)} AS value, count(*) AS n FROM read_parquet(?){condition} "
-            "GROUP BY 1 ORDER BY n DESC, value"
-        )
-        frame = _frame(_rows(connection, query, path, values))
-    return frame.set_index("value")["n"].rename_axis(column)
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -132,12 +89,10 @@ def lines(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not readable JSON lines ({error}). {REPAIR}") from error
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path, values: Sequence[Value]
-) -> pa.Table:
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> pa.Table:
     """What a query gives; a file whose footer is whole may still be damaged in the middle."""
     try:
-        return connection.sql(query, params=[str(path), *values]).to_arrow_table()
+        return connection.sql(query, params=[str(path)]).to_arrow_table()
     except duckdb.Error as error:
         raise _unreadable(path, error) from error
 
@@ -156,23 +111,6 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 def _unreadable(path: Path, error: Exception) -> UserError:
     first = str(error).partition("\n")[0]
     return UserError(f"{path}: not a readable Parquet file ({first}). {REPAIR}")
-
-
-def _condition(where: Where) -> tuple[str, list[Value]]:
-    parts: list[str] = []
-    values: list[Value] = []
-    for column, allowed in where.items():
-        if isinstance(allowed, Containing):
-            parts.append(f"contains(lower({_quoted(column)}), lower(?))")
-            values.append(allowed.phrase)
-            continue
-        wanted = [allowed] if allowed is None or isinstance(allowed, str | int | float) else allowed
-        given = [value for value in wanted if value is not None]
-        options = [f"{_quoted(column)} IN ({', '.join('?' * len(given))})"] if given else []
-        options += [f"{_quoted(column)} IS NULL"] if len(given) < len(wanted) else []
-        parts.append(f"({' OR '.join(options)})" if options else "false")
-        values += given
-    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:
