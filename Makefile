@@ -46,9 +46,11 @@ soak: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SOAK)
 
 # Known vulnerabilities of the installed versions; asks PyPI, so it is not part of `make test`.
+# Strict: a package that PyPI does not know is an error, not a success with nothing audited.
 audit: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --local --skip-editable
+	$(BIN)/python -m pip freeze --local --exclude-editable > $(VENV)/versions.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/versions.txt
 
 clean:
 	rm -rf $(VENV) *.egg-info
