@@ -214,6 +214,7 @@ def _score(
     """
     datapoint, lengths = _less(block.datapoint, middle)
     projection, *others = towards.products(datapoint)  # (query, pair), and (prompt, pair) of banks
+    projection = projection.copy()  # it is kept, and must not keep the banks' products with it
     context, away = _less(block.context, mean)
     gate, *topics = about.products(context)
     similarity, gate = _cosine(projection, lengths), _gate(_cosine(gate, away))

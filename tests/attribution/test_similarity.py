@@ -1,5 +1,6 @@
 """Scores are what the formulas say, whatever the blocks; what does not exist is NaN."""
 
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def test_blocks_change_nothing(
     (one,) = scan(write_index(tmp_path / "a", *vectors, cuts=cuts), 0, [query])
     (other,) = scan(write_index(tmp_path / "b", *vectors, cuts=7), 0, [query])
     pd.testing.assert_frame_equal(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_products_with_a_bank_are_not_kept_longer_than_their_block(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    index = write_index(tmp_path, *random.normal(size=(2, 600, D)), cuts=60)
+    bank = random.normal(size=(2000, D)).astype(np.float32)
+    tracemalloc.start()
+    scan(index, 0, [Query(bank, bank, bank[0])])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    of_all_blocks = 4 * len(bank) * 600
+    assert peak < of_all_blocks / 2
 
 
 def test_several_behaviors_at_once_equal_each_alone(
