@@ -23,7 +23,7 @@ from core.errors import UserError, in_words
 from core.report.export import Format, export_pairs
 from core.report.gather import gather
 from core.report.page import to_html, to_markdown
-from core.runs import commands, environment, project
+from core.runs import commands, environment, project, setup
 from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS
@@ -156,8 +156,10 @@ def init(
         made = project.from_options(given)
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
+    odd = setup.model_warnings(Path(made.reference), Path(made.policy))
     path = project.save(made, store.workspace)
-    print_content({"workspace": str(store.workspace), "project": str(path)}, as_json=as_json)
+    content = {"workspace": str(store.workspace), "project": str(path)}
+    print_content(content | ({"warnings": odd} if odd else {}), as_json=as_json)
 
 
 @cli.command()

@@ -13,11 +13,12 @@ from core.data.behaviors import Behavior
 from core.data.shapes import FIELDS
 from core.demo import ORGANISM
 from core.errors import UserError
-from core.runs import environment, jobs, setup
+from core.runs import jobs, setup
 from core.runs import project as projects
 from core.runs.project import Project
 from core.runs.specs import ConvertSpec
 from pages import _costs, _loaders, _text
+from pages._models import choose_models, given_path, refuse
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -45,40 +46,6 @@ def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _kept(upload: str, name: str, _content: bytes) -> Path:
     return setup.keep_upload(name, _content, store.workspace)
-
-
-def refuse(error: UserError) -> None:
-    """Say why a choice cannot be used."""
-    st.error(_text.escape(error), icon="⚠️")
-
-
-def given_path(typed: str) -> Path | None:
-    """A path that exists and may be read; None, and a word, where it does not."""
-    if not typed.strip():
-        return None
-    try:
-        return setup.allowed_path(typed, environment.roots())
-    except UserError as error:
-        refuse(error)
-        return None
-
-
-def choose_model(label: str, key: str) -> tuple[Path, setup.ModelFacts] | None:
-    """A model folder and what it holds."""
-    typed = st.text_input(label, key=key, placeholder="folder of a model, or of a LoRA adapter")
-    folder = given_path(typed)
-    if folder is None:
-        return None
-    try:
-        facts = setup.model_facts(folder, environment.roots())
-    except UserError as error:
-        refuse(error)
-        return None
-    st.caption(
-        f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
-        f"{facts.d_model} · {_costs.in_bytes(facts.bytes)}"
-    )
-    return folder, facts
 
 
 def choose_pairs() -> tuple[Path, dict[str, str]] | None:
@@ -174,11 +141,7 @@ def offer_own() -> None:
     """One's own project, section by section; the button comes when everything holds."""
     name = st.text_input("Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
-    left, right = st.columns(2)
-    with left:
-        reference = choose_model("Reference: the model before preference training", "reference")
-    with right:
-        policy = choose_model("Policy: the model after it", "policy")
+    reference, policy = choose_models()
     st.subheader("Preference pairs")
     pairs = choose_pairs()
     st.subheader("Prompts and judge")
@@ -204,7 +167,9 @@ def offer_own() -> None:
     except UserError as error:
         refuse(error)
         return
-    for warning in setup.base_warnings(reference[0], policy[0]):
+    with st.spinner("Comparing the models' files"):
+        odd = setup.model_warnings(reference[0], policy[0])
+    for warning in odd:
         st.warning(_text.escape(warning))
     named = judge if judge == "refusal" else str(given_path(judge) or "")
     st.subheader("What is measured")

@@ -47,20 +47,31 @@ def fingerprint_model(folder: Path) -> str:
     return hashlib.sha256(_parts(folder).encode()).hexdigest()
 
 
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two model folders hold the same weights' files; read only where sizes agree."""
+    ours, theirs = (
+        sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
+        for folder in (one, other)
+    )
+    if [file.stat().st_size for file in ours] != [file.stat().st_size for file in theirs]:
+        return False
+    return [*map(_part, ours)] == [*map(_part, theirs)]
+
+
+def names_code(folder: Path) -> bool:
+    """Whether its settings say that Python code in the folder belongs to the model."""
+    settings = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    return any(b'"auto_map"' in path.read_bytes() for path in settings if path.is_file())
+
+
 def _parts(folder: Path) -> str:
-    kinds = (*WEIGHTS, ".py") if _names_code(folder) else WEIGHTS
+    kinds = (*WEIGHTS, ".py") if names_code(folder) else WEIGHTS
     files = sorted(
         file for file in folder.iterdir() if file.suffix in kinds or file.name in SETTINGS
     )
     if not any(file.suffix in WEIGHTS for file in files):
         raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
     return "".join(_part(file) for file in files)
-
-
-def _names_code(folder: Path) -> bool:
-    """Whether its settings say that code in the folder belongs to the model."""
-    settings = (folder / name for name in ("config.json", "tokenizer_config.json"))
-    return any(b'"auto_map"' in path.read_bytes() for path in settings if path.is_file())
 
 
 def _part(file: Path) -> str:

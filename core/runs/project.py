@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from core.data.behaviors import Behavior
 from core.data.notation import from_json, toml_file
 from core.errors import UserError
+from core.models import adapters
 from core.runs.environment import DEVICES
 from core.runs.identity import Spec
 from core.runs.specs import (
@@ -139,11 +140,16 @@ def load(folder: Path) -> Project:
 
 
 def from_options(given: Mapping[str, str | None]) -> Project:
-    """A project from command-line options; behaviors are a JSON list."""
+    """A project from command-line options; behaviors are a JSON list.
+
+    Where the policy is an adapter and no reference is given, the reference is the adapter's base.
+    """
     content: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in PATHS:
         if name in content and not _is_name(content[name]):
             content[name] = str(Path(content[name]).expanduser().resolve())
+    if "reference" not in content and adapters.is_adapter(content.get("policy", "")):
+        content["reference"] = str(adapters.base_of(content["policy"]))
     try:
         content["behaviors"] = from_json(content.get("behaviors", "[]"))
     except ValueError as error:

@@ -19,7 +19,7 @@ from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.judges import load_judge
 from core.models import adapters
-from core.runs.fingerprints import WEIGHTS
+from core.runs import fingerprints
 
 UPLOADS = "inputs"  # folder of the workspace
 LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
@@ -70,10 +70,9 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
 
     Of an adapter they are its base's, which must lie in one of the roots too.
     """
-    if adapters.is_adapter(folder):
-        folder = allowed_path(str(adapters.base_of(folder)), roots)
+    folder = base_of(folder, roots) or folder
     config = _config(folder)
-    weights = [file for file in folder.iterdir() if file.suffix in WEIGHTS]
+    weights = [file for file in folder.iterdir() if file.suffix in fingerprints.WEIGHTS]
     if not weights:
         raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
@@ -91,6 +90,13 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
     )
 
 
+def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
+    """The folder that an adapter is for, in one of the roots; None for a model of its own."""
+    if not adapters.is_adapter(policy):
+        return None
+    return allowed_path(str(adapters.base_of(policy)), roots)
+
+
 def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
     """The policy must be the reference, trained on: same shape."""
     for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
@@ -99,17 +105,27 @@ def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
             raise UserError(f"Reference and policy differ in {what} ({one}, {two}).")
 
 
-def base_warnings(reference: Path, policy: Path) -> list[str]:
-    """A sentence where the policy is an adapter of another folder than the reference."""
-    if not adapters.is_adapter(policy):
-        return []
-    base = adapters.base_of(policy)
-    if base == reference.resolve():
-        return []
-    return [
-        f"The policy's adapter is for {base}, which is not the reference's folder. If the weights "
-        "there differ, what is measured holds that difference too."
+def model_warnings(reference: Path, policy: Path) -> list[str]:
+    """What may be odd about two models that could be used, in sentences."""
+    said = [
+        f"{folder} names Python code of its own. What the browser starts never runs it: if a step "
+        "refuses the model, run that step in a terminal as `pairtrace --trust-remote-code …`."
+        for folder in dict.fromkeys((reference, policy))
+        if fingerprints.names_code(folder)
     ]
+    base = base_of(policy)
+    if base is not None and reference.is_dir() and not _is_base(base, reference):
+        said.append(
+            f"The policy's adapter was trained from {base}, whose weights are "
+            "not the reference's. What is measured will hold that difference too."
+        )
+    return said
+
+
+def _is_base(base: Path, reference: Path) -> bool:
+    return base == reference.resolve() or (
+        not adapters.is_adapter(reference) and fingerprints.same_weights(base, reference)
+    )
 
 
 def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:

@@ -8,9 +8,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from core.errors import UserError
+from core.models.adapters import base_of
 from core.models.loading import load_model, load_tokenizer
 from core.runs.fingerprints import fingerprint_model
-from core.runs.setup import base_warnings, model_facts
+from core.runs.project import from_options
+from core.runs.setup import model_facts, model_warnings
 from tests.tiny_models import save_tiny_model, tiny_model
 
 IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])
@@ -79,13 +81,42 @@ def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
         model_facts(adapter, [adapter])
 
 
-def test_an_adapter_of_another_folder_than_the_reference_is_told(
+def test_an_adapter_of_other_weights_than_the_references_is_told(
     adapter: Path, reference: Path, tmp_path: Path
 ) -> None:
-    assert base_warnings(reference, adapter) == []
-    assert base_warnings(adapter, reference) == []
-    (warning,) = base_warnings(save_tiny_model(tmp_path / "other", seed=1), adapter)
-    assert str(reference) in warning
+    copy = save_tiny_model(tmp_path / "copy")
+    for one, other in ((reference, adapter), (adapter, reference), (copy, adapter)):
+        assert model_warnings(one, other) == []
+    for name, other in (("as large", {"seed": 1}), ("larger", {"blocks": 5})):
+        (warning,) = model_warnings(save_tiny_model(tmp_path / name, **other), adapter)
+        assert str(reference) in warning
+
+
+def test_code_that_comes_with_a_model_is_told(reference: Path, adapter: Path) -> None:
+    config = reference / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {}}))
+    (warning,) = model_warnings(reference, adapter)
+    assert "--trust-remote-code" in warning
+
+
+def test_a_base_named_as_on_a_hub_is_the_folder_beside_the_adapter(
+    adapter: Path, reference: Path
+) -> None:
+    name_base(adapter, "someone/reference")
+    assert base_of(adapter) == reference
+
+
+def test_an_adapters_base_is_the_reference_where_none_is_given(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    behaviors = '[{"name": "b", "flag": "refused", "group": "g"}]'
+    inputs = dict.fromkeys(("name", "pairs", "prompts", "heldout"), "x")
+    given = inputs | {"judge": "refusal", "policy": str(adapter), "behaviors": behaviors}
+    assert from_options(given).reference == str(reference)
+    other = str(tmp_path / "other")
+    assert from_options(given | {"reference": other}).reference == other
+    with pytest.raises(UserError, match="--reference"):
+        from_options(given | {"policy": str(reference)})
 
 
 @pytest.mark.parametrize("base", ["allenai/OLMo-2-1124-7B-SFT", ""])

@@ -1,5 +1,6 @@
 """Setting up: every choice is looked at at once, and nothing runs before all of them hold."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -81,6 +82,19 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
     assert made.train(made.pairs, seed=0).method == "lora"
     assert (made.name, made.pairs, made.policy) == ("mine", str(pairs), known.policy)
     assert {one.flag for one in made.behaviors} >= {"complied", "refused"}
+
+
+def test_without_a_reference_it_is_the_base_of_the_policys_adapter(open_page, tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"set up reads no weights")
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps({"base_model_name_or_path": str(ORGANISM / "reference")}))
+    app = fill(open_page("setup"), policy=tmp_path)
+    assert f"the adapter's base, {ORGANISM / 'reference'}" in said(app)
+    app = fill(app, reference=ORGANISM / "policy")
+    assert "the adapter's base" not in said(app)
+    known = projects.load(ORGANISM)
+    app = fill(app, pairs=known.pairs, prompts=known.prompts, heldout=known.heldout)
+    assert "whose weights are not the reference's" in said(app)
 
 
 def test_paths_outside_the_roots_are_refused_by_whatever_way(tmp_path):

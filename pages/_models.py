@@ -1,0 +1,70 @@
+"""What somebody typed for a new project, looked at as it is typed: a path, and the two models."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.errors import UserError
+from core.runs import environment, setup
+from pages import _costs, _text
+
+Chosen = tuple[Path, setup.ModelFacts]
+
+
+def choose_models() -> tuple[Chosen | None, Chosen | None]:
+    """Reference and policy; without a reference, an adapter's base."""
+    left, right = st.columns(2)
+    with left:
+        reference = choose_model("Reference: the model before preference training", "reference")
+    with right:
+        policy = choose_model("Policy: the model after it", "policy")
+    if policy and not st.session_state["reference"].strip():
+        with left:
+            reference = base_of(policy[0])
+    return reference, policy
+
+
+def choose_model(label: str, key: str) -> Chosen | None:
+    """A model folder and what it holds."""
+    typed = st.text_input(label, key=key, placeholder="folder of a model, or of a LoRA adapter")
+    folder = given_path(typed)
+    return None if folder is None else model_at(folder)
+
+
+def model_at(folder: Path) -> Chosen | None:
+    """A folder and what it holds, shown; None, and a word, where it is no model."""
+    try:
+        facts = setup.model_facts(folder, environment.roots())
+    except UserError as error:
+        refuse(error)
+        return None
+    st.caption(
+        f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
+        f"{facts.d_model} · {_costs.in_bytes(facts.bytes)}"
+    )
+    return folder, facts
+
+
+def base_of(policy: Path) -> Chosen | None:
+    """The reference where none is given and the policy is an adapter: the model that it is for."""
+    base = setup.base_of(policy, environment.roots())
+    if base is None:
+        return None
+    st.text(f"None given: the adapter's base, {base}")
+    return model_at(base)
+
+
+def given_path(typed: str) -> Path | None:
+    """A path that exists and may be read; None, and a word, where it does not."""
+    if not typed.strip():
+        return None
+    try:
+        return setup.allowed_path(typed, environment.roots())
+    except UserError as error:
+        refuse(error)
+        return None
+
+
+def refuse(error: UserError) -> None:
+    """Say why a choice cannot be used."""
+    st.error(_text.escape(error), icon="⚠️")
