@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from core.runs.environment import DEVICES
+from core.runs.environment import DEVICES, DEVICES_IN_WORDS
 from core.runs.execution import execute
 from core.runs.identity import Spec
 from core.runs.store import Store
@@ -26,15 +26,15 @@ def _known_device(
     _context: click.Context, _option: click.Parameter, name: str | None
 ) -> str | None:
     if name is not None and not re.fullmatch(DEVICES, name):
-        raise click.BadParameter("it is auto, cpu, cuda or cuda:N, such as cuda:1.")
+        raise click.BadParameter(f"it is {DEVICES_IN_WORDS}.")
     return name
 
 
 device_option = click.option(
     "--device",
     callback=_known_device,
-    help="Where models are computed: auto, cpu, cuda or cuda:N [default: the project's; a GPU "
-    "where there is one].",
+    help=f"Where models are computed: {DEVICES_IN_WORDS} [default: the project's; a GPU where "
+    "there is one]. Balanced: evenly over all GPUs; what does not fit in memory, then on disk.",
 )
 
 SUMMARY = {"index": "manifest.json"}

@@ -49,7 +49,7 @@ def test_help_does_not_wait_for_torch():
         (["runs", "show", "../../etc"], "not a run id"),
         (["runs", "log", "rank-0123456789abcdef"], ""),
         (["init", "--reference", "m"], "--name: Field required"),
-        (["--device", "gpu", "runs", "list"], "it is auto, cpu, cuda or cuda:N"),
+        (["--device", "gpu", "runs", "list"], "it is auto, cpu, cuda, cuda:N"),
         (["bench", "nothing"], "Known: "),
         (["bench", "query", "--world", "x"], "takes no --world"),
         (["bench", "methods", "--world", "x"], "neither an organism folder nor a world file"),

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag
 
+from core.models.devices import computes_on_several
 from core.models.packing import Prompted, can_pack, packed_streams
 from core.models.residual import recording
 
@@ -122,6 +123,8 @@ def _means(stream: torch.Tensor, segments: Sequence[Sequence[int]]) -> Floats:
 
 
 def _packs(model: Any) -> bool:
+    if computes_on_several(model):
+        return False
     if can_pack(model):
         return True
     warnings.warn(

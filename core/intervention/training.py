@@ -29,7 +29,7 @@ from core.errors import UserError
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
 from core.intervention.trainer import WHOLE, ArmConfig, ArmTrainer, Report, Watch
-from core.models.devices import pick_device
+from core.models.devices import pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
 from core.runs import environment
 from core.runs.fingerprints import fingerprint_model
@@ -62,7 +62,7 @@ def train(
     if place.index is not None:
         torch.cuda.set_device(place)  # what the libraries below take for the GPU
     processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
-    loaded = load_model(reference, dtype="float32", device="cpu")  # the trainer places it
+    loaded = _reference(reference, processes.num_processes)
     tokens = tokenize(loaded.tokenizer, pairs)
     fits = tokens["length"] <= min(spec.max_length, loaded.model.config.max_position_embeddings)
     fits &= tokens["prompt_ids"].map(len) > 0  # none where the chat template refuses the prompt
@@ -101,6 +101,24 @@ def train(
         "processes": processes.num_processes,
         "train_seconds": round(time.monotonic() - began, 2),
     }
+
+
+def _reference(folder: Path, processes: int) -> LoadedModel:
+    """Whole and on the CPU, from where the trainer places it; or spread over several GPUs."""
+    if not spreading("auto"):
+        return load_model(folder, dtype="float32", device="cpu")
+    if processes > 1:
+        raise UserError(
+            "balanced spreads the model of one process. Several processes of a launch shard theirs "
+            "by the launch's own settings: leave the device out."
+        )
+    loaded = load_model(folder, dtype="float32")
+    if {"cpu", "disk"} & {*getattr(loaded.model, "hf_device_map", {}).values()}:
+        raise UserError(
+            f"{folder}: its weights do not fit the devices here, and what lies elsewhere cannot be "
+            "trained. Use more GPUs, or a machine with more memory."
+        )
+    return loaded
 
 
 def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
+from core.models.devices import is_spread
 from core.models.tiles import Tiles
 
 States = tuple[Tensor, Tensor, Tensor]  # queries, keys, values
@@ -25,8 +26,8 @@ FAMILIES = {"olmo2", "llama", "mistral", "qwen2", "qwen3"}
 
 
 def are_written_out(model: Any) -> bool:
-    """Whether this module knows the blocks of a model."""
-    return model.config.model_type in FAMILIES
+    """Whether this module knows the blocks of a model, and finds their weights where they are."""
+    return model.config.model_type in FAMILIES and not is_spread(model)
 
 
 def streams(

@@ -1,26 +1,34 @@
 """Where models are computed, and in which arithmetic: chosen by hardware unless somebody says.
 
+A model that is too large for one device is spread: its blocks lie on several, evenly over the GPUs,
+then in main memory, and the rest stays in its files. What lies nowhere near is brought, block by
+block, in every pass.
+
 Where is a matter of the machine, so it comes from `$PAIRTRACE_DEVICE` (core.runs.environment) and
 leaves no trace in what a run is called. The arithmetic changes results, so it is a knob of the
 specs. Both are refused here, in words, where this machine cannot do them.
 """
+
+from typing import Any
 
 import torch
 
 from core.errors import UserError
 from core.runs import environment
 
+SPREAD = "balanced"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device(device: str) -> torch.device:
     """A device of this machine: cpu, cuda or cuda:N.
 
-    `auto` is the one that `$PAIRTRACE_DEVICE` names, else the GPU where there is one.
+    `auto` is the one that `$PAIRTRACE_DEVICE` names, else the GPU where there is one; where models
+    are to be spread, the one that they begin on.
     """
     name = environment.device() if device == "auto" else device
     here = _devices()
-    if name == "auto":
+    if name == "auto" or name.startswith(SPREAD):
         return torch.device("cuda" if len(here) > 1 else "cpu")
     if name not in here and not (name == "cuda" and len(here) > 1):
         raise UserError(f"device {name!r} is not on this machine. There is {', '.join(here)}.")
@@ -37,6 +45,26 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
             "bfloat16, which is as small, or float32."
         )
     return DTYPES[dtype]
+
+
+def spreading(device: str) -> dict[str, Any]:
+    """What tells the library to spread a model, where `auto` means that; else empty."""
+    name = environment.device() if device == "auto" else device
+    if not name.startswith(SPREAD):
+        return {}
+    size = name.partition(":")[2]
+    places = [*range(len(_devices()) - 1), "cpu"]
+    return {"device_map": SPREAD, "max_memory": dict.fromkeys(places, size) if size else None}
+
+
+def is_spread(model: Any) -> bool:
+    """Whether some weights lie elsewhere than where the model begins."""
+    return bool(getattr(model, "hf_device_map", None))
+
+
+def computes_on_several(model: Any) -> bool:
+    """Whether blocks are computed on different GPUs: what is kept elsewhere is brought to one."""
+    return len({*(getattr(model, "hf_device_map", None) or {}).values()} - {"cpu", "disk"}) > 1
 
 
 def in_words(dtype: torch.dtype) -> str:

@@ -21,6 +21,7 @@ from transformers import DynamicCache
 
 from core.data.tokens import encode_prompts
 from core.errors import UserError
+from core.models.devices import computes_on_several
 from core.models.loading import LoadedModel
 
 ROWS = 1024  # completions in one batch at most
@@ -150,7 +151,7 @@ def _sample_batch(
             texts[row].append(int(token))
         branches, prefix = np.unique(prefix * logits.shape[1] + drawn, return_inverse=True)
         parents, branch_tokens = np.divmod(branches, logits.shape[1])
-        mask = _select(cache, mask, parents)
+        mask = _select(cache, mask, parents, on_several=computes_on_several(model))
         tokens = torch.from_numpy(branch_tokens)[:, None].to(loaded.device)
         positions = mask.sum(1, keepdim=True) - 1
     return texts, ended
@@ -169,12 +170,15 @@ def _draw(logits: Tensor, prefix: Array, uniforms: Array, temperature: float) ->
     return found.clamp(max=logits.shape[1] - 1).cpu().numpy()
 
 
-def _select(cache: DynamicCache, mask: Tensor, parents: Array) -> Tensor:
-    """Continue these rows of the cache; returns the mask that includes the token to come."""
+def _select(cache: DynamicCache, mask: Tensor, parents: Array, *, on_several: bool) -> Tensor:
+    """Continue these rows of the cache; returns the mask that includes the token to come.
+
+    With layers on several GPUs the rows are told from main memory, which each of them can read.
+    """
     if not np.array_equal(parents, np.arange(len(mask))):
-        chosen = torch.from_numpy(parents).to(mask.device)
-        cache.batch_select_indices(chosen)
-        mask = mask[chosen]
+        chosen = torch.from_numpy(parents)
+        cache.batch_select_indices(chosen if on_several else chosen.to(mask.device))
+        mask = mask[chosen.to(mask.device)]
     return torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
 

@@ -27,7 +27,7 @@ from transformers.utils import logging
 
 from core.errors import UserError
 from core.models.adapters import UPDATES, base_of, is_adapter
-from core.models.devices import pick_device, pick_dtype
+from core.models.devices import is_spread, pick_device, pick_dtype, spreading
 from core.models.memory import keep_freed_memory
 from core.runs import environment
 
@@ -52,6 +52,7 @@ def load_model(
     `blocks` decoder blocks are read: no head, no final norm, so that the last hidden state is the
     residual stream at layer `blocks`.
     """
+    spread = spreading(device)
     if is_adapter(folder):
         whole = load_model(base_of(folder), dtype=dtype, device=device)
         merged = merge_adapter(whole, folder)
@@ -67,12 +68,14 @@ def load_model(
         first = blocks if _has_a_base(config) else None
         if first is not None:
             shorten(config, first)
-        model = _weights(AutoModelForCausalLM if first is None else AutoModel, folder, config, kind)
+        auto = AutoModelForCausalLM if first is None else AutoModel
+        model = _weights(auto, folder, config, kind, **spread)
     if first is not None:
         drop_final_norm(model)
     elif blocks is not None:
         model = _cut(model, blocks)
-    return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
+    model = model.eval() if spread else model.eval().to(place)
+    return LoadedModel(model, load_tokenizer(folder), place)
 
 
 def load_classifier(folder: Path | str) -> LoadedModel:
@@ -105,6 +108,12 @@ def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
     """The model with low-rank updates (a peft adapter's folder) added to its weights."""
     from peft import PeftModel  # a second of import that only low-rank updates need
 
+    if is_spread(loaded.model):
+        raise UserError(
+            f"{adapter}: an adapter is added to a model that lies on one device, and its base is "
+            "spread over several. Add it where the base fits (peft's merge_and_unload), save the "
+            "model, and name that folder."
+        )
     with _explaining(adapter, needs="adapter_config.json"):
         _refuse_other_base(loaded.model, Path(adapter))
         updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)
@@ -144,12 +153,13 @@ def drop_final_norm(model: Any) -> None:
     setattr(base, name, nn.Identity())
 
 
-def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype) -> Any:
+def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype, **spread: Any) -> Any:
     model, found = auto.from_pretrained(
         folder,
         config=config,
         dtype=dtype,
         **_source(),
+        **spread,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # so that they are reported, and refused below
         output_loading_info=True,

@@ -19,7 +19,8 @@ EXECUTOR = "PAIRTRACE_EXECUTOR"
 SHARDS = "PAIRTRACE_SHARDS"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
 DEVICE = "PAIRTRACE_DEVICE"
-DEVICES = r"auto|cpu|cuda(:\d+)?"
+DEVICES = r"auto|cpu|cuda(:\d+)?|balanced(:\d+[KMG]B)?"
+DEVICES_IN_WORDS = "auto, cpu, cuda, cuda:N, balanced or balanced:SIZE (such as balanced:20GB)"
 TRUST_CODE = "PAIRTRACE_TRUST_REMOTE_CODE"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
@@ -49,10 +50,10 @@ def executor() -> str:
 
 
 def device() -> str:
-    """`$PAIRTRACE_DEVICE`: where models are computed: auto, cpu, cuda or cuda:N."""
+    """`$PAIRTRACE_DEVICE`: where models are computed, one of `DEVICES_IN_WORDS`."""
     name = os.environ.get(DEVICE, "auto")
     if not re.fullmatch(DEVICES, name):
-        raise UserError(f"${DEVICE} is {name!r}; it is auto, cpu, cuda or cuda:N.")
+        raise UserError(f"${DEVICE} is {name!r}; it is {DEVICES_IN_WORDS}.")
     return name
 
 

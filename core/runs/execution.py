@@ -210,7 +210,7 @@ def _device_name() -> str:
     wanted, torch = environment.device(), sys.modules.get("torch")
     name = platform.processor() or platform.machine()
     if torch is not None and wanted != "cpu" and torch.cuda.is_available():
-        name = str(torch.cuda.get_device_name(None if wanted == "auto" else wanted))
+        name = str(torch.cuda.get_device_name(wanted if wanted.startswith("cuda") else None))
     return name if wanted == "auto" else f"{wanted}: {name}"
 
 

@@ -50,10 +50,12 @@ def test_every_model_goes_where_the_environment_says(load, tmp_path, monkeypatch
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "CPU", "", "cuda:0; rm"])
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:", "CPU", "", "cuda:0; rm", "balanced:", "balanced:2", "balanced:2TB"]
+)
 def test_what_is_no_name_of_a_device_is_refused(name, monkeypatch):
     monkeypatch.setenv(environment.DEVICE, name)
-    with pytest.raises(UserError, match="it is auto, cpu, cuda or cuda:N"):
+    with pytest.raises(UserError, match="it is auto, cpu, cuda, cuda:N"):
         pick_device("auto")
 
 
