@@ -165,8 +165,6 @@ def test_a_column_name_is_no_query(tmp_path, column):
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="has no column"):
         table(tmp_path / "t.parquet", [column])
-    with pytest.raises(UserError, match="has no column"):
-        table(tmp_path / "t.parquet", order=column)
 
 
 def test_a_damaged_pair_list_is_told(tmp_path):

@@ -127,6 +127,7 @@ def test_a_command_trusts_only_if_it_says_so_itself(own: Path, trace: Path, tmp_
     def pairtrace(*flags: str) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "core.cli", "-w", tmp_path / "workspace", *flags, *step]
         told = {**os.environ, environment.TRUST_CODE: "1"}
+        told.pop("HF_MODULES_CACHE", None)  # a command that ran in this process has set it
         return subprocess.run([*map(str, words)], capture_output=True, text=True, env=told)
 
     refused = pairtrace()
