@@ -109,12 +109,9 @@ def _compare(
 ) -> list[dict[str, Any]]:
     """A row per method; `less_default` is its LDS less that of the default order."""
     contrasts = pair_contrasts(material)
-    default = METHODS[DEFAULT].rank(material)
+    ranked = {n: method.rank(material) for n, method in METHODS.items() if n not in SKIPPED}
     rows = []
-    for name, method in METHODS.items():
-        if name in SKIPPED:
-            continue
-        scores = method.rank(material)
+    for name, scores in ranked.items():
         change = tail_patch(
             material.checkpoints[0][1],
             _best(scores, contrasts),
@@ -126,7 +123,7 @@ def _compare(
             {
                 "method": name,
                 "lds": lds(scores, masks, margins)._asdict(),
-                "less_default": lds_difference(scores, default, masks, margins)._asdict(),
+                "less_default": lds_difference(scores, ranked[DEFAULT], masks, margins)._asdict(),
                 "tail_patch": change,
             }
         )

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from core.attribution.gradient import Contrast
+from core.attribution.low_rank import linear_layers
 from core.attribution.shard_files import write_file
-from core.models.residual import decoder_blocks
 
 BATCH = 16  # pairs to a pass
 ALL = "all_modules"  # what kronfluence calls the sum over layers
@@ -138,13 +138,8 @@ class Margins(Task):
 
 def _analyzer(model: Any, folder: Path) -> Any:
     apart = copy.deepcopy(model)  # its layers are replaced
-    blocks = tuple(decoder_blocks(apart))
-    inside = {id(module) for block in blocks for module in block.modules()}
-    layers = [
-        name
-        for name, module in apart.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in inside
-    ]
+    inside = {id(layer) for _, layer in linear_layers(apart)}
+    layers = [name for name, module in apart.named_modules() if id(module) in inside]
     task = Margins(layers)
     analyzer = Analyzer(
         folder.name,

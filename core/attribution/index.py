@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.shard_files import shard_files
+from core.attribution.shard_files import ShardFiles, shard_files
 from core.errors import UserError
 
 FORMAT = 1
@@ -223,9 +223,8 @@ def sweep(folder: Path) -> None:
         part.unlink()
 
 
-def problem(folder: Path, shard: str, layer: int) -> str | None:
+def problem(files: ShardFiles, shard: str, layer: int) -> str | None:
     """What is wrong with a shard's vectors at a layer, if anything."""
-    files = shard_files(folder)
     try:
         with files.open(checksum_name(shard, layer)) as stream:
             expected = json.load(stream)["sha256"]
@@ -246,7 +245,7 @@ def verify(folder: Path | str) -> pd.DataFrame:
         (shard.name, layer, files.where(array_name(shard.name, layer)), wrong)
         for shard in manifest.shards
         for layer in manifest.layers
-        if (wrong := problem(folder, shard.name, layer)) is not None
+        if (wrong := problem(files, shard.name, layer)) is not None
     ]
     return pd.DataFrame(bad, columns=["shard", "layer", "file", "problem"])
 

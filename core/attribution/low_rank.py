@@ -40,7 +40,7 @@ def low_rank(
     generator = torch.Generator().manual_seed(seed)
     with ExitStack() as hooks:
         updates = []
-        for name, layer in _linear_layers(model, blocks):
+        for name, layer in linear_layers(model, blocks):
             down = 2 * torch.rand(rank, layer.in_features, generator=generator) - 1
             down = (down / layer.in_features**0.5).to(layer.weight)
             up = torch.zeros(layer.out_features, rank).to(layer.weight).requires_grad_()
@@ -51,7 +51,10 @@ def low_rank(
         yield updates
 
 
-def _linear_layers(model: Any, blocks: Sequence[int] | None) -> Iterator[tuple[str, nn.Linear]]:
+def linear_layers(
+    model: Any, blocks: Sequence[int] | None = None
+) -> Iterator[tuple[str, nn.Linear]]:
+    """The linear layers of all decoder blocks, or of some, as `block.name` and themselves."""
     for number, block in enumerate(decoder_blocks(model)):
         if blocks is None or number in blocks:
             for name, layer in block.named_modules():

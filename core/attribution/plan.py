@@ -180,7 +180,7 @@ def _adopt(source: Path, shard: str, folder: Path, name: str, layers: Sequence[i
     """Link (or copy) what is whole of an earlier shard; the rest is computed like any other."""
     theirs, ours = shard_files(source), shard_files(folder)
     for layer in layers:
-        if problem(source, shard, layer) is None:
+        if problem(theirs, shard, layer) is None:
             for file in (array_name, checksum_name):
                 ours.adopt(theirs, file(shard, layer), file(name, layer))
 

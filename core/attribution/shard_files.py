@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from fsspec.core import url_to_fs
-
 from core.errors import UserError
 
 PLACE = "shards.url"
@@ -144,6 +142,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs  # only shards that are elsewhere need it
+
     try:
         system, root = url_to_fs(url)
     except (ValueError, ImportError) as error:

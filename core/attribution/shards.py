@@ -25,6 +25,7 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.plan import TOKENS
+from core.attribution.shard_files import shard_files
 from core.errors import UserError
 from core.models.loading import load_model, on_cores
 from core.models.packing import Prompted
@@ -42,12 +43,13 @@ class Task:
 
 def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
     """What is missing of an index, or is not what was written."""
+    files = shard_files(folder)
     return [
         Task(shard, layers)
         for shard in manifest.shards
         if (
             layers := tuple(
-                layer for layer in manifest.layers if problem(folder, shard.name, layer) is not None
+                layer for layer in manifest.layers if problem(files, shard.name, layer) is not None
             )
         )
     ]

@@ -131,6 +131,7 @@ def _sample_batch(
     ended = np.zeros(len(prompts), dtype=bool)
     tokens, mask = _left_padded(distinct, loaded)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
+    on_several = computes_on_several(model)
     for step in range(uniforms.shape[1]):
         progress(len(texts) - len(live))
         logits = model(
@@ -151,7 +152,7 @@ def _sample_batch(
             texts[row].append(int(token))
         branches, prefix = np.unique(prefix * logits.shape[1] + drawn, return_inverse=True)
         parents, branch_tokens = np.divmod(branches, logits.shape[1])
-        mask = _select(cache, mask, parents, on_several=computes_on_several(model))
+        mask = _select(cache, mask, parents, on_several=on_several)
         tokens = torch.from_numpy(branch_tokens)[:, None].to(loaded.device)
         positions = mask.sum(1, keepdim=True) - 1
     return texts, ended

@@ -63,8 +63,8 @@ def load_model(
     if place.type == "cpu":
         keep_freed_memory()
     kind = pick_dtype(dtype, place)
+    config = read_config(folder)
     with _explaining(folder):
-        config = read_config(folder)
         first = blocks if _has_a_base(config) else None
         if first is not None:
             shorten(config, first)
@@ -81,10 +81,9 @@ def load_model(
 def load_classifier(folder: Path | str) -> LoadedModel:
     """The sequence classifier of a folder, whole or not at all, in float32."""
     place = pick_device("auto")
+    config = read_config(folder)
     with _explaining(folder):
-        model = _weights(
-            AutoModelForSequenceClassification, folder, read_config(folder), torch.float32
-        )
+        model = _weights(AutoModelForSequenceClassification, folder, config, torch.float32)
     return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
 
 
