@@ -36,7 +36,7 @@ def model_at(folder: Path) -> Chosen | None:
     try:
         facts = setup.model_facts(folder, environment.roots())
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return None
     st.caption(
         f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
@@ -61,10 +61,5 @@ def given_path(typed: str) -> Path | None:
     try:
         return setup.allowed_path(typed, environment.roots())
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return None
-
-
-def refuse(error: UserError) -> None:
-    """Say why a choice cannot be used."""
-    st.error(_text.escape(error), icon="⚠️")

@@ -76,7 +76,7 @@ def ask(run: str) -> None:
                 SuggestSpec, {"discover": run, "llm": llm.strip(), "url": address.strip()}, {}
             )
         except UserError as error:
-            st.error(_text.escape(error), icon="⚠️")
+            _text.refuse(error)
             return
         done = _jobs.panel(spec, "Ask for names")
         if done:

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.conversations import shown
+from core.errors import UserError
 
 ALIKE = 0.5  # below this share of common words a diff only distracts
 TOO_MANY = 4_000  # words; a diff of more takes seconds
@@ -80,6 +81,11 @@ def visible(text: object) -> str:
 def escape(text: object) -> str:
     """Text that stays text where markdown is drawn."""
     return "".join(f"\\{c}" if c in MARKDOWN else c for c in " ".join(visible(text).split()))
+
+
+def refuse(error: UserError) -> None:
+    """Say why what somebody chose or typed cannot be used."""
+    st.error(escape(error), icon="⚠️")
 
 
 def short(text: object, length: int = 90) -> str:

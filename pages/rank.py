@@ -143,15 +143,16 @@ def show_rows() -> pd.Series:
         max_chars=200,
         help="A phrase in the prompt or either completion; capitals do not matter.",
     )
-    rows = ordered[ordered["position"] >= 0]
+    position = ordered["position"].to_numpy()
+    kept = position >= 0
     if sources:
-        kept = _selection.mask(Where(column="source", values=tuple(sources)))
-        rows = rows[kept[rows["position"]]]
+        kept &= _selection.mask(Where(column="source", values=tuple(sources)))[position]
     if phrase:
-        rows = rows[_selection.mask(_search.anywhere(phrase))[rows["position"]]]
-    last = max(1, -(-len(rows) // SHOWN))
+        kept &= _selection.mask(_search.anywhere(phrase))[position]
+    found = np.flatnonzero(kept)
+    last = max(1, -(-len(found) // SHOWN))
     number = right.number_input(f"Page of {last}", 1, last, key="page")
-    rows = rows.iloc[(number - 1) * SHOWN : number * SHOWN]
+    rows = ordered.iloc[found[(number - 1) * SHOWN : number * SHOWN]]
     texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
     rows = rows.join(texts, on="uid")
     return picked(rows, offer=[Where(column="source", values=tuple(sources))] if sources else [])

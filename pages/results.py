@@ -51,7 +51,6 @@ project = _loaders.project()
 store = _loaders.store()
 known = _loaders.specs(EditSpec)
 edits = {run: spec for run, spec in known.items() if spec.control is None}
-controls = [spec for spec in known.values() if spec.control is not None]
 _outcomes.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
@@ -60,13 +59,16 @@ if not edits:
     st.stop()
 
 
+behaviors = _loaders.ranked_behaviors()
+
+
 def said(run: str) -> str:
     """An edit in words, for the choice of one."""
-    behaviors = _loaders.ranked_behaviors()
     return _text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
 
 
-compared = [spec.model_copy(update={"control": None}) for spec in controls]
+of_controls = (spec for spec in known.values() if spec.control is not None)
+compared = [spec.model_copy(update={"control": None}) for spec in of_controls]
 chosen = _choose.one(
     "Edit", sorted(edits, key=lambda run: edits[run] not in compared), said, key="edit"
 )

@@ -18,7 +18,7 @@ from core.runs import project as projects
 from core.runs.project import Project
 from core.runs.specs import ConvertSpec
 from pages import _costs, _loaders, _text
-from pages._models import choose_models, given_path, refuse
+from pages._models import choose_models, given_path
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -58,7 +58,7 @@ def choose_pairs() -> tuple[Path, dict[str, str]] | None:
         columns = choose_columns(raw.columns)
         found = importing.preview(path, columns)
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return None
     show_preview(found)
     return (path, columns) if len(found.pairs) else None
@@ -101,7 +101,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         table = setup.prompt_facts(prompts, heldout, judge)
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return None
     st.caption(
         "One row per flag of the judge, group of prompts and condition. Tick *wanted* where the "
@@ -119,7 +119,7 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
     try:
         return setup.behaviors_of(edited[edited["measure"]].to_dict("records"))
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return None
 
 
@@ -165,7 +165,7 @@ def offer_own() -> None:
     try:
         setup.check_pair_of_models(reference[1], policy[1])
     except UserError as error:
-        refuse(error)
+        _text.refuse(error)
         return
     with st.spinner("Comparing the models' files"):
         odd = setup.model_warnings(reference[0], policy[0])
