@@ -21,7 +21,7 @@ from core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader"]
-FIND_MS, RUN_SECONDS = 20_000, 300.0
+FIND_MS, RUN_SECONDS, UP_SECONDS = 20_000, 300.0, 60
 QUIET_MS = 300  # a run that follows a run, as `st.rerun` asks for, has begun by then
 AT_REST = """() => !document.querySelector('[data-testid="stSkeleton"]') && document.querySelector(
   '[data-testid="stApp"][data-test-script-state="notRunning"]')"""
@@ -53,18 +53,35 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def serving(workspace: Path) -> Iterator[tuple[str, int]]:
     """The app over a workspace on a free port: its address and its process id."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace)}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
-        _wait(f"http://127.0.0.1:{port}/_stcore/health")
+        wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}", server.pid
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def wait_until_up(address: str) -> None:
+    """Return once an address answers; `TimeoutError` if it does not within a minute."""
+    for _ in range(10 * UP_SECONDS):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{address} did not answer within {UP_SECONDS} s")
 
 
 def peak_gb(pid: int) -> float:
@@ -140,13 +157,3 @@ class Tab:
             self.began, self.resting = self.began + 1, False
         elif said.HasField("script_finished"):
             self.resting = said.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
-
-
-def _wait(address: str) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(address, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(address)

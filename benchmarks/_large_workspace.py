@@ -13,6 +13,7 @@ import pandas as pd
 
 from core.data.behaviors import Behavior
 from core.data.prompts import COLUMNS, read_prompts, write_prompts
+from core.intervention.evaluation import rates
 from core.runs import project as projects
 from core.runs.identity import Spec
 from core.runs.progress import Progress
@@ -33,7 +34,8 @@ def write(folder: Path, n: int = PAIRS, lengths: tuple[int, int, int] = SHORT) -
     store = Store(folder / "workspace")
     generated, indexed = project.generate(), project.index()
     completions = _completions(read_prompts(project.prompts), rng)
-    _finish(store, generated, rates=_rates(completions), completions=completions)
+    measured = rates(completions, [BEHAVIOR])
+    _finish(store, generated, rates=measured, completions=completions)
     _finish(store, indexed)
     runs = store.run_id(generated), store.run_id(indexed)
     _finish(store, project.rank(*runs, BEHAVIOR), **_ranking(n, blob, rng))
@@ -141,17 +143,6 @@ def _completions(prompts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFram
     return every.drop(columns="distractor").assign(
         completion=texts, n_tokens=60, finished=True, complied=flagged.astype("boolean")
     )
-
-
-def _rates(completions: pd.DataFrame) -> pd.DataFrame:
-    own = completions[completions["condition"] == BEHAVIOR.condition]
-    rows = [
-        {"model": model, "rate": rate, "low": max(rate - 0.06, 0), "high": rate + 0.06, "n": n}
-        for model, (rate, n) in own.groupby("model")["complied"].agg(["mean", "size"]).iterrows()
-    ]
-    said = BEHAVIOR.model_dump(include={"flag", "group", "condition", "wanted"})
-    known = {"behavior": BEHAVIOR.name, **said}
-    return pd.DataFrame(rows).assign(**known, n_unscored=0, n_prompts=own["prompt_id"].nunique())
 
 
 def _ranking(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.local_server import Quiet, listening
 
 
 @dataclass
@@ -55,7 +56,7 @@ def chat_server(
 ) -> Iterator[ChatServer]:
     shared = ChatServer(behave)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self):
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = shared.begin(question, self.headers["Authorization"])
@@ -74,19 +75,9 @@ def chat_server(
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the client had no more patience
 
-        def log_message(self, *_args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    shared.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler, port) as address:
+        shared.url = f"{address}/v1"
         yield shared
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def completion(text: str) -> bytes:

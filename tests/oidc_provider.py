@@ -9,16 +9,16 @@ import hashlib
 import html
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from tests.local_server import Quiet, listening
 
 CLIENT, SECRET = "pairtrace", "a secret of this test"
 
@@ -86,7 +86,7 @@ class Provider:
 def oidc_provider(people: Mapping[str, dict[str, Any]]) -> Iterator[Provider]:
     provider = Provider(people)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self):
             parts = urlsplit(self.path)
             if parts.path == "/chosen":
@@ -117,16 +117,6 @@ def oidc_provider(people: Mapping[str, dict[str, Any]]) -> Iterator[Provider]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        provider.url = address
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

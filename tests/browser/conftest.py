@@ -3,17 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks._browser import free_port, wait_until_up
 from core.runs.store import Store
 from tests.pages import workspaces
 
@@ -74,9 +72,7 @@ def other_tab(chromium):
 @contextmanager
 def serving(workspace: Path, *command: str):
     """A server process on a free port; yields its address. `{port}` stands for the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [word.format(port=port) for word in command]
     environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace), "OMP_NUM_THREADS": "1"}
     server = subprocess.Popen(
@@ -96,16 +92,6 @@ def serving(workspace: Path, *command: str):
 
 STREAMLIT = ("streamlit", "run", "app.py", "--server.port", "{port}")
 PAIRTRACE = ("core.cli", "app", "--port", "{port}")
-
-
-def wait_until_up(address: str) -> None:
-    for _ in range(10 * SECONDS):
-        try:
-            urllib.request.urlopen(address, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(f"{address} did not answer within {SECONDS} s")
 
 
 @pytest.fixture

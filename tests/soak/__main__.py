@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,10 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from benchmarks._browser import free_port, wait_until_up
 from core.runs import jobs
 from core.runs.store import Store
-from tests.browser.conftest import FLAGS, ROOT, wait_until_up
+from tests.browser.conftest import FLAGS, ROOT
 from tests.soak.visitor import Seen, Visitor
 
 SLOWEST_P95, GROWTH = 1.0, 1.25  # seconds; of the memory after warming up
@@ -64,9 +64,7 @@ def soak(
     workspace: Path, *, minutes: float, sessions: int, think: tuple[float, float]
 ) -> dict[str, Any]:
     """Serve the workspace to random visitors; what was measured, and what was wrong."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log, costs = workspace.parent / "server.txt", workspace.parent / "costs.jsonl"
     words = [str(costs), "app.py", "--server.port", str(port)]
     with log.open("wb") as stream:
