@@ -1,6 +1,7 @@
 """The one error that a user can mend: shown without a traceback by pages and the command line."""
 
 import errno
+from typing import Any
 
 LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
 NO_MEMORY = (
@@ -30,6 +31,12 @@ def in_words(error: Exception) -> UserError | None:
         return None
     place = f"{error.filename}: " if error.filename else ""
     return UserError(f"{place}{REMEDIES[error.errno]}, then run the same command again.")
+
+
+def first_problem(error: Any) -> str:
+    """Field and message of the first problem in a pydantic `ValidationError`."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _wants_memory(error: Exception) -> bool:

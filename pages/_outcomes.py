@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import ARMS, outcomes
-from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.intervention.statistics import LEAST_SEEDS, seed_interval, seed_rate_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec, TrainSpec
 from pages import _jobs, _loaders
@@ -68,9 +68,8 @@ def rate(rows: pd.DataFrame) -> str:
     if max(rates) == min(rates):  # no spread over seeds, yet prompts leave a doubt
         low, high = rows["low"].min(), rows["high"].max()
         return f"{rates[0]:.1%} in all {len(rates)} seeds, each [{low:.1%}, {high:.1%}], {n}"
-    found = seed_interval(rates)
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    return f"{found.value:.1%} [{low:.1%}, {high:.1%}], {found.n} seeds, {n}"
+    found = seed_rate_interval(rates)
+    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}], {found.n} seeds, {n}"
 
 
 def headline(measured: pd.DataFrame, behavior: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 
 class Label(BaseModel):
@@ -95,9 +95,7 @@ def read_classifier_file(path: Path, content: dict[str, Any]) -> ClassifierJudge
     try:
         known = ClassifierFile(**content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {field}: {first['msg']}") from error
+        raise UserError(f"{path}: {first_problem(error)}") from error
     return ClassifierJudge(known, classifier_folder(path, content))
 
 

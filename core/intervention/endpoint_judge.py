@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import UserError
+from core.errors import UserError, first_problem
 from core.models.answers import Answers
 from core.models.asking import Usage
 from core.models.endpoint import Endpoint
@@ -83,6 +83,4 @@ def read_judge_file(path: Path, content: dict[str, Any]) -> JudgeFile:
     try:
         return JudgeFile(**content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {field}: {first['msg']}") from error
+        raise UserError(f"{path}: {first_problem(error)}") from error

@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.data.behaviors import Behavior
 from core.intervention.evaluation import rates
-from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.intervention.statistics import LEAST_SEEDS, seed_rate_interval
 from core.runs.fingerprints import fingerprint_model
 from core.runs.identity import identity
 from core.runs.project import Project
@@ -108,8 +108,8 @@ def _interval(group: pd.DataFrame) -> tuple[float, float]:
         return float(group["low"].min()), float(group["high"].max())
     if len(group) < LEAST_SEEDS:
         return float("nan"), float("nan")
-    _, low, high, _ = seed_interval(group["rate"].tolist())
-    return max(0.0, low), min(1.0, high)
+    found = seed_rate_interval(group["rate"].tolist())
+    return found.low, found.high
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, Val
 
 from core.attribution.scores import Score
 from core.data.notation import from_json
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 Action = Literal["remove", "flip", "keep"]
 Join = Literal["and", "or", "but not"]
@@ -163,9 +163,7 @@ def read_edits(text: str) -> tuple[Edit, ...]:
     try:
         return TypeAdapter(tuple[Edit, ...]).validate_python(from_json(text))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"edits: {where}: {first['msg']}.") from error
+        raise UserError(f"edits: {first_problem(error)}.") from error
     except ValueError as error:
         raise UserError(f"edits: not JSON ({error}).") from error
 

@@ -81,6 +81,12 @@ def seed_interval(values: Sequence[float]) -> Interval:
     return Interval(float(mean), float(mean - half), float(mean + half), len(found))
 
 
+def seed_rate_interval(rates: Sequence[float]) -> Interval:
+    """`seed_interval` of rates, cut to [0, 1]."""
+    found = seed_interval(rates)
+    return found._replace(low=max(0.0, found.low), high=min(1.0, found.high))
+
+
 def _scored_counts(table: pd.DataFrame, flag: str) -> pd.DataFrame:
     scored = table[table[flag].notna()]
     return scored.groupby("prompt_id")[flag].agg(["sum", "count"])

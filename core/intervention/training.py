@@ -29,7 +29,7 @@ from core.errors import UserError
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
 from core.intervention.trainer import WHOLE, ArmConfig, ArmTrainer, Report, Watch
-from core.models.devices import pick_device, spreading
+from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
 from core.runs import environment
 from core.runs.fingerprints import fingerprint_model
@@ -113,7 +113,7 @@ def _reference(folder: Path, processes: int) -> LoadedModel:
             "by the launch's own settings: leave the device out."
         )
     loaded = load_model(folder, dtype="float32")
-    if {"cpu", "disk"} & {*getattr(loaded.model, "hf_device_map", {}).values()}:
+    if is_offloaded(loaded.model):
         raise UserError(
             f"{folder}: its weights do not fit the devices here, and what lies elsewhere cannot be "
             "trained. Use more GPUs, or a machine with more memory."

@@ -59,17 +59,26 @@ def spreading(device: str) -> dict[str, Any]:
 
 def is_spread(model: Any) -> bool:
     """Whether some weights lie elsewhere than where the model begins."""
-    return bool(getattr(model, "hf_device_map", None))
+    return bool(_places(model))
 
 
 def computes_on_several(model: Any) -> bool:
     """Whether blocks are computed on different GPUs: what is kept elsewhere is brought to one."""
-    return len({*(getattr(model, "hf_device_map", None) or {}).values()} - {"cpu", "disk"}) > 1
+    return len(_places(model) - {"cpu", "disk"}) > 1
+
+
+def is_offloaded(model: Any) -> bool:
+    """Whether some weights lie in main memory or in files until they are used."""
+    return bool(_places(model) & {"cpu", "disk"})
 
 
 def in_words(dtype: torch.dtype) -> str:
     """As specs name it, such as `float32`."""
     return str(dtype).removeprefix("torch.")
+
+
+def _places(model: Any) -> set[Any]:
+    return {*(getattr(model, "hf_device_map", None) or {}).values()}
 
 
 def _devices() -> list[str]:

@@ -10,7 +10,6 @@ bytes. It knows nothing of models, and so not whether a variant's policy learns 
 import math
 import random
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from core.data.notation import toml_file
 from core.errors import UserError
 from core.organism.world import read_world
 
@@ -86,7 +86,7 @@ def write_variant(world: Path | str, name: str, out: Path | str) -> Path:
     if name not in VARIATIONS:
         raise UserError(f"variant {name!r} is not one of {', '.join(VARIATIONS)}.")
     read_world(world)  # says what is wrong with it, if anything is
-    table = tomllib.loads(Path(world).read_text(encoding="utf-8"))
+    table = toml_file(Path(world))
     out = Path(out)
     varied_table = varied(table, name, VARIATIONS[name])
     out.write_text(tomli_w.dumps(varied_table, multiline_strings=True), encoding="utf-8")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.intervention.statistics import LEAST_SEEDS, seed_interval
+from core.intervention.statistics import LEAST_SEEDS, seed_rate_interval
 
 COLORS = {
     "reference": "#7A8794",
@@ -208,8 +208,8 @@ def _over_seeds(rates: pd.Series) -> dict[str, float]:
     """`rate, low, high`, within [0, 1]; without an interval for one or two seeds."""
     if len(rates) < LEAST_SEEDS:
         return dict.fromkeys(("rate", "low", "high"), float(rates.mean()))
-    mean, low, high, _ = seed_interval(list(rates))
-    return {"rate": mean, "low": max(0.0, low), "high": min(1.0, high)}
+    mean, low, high, _ = seed_rate_interval(list(rates))
+    return {"rate": mean, "low": low, "high": high}
 
 
 def _interval(rows: pd.DataFrame) -> dict[str, object]:

@@ -18,10 +18,10 @@ from core.errors import UserError
 from core.runs.changes import Marking
 from core.runs.labels import Labels
 
-COLUMNS = ("uid", "cluster", "name", "mark")
 TYPES = pa.schema(
     [("uid", pa.string()), ("cluster", pa.int64()), ("name", pa.string()), ("mark", pa.string())]
 )
+COLUMNS = tuple(TYPES.names)
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.data.behaviors import Behavior
 from core.data.notation import from_json, toml_file
-from core.errors import UserError
+from core.errors import UserError, first_problem
 from core.models import adapters
 from core.runs.environment import DEVICES
 from core.runs.identity import Spec
@@ -133,9 +133,7 @@ def load(folder: Path) -> Project:
         project = Project(**content, knobs=knobs)
         _check_knobs(path, project)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {field}: {first['msg']}") from error
+        raise UserError(f"{path}: {first_problem(error)}") from error
     return project
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from core.attribution.index import VectorIndex
 from core.attribution.vectors import BehaviorVectors
-from core.data.on_disk import open_columns
 from core.discovery.changes import changes
 from core.discovery.contributions import contributions_to_all
 from core.discovery.describing import describe_clusters, summarise
@@ -22,8 +21,9 @@ from core.discovery.statistics import sources
 from core.discovery.writing import write
 from core.errors import UserError
 from core.runs.apart import Call, worker
+from core.runs.indexed import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, IndexSpec
+from core.runs.specs import DiscoverSpec
 from core.runs.store import Store
 from core.runs.tables import whole
 
@@ -171,6 +171,4 @@ def agreement_of(pairs: list[tuple[Any, Any]]) -> dict[str, float | int]:
 
 def _texts(spec: DiscoverSpec, store: Store) -> pd.DataFrame:
     """The pairs behind the index, by uid; pages find the copy that this leaves."""
-    index = store.spec(spec.index)
-    assert isinstance(index, IndexSpec)
-    return open_columns(store.pairs(index.pairs), store.workspace / "cache").whole()
+    return indexed_pairs(spec.index, store).whole()

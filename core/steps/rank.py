@@ -26,11 +26,11 @@ from core.attribution.vectors import (
     query_at,
     showing,
 )
-from core.data.on_disk import open_columns
 from core.errors import UserError
 from core.models.loading import load_model
+from core.runs.indexed import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
+from core.runs.specs import DiscoverSpec, GenerateSpec, RankSpec
 from core.runs.store import Store
 from core.runs.tables import whole
 
@@ -162,9 +162,7 @@ def concentrate(
 
 def _sources(spec: RankSpec, store: Store, index: VectorIndex) -> NDArray[np.object_]:
     """The source of every pair, in index order."""
-    indexed = store.spec(spec.index)
-    assert isinstance(indexed, IndexSpec)
-    source = open_columns(store.pairs(indexed.pairs), store.workspace / "cache")["source"]
+    source = indexed_pairs(spec.index, store)["source"]
     ordered: NDArray[np.object_] = source.reindex(index.uids.tolist()).to_numpy(object)
     return ordered
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.on_disk import PairColumns, open_columns
+from core.data.on_disk import PairColumns
 from core.models.answers import Answers
 from core.models.endpoint import Endpoint
 from core.models.naming import LONGEST_TEXT, suggest
+from core.runs.indexed import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, IndexSpec, SuggestSpec
+from core.runs.specs import DiscoverSpec, SuggestSpec
 from core.runs.store import Store
 from core.runs.tables import whole
 
@@ -66,6 +67,4 @@ def _pairs(spec: SuggestSpec, store: Store) -> PairColumns:
     """The pairs behind the discover run."""
     discover = store.spec(spec.discover)
     assert isinstance(discover, DiscoverSpec)
-    index = store.spec(discover.index)
-    assert isinstance(index, IndexSpec)
-    return open_columns(store.pairs(index.pairs), store.workspace / "cache")
+    return indexed_pairs(discover.index, store)
