@@ -43,7 +43,10 @@ def read(path: Path) -> pd.DataFrame | None:
     if not is_marked(path):
         return None
     parts = list(_batches(path, ROWS))
-    return pa.concat_tables(parts).to_pandas() if _holds(parts) else None
+    if not _holds(parts):
+        return None
+    rows = pa.concat_tables(parts)
+    return rows.replace_schema_metadata(None).to_pandas()  # pandas' own notes may say anything
 
 
 def batches(path: Path, rows: int) -> Iterator[pa.Table] | None:

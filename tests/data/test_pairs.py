@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,3 +193,14 @@ def test_a_file_with_too_many_columns_is_refused(tmp_path):
     rows = [GOOD | {"uid": str(i), f"column {i}": 1} for i in range(300)]
     with pytest.raises(UserError, match="more than 256 different fields"):
         read_pairs(jsonl(tmp_path / "p.jsonl", *rows))
+
+
+@pytest.mark.parametrize("notes", [b"{", b"\x80", b'{"index_columns": [{"kind": "range"}]}'])
+def test_what_pandas_noted_in_a_file_of_our_own_need_not_hold(tmp_path, notes):
+    pairs = pd.DataFrame([GOOD, OTHER | {"extra": True}])
+    write_pairs(pairs, tmp_path / "pairs.parquet")
+    table = pq.read_table(tmp_path / "pairs.parquet")
+    expected = read_pairs(tmp_path / "pairs.parquet").pairs
+    damaged = table.replace_schema_metadata({**table.schema.metadata, b"pandas": notes})
+    pq.write_table(damaged, tmp_path / "damaged.parquet")
+    pd.testing.assert_frame_equal(read_pairs(tmp_path / "damaged.parquet").pairs, expected)
