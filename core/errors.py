@@ -4,6 +4,7 @@ import errno
 from typing import Any
 
 LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
+LONGEST = 500  # characters of a problem: it may repeat what somebody wrote
 NO_MEMORY = (
     "There is not enough memory. Close other programs, use fewer workers or a smaller batch, "
     "or a machine with more"
@@ -34,9 +35,9 @@ def in_words(error: Exception) -> UserError | None:
 
 
 def first_problem(error: Any) -> str:
-    """Field and message of the first problem in a pydantic `ValidationError`."""
+    """Field and message of the first problem in a pydantic `ValidationError`; both may be long."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:LONGEST]
 
 
 def _wants_memory(error: Exception) -> bool:

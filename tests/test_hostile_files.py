@@ -308,6 +308,7 @@ EDITS = [{"action": "remove", "why": "", "recipe": LABELS["selections"]["saved"]
 @example(f'[{{"action": "flip", "recipe": {DEEP}}}]')
 @example("[" * 100_000)
 @example("3")
+@example(json.dumps([{"action": "flip", "recipe": {"kind": "9" * 5_000}}]))
 def test_edits_with_one_wrong_value_are_edits_or_refused(tmp_path, text):
     tried(tmp_path, read_edits, text)
 
