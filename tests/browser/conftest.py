@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,3 +118,12 @@ def settle(page) -> None:
     """
     page.wait_for_selector("h1")
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+
+
+def until(state, expected) -> None:
+    """Wait for what the log leads to: a rerun may begin long after the click."""
+    for _ in range(10 * SECONDS):
+        if state() == expected:
+            return
+        time.sleep(0.1)
+    assert state() == expected

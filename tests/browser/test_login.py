@@ -4,7 +4,7 @@ import pytest
 import tomli_w
 
 from core.runs.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import STREAMLIT, serving, settle, until
 from tests.oidc_provider import CLIENT, SECRET, oidc_provider
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -62,7 +62,7 @@ def test_an_editor_changes_things_and_others_look_on(tab, team, store, investiga
     tab.get_by_text("may change things").wait_for()
     rename(tab, team, "lock picking")
     log = Catalog(store.workspace)
-    assert log.state().of(investigated["discover"]).names == {1: "lock picking"}
+    until(lambda: log.state().of(investigated["discover"]).names, {1: "lock picking"})
     assert [event.who for event in log.events()] == ["Ana@Example.org"]
 
     for name, identity in (("eve", "eve@example.org"), ("mallory", "mallory")):

@@ -1,12 +1,11 @@
 """Two people at one map: what one names stays chosen for the other; each undoes their own."""
 
 import re
-import time
 
 import pytest
 
 from core.runs.catalog import Catalog
-from tests.browser.conftest import SECONDS, STREAMLIT, serving, settle
+from tests.browser.conftest import STREAMLIT, serving, settle, until
 
 pytestmark = pytest.mark.browser
 
@@ -22,15 +21,6 @@ def sign(tab, who: str) -> None:
 def press(tab, label: str) -> None:
     tab.get_by_role("button", name=re.compile(label)).click()
     settle(tab)
-
-
-def until(state, expected) -> None:
-    """Wait for what the log leads to: a rerun may begin long after the click."""
-    for _ in range(10 * SECONDS):
-        if state() == expected:
-            return
-        time.sleep(0.1)
-    assert state() == expected
 
 
 def name(tab, given: str) -> None:
