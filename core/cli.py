@@ -19,6 +19,7 @@ from core.cli_demo import demo_command, intervene, serve
 from core.cli_discover import show
 from core.cli_hub import fetch_command, presets_command
 from core.cli_runs import runs
+from core.data.whole import write_whole
 from core.errors import UserError, in_words
 from core.report.export import Format, export_pairs
 from core.report.gather import gather
@@ -27,7 +28,7 @@ from core.runs import commands, environment, project, setup
 from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import STEPS
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 from core.terminal import as_json_option, device_option, print_content, report, run_spec
 
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")

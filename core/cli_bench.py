@@ -14,9 +14,10 @@ from typing import Any
 
 import click
 
+from core.data.whole import write_whole
 from core.errors import UserError
 from core.report import performance
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 from core.terminal import as_json_option, print_content
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"

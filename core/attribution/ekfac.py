@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 
 from core.attribution.gradient import Contrast
 from core.attribution.low_rank import linear_layers
-from core.attribution.shard_files import write_file
+from core.data.whole import write_whole
 
 BATCH = 16  # pairs to a pass
 ALL = "all_modules"  # what kronfluence calls the sum over layers
@@ -70,7 +70,7 @@ def ekfac_scores(
     )
     if fresh:
         cost = {"cpu": time.process_time() - began}
-        write_file(folder / "done.json", json.dumps(cost).encode())
+        write_whole(folder / "done.json", json.dumps(cost).encode())
     analyzer.compute_pairwise_scores(
         "behavior",
         "pairs",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.gradient import PROJECTED, Contrast, margin_gradients
-from core.attribution.shard_files import write_file
+from core.data.whole import write_whole
 
 CHUNK = 64  # rows between two marks
 
@@ -53,7 +53,7 @@ def gradients_on_disk(
         )
         rows.flush()
         seconds += time.process_time() - began
-        write_file(mark, json.dumps({"key": whose, "rows": stop, "cpu": seconds}).encode())
+        write_whole(mark, json.dumps({"key": whose, "rows": stop, "cpu": seconds}).encode())
         if progress is not None:
             progress(stop, len(contrasts))
     return rows

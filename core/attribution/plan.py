@@ -29,8 +29,8 @@ from core.attribution.index import (
 )
 from core.attribution.shard_files import PLACE, settle, shard_files
 from core.data.tokens import encode_completions, encode_prompts
+from core.data.whole import write_whole
 from core.errors import UserError
-from core.runs.store import write_whole
 
 FIELDS = ("prompt", "chosen", "rejected")
 LENGTHS = tuple(f"n_{field}" for field in FIELDS)

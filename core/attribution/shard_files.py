@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
+from core.data.whole import write_whole
 from core.errors import UserError
 
 PLACE = "shards.url"
@@ -39,7 +40,7 @@ class ShardFiles:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole, over an earlier one."""
-        write_file(self.folder / name, data)
+        write_whole(self.folder / name, data)
 
     def on_disk(self, name: str) -> Path:
         """A file on this machine's disk, fetched if need be."""
@@ -131,14 +132,7 @@ def settle(folder: Path, under: str) -> None:
             f"{under}: shards cannot be written there ({error!r}). It must be a folder or bucket "
             "that exists and that you may write to."
         ) from error
-    write_file(folder / PLACE, url.encode())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    write_whole(folder / PLACE, url.encode())
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from core.attribution.index import Block, VectorIndex
-from core.attribution.shard_files import write_file
+from core.data.whole import write_whole
 from core.runs.tables import array
 
 ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
@@ -158,7 +158,7 @@ def keep_mean_contexts(index: VectorIndex) -> None:
     for layer in index.layers:
         buffer = io.BytesIO()
         np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
-        write_file(_mean_path(index, layer), buffer.getvalue())
+        write_whole(_mean_path(index, layer), buffer.getvalue())
         index.drop_copies(layer)
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import pandas as pd
 
+from core.data.whole import write_whole
 from core.errors import UserError
 from core.runs.project import Project
 from core.runs.specs import TrainSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 from core.runs.tables import whole
 
 LAUNCH = Path(__file__).parents[2] / "assets" / "launch"

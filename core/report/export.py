@@ -19,11 +19,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from core.data.pairs import write_pairs
+from core.data.whole import write_whole
 from core.errors import UserError
 from core.runs.catalog import Catalog
 from core.runs.changes import Add
 from core.runs.edit_changes import Put
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 from core.runs.tables import whole
 
 Format = Literal["parquet", "jsonl", "csv", "datasets"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.data.whole import write_whole
 from core.errors import UserError
-from core.runs.store import write_whole
 
 FILE = Path(__file__).parents[2] / "assets" / "scoreboard.json"
 

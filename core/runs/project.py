@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.data.behaviors import Behavior
 from core.data.notation import from_json, toml_file
+from core.data.whole import write_whole
 from core.errors import UserError, first_problem
 from core.models import adapters
 from core.runs.environment import DEVICES
@@ -26,7 +27,7 @@ from core.runs.specs import (
     RankSpec,
     TrainSpec,
 )
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 
 FILE = "project.toml"
 ARITHMETIC = {"generate": "dtype", "index": "dtype", "train": "precision", "evaluate": "dtype"}

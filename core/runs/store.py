@@ -21,6 +21,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from core.data.whole import write_whole
 from core.errors import LOOKING_ON, UserError
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.identity import Spec, identity, references
@@ -229,14 +230,6 @@ class Store:
         if kind == "judge":
             return fingerprint_judge(path) if path.suffix else reference
         return fingerprint_file(path)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

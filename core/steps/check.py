@@ -8,10 +8,11 @@ from typing import Any
 from core.data.health import TEXTS, Examination
 from core.data.pairs import stream_pairs
 from core.data.tokens import encode_completions, encode_prompts
+from core.data.whole import write_whole
 from core.models.loading import load_tokenizer
 from core.runs.progress import Progress
 from core.runs.specs import CheckSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 
 
 def run(spec: CheckSpec, *, store: Store, output: Path, progress: Progress) -> None:

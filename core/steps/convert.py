@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from core.data.importing import import_pairs
+from core.data.whole import write_whole
 from core.runs.progress import Progress
 from core.runs.specs import ConvertSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 
 
 def run(spec: ConvertSpec, *, store: Store, output: Path, progress: Progress) -> None:

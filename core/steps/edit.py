@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from core.data.pairs import read_pairs, write_pairs
+from core.data.whole import write_whole
 from core.intervention.edits import (
     apply,
     attribution_share,
@@ -17,7 +18,7 @@ from core.intervention.edits import (
 )
 from core.runs.progress import Progress
 from core.runs.specs import EditSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 
 
 def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> None:

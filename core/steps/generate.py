@@ -9,6 +9,7 @@ import pandas as pd
 
 from core.data.given import flags_of, read_completions
 from core.data.prompts import expand, read_prompts
+from core.data.whole import write_whole
 from core.intervention.evaluation import every_behavior, judged, rates
 from core.intervention.judges import cost, load_judge
 from core.models.devices import in_words
@@ -16,7 +17,7 @@ from core.models.generation import Report, sample
 from core.models.loading import LoadedModel, load_model
 from core.runs.progress import Progress
 from core.runs.specs import EvaluateSpec, GenerateSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 from core.runs.tables import whole
 
 SAMPLED = "sampled.parquet"  # completions that are not judged yet

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from core.data.pairs import read_pairs
+from core.data.whole import write_whole
 from core.intervention.imported import import_checkpoint
 from core.intervention.training import train
 from core.runs.progress import Progress
 from core.runs.specs import TrainSpec
-from core.runs.store import Store, write_whole
+from core.runs.store import Store
 
 
 def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> None:

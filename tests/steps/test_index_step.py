@@ -141,7 +141,7 @@ def test_a_full_disk_keeps_what_is_done(
 ) -> None:
     from core.attribution import shard_files
 
-    write, written = shard_files.write_file, []
+    write, written = shard_files.write_whole, []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) > 8:
@@ -149,10 +149,10 @@ def test_a_full_disk_keeps_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(shard_files, "write_file", full)
+    monkeypatch.setattr(shard_files, "write_whole", full)
     with pytest.raises(UserError, match="disk is full"):
         execute(spec, store)
-    monkeypatch.setattr(shard_files, "write_file", write)
+    monkeypatch.setattr(shard_files, "write_whole", write)
     kept = {path: path.stat().st_mtime_ns for path in written}
     output = store.output(execute(spec, store))
     names = [output / path.relative_to(path.parents[1]) for path in written[:8]]
