@@ -1,18 +1,26 @@
 """Names for content: SHA-256 of files and of model folders.
 
-A fingerprint is kept per (path, size, modification time), so that a 14 GB checkpoint is read once
-per process, not once per question.
+A fingerprint is kept in memory per (path, size, modification time), so that a file is read once
+per process, not once per question. That of a large file is also kept in the workspace's cache: a
+14 GB checkpoint is read once, not once per command.
 """
 
 import hashlib
+import re
+import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from core.data.notation import toml_file
 from core.data.records import files
+from core.data.whole import write_whole
 from core.errors import UserError
 from core.models import adapters
+from core.runs.environment import default_workspace
 
+LARGE = 1 << 26  # bytes, from which a fingerprint is kept on disk: a twentieth of a second to read
+SETTLED = 2_000_000_000  # ns: a file that changed later may change again and look the same
 WEIGHTS = (".safetensors",)
 SETTINGS = (
     "config.json",
@@ -94,8 +102,32 @@ def fingerprint_judge(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _hash(path: Path, size: int, modified: int) -> str:
-    digest = hashlib.sha256()
+    return _kept(path) if size >= LARGE else _read(path)
+
+
+def _kept(path: Path) -> str:
+    """The fingerprint of a large file: from the cache if nothing touched the file since."""
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    note = default_workspace() / "cache" / "fingerprints" / name
+    before = _stamp(path)
+    with suppress(OSError, ValueError):
+        stamp, digest = note.read_text(encoding="ascii").rsplit(" ", 1)
+        if stamp == before and re.fullmatch(r"[0-9a-f]{64}", digest):
+            return digest
+    digest = _read(path)
+    touched = max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
+    if _stamp(path) == before and time.time_ns() - touched > SETTLED:
+        with suppress(OSError):  # whoever may only look on reads the file again
+            write_whole(note, f"{before} {digest}")
+    return digest
+
+
+def _stamp(path: Path) -> str:
+    """What changes whenever a file does: ctime too, which no tool can set back."""
+    status = path.stat()
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _read(path: Path) -> str:
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
