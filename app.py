@@ -6,8 +6,27 @@ follows a link to /rank would get that page alone, past the shell. Beside `pages
 is no such folder, so every request runs the shell, from `pairtrace app` and `streamlit run` alike.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 from streamlit.starlette import App
 
-app = App(Path(__file__).parent / "pages" / "_shell.py")
+PAGES = Path(__file__).parent / "pages"
+
+
+@asynccontextmanager
+async def with_pages_imported(_: App) -> AsyncIterator[None]:
+    """Import what the pages import before the server answers.
+
+    The first visitor would wait for it otherwise, while the browser competes for the same cores.
+    """
+    for module in iter_modules([str(PAGES)], "pages."):
+        if module.name.startswith("pages._") and module.name != "pages._shell":
+            import_module(module.name)
+    yield
+
+
+app = App(PAGES / "_shell.py", lifespan=with_pages_imported)
