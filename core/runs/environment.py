@@ -133,6 +133,19 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def processes() -> int:
+    """How many processes there are in this launch (torchrun's `WORLD_SIZE`)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def visible_gpus() -> list[str] | None:
+    """`$CUDA_VISIBLE_DEVICES`: numbers or UUIDs of the GPUs that may be used; None: all."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return None
+    return [name for word in given.split(",") if (name := word.strip()) not in ("", "-1")]
+
+
 def prepare(
     workspace: Path,
     environment: MutableMapping[str, str] = os.environ,

@@ -13,15 +13,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from core.errors import UserError, in_words
-from core.runs import environment, project
+from core.runs import environment, hardware, project
 from core.runs.identity import Spec, references
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
@@ -169,14 +169,15 @@ def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
 
 @contextmanager
 def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
-    """One step at a time on the accelerator (or on a laptop's cores); the rest wait in line."""
+    """One step at a time on each GPU (or on a laptop's cores); the rest wait in line."""
     if not spec.uses_device:
         yield
         return
-    with (
-        _held(FileLock(store.workspace / "device.lock"), progress, "for the device"),
-        environment.computing_on(project.device(store.workspace)),
-    ):
+    with ExitStack() as held:
+        held.enter_context(environment.computing_on(project.device(store.workspace)))
+        for name in sorted(hardware.taken()):  # in one order, so that no two wait for each other
+            note = f"for the device {name}"
+            held.enter_context(_held(store.device_lock(name), progress, note))
         yield
 
 

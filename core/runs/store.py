@@ -3,7 +3,7 @@
     workspace/
       project.toml            what is investigated (core.runs.project)
       catalog.sqlite          names, merges, notes, edits (core.runs.catalog)
-      device.lock             held by the step that uses the accelerator
+      device-<name>.lock      held by the step that computes on a GPU, or on `cpu`
       runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/
 
 A step writes to `output.part/`, which becomes `output/` by rename. The store knows where things
@@ -13,6 +13,7 @@ process is started (core.runs.jobs).
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,11 @@ class Store:
     def lock(self, run: str) -> FileLock:
         """Held by the one process that works on a run."""
         return FileLock(self.folder(run) / "lock")
+
+    def device_lock(self, name: str) -> FileLock:
+        """Held by the one step of this workspace that computes on a device (core.runs.hardware)."""
+        in_a_file_name = re.sub(r"[^\w-]", "-", name)  # MIG-GPU-<uuid>/1/0 is a device too
+        return FileLock(self.workspace / f"device-{in_a_file_name}.lock")
 
     def delete(self, run: str) -> None:
         """Delete a run that is not running."""

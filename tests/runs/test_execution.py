@@ -4,9 +4,9 @@ import threading
 
 import pandas as pd
 import pytest
-from filelock import FileLock
 
 from core.errors import UserError
+from core.runs import environment, hardware
 from core.runs.execution import execute, inputs
 from core.runs.progress import Cancelled, Progress
 from core.runs.repeat import repeat
@@ -65,10 +65,32 @@ def test_a_run_waits_for_the_device_and_can_be_stopped_there(store, pairs_file):
         if event["event"] == "waiting":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with FileLock(store.workspace / "device.lock"), pytest.raises(Cancelled):
+    with store.device_lock("cpu"), pytest.raises(Cancelled):
         execute(spec, store, listen=listen)
     assert seen == ["waiting", "cancelled"]
     assert store.state(store.run_id(spec)) == "cancelled"
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cuda:0", True), ("cuda:1", False)])
+def test_a_run_waits_for_its_own_gpu_alone(store, pairs_file, tmp_path, monkeypatch, device, waits):
+    """Another process holds the first of two GPUs, which this machine's torch knows nothing of."""
+    for file in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / file).touch()
+    monkeypatch.setattr(hardware, "FILES", tmp_path)
+    monkeypatch.setenv(environment.DEVICE, device)
+    seen = []
+
+    def listen(event):
+        seen.append(event["event"])
+        if event["event"] == "waiting":
+            assert event["note"] == "for the device 0"
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    spec = TrainSpec(reference=str(model_folder(store)), pairs=str(pairs_file))
+    with store.device_lock("0"), pytest.raises(Cancelled if waits else UserError):
+        execute(spec, store, listen=listen)
+    assert ("waiting" in seen) == waits
+    assert ("started" in seen) != waits
 
 
 def test_two_threads_asking_for_one_run_compute_it_once(store, edit_spec):
