@@ -29,6 +29,7 @@ from core.errors import UserError
 from core.models.adapters import UPDATES, base_of, is_adapter
 from core.models.devices import is_spread, pick_device, pick_dtype, spreading
 from core.models.memory import keep_freed_memory
+from core.models.quantised import refuse_quantised
 from core.runs import environment
 
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
@@ -88,9 +89,13 @@ def load_classifier(folder: Path | str) -> LoadedModel:
 
 
 def read_config(folder: Path | str) -> Any:
-    """What config.json says, as the library reads it; of an adapter, its base's."""
+    """What config.json says, as the library reads it; of an adapter, its base's.
+
+    Refused where it says that the weights are quantised (core.models.quantised).
+    """
     folder = base_of(folder) if is_adapter(folder) else folder
     with _explaining(folder):
+        refuse_quantised(folder)
         return AutoConfig.from_pretrained(folder, **_source())
 
 

@@ -19,6 +19,7 @@ from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.judges import load_judge
 from core.models import adapters
+from core.models.quantised import refuse_quantised
 from core.runs import fingerprints
 
 UPLOADS = "inputs"  # folder of the workspace
@@ -66,7 +67,8 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
 
 
 def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
-    """Shape and size; refused where weights, tokenizer or chat template are missing.
+    """Shape and size; refused where weights, tokenizer or chat template are missing,
+    or the weights are quantised.
 
     Of an adapter they are its base's, which must lie in one of the roots too.
     """
@@ -161,6 +163,7 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    refuse_quantised(folder)
     config = _table(path)
     config = config.get("text_config", config)
     for name in ("num_hidden_layers", "hidden_size"):
