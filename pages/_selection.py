@@ -106,8 +106,7 @@ def scores(chosen: Mask) -> pd.DataFrame:
         if _loaders.store().state(run) != "finished":
             continue
         ranking = _loaders.table(run, "ranking")
-        place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
-        inside = chosen[place] & (place >= 0)
+        inside = slice(None) if chosen.all() else _chosen_of(chosen, run)
         for name in dict.fromkeys((spec.method, "similarity")):
             rows.append(
                 {
@@ -122,6 +121,12 @@ def scores(chosen: Mask) -> pd.DataFrame:
         if len(table):
             table[name] = [pd.Series(values, dtype=float).mean() for values in table[name]]
     return table.round(3)
+
+
+def _chosen_of(chosen: Mask, run: str) -> Mask:
+    """(ranked pair,) whether each row of a ranking is among the chosen pairs."""
+    place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
+    return chosen[place] & (place >= 0)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)

@@ -8,7 +8,8 @@ them. The Arrow file is a copy: it may be deleted, and is made anew when the pai
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ from core.data.pairs import SKIPPED, Skipped, nothing_usable, stream_pairs
 from core.errors import UserError
 
 ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
+MEASURED = ["prompt", "chosen", "rejected"]  # their lengths are the copy's last columns
 
 
 def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
@@ -44,7 +46,7 @@ def version(pairs: Path) -> str:
         raise UserError(f"{pairs}: the preference pairs are not there any more. Put them back.")
     files = sorted(pairs.rglob("*")) if pairs.is_dir() else [pairs]
     known = [(str(one.resolve()), one.stat().st_size, one.stat().st_mtime_ns) for one in files]
-    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((known, MEASURED)).encode()).hexdigest()[:16]
 
 
 class PairColumns:
@@ -52,7 +54,10 @@ class PairColumns:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()  # no bytes read yet
+        held = pa.ipc.open_file(pa.memory_map(str(path))).read_all()  # no bytes read yet
+        own = held.num_columns - len(MEASURED)
+        self._table = held.select(list(range(own)))
+        self._lengths = held.select(list(range(own, held.num_columns)))  # any name may be taken
         self.index = pd.Index(self._table["uid"].to_pandas(), name=None)
 
     def __len__(self) -> int:
@@ -69,7 +74,9 @@ class PairColumns:
 
     def positions(self, uids: Any) -> NDArray[np.intp]:
         """(uid,) the row of each uid, −1 where it is not among the pairs."""
-        return self.index.get_indexer(pd.Index(uids))
+        wanted = pa.array(pd.Index(uids, dtype="str"), pa.large_string())
+        found = pc.index_in(wanted, value_set=self._table["uid"])
+        return np.asarray(found.fill_null(-1)).astype(np.intp)
 
     def rows(self, positions: Any) -> pd.DataFrame:
         """The rows at these positions, in their order, by uid; −1 is refused."""
@@ -82,9 +89,8 @@ class PairColumns:
 
     @cached_property
     def lengths(self) -> pd.DataFrame:
-        """`prompt, chosen, rejected` of every pair in characters, by position; counted once."""
-        texts = {name: self._table[name] for name in ("prompt", "chosen", "rejected")}
-        return pd.DataFrame({name: np.asarray(pc.utf8_length(t)) for name, t in texts.items()})
+        """`prompt, chosen, rejected` of every pair in characters, by position."""
+        return self._lengths.rename_columns(MEASURED).to_pandas()
 
     def order(self, column: str, *, descending: bool = False) -> NDArray[np.int32]:
         """(pair,) positions by a column's value, those without one last; ties in file order."""
@@ -149,11 +155,11 @@ def _write_known(pairs: Path, part: Path, kinds: typed.Kinds) -> typed.Kinds:
         raise UserError(nothing_usable(pairs, pd.DataFrame(skipped, columns=SKIPPED)))
     typed.see(kinds, first)
     known = {name: set(held) for name, held in kinds.items()}
-    with pa.ipc.new_file(str(part), typed.schema(known)) as writer:
+    with _writer(part, typed.schema(known)) as write:
         for chunk in chain([first], chunks):
             typed.see(kinds, chunk)
             if kinds == known:
-                writer.write_table(typed.chunk(chunk, known), max_chunksize=ROWS)
+                write(typed.chunk(chunk, known))
     return known
 
 
@@ -167,9 +173,24 @@ def _usable(pairs: Path, skipped: list[Skipped]) -> Iterator[list[dict[str, Any]
 def _write_own(tables: Iterator[pa.Table], part: Path) -> None:
     first = next(tables)
     schema = pa.schema([field.with_type(_wide(field.type)) for field in first.schema])
-    with pa.ipc.new_file(str(part), schema) as writer:
+    with _writer(part, schema) as write:
         for table in chain([first], tables):
-            writer.write_table(table.cast(schema), max_chunksize=ROWS)
+            write(table.cast(schema))
+
+
+@contextmanager
+def _writer(part: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Writes tables of this schema, and how long their texts are: nobody need read them for it."""
+    counts = [pa.field(f"characters in {name}", pa.int32()) for name in MEASURED]
+    with pa.ipc.new_file(str(part), pa.schema([*schema, *counts])) as writer:
+
+        def write(table: pa.Table) -> None:
+            lengths = [pc.utf8_length(table[name]).cast(pa.int32()) for name in MEASURED]
+            whole = pa.schema([*table.schema, *counts])
+            held = pa.Table.from_arrays([*table.columns, *lengths], schema=whole)
+            writer.write_table(held, max_chunksize=ROWS)
+
+        yield write
 
 
 def _wide(kind: pa.DataType) -> pa.DataType:

@@ -113,6 +113,15 @@ def test_lengths_are_in_characters(path, tmp_path):
     assert list(columns.lengths) == ["prompt", "chosen", "rejected"]
 
 
+def test_a_column_of_the_file_may_have_any_name(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    row = {"uid": "u", "prompt": "ask", "chosen": "yes", "rejected": "no"}
+    path.write_text(json.dumps(row | {"characters in prompt": 5000}))
+    columns = open_columns(path, tmp_path / "cache")
+    assert columns["characters in prompt"].tolist() == [5000]
+    assert columns.lengths["prompt"].tolist() == [3]
+
+
 def test_unknown_uids_have_no_position(path, tmp_path):
     assert list(open_columns(path, tmp_path / "cache").positions(["u1", "gone"])) == [1, -1]
 
