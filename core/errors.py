@@ -1,6 +1,8 @@
 """The one error that a user can mend: shown without a traceback by pages and the command line."""
 
 import errno
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
@@ -19,6 +21,16 @@ REMEDIES = {
     errno.ENOTDIR: "A file is in the way of a folder. Choose another place",
 }
 
+OF_SQLITE = {
+    sqlite3.SQLITE_BUSY: "Another process is using the file. Wait until it is done, or end it",
+    sqlite3.SQLITE_LOCKED: "Another process is using the file. Wait until it is done, or end it",
+    sqlite3.SQLITE_FULL: REMEDIES[errno.ENOSPC],
+    sqlite3.SQLITE_IOERR: "The disk did not do what it was asked. See that it works and has room",
+    sqlite3.SQLITE_READONLY: REMEDIES[errno.EACCES],
+    sqlite3.SQLITE_CANTOPEN: REMEDIES[errno.EACCES],
+    sqlite3.SQLITE_PERM: REMEDIES[errno.EACCES],
+}
+
 
 class UserError(Exception):
     """Bad input. The message names the file, row and field, and says what to do."""
@@ -32,6 +44,14 @@ def in_words(error: Exception) -> UserError | None:
         return None
     place = f"{error.filename}: " if error.filename else ""
     return UserError(f"{place}{REMEDIES[error.errno]}, then run the same command again.")
+
+
+def in_database(path: Path, error: sqlite3.DatabaseError, otherwise: str) -> UserError:
+    """What SQLite refused, and what to do: `otherwise` where the file itself is at fault."""
+    number = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without its details
+    remedy = OF_SQLITE.get(number)
+    advice = otherwise if remedy is None else f"{remedy}, then try again."
+    return UserError(f"{path}: {error}. {advice}")
 
 
 def first_problem(error: Any) -> str:

@@ -9,13 +9,15 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.errors import UserError
+from core.errors import in_database
 
 CHUNK = 500  # keys in one query
+BUSY_SECONDS = 60.0  # how long to wait for another process
+DAMAGED = "Delete the file to ask everything again."
 
 
 class Answer(NamedTuple):
@@ -56,9 +58,8 @@ class Answers:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self.path, timeout=60)
         try:
-            with database:
+            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as database, database:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT, "
@@ -66,7 +67,4 @@ class Answers:
                 )
                 yield database
         except sqlite3.DatabaseError as error:
-            advice = "Delete the file to ask everything again."
-            raise UserError(f"{self.path}: {error}. {advice}") from error
-        finally:
-            database.close()
+            raise in_database(self.path, error, DAMAGED) from error

@@ -9,10 +9,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-from core.errors import LOOKING_ON, UserError
+from core.errors import LOOKING_ON, UserError, in_database
 from core.intervention.recipes import Edit, Recipe
 from core.runs.changes import (
     Add,
@@ -42,6 +43,10 @@ from core.runs.labels import (
 )
 
 BUSY_SECONDS = 60.0  # how long a writer waits for another one
+DAMAGED = (
+    "It holds names, marks, notes and the edit cart, and nothing else. Put a copy of it back; "
+    "without one, move it and the files named like it away to begin anew: the runs stay."
+)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, who TEXT NOT NULL,
@@ -257,22 +262,22 @@ class Catalog:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-        except sqlite3.OperationalError as error:
-            raise UserError(f"{self.path}: cannot be opened ({error}).") from error
-        try:
-            yield connection
+            with closing(connection):
+                yield connection
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.path}: cannot be read or written ({error}).") from error
-        finally:
-            connection.close()
+            raise in_database(self.path, error, DAMAGED) from error
 
 
 def _events(connection: sqlite3.Connection) -> list[Event]:
     rows = connection.execute("SELECT id, time, who, why, change FROM events ORDER BY id")
-    return [
-        Event(id=number, time=when, who=who, why=why, change=json.loads(change))
-        for number, when, who, why, change in rows
-    ]
+    return [_event(*row) for row in rows]
+
+
+def _event(number: Any, when: Any, who: Any, why: Any, change: Any) -> Event:
+    try:
+        return Event(id=number, time=when, who=who, why=why, change=json.loads(change))
+    except (ValueError, TypeError, RecursionError) as error:  # pydantic's is a ValueError
+        raise sqlite3.DatabaseError(f"event {number} is damaged") from error
 
 
 def _insert(connection: sqlite3.Connection, change: Change, who: str, why: str) -> Event:

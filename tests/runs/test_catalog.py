@@ -183,7 +183,9 @@ def test_a_broken_import_changes_nothing(catalog, text):
 
 def test_a_file_that_is_no_catalog_is_refused(tmp_path):
     (tmp_path / "catalog.sqlite").write_text("these are not pages of a database" * 50)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(
+        UserError, match=r"catalog\.sqlite: file is not a database\. It holds names"
+    ):
         Catalog(tmp_path)
 
 
