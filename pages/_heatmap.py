@@ -17,6 +17,7 @@ from core.intervention.recipes import InBand
 from pages import _chart, _clusters, _coloring, _colors, _loaders
 
 BAND, ROWS = "band", "prompt-band"  # where the two sides of the box are kept
+SLIDER = "heatmap-slider"  # one key whatever is drawn: a slider that is made anew loses the focus
 STRIP = 0.035  # of the height: the colors of the clusters, and of the kinds of prompts
 NEARLY_ALL = 0.9  # of the rows: a box over so many is about pairs only
 Mask = NDArray[np.bool_]
@@ -52,14 +53,13 @@ def draw(run: str, coloring: _coloring.Coloring, shown: Mask) -> None:
         alt="Heatmap: prompts from bottom to top, pairs from left to right, alike beside alike.",
     )
     chosen = band(run)
-    slider = f"heatmap-slider-{_drawing()}"
+    st.session_state[SLIDER] = (chosen.low, chosen.high) if chosen else (0, max(n - 1, 1))
     st.slider(
         "Pairs from the left",
         0,
         max(n - 1, 1),
-        (chosen.low, chosen.high) if chosen else (0, max(n - 1, 1)),
-        key=slider,
-        on_change=lambda: _keep(run, BAND, *st.session_state[slider], n),
+        key=SLIDER,
+        on_change=lambda: _keep(run, BAND, *st.session_state[SLIDER], n),
         help="The same as a box on the heatmap.",
     )
 

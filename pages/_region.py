@@ -3,7 +3,7 @@
 A lasso or box is kept as the polygon that was drawn, never as a list of points: which pairs lie
 inside is decided in `core`, from all pairs, whether or not they are on the screen. The chart's
 own selection would be sent again with every rerun, so the polygon is copied at once and the
-chart gets a new key.
+chart gets a new key. `by_numbers` says a box without a mouse.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from core.discovery.raster import View
 from core.intervention.recipes import InPolygon
 
 PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is kept
+WHOLE = (0, 100)  # per cent of a map's extent
 
 
 def region(run: str, kept: str = PAIRS) -> InPolygon | None:
@@ -59,6 +60,43 @@ def draw(
     )
 
 
+def by_numbers(
+    run: str, whole: View, kept: str = PAIRS, *, then: dict[str, str] | None = None
+) -> None:
+    """Two sliders that draw a box on the map, for the keyboard; a drawn region moves them."""
+    edges = {"across": (whole.left, whole.right), "up": (whole.low, whole.high)}
+    drawn = region(run, kept)
+    corners = {"across": drawn.x, "up": drawn.y} if drawn else edges
+    labels = {"across": "From the left, %", "up": "From below, %"}
+    with st.expander("Draw a box with the keyboard", key=f"open-{kept}-numbers"):
+        st.caption("Tab to an end of a slider; arrow keys move it.")
+        for side, (low, high) in edges.items():
+            found = [100 * (end(corners[side]) - low) / (high - low) for end in (min, max)]
+            st.session_state[f"{kept}-{side}"] = tuple(min(max(round(p), 0), 100) for p in found)
+            st.slider(
+                labels[side],
+                *WHOLE,
+                key=f"{kept}-{side}",
+                on_change=lambda: _boxed(run, edges, kept, then or {}),
+            )
+
+
+def _boxed(
+    run: str, edges: Mapping[str, tuple[float, float]], kept: str, then: Mapping[str, str]
+) -> None:
+    """Keep the box that the sliders say; both at their full width say none."""
+    shares = {side: st.session_state[f"{kept}-{side}"] for side in edges}
+    if all(tuple(one) == WHOLE for one in shares.values()):
+        _keep(None, kept)
+        return
+    (left, right), (low, high) = (
+        [edges[side][0] + share / 100 * (edges[side][1] - edges[side][0]) for share in shares[side]]
+        for side in ("across", "up")
+    )
+    _keep({"discover": run, **_box(left, right, low, high)}, kept)
+    st.session_state.update(then)
+
+
 def _copy(run: str, key: str, kept: str, then: Mapping[str, str]) -> None:
     """Keep the polygon of a gesture."""
     polygon = _polygon(st.session_state[key]["selection"])
@@ -80,8 +118,12 @@ def _polygon(selection: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | Non
         return {"x": tuple(drawn["x"]), "y": tuple(drawn["y"])} if len(drawn["x"]) >= 3 else None
     if selection["box"]:
         (left, right), (low, high) = (selection["box"][0][axis][:2] for axis in ("x", "y"))
-        return {"x": (left, right, right, left), "y": (low, low, high, high)}
+        return _box(left, right, low, high)
     return None
+
+
+def _box(left: float, right: float, low: float, high: float) -> dict[str, tuple[float, ...]]:
+    return {"x": (left, right, right, left), "y": (low, low, high, high)}
 
 
 def _drawing(kept: str) -> int:

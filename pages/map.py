@@ -35,7 +35,8 @@ TERMS = """
 - **Push**: the mean similarity of pairs to prompts. With pairs selected, the map of prompts shows
   which of them they push; color by *push on prompts* to see which pairs push some prompts.
 - **Draw** with the lasso or the box to select a region; the selection is kept as the region
-  itself, so that it can be replayed on the data. The choices above the map do the same by name.
+  itself, so that it can be replayed on the data. The choices above the map do the same by name,
+  and sliders below it draw a box with the keyboard.
 - **Heatmap**: the similarity of every prompt to every pair, ordered so that what is alike stands
   together (Ward). The strip below shows the pairs' clusters, the one on the left the prompts.
 """
@@ -118,9 +119,10 @@ def forget(name: str) -> None:
 
 
 def _named_clusters(column: DeltaGenerator) -> list[int]:
+    known = names | {-1: _clusters.NOISE}
     with column:
         return _choose.many(
-            "Clusters", list(names), lambda known: _text.short(names[known], 60), key="cluster"
+            "Clusters", list(known), lambda one: _text.short(known[one], 60), key="cluster"
         )
 
 
@@ -207,6 +209,7 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
         key="clear-region",
         help="Forget what was drawn; choices above the map stay.",
     )
+    _region.by_numbers(run, raster.around(x, y))
 
 
 def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
@@ -223,6 +226,8 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
         alt="Map of the prompts: prompts that the same pairs push lie together.",
         then={"color": _coloring.PUSH},
     )
+    whole = raster.around(prompts["x"].to_numpy(), prompts["y"].to_numpy())
+    _region.by_numbers(run, whole, _region.PROMPTS, then={"color": _coloring.PUSH})
 
 
 def show_charts() -> None:

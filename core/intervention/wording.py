@@ -42,6 +42,8 @@ def words(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
             return f"pairs whose {column} matches /{pattern}/"
         case BestWords(column=column, query=query, k=k):
             return f"the {k:,} pairs whose {column} best answers the words “{query}” (BM25)"
+        case InCluster(clusters=(-1,), level=level):
+            return f"pairs in no {level}"
         case InCluster(clusters=clusters, level=level):
             noun = level if len(clusters) == 1 else f"{level}s"
             return f"pairs of {noun} {_listed(map(str, clusters))}"

@@ -41,6 +41,7 @@ SAID = [
     (InBand(discover=DISCOVER, low=10, high=1999), "pairs 10 to 1,999 across the heatmap"),
     (InCluster(discover=DISCOVER, clusters=(1, 2)), "pairs of clusters 1, 2"),
     (InCluster(discover=DISCOVER, clusters=(4,), level="island"), "pairs of island 4"),
+    (InCluster(discover=DISCOVER, clusters=(-1,)), "pairs in no cluster"),
     (
         InPolygon(discover=DISCOVER, x=(0, 1, 1), y=(0, 0, 1)),
         "pairs inside a region of the map (3 corners)",

@@ -66,6 +66,30 @@ def test_a_link_restores_the_clusters(open_page, investigated):
     assert app.metric[0].value == "40"
 
 
+def test_pairs_in_no_cluster_are_chosen_by_name(open_page, investigated):
+    app = open_page("map", cluster="-1")
+    assert "pairs in no cluster" in said(app)
+    assert app.metric[0].value == "19"
+
+
+def test_sliders_draw_a_box_clear_it_and_follow_what_the_mouse_draws(open_page, investigated):
+    app = open_page("map")
+    app.slider("region-across").set_value((50, 100)).run()
+    assert app.metric[0].value == str(workspaces.N_PLANTED)
+    app.slider("region-across").set_value((0, 100)).run()
+    assert "Nothing is selected" in said(app)
+    drawn = draw(app, investigated["discover"])
+    assert drawn.slider("region-across").value[0] > 50
+    assert drawn.slider("region-up").value[0] > 50
+
+
+def test_a_box_on_the_prompts_counts_the_push_on_them(open_page, investigated):
+    app = open_page("map")
+    app.slider("prompt-region-across").set_value((0, 50)).run()
+    assert app.selectbox("color").value == "push on prompts"
+    assert "prompts in the region" in said(app)
+
+
 @pytest.mark.parametrize(
     "by", ["cluster", "source", "push on prompts", "gated discriminant to compliance"]
 )
