@@ -28,6 +28,7 @@ from core.attribution.index import (
     read_pair_list,
 )
 from core.attribution.shard_files import PLACE, settle, shard_files
+from core.data.on_disk import PairColumns
 from core.data.tokens import encode_completions, encode_prompts
 from core.data.whole import write_whole
 from core.errors import UserError
@@ -42,8 +43,7 @@ SHARDS = 32  # aimed at between those bounds
 
 
 def make_plan(
-    pairs: pd.DataFrame,
-    skipped: pd.DataFrame,
+    pairs: PairColumns,
     tokenizer: Any,
     wanted: Manifest,
     folder: Path,
@@ -55,7 +55,7 @@ def make_plan(
     """Tokenise the pairs and write all but the vectors; the manifest comes last, as the sign.
 
     `wanted` says whose vectors to compute; the manifest returned also says how many and where.
-    `skipped` are the rows that reading left out already; those that do not fit are added.
+    To the rows that reading left out already, those are added that do not fit.
     `earlier` are folders of finished indexes that may hold some of the vectors. Shards go to a new
     folder under the URL `under`, if there is one.
     """
@@ -64,7 +64,7 @@ def make_plan(
     if under:
         settle(folder, under)
     listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
-    left_out = pd.concat([skipped[list(SKIPPED)], unfit], ignore_index=True)
+    left_out = pd.concat([pairs.skipped[list(SKIPPED)], unfit], ignore_index=True)
     left_out.to_parquet(folder / "skipped.parquet", index=False)
     listed, shards = _arrange(listed, wanted, folder, earlier)
     listed.drop(columns="group").to_parquet(folder / "pairs.parquet", index=False)
@@ -81,14 +81,15 @@ def _forget(folder: Path) -> None:
 
 
 def _tokenise(
-    pairs: pd.DataFrame,
+    pairs: PairColumns,
     tokenizer: Any,
     max_length: int,
     path: Path,
     progress: Callable[[int, int], None],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the ids of every pair that fits; return the list of these and that of the others."""
-    groups = pairs.groupby("prompt", sort=False).ngroup().to_numpy()
+    groups = pd.factorize(pairs["prompt"])[0]
+    in_file = _rows(len(pairs), pairs.skipped["row"].to_numpy(np.int64))
     order = np.argsort(groups, kind="stable")
     listed: list[tuple[Any, ...]] = []
     unfit: list[tuple[Any, ...]] = []
@@ -97,7 +98,7 @@ def _tokenise(
         for start in range(0, len(order), CHUNK):
             progress(start, len(order))
             rows = order[start : start + CHUNK]
-            chunk = pairs.iloc[rows]
+            chunk = pairs.rows(rows)
             encoded = zip(
                 encode_prompts(tokenizer, chunk["prompt"].tolist(), strict=False),
                 encode_completions(tokenizer, chunk["chosen"].tolist()),
@@ -106,7 +107,7 @@ def _tokenise(
             )
             for row, uid, ids in zip(rows, chunk["uid"], encoded, strict=True):
                 if (why := _unfit(ids, max_length)) is not None:
-                    unfit.append((int(pairs.index[row]), uid, *why))
+                    unfit.append((int(in_file[row]), uid, *why))
                     continue
                 data = np.fromiter(chain(*ids), np.int32).tobytes()
                 lengths = [len(part) for part in ids]
@@ -115,6 +116,11 @@ def _tokenise(
                 offset += sum(lengths)
     columns = ["uid", "group", *LENGTHS, "offset", "content"]
     return pd.DataFrame(listed, columns=columns), pd.DataFrame(unfit, columns=list(SKIPPED))
+
+
+def _rows(n: int, left_out: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) the row of each pair in the file, from 1: those that reading did not leave out."""
+    return np.setdiff1d(np.arange(1, n + len(left_out) + 1), left_out)[:n]
 
 
 def _unfit(ids: tuple[list[int], ...], max_length: int) -> tuple[str, str] | None:

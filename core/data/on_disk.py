@@ -3,7 +3,8 @@
 Which rows are usable is decided once, a few thousand at a time; they are kept as an Arrow file that
 is mapped into memory, so that a page over 378k pairs holds their uids and shows 200 of them, and a
 search reads the one column that it searches. Rows are in file order, columns as `read_pairs` gives
-them. The Arrow file is a copy: it may be deleted, and is made anew when the pairs file changes.
+them; the rows that were left out are listed in a file beside it. Both are copies: they may be
+deleted, and are made anew when the pairs file changes.
 """
 
 import hashlib
@@ -50,10 +51,14 @@ def version(pairs: Path) -> str:
 
 
 class PairColumns:
-    """Columns by name as Series by uid, like a DataFrame's; texts stay on disk until used."""
+    """Columns by name as Series by uid, like a DataFrame's; texts stay on disk until used.
+
+    `skipped` lists the rows of the file that are no usable pairs: `row, uid, field, reason`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.skipped = pd.read_parquet(_left_out(path))
         held = pa.ipc.open_file(pa.memory_map(str(path))).read_all()  # no bytes read yet
         own = held.num_columns - len(MEASURED)
         self._table = held.select(list(range(own)))
@@ -83,7 +88,8 @@ class PairColumns:
         wanted = np.asarray(positions, np.int64)
         if (wanted < 0).any():
             raise UserError("Some pairs of an earlier run are not in the pairs' file any more.")
-        parts = [self._table.slice(int(row), 1) for row in wanted]
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1) if len(wanted) else []
+        parts = [self._table.slice(int(run[0]), len(run)) for run in runs]
         table = pa.concat_tables(parts) if parts else self._table.slice(0, 0)
         return table.to_pandas(types_mapper=_mapped).set_axis(self.index[wanted])
 
@@ -118,6 +124,11 @@ class PairColumns:
         ]
 
 
+def _left_out(copy: Path) -> Path:
+    """Where the rows are listed that a copy leaves out."""
+    return copy.with_suffix(".skipped.parquet")
+
+
 def _mapped(kind: pa.DataType) -> Any:
     """Texts as pandas strings over the mapped bytes; yes/no columns that may miss a value."""
     if pa.types.is_large_string(kind):
@@ -127,28 +138,35 @@ def _mapped(kind: pa.DataType) -> Any:
 
 def _write(pairs: Path, copy: Path) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
-    part = copy.with_suffix(f".{os.getpid()}.part")
+    part, listed = (copy.with_suffix(f".{os.getpid()}.{kind}") for kind in ("part", "skipped"))
     own = own_form.batches(pairs, ROWS)
+    skipped: list[Skipped] = []
     try:
         if own is None:
-            _write_usable(pairs, part)
+            _write_usable(pairs, part, skipped)
         else:
             _write_own(own, part)
+        rows = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
+        rows.to_parquet(listed, index=False)
+        os.replace(listed, _left_out(copy))
         os.replace(part, copy)
     finally:
         part.unlink(missing_ok=True)
+        listed.unlink(missing_ok=True)
 
 
-def _write_usable(pairs: Path, part: Path) -> None:
+def _write_usable(pairs: Path, part: Path, skipped: list[Skipped]) -> None:
     kinds: typed.Kinds = {}
     written = None
     while written != kinds:  # twice where a later row brought another type
-        written = _write_known(pairs, part, kinds)
+        skipped.clear()
+        written = _write_known(pairs, part, kinds, skipped)
 
 
-def _write_known(pairs: Path, part: Path, kinds: typed.Kinds) -> typed.Kinds:
+def _write_known(
+    pairs: Path, part: Path, kinds: typed.Kinds, skipped: list[Skipped]
+) -> typed.Kinds:
     """Write until a row changes `kinds`, to which all are added; returns the kinds written with."""
-    skipped: list[Skipped] = []
     chunks = _usable(pairs, skipped)
     first = next(chunks, None)
     if first is None:

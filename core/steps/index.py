@@ -10,7 +10,7 @@ from core.attribution.index import Manifest, VectorIndex, read_manifest, sweep
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
 from core.attribution.similarity import keep_mean_contexts
-from core.data.pairs import PairTable, read_pairs
+from core.data.on_disk import open_columns
 from core.data.tokens import template_hash
 from core.errors import UserError
 from core.models.devices import in_words, pick_device, pick_dtype
@@ -47,10 +47,8 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
             manifest, shards=()
         ):
             return manifest
-    table = read_pairs(store.pairs(spec.pairs))
     return make_plan(
-        table.pairs.set_axis(_rows(table)),
-        table.skipped,
+        open_columns(store.pairs(spec.pairs), store.workspace / "cache"),
         tokenizer,
         wanted,
         output,
@@ -58,13 +56,6 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
         under=environment.shards(),
         progress=lambda done, total: progress(done, total, "tokenising"),
     )
-
-
-def _rows(table: PairTable) -> list[int]:
-    """Row of each pair in the file, from 1: those that reading did not skip."""
-    left_out = set(table.skipped["row"])
-    rows = range(1, len(table.pairs) + len(left_out) + 1)
-    return [row for row in rows if row not in left_out][: len(table.pairs)]
 
 
 def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:

@@ -20,11 +20,10 @@ from core.attribution.index import (
 )
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
+from core.data.on_disk import open_columns
 from core.data.tokens import encode_completion, encode_prompt, template_hash
 from core.errors import UserError
 from tests.tiny_models import WORDS, save_tiny_model, tiny_tokenizer
-
-NOTHING_SKIPPED = pd.DataFrame(columns=["row", "uid", "field", "reason"])
 
 
 def random_pairs(n: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -76,9 +75,10 @@ def plan(pairs: pd.DataFrame, folder: Path, **changes: Any) -> Manifest:
             **changes,
         }
     )
+    path = folder.with_name(f"{folder.name}-pairs.jsonl")
+    pairs.to_json(path, orient="records", lines=True)
     return make_plan(
-        pairs,
-        NOTHING_SKIPPED,
+        open_columns(path, path.parent),
         tokenizer,
         wanted,
         folder,
@@ -215,7 +215,7 @@ def test_a_shard_that_cannot_be_read_is_refused_by_name(
 
 
 def test_more_pairs_cost_only_the_new_ones(model: Path, tmp_path: Path) -> None:
-    pairs, more = random_pairs(), random_pairs(10, seed=1)
+    pairs, more = random_pairs(), random_pairs(10, seed=2)
     first = made(pairs, tmp_path / "a", model)
     together = pd.concat([pairs, more], ignore_index=True)
     plan(together, tmp_path / "b", earlier=[tmp_path / "a"])
@@ -317,11 +317,11 @@ def test_pairs_that_do_not_fit_are_counted_with_row_field_and_reason(tmp_path: P
     skipped = pd.read_parquet(tmp_path / "skipped.parquet")
     assert (manifest.n_pairs, manifest.n_skipped) == (2, 3)
     assert skipped[["row", "uid", "field"]].values.tolist() == [
-        [1, "uid0-1", "rejected"],
-        [3, "uid0-3", "prompt"],
-        [4, "uid0-4", "chosen"],
+        [5, "uid0-4", "chosen"],  # left out by reading, from 1
+        [2, "uid0-1", "rejected"],
+        [4, "uid0-3", "prompt"],
     ]
-    assert "64 fit" in skipped["reason"][0]
+    assert "64 fit" in skipped["reason"][1]
 
 
 def test_values_beyond_float16_are_kept_in_float32(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_columns_are_those_that_read_pairs_gives(path, tmp_path):
     assert len(columns) == len(expected) == 8
     for name in expected:
         assert columns[name].tolist() == expected[name].tolist() or name == "flag"
+    pd.testing.assert_frame_equal(columns.skipped, read_pairs(path).skipped)
     assert columns["flag"].isna().sum() == 3
 
 
@@ -57,7 +58,8 @@ def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(t
     assert list(columns) == list(read_pairs(path).pairs)
     assert columns["score"].tolist() == late
     assert columns["note"].dropna().to_dict() == {f"u{n - 1}": "only now"}
-    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".arrow"]
+    kept = sorted(file.name for file in (tmp_path / "cache").iterdir())
+    assert [name.partition(".")[2] for name in kept] == ["arrow", "skipped.parquet"]
 
 
 def test_a_file_of_our_own_is_the_same_on_disk(path, tmp_path):

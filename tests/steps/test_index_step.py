@@ -11,7 +11,10 @@ import pytest
 from core.attribution.activations import segment_means
 from core.attribution.index import VectorIndex, checksum
 from core.attribution.similarity import mean_context
+from core.data.pairs import read_pairs
+from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
+from core.models.loading import load_tokenizer
 from core.runs.execution import execute
 from core.runs.progress import Cancelled, Progress
 from core.runs.specs import IndexSpec
@@ -180,3 +183,35 @@ def test_shards_elsewhere_end_in_the_same_bytes(
     assert checksum(output) == expected
     assert list(output.glob("shards/*")) == []
     assert VectorIndex.open(output).context(2)[1].shape == (30, 32)
+
+
+def test_tokens_and_rows_left_out_are_those_of_the_file_read_whole(
+    spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.data.on_disk.ROWS", 7)  # pairs of one prompt lie in several batches
+    rows = random_pairs(40).to_dict("records")
+    rows[5]["chosen"], rows[11]["uid"] = "", rows[3]["uid"]
+    rows[20]["rejected"] = "w1 " * 300
+    path = tmp_path / "odd.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    output = store.output(execute(spec.model_copy(update={"pairs": str(path)}), store))
+    tokenizer = load_tokenizer(Path(spec.model))
+    known = read_pairs(path).pairs
+    together = known.iloc[np.argsort(known.groupby("prompt", sort=False).ngroup(), kind="stable")]
+    together = together[together["uid"] != "uid0-20"]
+    ids = [
+        token
+        for prompt, chosen, rejected in together[["prompt", "chosen", "rejected"]].to_numpy()
+        for part in (
+            encode_prompt(tokenizer, prompt),
+            encode_completion(tokenizer, chosen),
+            encode_completion(tokenizer, rejected),
+        )
+        for token in part
+    ]
+    assert np.fromfile(output / "tokens.bin", np.int32).tolist() == ids
+    assert VectorIndex.open(output).uids.tolist() == together["uid"].tolist()
+    skipped = pd.read_parquet(output / "skipped.parquet")
+    assert skipped[["row", "field"]].values.tolist() == [
+        *([6, "chosen"], [12, "uid"], [21, "rejected"]),
+    ]
