@@ -10,7 +10,7 @@ deleted, and are made anew when the pairs file changes.
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -33,12 +33,17 @@ MEASURED = ["prompt", "chosen", "rejected"]  # their lengths are the copy's last
 
 def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
     """The pairs of a file; `kept_in` gets a new copy where it is missing, outdated or damaged."""
-    copy = kept_in / f"pairs-{version(pairs)}.arrow"
+    place = hashlib.sha256(str(pairs.resolve()).encode()).hexdigest()[:8]
+    copy = kept_in / f"pairs-{place}-{version(pairs)}.arrow"
     try:
         return PairColumns(copy)
     except (OSError, pa.ArrowException):
         _write(pairs, copy)
-        return PairColumns(copy)
+    for old in kept_in.glob(f"pairs-{place}-*"):
+        if not old.name.startswith(copy.stem):
+            with suppress(OSError):  # somebody still reads it, where that forbids its end
+                old.unlink()
+    return PairColumns(copy)
 
 
 def version(pairs: Path) -> str:

@@ -128,14 +128,24 @@ def test_unknown_uids_have_no_position(path, tmp_path):
     assert list(open_columns(path, tmp_path / "cache").positions(["u1", "gone"])) == [1, -1]
 
 
-def test_a_changed_file_is_read_again(path, tmp_path):
-    open_columns(path, tmp_path / "cache")
+def test_a_changed_file_is_read_again_and_its_old_copy_goes(path, tmp_path):
+    before = open_columns(path, tmp_path / "cache")
+    other = open_columns(_another(tmp_path), tmp_path / "cache")
     ROWS.head(3).to_parquet(tmp_path / "other.parquet")
     if path.suffix == ".parquet":
         (tmp_path / "other.parquet").replace(path)
     else:
         ROWS.head(3).to_json(path, orient="records", lines=True)
-    assert len(open_columns(path, tmp_path / "cache")) == 3
+    after = open_columns(path, tmp_path / "cache")
+    assert len(after) == 3
+    assert {*(tmp_path / "cache").glob("*.arrow")} == {after.path, other.path}
+    assert before["chosen"].tolist()[7] == "yes 7"  # whoever has it open reads on
+
+
+def _another(tmp_path):
+    path = tmp_path / "another.jsonl"
+    ROWS.to_json(path, orient="records", lines=True)
+    return path
 
 
 def test_columns_that_sort_pairs_into_kinds_and_columns_of_numbers(path, tmp_path):
