@@ -37,12 +37,12 @@ def show(discover: str) -> None:
         hide_index=True,
         column_order=["name", "pairs", "alarm", CHANGE, "mostly from", "wanted?", "mark"],
         column_config={
-            "name": st.column_config.Column(width=225),
+            "name": st.column_config.Column(width=375),
             "pairs": st.column_config.Column(width=50),
             "alarm": st.column_config.ProgressColumn(
                 format="%.2f", min_value=0, max_value=1, help=HELP, width=95
             ),
-            CHANGE: st.column_config.Column(width=475),
+            CHANGE: st.column_config.Column(width=455),
             "mostly from": st.column_config.Column(width=135),
         },
     )

@@ -14,9 +14,9 @@ LABEL = 40  # letters of a name in a chart
 STEPS = 33  # colors of a scale in a picture
 
 
-def label(text: object) -> str:
+def label(text: object, length: int = LABEL) -> str:
     """Words of the data set in a chart, where Plotly would act on tags."""
-    return _text.short(text, LABEL).replace("<", "‹").replace("&", "＆")
+    return _text.short(text, length).replace("<", "‹").replace("&", "＆")
 
 
 def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scattergl:

@@ -36,14 +36,12 @@ NUMBERS = {
     "share of the push": "%.2f",
 }
 WIDTHS = {  # of what fits beside each other on a laptop, pixels
-    "name": 225,
+    "name": 380,
     "mark": 70,
     "pairs": 55,
     "pushes": 150,
     "mostly": 240,
     "part": 48,
-    "push": 55,
-    "95%": 100,
     "top source": 143,
 }
 
@@ -69,10 +67,9 @@ def _draw(table: pd.DataFrame, everything: bool) -> None:
     if "mostly" in shown:  # says more than the kind of prompts
         shown.remove("pushes")
     rest = [name for name in filled if name not in (*shown, "cluster")]
-    widths = WIDTHS if "mostly" in shown else WIDTHS | {"name": 380}
-    columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+    columns = {name: st.column_config.Column(width=width) for name, width in WIDTHS.items()}
     columns |= {
-        name: st.column_config.NumberColumn(format=form, width=widths.get(name))
+        name: st.column_config.NumberColumn(format=form, width=WIDTHS.get(name))
         for name, form in NUMBERS.items()
     }
     event = st.dataframe(
@@ -102,7 +99,7 @@ def _listed(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> p
         rows.append(
             {
                 "cluster": cluster,
-                "name": _text.short(name, 36),
+                "name": _text.short(name, 85),
                 "mark": said.marks.get(cluster) or "",
                 "pairs": int(sizes.get(cluster, 0)),
                 "share": 100 * sizes.get(cluster, 0) / len(now),

@@ -20,11 +20,24 @@ def show(run: str, cluster: int) -> None:
         for side in ("chosen", "rejected", "prompt")
     )
     st.text(f"Chosen sides gain: {gained}\nChosen sides lose: {lost}\nPrompts: {asked}")
+    st.text(_pushed(row))
     left, right = st.columns([5, 6])
     with left:
         _behaviors(run, cluster)
     with right:
         _sources(run, cluster)
+
+
+def _pushed(row: pd.Series) -> str:
+    """What it pushes and how far, and whether it would come again, as far as the map tells."""
+    said = f"Pushes most: {row['top_group']}, {row['top_condition']} prompts"
+    if pd.notna(row.get("push_low")):
+        said += f" · push {row['push']:.3f}, 95% {row['push_low']:.3f}–{row['push_high']:.3f}"
+    if pd.notna(row.get("effect_size")):
+        said += f" · effect {row['effect_size']:.1f}"
+    if pd.notna(row.get("stability")):
+        said += f" · stability {row['stability']:.2f}"
+    return said
 
 
 def shares(run: str) -> pd.DataFrame:

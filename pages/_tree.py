@@ -1,4 +1,4 @@
-"""The clusters as a tree: all pairs, the clusters as they are now, the map's islands in them."""
+"""The clusters as a tree: all pairs in one, the clusters as they are now, their islands."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from core.runs.labels import Labels
 from pages import _chart, _clusters, _colors, _loaders
 
-ROOT = "all pairs"
+ROOT = "in a cluster"
+NAME, LETTER = (
+    46,
+    12,
+)  # letters of a name that fit a cell, and their size in pixels: none is smaller
+ROW, HEIGHTS = 18, (220, 460)  # pixels: of the smallest cell where that is possible, of the chart
 MARKED = {  # of a mark; the mark is written beside the name too
     "harmful": "#D55E00",
     "unwanted": "#E69F00",
@@ -31,31 +36,41 @@ def show(run: str, said: Labels, now: NDArray[np.int64]) -> None:
             branchvalues="total",
             tiling={"orientation": "h"},
             marker={"colors": rows["color"]},
-            texttemplate="%{label}<br>%{value:,} pairs",
-            hovertemplate="%{label}<br>%{value:,} pairs<extra></extra>",
+            leaf={"opacity": 1},
+            customdata=rows["name"],
+            texttemplate="%{label} · %{value:,}",
+            hovertemplate="%{customdata}<br>%{value:,} pairs<extra></extra>",
             sort=False,
         )
     )
-    figure.update_layout(height=60 + 26 * min(len(rows), 16), margin=dict.fromkeys("lrtb", 4))
+    held = int((now != -1).sum())
+    wanted = ROW * held / max(rows["pairs"].min(), 1)
+    figure.update_layout(
+        height=min(max(wanted, HEIGHTS[0]), HEIGHTS[1]),
+        margin=dict.fromkeys("lrtb", 4),
+        uniformtext={"minsize": LETTER, "mode": "hide"},
+    )
+    st.caption(
+        f"{held:,} of {len(now):,} pairs are in a cluster. Areas are numbers of pairs; a cell too "
+        "small for its name says it under the mouse."
+    )
     st.plotly_chart(figure, key="tree", alt="Tree of the clusters, sized by their pairs.")
 
 
 def _rows(run: str, said: Labels, now: NDArray[np.int64]) -> pd.DataFrame:
-    """`id, label, parent, pairs, color`; what is left over goes to `in no cluster`."""
+    """`id, name, label, parent, pairs, color`; pairs in no cluster are left out."""
     names = _clusters.names(run)
-    rows = [{"id": ROOT, "label": ROOT, "parent": "", "pairs": len(now), "color": _colors.NOISE}]
+    rows = [_row("all", ROOT, "", (now != -1).sum(), _colors.NOISE)]
     for cluster, name in names.items():
         own = now == cluster
         if own.any():
             mark = said.marks.get(cluster)
-            label = _chart.label(name) + (f" · {mark}" if mark else "")
             color = MARKED[mark] if mark else _colors.CATEGORIES[0]
-            rows.append(_row(f"c{cluster}", label, ROOT, own.sum(), color))
+            rows.append(_row(f"c{cluster}", name, "all", own.sum(), color, mark))
             rows += [
                 _row(f"c{cluster}i{island}", f"island {island}", f"c{cluster}", size, color)
                 for island, size in _islands(run, own).items()
             ]
-    rows.append(_row("none", "in no cluster", ROOT, (now == -1).sum(), _colors.NOISE))
     return pd.DataFrame(rows)
 
 
@@ -70,5 +85,10 @@ def _islands(run: str, own: NDArray[np.bool_]) -> dict[int, int]:
     return {int(island): int(size) for island, size in readable.items()} if len(sizes) > 1 else {}
 
 
-def _row(name: str, label: str, parent: str, pairs: int, color: str) -> dict[str, object]:
-    return {"id": name, "label": label, "parent": parent, "pairs": int(pairs), "color": color}
+def _row(
+    key: str, name: str, parent: str, pairs: int, color: str, mark: str | None = None
+) -> dict[str, object]:
+    marked = f" · {mark}" if mark else ""
+    full, cut = (_chart.label(name, length) + marked for length in (2 * _chart.LABEL, NAME))
+    shown = {"id": key, "name": full, "label": cut, "parent": parent}
+    return shown | {"pairs": int(pairs), "color": color}

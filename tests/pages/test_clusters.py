@@ -1,5 +1,6 @@
 """Clusters: what people say of them is logged, shown, and can be taken back."""
 
+import json
 import re
 
 import pandas as pd
@@ -254,8 +255,35 @@ def test_columns_that_a_map_lacks_are_left_out_and_the_rest_is_shown_if_asked(
     (store.output(investigated["discover"]) / "contributions.parquet").unlink()
     app = open_page("clusters")
     shown = list(app.dataframe[0].proto.column_order)
-    assert shown == ["name", "pairs", "pushes", "push", "top source"]
+    assert shown == ["name", "pairs", "pushes", "top source"]
     app.toggle("all-columns").set_value(True).run()
     shown = set(app.dataframe[0].proto.column_order)
-    assert {"share", "how far", "gains", "of it"} < shown
+    assert {"share", "push", "how far", "gains", "of it"} < shown
     assert not {"mostly", "part", "mark", "effect"} & shown
+
+
+def test_a_long_name_is_whole_in_the_table_and_under_the_mouse_and_cut_in_the_tree(
+    open_page, investigated, catalog
+):
+    name = "tells how to pick the lock of a plant, step by step, and then water it"
+    catalog.rename(investigated["discover"], 1, name, who="anna")
+    catalog.mark(investigated["discover"], 1, "harmful", who="anna")
+    app = open_page("clusters", one="1")
+    assert f"1 · {name}" in set(app.dataframe[0].value["name"])
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    (icicle,) = figure["data"]
+    assert icicle["customdata"][2] == f"1 · {name} · harmful"
+    assert len(icicle["labels"][2]) < len(name)
+    assert icicle["labels"][2].endswith("… · harmful")
+    assert figure["layout"]["uniformtext"] == {"minsize": 12, "mode": "hide"}
+    assert "381 of 400 pairs are in a cluster" in said(app)
+
+
+def test_push_with_interval_and_stability_of_a_cluster_are_told_beside_its_words(
+    open_page, investigated, store
+):
+    path = store.output(investigated["discover"]) / "clusters.parquet"
+    found = pd.read_parquet(path)
+    found.assign(push_low=0.5, push_high=0.6, stability=0.81).to_parquet(path)
+    told = said(open_page("clusters", one="1"))
+    assert "harmful, distractor prompts · push 0.550, 95% 0.500–0.600 · stability 0.81" in told
