@@ -1,6 +1,8 @@
 """The one error that a user can mend: shown without a traceback by pages and the command line."""
 
 import errno
+import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -36,14 +38,19 @@ class UserError(Exception):
     """Bad input. The message names the file, row and field, and says what to do."""
 
 
-def in_words(error: Exception) -> UserError | None:
-    """What the machine refused, as something to mend; None where that is nobody's doing."""
+def in_words(error: Exception, folder: Path | None = None) -> UserError | None:
+    """What the machine refused, as something to mend; None where that is nobody's doing.
+
+    `folder` is where it was at work, named where the error names no file.
+    """
     if _wants_memory(error):
         return UserError(f"{NO_MEMORY}, then run the same command again.")
-    if not isinstance(error, OSError) or error.errno not in REMEDIES:
+    number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+    if number not in REMEDIES:
         return None
-    place = f"{error.filename}: " if error.filename else ""
-    return UserError(f"{place}{REMEDIES[error.errno]}, then run the same command again.")
+    named = getattr(error, "filename", None) or folder
+    place = f"{named}: " if named else ""
+    return UserError(f"{place}{REMEDIES[number]}, then run the same command again.")
 
 
 def in_database(path: Path, error: sqlite3.DatabaseError, otherwise: str) -> UserError:
@@ -58,6 +65,14 @@ def first_problem(error: Any) -> str:
     """Field and message of the first problem in a pydantic `ValidationError`; both may be long."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:LONGEST]
+
+
+def _number_in(said: str) -> int | None:
+    """The system's number in the words of a library: safetensors' are "(os error 28)"."""
+    found = re.search(r"\(os error (\d+)\)", said)
+    if found:
+        return int(found[1])
+    return errno.ENOSPC if os.strerror(errno.ENOSPC) in said else None
 
 
 def _wants_memory(error: Exception) -> bool:

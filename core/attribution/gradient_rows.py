@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.gradient import PROJECTED, Contrast, margin_gradients
+from core.data.mapped import new_mapped
 from core.data.whole import write_whole
 
 CHUNK = 64  # rows between two marks
@@ -45,7 +46,7 @@ def gradients_on_disk(
     whose = f"{key} {shape} {None if blocks is None else list(blocks)} {rank}"
     path, mark = folder / "gradients.npy", folder / "done.json"
     done, seconds = _done(mark, whose) if path.exists() else (0, 0.0)
-    rows = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype="f4", shape=shape)
+    rows = np.lib.format.open_memmap(path, "r+") if done else new_mapped(path, shape)
     for start in range(done, len(contrasts), CHUNK):
         stop, began = min(start + CHUNK, len(contrasts)), time.process_time()
         rows[start:stop] = margin_gradients(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from core.data.whole import write_whole
+from core.data.whole import write_whole, writing_whole
 from core.errors import UserError
 
 PLACE = "shards.url"
@@ -94,9 +94,8 @@ class RemoteFiles(ShardFiles):
         """The copy, fetched where there is none."""
         copy = self.folder / name
         if not copy.exists():
-            part = copy.with_name(f"{name}.{os.getpid()}.part")
-            self.system.get_file(f"{self.root}/{name}", str(part))
-            os.replace(part, copy)
+            with writing_whole(copy) as part:
+                self.system.get_file(f"{self.root}/{name}", str(part))
         return copy
 
     def drop_copy(self, name: str) -> None:

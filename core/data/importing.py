@@ -4,7 +4,6 @@ Two passes: the first finds the columns' types and the set's health, the second 
 what an investigation reads from then on: it cannot change under it, and opens in a second.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from core.data.health import Examination, Health
 from core.data.own_form import marked
 from core.data.pairs import SKIPPED, check_columns, nothing_usable, pair_of, stream_pairs
 from core.data.records import files, kind, read_records
+from core.data.whole import writing_whole
 from core.errors import UserError
 
 PACKED = 3  # characters per byte of gzip
@@ -57,18 +57,12 @@ def import_pairs(
     if out.suffix != ".parquet":
         raise UserError(f"{out}: end the name in .parquet.")
     health, kinds = _survey(source, columns, tick)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
     schema = marked(typed.schema(kinds).empty_table()).schema
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for chunk in stream_pairs(source, columns):
-                if chunk.pairs:
-                    writer.write_table(marked(typed.chunk(chunk.pairs, kinds)))
-                tick(len(chunk.pairs) + len(chunk.skipped))
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing_whole(out) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for chunk in stream_pairs(source, columns):
+            if chunk.pairs:
+                writer.write_table(marked(typed.chunk(chunk.pairs, kinds)))
+            tick(len(chunk.pairs) + len(chunk.skipped))
     return health
 
 

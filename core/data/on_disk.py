@@ -8,7 +8,6 @@ deleted, and are made anew when the pairs file changes.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from core.data import columns as typed
 from core.data import own_form
 from core.data.pairs import SKIPPED, Skipped, nothing_usable, stream_pairs
+from core.data.whole import writing_whole
 from core.errors import UserError
 
 ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
@@ -142,22 +142,16 @@ def _mapped(kind: pa.DataType) -> Any:
 
 
 def _write(pairs: Path, copy: Path) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    part, listed = (copy.with_suffix(f".{os.getpid()}.{kind}") for kind in ("part", "skipped"))
     own = own_form.batches(pairs, ROWS)
     skipped: list[Skipped] = []
-    try:
+    with writing_whole(copy) as part:
         if own is None:
             _write_usable(pairs, part, skipped)
         else:
             _write_own(own, part)
         rows = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
-        rows.to_parquet(listed, index=False)
-        os.replace(listed, _left_out(copy))
-        os.replace(part, copy)
-    finally:
-        part.unlink(missing_ok=True)
-        listed.unlink(missing_ok=True)
+        with writing_whole(_left_out(copy)) as listed:
+            rows.to_parquet(listed, index=False)
 
 
 def _write_usable(pairs: Path, part: Path, skipped: list[Skipped]) -> None:

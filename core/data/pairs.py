@@ -11,7 +11,6 @@ later.
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from core.data.jsonl import Line
 from core.data.records import kind, read_records
 from core.data.shapes import FIELDS, ShapeError, absent, plain, to_pair
 from core.data.texts import text_problem
+from core.data.whole import writing_whole
 from core.errors import UserError
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
@@ -114,14 +114,12 @@ def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
     form = kind(path)
     if form not in WRITTEN:
         raise UserError(f"{path}: pairs are written as {', '.join(WRITTEN)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    if form == ".parquet":
-        pq.write_table(own_form.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
-    else:
-        text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
-        part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
-    os.replace(part, path)
+    with writing_whole(path) as part:
+        if form == ".parquet":
+            pq.write_table(own_form.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
+        else:
+            text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
+            part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
 
 
 def fingerprint(pairs: pd.DataFrame) -> str:

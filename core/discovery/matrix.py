@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from core.attribution.index import VectorIndex
 from core.attribution.similarity import Query, matrix_parts, norm
 from core.attribution.vectors import BehaviorVectors, Readings, differences
+from core.data.mapped import new_mapped
 from core.errors import UserError
 
 COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
@@ -105,9 +106,7 @@ def build_matrix(
     changed = lengths > 0
     if gated:
         changed &= norm(context - mean) > 0
-    values = np.lib.format.open_memmap(
-        path, "w+", dtype=np.float32, shape=(len(behavior), len(index.uids))
-    )
+    values = new_mapped(path, (len(behavior), len(index.uids)))
     pair_defined = np.zeros(len(index.uids), bool)
     for place, part in parts:
         values[:, place] = part

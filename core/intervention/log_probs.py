@@ -7,7 +7,6 @@ how the numbers are computed (core.intervention.training).
 """
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from core.data.whole import writing_whole
 from core.errors import UserError
 
 
@@ -43,9 +43,8 @@ class LogProbCache:
         with FileLock(f"{self.path}.lock"):
             merged = self.read() | dict(values)
             table = pd.DataFrame({"key": list(merged), "log_prob": list(merged.values())})
-            part = self.path.with_suffix(f".{os.getpid()}.part")
-            table.to_parquet(part, index=False)
-            os.replace(part, self.path)
+            with writing_whole(self.path) as part:
+                table.to_parquet(part, index=False)
 
 
 def log_prob_key(prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def execute(
     progress = Progress(store.folder(run) / "progress.jsonl", listen)
     with (
         progress.stopping_on_signals(),
-        _recording_failure(progress),
+        _recording_failure(progress, store.folder(run)),
         _held(store.lock(run), progress, "for the process that makes this run"),
     ):
         if store.state(run) == "finished":
@@ -60,7 +60,7 @@ def execute(
         with _device(spec, store, progress):
             _compute(run, spec, store, progress)
         store.publish(run)
-        progress.event("finished")
+        _tell(progress, "finished")
     return run
 
 
@@ -130,27 +130,30 @@ def _under_way(events: list[dict[str, Any]], since: float) -> bool:
 
 
 @contextmanager
-def _recording_failure(progress: Progress) -> Iterator[None]:
+def _recording_failure(progress: Progress, folder: Path) -> Iterator[None]:
     try:
         yield
     except Cancelled:
-        progress.event("cancelled")
+        _tell(progress, "cancelled")
         raise
     except UserError as error:
-        progress.event("failed", error=str(error))
+        _tell(progress, "failed", error=str(error))
         raise
     except BaseException as error:
-        known = in_words(error) if isinstance(error, Exception) else None
+        known = in_words(error, folder) if isinstance(error, Exception) else None
         if known is None:
-            _record_crash(progress, error)
+            said = f"{type(error).__name__}: {error} (traceback in log.txt)"
+            _tell(progress, "failed", error=said)
+            traceback.print_exc()
             raise
-        progress.event("failed", error=str(known))
+        _tell(progress, "failed", error=str(known))
         raise known from error
 
 
-def _record_crash(progress: Progress, error: BaseException) -> None:
-    progress.event("failed", error=f"{type(error).__name__}: {error} (traceback in log.txt)")
-    traceback.print_exc()
+def _tell(progress: Progress, event: str, **fields: Any) -> None:
+    """An attempt's last event; how it ended does not depend on there being room to write it."""
+    with suppress(OSError):
+        progress.event(event, **fields)
 
 
 def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:

@@ -50,8 +50,7 @@ class Progress:
         record = {"time": time.time(), "event": name, **fields}
         if self.path is not None:
             record |= described(pid or os.getpid(), self.path.parent)
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            _append(self.path, json.dumps(record, ensure_ascii=False))
         if self.listen is not None:
             self.listen(record)
 
@@ -83,6 +82,15 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         if _is_whole(event):
             events.append(event)
     return events
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line; what a full disk left of an earlier one does not swallow it."""
+    with path.open("a+b") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(max(end - 1, 0))
+        cut = stream.read(1) not in (b"", b"\n")
+        stream.write(b"\n" * cut + line.encode() + b"\n")
 
 
 def _is_whole(event: Any) -> bool:

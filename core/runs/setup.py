@@ -16,6 +16,7 @@ import pandas as pd
 from core.data.behaviors import Behavior
 from core.data.notation import json_file
 from core.data.prompts import expand, read_prompts
+from core.data.whole import write_whole
 from core.errors import UserError
 from core.intervention.judges import load_judge
 from core.models import adapters
@@ -59,10 +60,7 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
     if len(os.fsencode(plain)) > LONGEST_NAME:
         raise UserError(f"{plain[:40]}…: the name is longer than {LONGEST_NAME} bytes. Rename it.")
     path = workspace / UPLOADS / plain
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{plain}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    write_whole(path, content)
     return path
 
 

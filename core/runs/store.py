@@ -32,8 +32,9 @@ from core.runs.specs import STEPS
 from core.runs.tables import record
 
 KILLED = (
-    "Its process ended without a word: it was killed (often for want of memory), or the machine "
-    "was switched off. Start the run again; what it had checkpointed is kept."
+    "Its process ended without a word: it was killed (often for want of memory), the machine was "
+    "switched off, or the disk was too full to say so. Start the run again; what it had "
+    "checkpointed is kept."
 )
 State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 

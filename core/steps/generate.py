@@ -1,7 +1,6 @@
 """The generate step: both models' completions of every prompt, judged."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pandas as pd
 
 from core.data.given import flags_of, read_completions
 from core.data.prompts import expand, read_prompts
-from core.data.whole import write_whole
+from core.data.whole import write_whole, writing_whole
 from core.intervention.evaluation import every_behavior, judged, rates
 from core.intervention.judges import cost, load_judge
 from core.models.devices import in_words
@@ -65,9 +64,8 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
     """What the models wrote, kept until it is judged: a judge may fail where no model did."""
     path = output / SAMPLED
     if not path.exists():
-        part = path.with_suffix(".part")
-        sample().to_parquet(part, index=False)
-        os.replace(part, path)
+        with writing_whole(path) as part:
+            sample().to_parquet(part, index=False)
     return whole(path)
 
 

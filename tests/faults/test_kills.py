@@ -25,8 +25,6 @@ from core.runs.execution import execute
 from core.runs.identity import Spec
 from core.runs.specs import STEPS
 from core.runs.store import Store
-from tests.chat_server import Reply, chat_server
-from tests.faults.investigation import NAME, every_step, make_project
 
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 KILLS = 12 if LONG else 2
@@ -85,22 +83,6 @@ def _mark(process: psutil.Process) -> str | None:
         return process.environ().get(MARK)
     except psutil.Error:
         return None
-
-
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory):
-    """A workspace in which every step has run undisturbed; the specs; how many moments each had."""
-    folder = tmp_path_factory.mktemp("faults")
-    project, store = make_project(folder), Store(folder / "calm")
-    moments = {}
-    with chat_server(lambda *_: Reply(NAME)) as server:
-        specs = every_step(project, store, server.url)
-        for name, spec in specs.items():
-            assert run(spec, store.workspace, 0, folder / "moments") == 0, store.info(
-                store.run_id(spec)
-            )
-            moments[name] = int((folder / "moments").read_text())
-        yield store, specs, moments
 
 
 @pytest.mark.timeout(3600 if LONG else 300)
