@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
+from core.attribution.index import (
+    Manifest,
+    Shard,
+    VectorIndex,
+    write_manifest,
+    write_vectors,
+)
 from core.attribution.similarity import keep_mean_contexts
 from core.attribution.vectors import Readings
 from core.discovery.matrix import all_differences
@@ -160,7 +166,7 @@ def _write(
         noise[2] += TOPIC * topics[topic]
         write_vectors(folder, shard.name, 0, noise)
     manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, len(truth), 0, shards)
-    (folder / "manifest.json").write_text(manifest.to_json())
+    write_manifest(folder, manifest)
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(len(truth))]})
     uids.to_parquet(folder / "pairs.parquet")
     index = VectorIndex.open(folder)

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from core.attribution.activations import segment_means, token_budget
+from core.attribution.activations import segment_means
 from core.attribution.similarity import cosines
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
+from core.models.budgets import token_budget
 from core.models.loading import drop_final_norm, load_model
 from core.models.memory import keep_freed_memory
 from core.models.packing import Prompted
@@ -85,7 +86,7 @@ def _compare(whole: Any, cut: Any, items: list[Prompted], layer: int) -> dict[st
             "gemm_peak_gflops": peak / 1e9,
             "fraction_of_peak": flops / seconds / peak,
             "peak_memory_mb": _peak_memory(),
-            "token_budget": token_budget("cpu", cut.config.hidden_size * dtype.itemsize),
+            "token_budget": token_budget(cut.device, cut.config, dtype),
             "bytes_per_pair_and_layer": 3 * 2 * cut.config.hidden_size,
         }
     seconds, expected = _timed(lambda: _published_loop(whole, items, layer))

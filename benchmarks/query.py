@@ -20,7 +20,14 @@ import numpy as np
 import pandas as pd
 
 from core.attribution import scores
-from core.attribution.index import Manifest, Shard, VectorIndex, array_name, write_vectors
+from core.attribution.index import (
+    Manifest,
+    Shard,
+    VectorIndex,
+    array_name,
+    write_manifest,
+    write_vectors,
+)
 from core.attribution.similarity import Query, keep_mean_contexts, scan
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
@@ -84,7 +91,7 @@ def _write(folder: Path, pairs: int) -> tuple[float, VectorIndex]:
         else:
             _copy(folder, shards[number % DIFFERENT].name, shard.name)
     manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, pairs, 0, shards)
-    (folder / "manifest.json").write_text(manifest.to_json())
+    write_manifest(folder, manifest)
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(pairs)]})
     uids.to_parquet(folder / "pairs.parquet")
     index = VectorIndex.open(folder)

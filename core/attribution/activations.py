@@ -17,13 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag
 
+from core.models.budgets import token_budget
 from core.models.devices import computes_on_several
 from core.models.packing import Prompted, can_pack, packed_streams
 from core.models.residual import recording
-
-GPU_BUDGET = 32768  # tokens in one forward pass
-CPU_STREAM = 3 << 18  # bytes of the stream of one pass on a CPU: what stays in a core's cache
-CPU_BUDGET = (512, 3072)  # tokens, least and most
 
 Floats = NDArray[np.float32]
 
@@ -47,13 +44,15 @@ def segment_means(
 ) -> Means:
     """Mean of the residual stream over each prompt and each completion, at each of `layers`.
 
-    `budget` is the number of tokens in one forward pass; `progress(done, total)` counts items.
+    `budget` is the number of tokens in one forward pass, by default what the rule says;
+    `progress(done, total)` counts items.
     """
     for number, item in enumerate(items):
         if 0 in item.lengths:
             raise ValueError(f"item {number}: a prompt or completion without tokens has no mean")
-    on = next(model.parameters()).device.type
-    limit = budget or token_budget(on, model.config.hidden_size * model.dtype.itemsize)
+    limit = budget or token_budget(
+        next(model.parameters()).device, model.config, model.dtype, n_layers=len(layers)
+    )
     read = _read_packed if _packs(model) else _read_plain
     contexts, completions, done = [], [], 0
     with torch.inference_mode():
@@ -65,14 +64,6 @@ def segment_means(
             if progress is not None:
                 progress(done, len(items))
     return Means(_stack(contexts, model, layers), _stack(completions, model, layers))
-
-
-def token_budget(device_type: str, token_bytes: int) -> int:
-    """Tokens in one forward pass. A rule and not a measurement, so that runs can be repeated."""
-    if device_type != "cpu":
-        return GPU_BUDGET
-    least, most = CPU_BUDGET
-    return min(max(CPU_STREAM // token_bytes, least), most)
 
 
 def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:

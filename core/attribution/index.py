@@ -29,6 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.shard_files import ShardFiles, shard_files
+from core.data.whole import write_whole
 from core.errors import UserError
 
 FORMAT = 1
@@ -63,10 +64,6 @@ class Manifest:
     n_skipped: int
     shards: tuple[Shard, ...]
     format: int = FORMAT
-
-    def to_json(self) -> str:
-        """Readable and the same for the same index."""
-        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 class Block(NamedTuple):
@@ -180,6 +177,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{folder}: not a vector index (manifest.json is missing).") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error!r}). Index the pairs again.") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest whole: readable, and the same for the same index."""
+    write_whole(folder / "manifest.json", json.dumps(asdict(manifest), indent=1) + "\n")
 
 
 def read_pair_list(folder: Path) -> pd.DataFrame:

@@ -30,7 +30,6 @@ from core.attribution.index import (
 from core.attribution.shard_files import PLACE, settle, shard_files
 from core.data.on_disk import PairColumns
 from core.data.tokens import encode_completions, encode_prompts
-from core.data.whole import write_whole
 from core.errors import UserError
 
 FIELDS = ("prompt", "chosen", "rejected")
@@ -52,9 +51,10 @@ def make_plan(
     under: str = "",
     progress: Callable[[int, int], None],
 ) -> Manifest:
-    """Tokenise the pairs and write all but the vectors; the manifest comes last, as the sign.
+    """Tokenise the pairs and write all but the vectors and the manifest, which is returned.
 
-    `wanted` says whose vectors to compute; the manifest returned also says how many and where.
+    `wanted` says whose vectors to compute; the manifest also says how many and where. Written
+    last, it is the sign that all of this is there (core.attribution.index.write_manifest).
     To the rows that reading left out already, those are added that do not fit.
     `earlier` are folders of finished indexes that may hold some of the vectors. Shards go to a new
     folder under the URL `under`, if there is one.
@@ -68,9 +68,7 @@ def make_plan(
     left_out.to_parquet(folder / "skipped.parquet", index=False)
     listed, shards = _arrange(listed, wanted, folder, earlier)
     listed.drop(columns="group").to_parquet(folder / "pairs.parquet", index=False)
-    manifest = replace(wanted, n_pairs=len(listed), n_skipped=len(left_out), shards=tuple(shards))
-    write_whole(folder / "manifest.json", manifest.to_json())
-    return manifest
+    return replace(wanted, n_pairs=len(listed), n_skipped=len(left_out), shards=tuple(shards))
 
 
 def _forget(folder: Path) -> None:

@@ -62,7 +62,7 @@ class ShardReader:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.pairs = read_pair_list(folder)
-        self.tokens: Ids = np.memmap(folder / TOKENS, np.int32, mode="r")
+        self.tokens = read_tokens(folder)
         self.loaded = load_model(
             model_folder,
             dtype=self.manifest.dtype,
@@ -72,7 +72,7 @@ class ShardReader:
     def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
         """Write the shard's vectors; `tick(pairs)` is called as they come. Returns its pairs."""
         pairs = self.pairs.iloc[task.shard.start : task.shard.stop]
-        items, owners = _items(pairs, self.tokens)
+        items, owners = items_of(pairs, self.tokens)
         with on_cores(1):
             means = segment_means(
                 self.loaded.model,
@@ -101,7 +101,12 @@ def _refuse_non_finite(vectors: NDArray[np.float32], pairs: pd.DataFrame, dtype:
         )
 
 
-def _items(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:
+def read_tokens(folder: Path) -> Ids:
+    """The ids of all pairs of an index, memory-mapped."""
+    return np.memmap(folder / TOKENS, np.int32, mode="r")
+
+
+def items_of(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:
     """Neighbouring pairs with the same prompt as one item; and each pair's item, (pair,)."""
     items: list[Prompted] = []
     owners: list[int] = []

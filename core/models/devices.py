@@ -15,6 +15,7 @@ import torch
 
 from core.errors import UserError
 from core.runs import environment
+from core.runs.hardware import processor
 
 SPREAD = "balanced"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -70,6 +71,11 @@ def computes_on_several(model: Any) -> bool:
 def is_offloaded(model: Any) -> bool:
     """Whether some weights lie in main memory or in files until they are used."""
     return bool(_places(model) & {"cpu", "disk"})
+
+
+def device_name(device: torch.device) -> str:
+    """What people call a device: the processor's or the GPU's name."""
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else processor()
 
 
 def in_words(dtype: torch.dtype) -> str:

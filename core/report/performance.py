@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 
 from core.errors import UserError
+from core.runs.hardware import processor
 
 FILE = Path(__file__).parents[2] / "assets" / "performance.json"
 SHOWN = ("extraction", "query", "evaluation", "map")
@@ -25,7 +26,7 @@ MODELS = {"8x256": "8 blocks × 256, random weights", "organism": "the organism"
 def record(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What is written: the benchmarks' results, and what one must know to read them."""
     machine = {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": platform.system(),
@@ -109,11 +110,3 @@ def _in_words(way: str) -> str:
         "float32": "PairTrace, float32",
         "bfloat16": "PairTrace, bfloat16",
     }[way]
-
-
-def _cpu() -> str:
-    """The processor's name where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()

@@ -1,14 +1,16 @@
-"""Which devices of this machine a step takes, told by its device files and without torch.
+"""What this machine computes on, told by its own files and without torch.
 
 A run that waits in line for a device should not hold what loading torch takes. A GPU is named by
 the number of its file, so that processes that may use different ones agree on which is which.
 """
 
+import platform
 from pathlib import Path
 
 from core.runs import environment
 
 FILES = Path("/dev")
+CPU_INFO = Path("/proc/cpuinfo")
 CPU = "cpu"
 
 
@@ -33,3 +35,10 @@ def taken() -> list[str]:
         return here
     number = int(device.partition(":")[2] or 0)
     return here[number : number + 1] or [device]
+
+
+def processor() -> str:
+    """The processor's name where the system tells it, else its kind."""
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

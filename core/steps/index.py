@@ -5,19 +5,29 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from core.attribution.activations import token_budget
-from core.attribution.index import Manifest, VectorIndex, read_manifest, sweep
+import torch
+
+from core.attribution.index import (
+    Manifest,
+    VectorIndex,
+    read_manifest,
+    sweep,
+    write_manifest,
+)
+from core.attribution.measured import best_budget
 from core.attribution.plan import make_plan
 from core.attribution.shards import ShardReader, open_tasks
 from core.attribution.similarity import keep_mean_contexts
 from core.data.on_disk import open_columns
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.devices import in_words, pick_device, pick_dtype
+from core.models.budgets import candidates, token_budget
+from core.models.devices import DTYPES, in_words, pick_device, pick_dtype, spreading
 from core.models.loading import load_tokenizer, read_config
 from core.runs import environment
 from core.runs.executors import pick
 from core.runs.progress import Progress
+from core.runs.setup import model_facts
 from core.runs.specs import IndexSpec
 from core.runs.store import Store
 
@@ -43,11 +53,12 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
     wanted = _wanted(spec, store.contents(spec), folder, template_hash(tokenizer))
     if (output / "manifest.json").exists():
         manifest = read_manifest(output)
-        if replace(wanted, n_pairs=manifest.n_pairs, n_skipped=manifest.n_skipped) == replace(
+        chosen = ("budget", "n_pairs", "n_skipped")  # when that was planned
+        if replace(wanted, **{name: getattr(manifest, name) for name in chosen}) == replace(
             manifest, shards=()
         ):
             return manifest
-    return make_plan(
+    planned = make_plan(
         open_columns(store.pairs(spec.pairs), store.workspace / "cache"),
         tokenizer,
         wanted,
@@ -56,6 +67,25 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
         under=environment.shards(),
         progress=lambda done, total: progress(done, total, "tokenising"),
     )
+    manifest = replace(planned, budget=_budget(planned, store, folder, output, progress))
+    write_manifest(output, manifest)
+    return manifest
+
+
+def _budget(planned: Manifest, store: Store, folder: Path, output: Path, progress: Progress) -> int:
+    """The budget that is fastest here, or the rule's where workers may be on other machines."""
+    if environment.executor().startswith("ray"):
+        return planned.budget
+    device, config, dtype = pick_device("auto"), read_config(folder), DTYPES[planned.dtype]
+    weights, n_layers = _weights(folder, device, dtype), len(planned.layers)
+    return best_budget(
+        output,
+        planned,
+        folder,
+        candidates(device, config, dtype, n_layers=n_layers, weights=weights),
+        store.workspace / "cache" / "token-budgets.json",
+        lambda done, total: progress(done, total, "measuring how much to read at once"),
+    )
 
 
 def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:
@@ -63,19 +93,29 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
     config = read_config(folder)
     device = pick_device("auto")
     dtype = pick_dtype(spec.dtype, device)
+    layers = _layers(spec, config.num_hidden_layers)
     return Manifest(
         model_hash=contents["model"],
         template_hash=template,
         pairs_hash=contents["pairs"],
-        layers=_layers(spec, config.num_hidden_layers),
+        layers=layers,
         d_model=config.hidden_size,
         max_length=min(spec.max_length, config.max_position_embeddings),
         dtype=in_words(dtype),
-        budget=token_budget(device.type, config.hidden_size * dtype.itemsize),
+        budget=token_budget(
+            device, config, dtype, n_layers=len(layers), weights=_weights(folder, device, dtype)
+        ),
         n_pairs=0,
         n_skipped=0,
         shards=(),
     )
+
+
+def _weights(folder: Path, device: torch.device, dtype: torch.dtype) -> int:
+    """Bytes that the model will take of the one GPU that it lies on, at most."""
+    if device.type == "cpu" or spreading("auto"):
+        return 0
+    return model_facts(folder).parameters * dtype.itemsize
 
 
 def _layers(spec: IndexSpec, n_blocks: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from core.attribution.index import (
     checksum,
     read_manifest,
     verify,
+    write_manifest,
     write_vectors,
 )
 from core.attribution.plan import make_plan
@@ -77,7 +78,7 @@ def plan(pairs: pd.DataFrame, folder: Path, **changes: Any) -> Manifest:
     )
     path = folder.with_name(f"{folder.name}-pairs.jsonl")
     pairs.to_json(path, orient="records", lines=True)
-    return make_plan(
+    manifest = make_plan(
         open_columns(path, path.parent),
         tokenizer,
         wanted,
@@ -86,6 +87,8 @@ def plan(pairs: pd.DataFrame, folder: Path, **changes: Any) -> Manifest:
         under=under,
         progress=lambda *_: None,
     )
+    write_manifest(folder, manifest)
+    return manifest
 
 
 def compute(folder: Path, model: Path) -> int:

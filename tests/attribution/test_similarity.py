@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.index import Manifest, Shard, VectorIndex, write_vectors
+from core.attribution.index import (
+    Manifest,
+    Shard,
+    VectorIndex,
+    write_manifest,
+    write_vectors,
+)
 from core.attribution.similarity import Query, cosines, matrix, mean_context, scan
 
 D, N = 16, 60
@@ -26,7 +32,7 @@ def write_index(folder: Path, datapoint: np.ndarray, context: np.ndarray, cuts: 
         vectors = np.stack([datapoint[rows], datapoint[rows], context[rows]]).astype(np.float32)
         write_vectors(folder, shard.name, 0, vectors)
     manifest = Manifest("m", "t", "p", (0,), D, 64, "float32", 128, len(datapoint), 0, shards)
-    (folder / "manifest.json").write_text(manifest.to_json())
+    write_manifest(folder, manifest)
     pd.DataFrame({"uid": [f"u{i}" for i in range(len(datapoint))]}).to_parquet(
         folder / "pairs.parquet"
     )
