@@ -4,8 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from core.data import importing
+from core.errors import UserError
 from core.runs import setup
-from core.runs.estimates import Work, estimates, this_machine, warnings
+from core.runs.estimates import Machine, Work, estimates, this_machine, warnings
 from pages import _loaders, _text
 
 
@@ -13,7 +14,11 @@ def show(
     model: setup.ModelFacts, pairs: importing.Size, table: pd.DataFrame, *, low_rank: bool
 ) -> None:
     """Time, memory and disk of each step on this machine, and what will not fit."""
-    machine = this_machine(_loaders.store().workspace)
+    try:
+        machine = this_machine(_loaders.store().workspace)
+    except UserError as error:  # the environment names a device that is none
+        _text.refuse(error)
+        return
     work = Work(
         pairs=pairs.rows,
         tokens_per_pair=pairs.characters_per_pair / 4,
@@ -31,6 +36,7 @@ def show(
             "memory": in_bytes(one.memory),
             "disk": in_bytes(one.disk) if one.disk else "—",
         }
+        | ({"vectors": in_bytes(one.shards) if one.shards else "—"} if machine.shards else {})
         for one in found
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
@@ -39,10 +45,19 @@ def show(
     st.caption(
         f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
         f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
-        "Rough: within a factor of three."
+        f"{_shards(machine)}Rough: within a factor of three."
     )
     for warning in warnings(found, machine):
         st.warning(_text.escape(warning))
+
+
+def _shards(machine: Machine) -> str:
+    """Where vectors go, if not into the workspace."""
+    if not machine.shards:
+        return ""
+    free = machine.shards_disk
+    room = "" if free is None else f", where {free / 1e9:,.0f} GB are free"
+    return f"Vectors go to {_text.escape(machine.shards)}{room}; a ranking fetches one layer. "
 
 
 def in_bytes(n: float) -> str:

@@ -134,6 +134,14 @@ def settle(folder: Path, under: str) -> None:
     write_whole(folder / PLACE, url.encode())
 
 
+def on_this_machine(url: str) -> Path | None:
+    """The folder that a URL names, where it is one of this machine's and not in a store."""
+    from fsspec.core import split_protocol
+
+    protocol, path = split_protocol(url)
+    return Path(path).resolve() if protocol in (None, "file", "local") else None
+
+
 def _file_system(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs  # only shards that are elsewhere need it
 

@@ -14,13 +14,17 @@ from pathlib import Path
 
 import psutil
 
+from core.attribution.shard_files import on_this_machine
+from core.runs import environment, hardware
 from core.runs.setup import ModelFacts
 
 CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
 SAMPLING = 8  # times less efficient than reading
-GPU_FILE = Path("/dev/nvidia0")
 CHARACTERS_PER_TOKEN = 4
+TOKEN_BYTES = 4  # of an index's list of ids
+VECTOR_BYTES = 6  # per number, pair and layer: three vectors in float16
+FEWER_LAYERS = " Keep fewer layers: [index] layers = [..]."
 OVERHEAD = 1.5e9  # bytes of a process with torch
 MAP_SECONDS = 1e-3  # per pair, projection and clusters
 
@@ -32,7 +36,9 @@ class Machine:
     cores: int
     memory: int  # bytes available
     disk: int  # bytes free where the workspace lies
-    gpu: bool
+    gpu: bool  # whether models are computed on one
+    shards: str = ""  # where indexes keep their vectors, if not in the workspace
+    shards_disk: int | None = None  # bytes free there, where that is a disk of this machine
 
     @property
     def flops(self) -> float:
@@ -60,22 +66,35 @@ class Estimate:
     step: str
     seconds: float
     memory: float  # bytes
-    disk: float  # bytes
+    disk: float  # bytes in the workspace
+    shards: float = 0.0  # bytes where vectors are kept, if not there
 
 
 def this_machine(workspace: Path) -> Machine:
-    """Cores, free memory and disk, and whether there is an NVIDIA GPU."""
-    place = next(folder for folder in (workspace, *workspace.parents) if folder.exists())
+    """Cores, free memory and disks, and whether models go to a GPU, as the environment says."""
+    shards = environment.shards()
+    disk = on_this_machine(shards) if shards else None
     return Machine(
         cores=psutil.cpu_count(logical=False) or 1,
         memory=psutil.virtual_memory().available,
-        disk=shutil.disk_usage(place).free,
-        gpu=GPU_FILE.exists(),
+        disk=_free(workspace),
+        gpu=hardware.taken() != [hardware.CPU],
+        shards=shards,
+        shards_disk=None if disk is None else _free(disk),
     )
 
 
+def _free(place: Path) -> int:
+    """Bytes free on the disk of a folder that may still have to be made."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
 def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]:
-    """One row per step; the model lies in memory in float32, or in bfloat16 on a GPU."""
+    """One row per step; the model lies in memory in float32, or in bfloat16 on a GPU.
+
+    Vectors that are kept elsewhere are fetched into the workspace by a ranking, one layer of them.
+    """
     n, rate = model.parameters, machine.flops
     weights = n * (2 if machine.gpu else 4) + OVERHEAD
     tokens = work.pairs * work.tokens_per_pair
@@ -83,13 +102,24 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     training, trained = (6, 8.0) if work.low_rank else (8, 20.0)
     written = work.texts_sent * work.rollouts * work.max_new_tokens
     measured = work.heldout_sent * work.rollouts * work.max_new_tokens
-    text = work.pairs * work.tokens_per_pair * CHARACTERS_PER_TOKEN
+    text = tokens * CHARACTERS_PER_TOKEN
+    layer = 1.0 * VECTOR_BYTES * model.d_model * work.pairs
+    vectors, ids = layer * model.blocks, tokens * TOKEN_BYTES
     return [
         Estimate("generate", 2 * 2 * n * written * SAMPLING / rate, weights, 0),
         Estimate(
-            "index", 2 * n * tokens / rate, weights, 6.0 * model.d_model * model.blocks * work.pairs
+            "index",
+            2 * n * tokens / rate,
+            weights,
+            ids if machine.shards else ids + vectors,
+            vectors if machine.shards else 0.0,
         ),
-        Estimate("rank", 30 + work.pairs * 1e-4, OVERHEAD + 12.0 * model.d_model * 4096, 0),
+        Estimate(
+            "rank",
+            30 + work.pairs * 1e-4,
+            OVERHEAD + 12.0 * model.d_model * 4096,
+            layer if machine.shards else 0.0,
+        ),
         Estimate(
             "discover",
             30 + work.pairs * MAP_SECONDS,
@@ -113,10 +143,16 @@ def warnings(found: Iterable[Estimate], machine: Machine) -> list[str]:
                 f"{one.step} needs about {one.memory / 1e9:,.0f} GB of memory; "
                 f"{machine.memory / 1e9:,.0f} GB are free here."
             )
+        advice = FEWER_LAYERS if one.step == "index" else ""
         if one.disk > machine.disk:
             said.append(
                 f"{one.step} writes about {one.disk / 1e9:,.0f} GB; "
-                f"{machine.disk / 1e9:,.0f} GB are free. Keep fewer layers: [index] layers = [..]."
+                f"{machine.disk / 1e9:,.0f} GB are free.{advice}"
+            )
+        if machine.shards_disk is not None and one.shards > machine.shards_disk:
+            said.append(
+                f"{one.step} writes about {one.shards / 1e9:,.0f} GB to {machine.shards}; "
+                f"{machine.shards_disk / 1e9:,.0f} GB are free there.{advice}"
             )
         if one.seconds > 86_400:
             said.append(

@@ -60,7 +60,7 @@ def test_a_refused_name_is_drawn_as_text(open_page):
     assert r"\!\[x\]\(" in app.error[0].value
 
 
-def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
+def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path, monkeypatch):
     known = projects.load(ORGANISM)
     pairs = tmp_path / "pairs.parquet"
     write_pairs(pd.read_parquet(known.pairs).head(50), pairs)
@@ -75,6 +75,14 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path):
         judge=known.judge,
     )
     assert "50 pairs on" in said(app)
+    assert "Vectors go to" not in said(app)
+    monkeypatch.setenv("PAIRTRACE_SHARDS", "s3://my_bucket/x")
+    app.run()
+    assert r"Vectors go to s3://my\_bucket/x; a ranking" in said(app)
+    monkeypatch.setenv("PAIRTRACE_DEVICE", "gpu")
+    app.run()
+    assert "it is auto, cpu, cuda" in said(app)
+    monkeypatch.delenv("PAIRTRACE_DEVICE")
     app.radio("trained").set_value("low-rank updates (LoRA)").run()
     app.button("create").click().run()
     assert not app.exception

@@ -1,8 +1,13 @@
 """What steps cost is told before they run: orders of magnitude, and what makes them smaller."""
 
+import shutil
 from dataclasses import replace
 
-from core.runs.estimates import Machine, Work, estimates, warnings
+import pytest
+
+from core.errors import UserError
+from core.runs import environment, hardware
+from core.runs.estimates import Machine, Work, estimates, this_machine, warnings
 from core.runs.setup import ModelFacts
 
 SEVEN_B = ModelFacts(
@@ -38,3 +43,55 @@ def test_what_does_not_fit_or_takes_days_is_said():
     assert "days here" in said
     small = replace(SEVEN_B, parameters=1_000_000, d_model=128, blocks=4)
     assert warnings(estimates(small, replace(WORK, pairs=3000), LAPTOP), LAPTOP) == []
+
+
+def costs_on(machine):
+    return {one.step: one for one in estimates(SEVEN_B, WORK, machine)}
+
+
+def test_vectors_that_go_elsewhere_take_the_disk_there_and_one_layer_here():
+    here = costs_on(LAPTOP)
+    there = costs_on(replace(LAPTOP, shards="s3://bucket", shards_disk=None))
+    layer = 6 * 4096 * 378_341
+    assert (here["index"].shards, there["index"].shards) == (0, 32 * layer)
+    assert here["index"].disk - there["index"].disk == 32 * layer
+    assert there["index"].disk == 4 * 900 * 378_341
+    assert (here["rank"].disk, there["rank"].disk) == (0, layer)
+
+
+@pytest.mark.parametrize(
+    ("shards", "free", "said"),
+    [
+        ("", None, "index writes about 299 GB; 250 GB are free. Keep fewer layers"),
+        ("s3://bucket", None, ""),
+        ("file:///other", 100_000_000_000, "298 GB to file:///other; 100 GB are free there. Keep"),
+        ("file:///other", 900_000_000_000, ""),
+    ],
+)
+def test_a_full_disk_is_that_on_which_vectors_are_kept(shards, free, said):
+    machine = Machine(8, 200_000_000_000, 250_000_000_000, True, shards, free)
+    found = [one for one in warnings(estimates(SEVEN_B, WORK, machine), machine) if "GB" in one]
+    assert [said in one for one in found] == ([True] if said else [])
+
+
+def test_the_disk_of_a_folder_of_this_machine_is_asked_and_no_store_is(tmp_path, monkeypatch):
+    monkeypatch.setenv(environment.SHARDS, f"file://{tmp_path / 'shards to be'}")
+    free = this_machine(tmp_path).shards_disk
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    monkeypatch.setenv(environment.SHARDS, "s3://bucket/folder")
+    machine = this_machine(tmp_path)
+    assert (machine.shards, machine.shards_disk) == ("s3://bucket/folder", None)
+    monkeypatch.delenv(environment.SHARDS)
+    assert this_machine(tmp_path).shards == ""
+
+
+def test_a_gpu_that_models_are_kept_off_makes_nothing_faster(tmp_path, monkeypatch):
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(hardware, "FILES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for device, gpu in (("auto", True), ("cuda:0", True), ("cpu", False)):
+        monkeypatch.setenv(environment.DEVICE, device)
+        assert this_machine(tmp_path).gpu is gpu
+    monkeypatch.setenv(environment.DEVICE, "gpu")
+    with pytest.raises(UserError, match="PAIRTRACE_DEVICE is 'gpu'"):
+        this_machine(tmp_path)
