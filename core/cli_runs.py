@@ -1,4 +1,4 @@
-"""`pairtrace runs …`: list, read, stop, resume and repeat runs."""
+"""`pairtrace runs …`: list, read, stop, resume, repeat and delete runs."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from core.terminal import as_json_option, print_table, report, run_spec
 
 @click.group()
 def runs() -> None:
-    """List, read, stop, resume and repeat runs."""
+    """List, read, stop, resume, repeat and delete runs."""
 
 
 @runs.command("list")
@@ -81,3 +81,15 @@ def repeat_run(store: Store, run: str, into: str, as_json: bool) -> None:
     other = Store(Path(into))
     made = repeat(store, run, lambda spec: run_spec(spec, other, quiet=as_json))
     report(made, other, as_json=as_json)
+
+
+@runs.command("delete")
+@click.argument("run")
+@click.confirmation_option(prompt="What the run computed will be gone. Delete it?")
+@click.pass_obj
+def delete_run(store: Store, run: str) -> None:
+    """Delete a run with all that it computed, its vectors in an object store included."""
+    left = store.delete(run)
+    click.echo(f"{run}: deleted")
+    if left:
+        click.echo(f"Its shards stay at {left}: the run was made in another folder.")

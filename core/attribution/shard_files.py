@@ -10,6 +10,7 @@ several times. Knows names and bytes only.
 """
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -103,18 +104,34 @@ class RemoteFiles(ShardFiles):
         (self.folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete all files and copies."""
+        """Delete all files and copies, and the folder, which must be one that `settle` made."""
         super().clear()
-        if self.system.exists(self.root):
-            self.system.rm(self.root, recursive=True)
+        run = self.folder.parent.parent.name
+        if not re.fullmatch(rf"{re.escape(run)}-[0-9a-f]{{8}}", self.root.rpartition("/")[2]):
+            raise UserError(
+                f"{self.url}: not a folder that was made for the shards of {run}, so it is not "
+                f"deleted. If {PLACE} of that run is wrong, delete this file first."
+            )
+        try:
+            if self.system.exists(self.root):
+                self.system.rm(self.root, recursive=True)
+        except Exception as error:  # each store has errors of its own
+            raise UserError(
+                f"{self.url}: shards cannot be deleted there ({error!r}). Do the same again once "
+                "they can be."
+            ) from error
 
 
 def shard_files(folder: Path) -> ShardFiles:
     """Those of an index folder."""
+    url = url_of(folder)
+    return RemoteFiles(folder, url) if url else ShardFiles(folder)
+
+
+def url_of(folder: Path) -> str:
+    """Where an index folder's shards are; empty: in it."""
     place = folder / PLACE
-    if not place.exists():
-        return ShardFiles(folder)
-    return RemoteFiles(folder, place.read_text(encoding="utf-8"))
+    return place.read_text(encoding="utf-8") if place.exists() else ""
 
 
 def settle(folder: Path, under: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from core.attribution.shard_files import shard_files, url_of
 from core.data.whole import write_whole
 from core.errors import LOOKING_ON, UserError
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
@@ -218,13 +219,38 @@ class Store:
         in_a_file_name = re.sub(r"[^\w-]", "-", name)  # MIG-GPU-<uuid>/1/0 is a device too
         return FileLock(self.workspace / f"device-{in_a_file_name}.lock")
 
-    def delete(self, run: str) -> None:
-        """Delete a run that is not running."""
+    def delete(self, run: str) -> str:
+        """Delete a run that is not running, and its shards wherever they are.
+
+        It is not finished any more before the first file goes, and a run half deleted can be
+        deleted again. Returns the URL of shards that are left there, since they may be those of
+        the workspace that this one was copied from; else nothing.
+        """
+        self.require_writable()
+        folder = self.folder(run)
+        if not folder.is_dir():
+            raise UserError(f"{run}: there is no such run in {self.workspace}.")
+        left = ""
         try:
             with self.lock(run).acquire(timeout=0):
-                shutil.rmtree(self.folder(run))
+                for name in ("deleted", "output", "output.part"):
+                    if (folder / name).is_dir():
+                        os.replace(folder / name, folder / "deleted")
+                        left = self._delete_output(run, folder / "deleted") or left
+                shutil.rmtree(folder)
         except Timeout as error:
             raise UserError(f"{run} is running. Cancel it first.") from error
+        return left
+
+    def _delete_output(self, run: str, output: Path) -> str:
+        """Shards first: once they are gone, nothing has to say where they were."""
+        url, events = url_of(output), self.events(run)
+        here = str(self.folder(run).resolve())
+        ours = bool(events) and all(event.get("folder") == here for event in events)
+        if url and ours:
+            shard_files(output).clear()
+        shutil.rmtree(output)
+        return "" if ours else url
 
     def _content(self, kind: str, reference: str) -> str:
         if self.is_run(reference):
