@@ -1,32 +1,39 @@
 """Extraction against the published way of working, a gradient baseline, and the machine's peak.
 
 Everything is measured in one process, in CPU-seconds of one thread, on the same token ids. The
-published loop (arXiv 2602.11079) is written here in our own words: one completion at a time, all
-blocks, all hidden states, the LM head. The gradient baseline is a LoRA-DPO gradient per pair with
+published loop is in benchmarks._loop. The gradient baseline is a LoRA-DPO gradient per pair with
 a random projection (LESS). FLOPs are those that cannot be avoided: the blocks that are read, once
 per token of prompt, chosen and rejected, and the attention scores that are not hidden.
 """
 
 import resource
-import time
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
+from benchmarks._families import families
+from benchmarks._loop import (
+    Floats,
+    count_tokens,
+    cut,
+    datapoints,
+    paired_cosines,
+    published_loop,
+    random_items,
+    sharing_prompts,
+    timed,
+)
 from core.attribution.activations import segment_means
 from core.attribution.similarity import cosines
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
 from core.models.budgets import token_budget
-from core.models.loading import drop_final_norm, load_model
+from core.models.loading import load_model
 from core.models.memory import keep_freed_memory
 from core.models.packing import Prompted
 from core.models.residual import decoder_blocks
@@ -34,23 +41,20 @@ from core.models.residual import decoder_blocks
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 PAIRS, GRADIENT_PAIRS = 500, 20
 LAYER = 5
-LENGTHS = (125, 98, 81)  # mean tokens of prompt, chosen, rejected
 PROJECTED, RANK = 1024, 8  # LESS projects to 8192; less here, in the baseline's favour
-
-Floats = NDArray[np.float32]
 
 
 def run() -> dict[str, Any]:
     """All measurements."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    return {"8x256": _eight_by_256(), "organism": _organism()}
+    return {"8x256": _eight_by_256(), "organism": _organism(), "families": families()}
 
 
 def _eight_by_256() -> dict[str, Any]:
-    items = _random_items(PAIRS, vocabulary=8192)
+    items = random_items(PAIRS, vocabulary=8192)
     model = _random_model()
-    result = _compare(model, _cut(_random_model(), LAYER), items, LAYER)
+    result = _compare(model, cut(_random_model(), LAYER), items, LAYER)
     seconds = _gradient_seconds(model, items[:GRADIENT_PAIRS]) / GRADIENT_PAIRS * len(items)
     ours = result["float32"]["cpu_seconds"]
     result["gradient"] = {"cpu_seconds": seconds, "measured_on_pairs": GRADIENT_PAIRS}
@@ -69,60 +73,35 @@ def _organism() -> dict[str, Any]:
 
 def _compare(whole: Any, cut: Any, items: list[Prompted], layer: int) -> dict[str, Any]:
     """Our extractor in both arithmetics, then the published loop, on the same items."""
-    unique = _sharing_prompts(items)
-    result: dict[str, Any] = {"pairs": len(items), "layer": layer, "tokens": _tokens(unique)}
+    unique = sharing_prompts(items)
+    result: dict[str, Any] = {"pairs": len(items), "layer": layer, "tokens": count_tokens(unique)}
     vectors: dict[str, Floats] = {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         model = cut.to(dtype)
         segment_means(model, items[:20], [layer])  # warm-up
         peak = gemm_peak(dtype)
-        seconds, vectors[name] = _timed(lambda m=model: _datapoints(m, items, layer))
+        seconds, vectors[name] = timed(lambda m=model: datapoints(m, items, layer))
         peak = max(peak, gemm_peak(dtype))
         flops = _flops(cut, unique)
         result[name] = {
             "cpu_seconds": seconds,
-            "tokens_per_cpu_second": _tokens(unique) / seconds,
+            "tokens_per_cpu_second": count_tokens(unique) / seconds,
             "gemm_peak_gflops": peak / 1e9,
             "fraction_of_peak": flops / seconds / peak,
             "peak_memory_mb": _peak_memory(),
             "token_budget": token_budget(cut.device, cut.config, dtype),
             "bytes_per_pair_and_layer": 3 * 2 * cut.config.hidden_size,
         }
-    seconds, expected = _timed(lambda: _published_loop(whole, items, layer))
+    seconds, expected = timed(lambda: published_loop(whole, items, layer))
     result["published_loop"] = {"cpu_seconds": seconds, "peak_memory_mb": _peak_memory()}
     for name, found in vectors.items():
         result[name] |= {
             "times_faster_than_published_loop": seconds / result[name]["cpu_seconds"],
-            "min_cosine": float(_paired_cosines(found, expected).min()),
+            "min_cosine": float(paired_cosines(found, expected).min()),
             "rank_correlation": _rank_correlation(found, expected),
         }
     return result
-
-
-def _datapoints(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
-    means = segment_means(model, _sharing_prompts(items), [layer]).completion[:, 0]
-    return means[0::2] - means[1::2]
-
-
-def _sharing_prompts(items: Sequence[Prompted]) -> list[Prompted]:
-    """Neighbours with the same prompt as one item, as an index lays them out."""
-    groups = groupby(items, key=lambda item: item.prompt)
-    return [Prompted(prompt, [c for i in group for c in i.completions]) for prompt, group in groups]
-
-
-@torch.inference_mode()
-def _published_loop(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
-    """Chosen − rejected, one completion at a time through the whole model."""
-
-    def mean(prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
-        ids = torch.tensor([[*prompt, *completion]])
-        mask = torch.ones_like(ids)
-        output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        return output.hidden_states[layer][0, len(prompt) :].float().mean(dim=0)
-
-    rows = [mean(i.prompt, i.completions[0]) - mean(i.prompt, i.completions[1]) for i in items]
-    return torch.stack(rows).numpy()
 
 
 def _gradient_seconds(model: Any, items: Sequence[Prompted]) -> float:
@@ -139,7 +118,7 @@ def _gradient_seconds(model: Any, items: Sequence[Prompted]) -> float:
         return projection @ torch.cat([part.flatten() for part in parts])
 
     gradient(items[0])
-    seconds, _ = _timed(lambda: [gradient(item) for item in items])
+    seconds, _ = timed(lambda: [gradient(item) for item in items])
     for hook in hooks:
         hook.remove()
     return seconds
@@ -184,7 +163,7 @@ def gemm_peak(dtype: torch.dtype) -> float:
         with torch.inference_mode():
             left @ right.T
             for _ in range(3):
-                seconds, _ = _timed(lambda a=left, b=right.T, n=times: [a @ b for _ in range(n)])
+                seconds, _ = timed(lambda a=left, b=right.T, n=times: [a @ b for _ in range(n)])
                 best = max(best, 2 * rows * inner * columns * times / seconds)
     return best
 
@@ -192,7 +171,7 @@ def gemm_peak(dtype: torch.dtype) -> float:
 def _flops(cut: Any, items: Sequence[Prompted]) -> float:
     """What reading the items cannot do without, in the blocks of a model that was cut."""
     blocks = decoder_blocks(cut)
-    linear = 2 * sum(p.numel() for p in blocks.parameters() if p.dim() == 2) * _tokens(items)
+    linear = 2 * sum(p.numel() for p in blocks.parameters() if p.dim() == 2) * count_tokens(items)
     seen = 0.0
     for item in items:
         prompt, *completions = item.lengths
@@ -214,29 +193,6 @@ def _random_model() -> Any:
     return Olmo2ForCausalLM(config).eval()
 
 
-def _cut(model: Any, blocks: int) -> Any:
-    """The first blocks of a model in memory, as `load_model(…, blocks=…)` reads them."""
-    base = model.base_model
-    base.layers = base.layers[:blocks]
-    base.config.num_hidden_layers = blocks
-    drop_final_norm(base)
-    return base
-
-
-def _random_items(n: int, *, vocabulary: int) -> list[Prompted]:
-    """Log-normal lengths with the means of LENGTHS, as preference data has them."""
-    random = np.random.default_rng(0)
-    lengths = [
-        np.clip(random.lognormal(np.log(mean) - 0.125, 0.5, n), 8, 600).astype(int)
-        for mean in LENGTHS
-    ]
-
-    def ids(length: int) -> list[int]:
-        return random.integers(5, vocabulary, length).tolist()  # type: ignore[no-any-return]
-
-    return [Prompted(ids(p), [ids(c), ids(r)]) for p, c, r in zip(*lengths, strict=True)]
-
-
 def _items_of(pairs: pd.DataFrame, tokenizer: Any) -> list[Prompted]:
     columns = (
         encode_prompts(tokenizer, pairs["prompt"].tolist()),
@@ -246,27 +202,11 @@ def _items_of(pairs: pd.DataFrame, tokenizer: Any) -> list[Prompted]:
     return [Prompted(prompt, [c, r]) for prompt, c, r in zip(*columns, strict=True)]
 
 
-def _tokens(items: Sequence[Prompted]) -> int:
-    return sum(sum(item.lengths) for item in items)
-
-
-def _paired_cosines(left: Floats, right: Floats) -> NDArray[np.float64]:
-    left, right = left.astype(np.float64), right.astype(np.float64)
-    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return np.einsum("nd,nd->n", left, right) / norms
-
-
 def _rank_correlation(found: Floats, expected: Floats) -> float:
     """Spearman correlation of two rankings of the pairs against one and the same vector."""
     vector = expected[:100].mean(axis=0, keepdims=True)
     ranks = [pd.Series(cosines(vector, vectors)[0]).rank() for vectors in (found, expected)]
     return float(ranks[0].corr(ranks[1]))
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 def _peak_memory() -> float:

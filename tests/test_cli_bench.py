@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import _browser, pages
+from benchmarks import _browser, _families, pages
 from core.cli import cli
 from core.errors import UserError
 from core.report import performance
@@ -50,6 +50,20 @@ def test_the_published_loop_is_once_as_fast_as_itself():
     rows = performance.extraction(performance.read()["results"]["extraction"])
     loop = rows[rows["way"] == "published loop"]
     assert set(loop["times"]) == {1.0}
+
+
+def test_families_are_a_table_of_their_own():
+    measured = performance.read()["results"]["extraction"]
+    rows = performance.extraction(measured | {"families": [{"family": "olmo2"}]})
+    assert set(rows["model"]) == set(performance.MODELS.values())
+
+
+def test_every_family_is_read_as_the_published_loop_reads_it(monkeypatch):
+    monkeypatch.setattr(_families, "PAIRS", 2)
+    monkeypatch.setattr(_families, "ROUNDS", 1)
+    rows = _families.families()
+    assert [row["family"] for row in rows] == list(_families.FAMILIES)
+    assert min(row["min_cosine"] for row in rows) > 0.9999999
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

@@ -54,14 +54,15 @@ def extraction(result: dict[str, Any]) -> pd.DataFrame:
     `times` is CPU-seconds of the published loop over those of this way, on the same token ids.
     """
     rows = []
-    for key, one in result.items():
+    for key, model in MODELS.items():
+        one = result[key]
         loop = one["published_loop"]["cpu_seconds"]
         for way in ("published_loop", "gradient", "float32", "bfloat16"):
             if way in one:
                 seconds = one[way]["cpu_seconds"]
                 rows.append(
                     {
-                        "model": MODELS.get(key, key),
+                        "model": model,
                         "pairs": one["pairs"],
                         "way": _in_words(way),
                         "cpu_seconds": seconds,
