@@ -103,6 +103,6 @@ def _origins(chosen: Mask) -> None:
         left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
         scores = _selection.scores(chosen)
         if len(scores):
-            widths = {"behavior": 205, "score": 80, "mean of selection": 115}
+            widths = {"behavior": 195, "score": 95, "mean of selection": 115}
             columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
             right.dataframe(scores, key="selected-scores", hide_index=True, column_config=columns)

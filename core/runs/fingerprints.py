@@ -51,7 +51,10 @@ def fingerprint_model(folder: Path) -> str:
         base = fingerprint_model(adapters.base_of(folder))
         return hashlib.sha256(f"{base}:{_parts(folder)}".encode()).hexdigest()
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+        raise UserError(
+            f"{folder}: not a model folder (config.json is missing). If it was moved, put it back, "
+            "or correct its path in project.toml."
+        )
     return hashlib.sha256(_parts(folder).encode()).hexdigest()
 
 

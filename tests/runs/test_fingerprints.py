@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from core.runs import environment, fingerprints
-from core.runs.fingerprints import LARGE, fingerprint_file
+from core.runs.fingerprints import LARGE, fingerprint_file, fingerprint_model
 
 OTHER = "0" * 64
 
@@ -69,3 +70,10 @@ def test_a_file_that_has_just_changed_is_not_kept(
 def test_a_workspace_that_cannot_be_written_does_not_matter(large: Path, tmp_path: Path) -> None:
     (tmp_path / "workspace").write_text("not a folder")
     assert in_a_new_process(large) == hashlib.sha256(large.read_bytes()).hexdigest()
+
+
+def test_a_model_that_was_moved_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"config.json is missing.*correct its path in project.toml"
+    ):
+        fingerprint_model(tmp_path / "gone")
