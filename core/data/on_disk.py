@@ -98,6 +98,11 @@ class PairColumns:
         table = pa.concat_tables(parts) if parts else self._table.slice(0, 0)
         return table.to_pandas(types_mapper=_mapped).set_axis(self.index[wanted])
 
+    def batches(self) -> Iterator[pa.Table]:
+        """All rows in file order, `ROWS` at a time."""
+        for start in range(0, len(self), ROWS):
+            yield self._table.slice(start, ROWS)
+
     @cached_property
     def lengths(self) -> pd.DataFrame:
         """`prompt, chosen, rejected` of every pair in characters, by position."""

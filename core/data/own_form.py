@@ -6,6 +6,7 @@ file is read like any other (core.data.pairs).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from core.errors import UserError
 MARK = b"pairtrace"  # in the Parquet metadata
 FORM = b"pairs 1"
 ROWS = 65_536  # at a time, of those that are all kept
+GROUP = 16_384  # rows that are written together
 TEXTS = ("uid", "prompt", "chosen", "rejected", "source")
 
 
@@ -36,6 +38,28 @@ def is_marked(path: Path) -> bool:
     except (pa.ArrowException, OSError, ValueError):
         return False
     return (schema.metadata or {}).get(MARK) == FORM and set(TEXTS) <= set(schema.names)
+
+
+def write(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of one form as they come; `GROUP` rows or a few more are in memory."""
+    groups = _grouped(tables)
+    first = next(groups)
+    notes = pa.Table.from_pandas(first.to_pandas(), preserve_index=False).schema
+    schema = marked(first.replace_schema_metadata(notes.metadata)).schema
+    with pq.ParquetWriter(path, schema) as writer:
+        for group in chain([first], groups):
+            writer.write_table(group.cast(schema))
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= GROUP:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+    if any(map(len, held)):
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def read(path: Path) -> pd.DataFrame | None:

@@ -7,12 +7,15 @@ the dose. Knows nothing of training.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from core.data.on_disk import PairColumns
 from core.errors import UserError
 from core.intervention.recipes import Edit
 from core.intervention.selection import Mask, Pairs, scores, select
@@ -56,19 +59,28 @@ def protected(edits: Sequence[Edit], masks: Sequence[Mask], n: int) -> Mask:
     return _any(edits, masks, "keep", n)
 
 
-def apply(pairs: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
-    """The arm's pairs: removed ones gone, flipped ones exchanged, order and uids as they were."""
-    action = pairs["uid"].map(actions.set_index("uid")["action"])
-    arm = pairs.copy()
-    if "flipped" not in arm:
-        arm["flipped"] = False
-    flips = (action == "flip").to_numpy(dtype=bool)
-    for chosen, rejected in _exchanged(arm):
-        both = arm[[chosen, rejected]].astype(object)
-        arm[chosen] = both[chosen].where(~flips, both[rejected]).astype(arm[chosen].dtype)
-        arm[rejected] = both[rejected].where(~flips, both[chosen]).astype(arm[rejected].dtype)
-    arm["flipped"] = arm["flipped"].astype(bool) ^ flips
-    return arm[(action != "remove").to_numpy(dtype=bool)].reset_index(drop=True)
+def arm(pairs: PairColumns, actions: pd.DataFrame) -> Iterator[pa.Table]:
+    """The arm's pairs, some thousands at a time; `actions` are in the pairs' order."""
+    places, start = pairs.positions(actions["uid"]), 0
+    for batch in pairs.batches():
+        first, last = np.searchsorted(places, [start, start + len(batch)])
+        yield apply(batch, actions.iloc[first:last])
+        start += len(batch)
+
+
+def apply(pairs: pa.Table, actions: pd.DataFrame) -> pa.Table:
+    """The arm's pairs: removed ones gone, flipped ones exchanged, order and uids as they were.
+
+    Two columns that are exchanged get a type that holds the values of both.
+    """
+    flips, removed = (_among(pairs, actions, action) for action in ("flip", "remove"))
+    edited = pairs
+    for chosen, rejected in _exchanged(pairs.column_names):
+        edited = _with(edited, chosen, pc.if_else(flips, pairs[rejected], pairs[chosen]))
+        edited = _with(edited, rejected, pc.if_else(flips, pairs[chosen], pairs[rejected]))
+    if "flipped" in pairs.column_names:
+        flips = pc.xor(flips, pc.fill_null(pairs["flipped"].cast(pa.bool_()), False))
+    return _with(edited, "flipped", flips).filter(pc.invert(removed))
 
 
 def random_control(pairs: pd.DataFrame, actions: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -157,11 +169,24 @@ def _refuse_conflicts(pairs: Pairs, both: Any) -> None:
         )
 
 
-def _exchanged(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+def _among(pairs: pa.Table, actions: pd.DataFrame, action: str) -> pa.ChunkedArray:
+    """(pair,) whether this is to be done to it."""
+    uids = actions.loc[actions["action"] == action, "uid"]
+    return pc.is_in(pairs["uid"], pa.array(uids, pairs["uid"].type))
+
+
+def _with(pairs: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+    """The table with another column of this name, in its place, or as its last."""
+    if name not in pairs.column_names:
+        return pairs.append_column(name, values)
+    return pairs.set_column(pairs.column_names.index(name), name, values)
+
+
+def _exchanged(names: Sequence[str]) -> list[tuple[str, str]]:
     """Columns that belong to chosen, each with its counterpart of rejected."""
-    names = [str(name) for name in pairs if str(name).startswith("chosen")]
-    both = [(name, "rejected" + name.removeprefix("chosen")) for name in names]
-    return [(chosen, rejected) for chosen, rejected in both if rejected in pairs]
+    chosen = [name for name in names if name.startswith("chosen")]
+    both = [(name, "rejected" + name.removeprefix("chosen")) for name in chosen]
+    return [(name, other) for name, other in both if other in names]
 
 
 def _per_source(pairs: Pairs, actions: pd.DataFrame) -> list[dict[str, Any]]:

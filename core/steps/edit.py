@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.pairs import read_pairs, write_pairs
+from core.data import own_form
+from core.data.on_disk import PairColumns, open_columns
 from core.data.whole import write_whole
 from core.intervention.edits import (
-    apply,
+    arm,
     attribution_share,
     plan,
     random_control,
@@ -24,24 +25,25 @@ from core.runs.store import Store
 def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `pairs.parquet`, `actions.parquet` and `summary.json`."""
     progress(0, 2, "reading pairs")
-    pairs = read_pairs(store.pairs(spec.pairs)).pairs
+    pairs = open_columns(store.pairs(spec.pairs), store.workspace / "cache")
     progress(1, 2, "editing pairs")
     actions, summary = _actions(spec, pairs, store)
-    write_pairs(apply(pairs, actions), output / "pairs.parquet")
+    own_form.write(output / "pairs.parquet", arm(pairs, actions))
     actions.to_parquet(output / "actions.parquet", index=False)
     write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     progress(2, 2, "edited")
 
 
 def _actions(
-    spec: EditSpec, pairs: pd.DataFrame, store: Store
+    spec: EditSpec, pairs: PairColumns, store: Store
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     actions = edited = plan(spec.edits, pairs, store)
+    sources = pd.DataFrame({name: pairs[name] for name in ("uid", "source")}).reset_index(drop=True)
     if spec.control is not None:
-        actions = random_control(pairs, edited, spec.control)
+        actions = random_control(sources, edited, spec.control)
     summary = summarize(pairs, actions) | {
         "attribution_share": attribution_share(spec.edits, actions, store),
         "control": spec.control,
-        "n_unmatched": unmatched(pairs, edited, actions),
+        "n_unmatched": unmatched(sources, edited, actions),
     }
     return actions, summary

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,12 +165,17 @@ def test_points_in_a_polygon_agree_with_counting_turns(corners, seed):
     assert found.tolist() == [crosses_slowly(*p, corners) for p in points]
 
 
+def applied(pairs, actions):
+    """`apply`, from DataFrame to DataFrame."""
+    return apply(pa.Table.from_pandas(pairs, preserve_index=False), actions).to_pandas()
+
+
 def edit(action, recipe, why=""):
     return Edit(action=action, recipe=recipe, why=why)
 
 
 def test_a_flip_exchanges_texts_and_models_and_is_marked(pairs, store):
-    arm = apply(pairs, plan([edit("flip", CODE)], pairs, store))
+    arm = applied(pairs, plan([edit("flip", CODE)], pairs, store))
     flipped = arm[arm["flipped"]]
     assert flipped["uid"].tolist() == ["u8", "u9", "u10", "u11"]
     assert flipped["chosen"].str.startswith("Rejected").all()
@@ -181,13 +187,21 @@ def test_a_flip_exchanges_texts_and_models_and_is_marked(pairs, store):
 
 def test_flipping_twice_is_the_identity(pairs, store):
     actions = plan([edit("flip", CODE)], pairs, store)
-    twice = apply(apply(pairs, actions), actions)
+    twice = applied(applied(pairs, actions), actions)
     pd.testing.assert_frame_equal(twice.drop(columns="flipped"), pairs)
     assert not twice["flipped"].any()
 
 
+def test_exchanged_columns_of_two_types_lose_nothing(pairs, store):
+    given = pairs.assign(chosen_score=10, rejected_score=9.5, flipped=None)
+    arm = applied(given, plan([edit("flip", CODE)], pairs, store))
+    assert arm["chosen_score"].tolist() == [10] * 8 + [9.5] * 4
+    assert arm["rejected_score"].tolist() == [9.5] * 8 + [10] * 4
+    assert arm["flipped"].tolist() == [False] * 8 + [True] * 4
+
+
 def test_removed_pairs_are_gone_and_the_rest_is_untouched(pairs, store):
-    arm = apply(pairs, plan([edit("remove", CHAT)], pairs, store))
+    arm = applied(pairs, plan([edit("remove", CHAT)], pairs, store))
     rest = pairs[pairs["source"] == "code"].reset_index(drop=True)
     pd.testing.assert_frame_equal(arm.drop(columns="flipped"), rest)
 

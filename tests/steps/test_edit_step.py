@@ -1,15 +1,20 @@
 """The edit step, from files to files."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
+from core.data import own_form
 from core.data.pairs import read_pairs, write_pairs
-from core.intervention.recipes import Edit, Where
+from core.intervention.recipes import Contains, Edit, Where
 from core.runs.execution import execute
 from core.runs.specs import EditSpec
 from core.runs.store import Store
+
+ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
 
 @pytest.fixture
@@ -51,6 +56,38 @@ def test_editing_an_edit_undoes_a_flip(store, spec):
     assert not again["flipped"].any()
     original = read_pairs(spec.pairs).pairs
     pd.testing.assert_frame_equal(again.drop(columns="flipped"), original)
+
+
+@pytest.mark.parametrize("control", [None, 3])
+def test_an_arm_written_in_parts_is_the_arm_of_the_whole(store, tmp_path, monkeypatch, control):
+    monkeypatch.setattr("core.data.on_disk.ROWS", 37)
+    known = read_pairs(ORGANISM / "pairs.parquet").pairs.head(400)
+    known = known.assign(score=range(400), seen=[None, True, False, True] * 100)
+    known.to_parquet(tmp_path / "given.parquet")
+    known = read_pairs(tmp_path / "given.parquet").pairs
+    edits = (
+        Edit(action="remove", recipe=Where(column="uid", values=tuple(known["uid"][::10]))),
+        Edit(action="keep", recipe=Contains(column="chosen", phrase="the")),
+        Edit(action="flip", recipe=Where(column="uid", values=tuple(known["uid"][1::10]))),
+    )
+    spec = EditSpec(pairs=str(tmp_path / "given.parquet"), edits=edits, control=control)
+    output = store.output(execute(spec, store))
+    action = pd.read_parquet(output / "actions.parquet").set_index("uid")["action"]
+    action = known["uid"].map(action)
+    assert set(action.dropna()) == ({"remove", "flip"} if control else {"remove", "flip", "keep"})
+    flips, arm = action == "flip", known.assign(flipped=action == "flip")
+    for end in ("", "_model"):
+        chosen, rejected = known[f"chosen{end}"], known[f"rejected{end}"]
+        arm[f"chosen{end}"] = chosen.where(~flips, rejected)
+        arm[f"rejected{end}"] = rejected.where(~flips, chosen)
+    write_pairs(arm[action != "remove"].reset_index(drop=True), tmp_path / "whole.parquet")
+    assert (output / "pairs.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    monkeypatch.setattr("core.data.own_form.GROUP", 100)
+    in_groups = tmp_path / "groups.parquet"
+    own_form.write(in_groups, own_form.batches(tmp_path / "whole.parquet", 30))
+    assert pq.read_metadata(in_groups).num_row_groups > 1
+    one, other = own_form.read(in_groups), own_form.read(tmp_path / "whole.parquet")
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_actions_say_which_pair_and_why(store, spec):
