@@ -27,7 +27,7 @@ from transformers.utils import logging
 
 from core.errors import UserError
 from core.models.adapters import UPDATES, base_of, is_adapter
-from core.models.devices import is_spread, pick_device, pick_dtype, spreading
+from core.models.devices import pick_device, pick_dtype, spreading
 from core.models.memory import keep_freed_memory
 from core.models.quantised import refuse_quantised
 from core.runs import environment
@@ -55,6 +55,12 @@ def load_model(
     """
     spread = spreading(device)
     if is_adapter(folder):
+        if spread:
+            raise UserError(
+                f"{folder}: an adapter is added to a model that lies on one device, and balanced "
+                "spreads its base over several. Leave balanced out, or add the adapter where the "
+                "base fits (peft's merge_and_unload), save the model, and name that folder."
+            )
         whole = load_model(base_of(folder), dtype=dtype, device=device)
         merged = merge_adapter(whole, folder)
         tokenizer = load_tokenizer(folder)
@@ -112,12 +118,6 @@ def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
     """The model with low-rank updates (a peft adapter's folder) added to its weights."""
     from peft import PeftModel  # a second of import that only low-rank updates need
 
-    if is_spread(loaded.model):
-        raise UserError(
-            f"{adapter}: an adapter is added to a model that lies on one device, and its base is "
-            "spread over several. Add it where the base fits (peft's merge_and_unload), save the "
-            "model, and name that folder."
-        )
     with _explaining(adapter, needs="adapter_config.json"):
         _refuse_other_base(loaded.model, Path(adapter))
         updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)

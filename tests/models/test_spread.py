@@ -4,6 +4,7 @@ Here the devices are main memory and the disk; the rules for several GPUs are te
 alone, since none was at hand.
 """
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,8 +114,14 @@ def test_weights_on_disk_are_not_trained(folder, tmp_path, monkeypatch) -> None:
         train(folder, pd.DataFrame(), spec, tmp_path, tmp_path / "cache", lambda *_: None)
 
 
-def test_an_adapter_is_not_added_to_what_lies_elsewhere(folder, tmp_path, monkeypatch) -> None:
-    from core.models.loading import merge_adapter
-
-    with pytest.raises(UserError, match="merge_and_unload"):
-        merge_adapter(spread(folder, monkeypatch), tmp_path / "adapter")
+def test_an_adapter_of_a_base_to_spread_is_refused_before_the_base_is_read(
+    folder, tmp_path, monkeypatch
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    known = {"base_model_name_or_path": str(folder), "peft_type": "LORA"}
+    (adapter / "adapter_config.json").write_text(json.dumps(known))
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setenv(environment.DEVICE, "balanced")
+    with pytest.raises(UserError, match="Leave balanced out"):
+        load_model(adapter)
