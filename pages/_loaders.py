@@ -62,8 +62,13 @@ def columns(reference: str) -> PairColumns:
 
     Columns and rows are read as they are asked for, however many pairs there are.
     """
-    path = store().pairs(reference)
-    return _columns(str(path), version(path), str(store().workspace / "cache"))
+    path = str(store().pairs(reference))
+    return _columns(path, pairs_version(reference), str(store().workspace / "cache"))
+
+
+def pairs_version(reference: str) -> str:
+    """Changes when the pairs' file does."""
+    return version(store().pairs(reference))
 
 
 def places(run: str) -> pd.DataFrame:

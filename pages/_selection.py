@@ -38,7 +38,7 @@ class Trial:
 def mask(recipe: Recipe, reference: str | None = None) -> Mask:
     """(pair,) which of the pairs, in file order, a recipe selects. Shared: read-only."""
     reference = reference or _loaders.project().pairs
-    return _mask(str(_loaders.store().workspace), reference, RECIPE.dump_json(recipe).decode())
+    return _mask(_at(reference), reference, RECIPE.dump_json(recipe).decode())
 
 
 def on_map(run: str, recipe: Recipe) -> Mask:
@@ -49,25 +49,25 @@ def on_map(run: str, recipe: Recipe) -> Mask:
 
 def map_rows(run: str) -> NDArray[np.intp]:
     """(place,) the position among the project's pairs of each pair on a map; −1 if it is gone."""
-    return _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "pairs")
+    return _rows(_at(_loaders.project().pairs), _loaders.project().pairs, run, "pairs")
 
 
 def dry_run(reference: str, edits: Sequence[Edit]) -> Trial:
     """The edit without its training: sizes, sources and shares of attribution."""
     try:
-        return _trial(str(_loaders.store().workspace), reference, _said(edits))
+        return _trial(_at(reference), reference, _said(edits))
     except UserError as error:
         return Trial({}, {}, problem=str(error))
 
 
 def actions(reference: str, edits: Sequence[Edit]) -> pd.DataFrame:
     """What is done to which pair; `UserError` where the edit cannot be."""
-    return _actions(str(_loaders.store().workspace), reference, _said(edits))
+    return _actions(_at(reference), reference, _said(edits))
 
 
 def by_pair(run: str, column: str, reference: str) -> NDArray[np.float64]:
     """(pair,) a column of a ranking, in the order of the pairs; NaN where a pair is not ranked."""
-    place = _rows(str(_loaders.store().workspace), reference, run, "ranking")
+    place = _rows(_at(reference), reference, run, "ranking")
     values = np.full(len(_loaders.columns(reference)), np.nan)
     values[place[place >= 0]] = _loaders.table(run, "ranking")[column].to_numpy(float)[place >= 0]
     return values
@@ -78,7 +78,7 @@ def ordered(run: str, score: str, reference: str) -> pd.DataFrame:
 
     The last is the pair's place in the file, −1 if it is gone. Shared: read-only.
     """
-    return _ordered(str(_loaders.store().workspace), reference, run, score)
+    return _ordered(_at(reference), reference, run, score)
 
 
 def sources(chosen: Mask) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def sources(chosen: Mask) -> pd.DataFrame:
 def kinds(column: str, reference: str | None = None) -> pd.Categorical:
     """(pair,) a column as kinds, the most frequent first; what is missing is `unknown`."""
     reference = reference or _loaders.project().pairs
-    return _kinds(str(_loaders.store().workspace), reference, column)
+    return _kinds(_at(reference), reference, column)
 
 
 def scores(chosen: Mask) -> pd.DataFrame:
@@ -123,28 +123,33 @@ def scores(chosen: Mask) -> pd.DataFrame:
     return table.round(3)
 
 
+def _at(reference: str) -> str:
+    """What is kept is kept for: the workspace, and the pairs' file as it is now."""
+    return f"{_loaders.store().workspace} {_loaders.pairs_version(reference)}"
+
+
 def _chosen_of(chosen: Mask, run: str) -> Mask:
     """(ranked pair,) whether each row of a ranking is among the chosen pairs."""
-    place = _rows(str(_loaders.store().workspace), _loaders.project().pairs, run, "ranking")
+    place = _rows(_at(_loaders.project().pairs), _loaders.project().pairs, run, "ranking")
     return chosen[place] & (place >= 0)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def _mask(workspace: str, reference: str, recipe: str) -> Mask:
+def _mask(state: str, reference: str, recipe: str) -> Mask:
     pairs = _loaders.columns(reference)
     return select(RECIPE.validate_json(recipe), pairs, _loaders.store())
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _actions(workspace: str, reference: str, edits: str) -> pd.DataFrame:
+def _actions(state: str, reference: str, edits: str) -> pd.DataFrame:
     wanted = EDITS.validate_json(edits)
     masks = [mask(edit.recipe, reference) for edit in wanted]
     return planned(wanted, masks, _loaders.columns(reference))
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _trial(workspace: str, reference: str, edits: str) -> Trial:
-    wanted, found = EDITS.validate_json(edits), _actions(workspace, reference, edits)
+def _trial(state: str, reference: str, edits: str) -> Trial:
+    wanted, found = EDITS.validate_json(edits), _actions(state, reference, edits)
     shares = attribution_share(wanted, found, _loaders.store())
     return Trial(summarize(_loaders.columns(reference), found), shares)
 
@@ -154,21 +159,21 @@ def _said(edits: Sequence[Edit]) -> str:
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _rows(workspace: str, reference: str, run: str, table: str) -> NDArray[np.intp]:
+def _rows(state: str, reference: str, run: str, table: str) -> NDArray[np.intp]:
     placed = _loaders.places(run) if table == "pairs" else _loaders.table(run, table)
     return _loaders.columns(reference).positions(placed["uid"])
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _ordered(workspace: str, reference: str, run: str, score: str) -> pd.DataFrame:
+def _ordered(state: str, reference: str, run: str, score: str) -> pd.DataFrame:
     ranking = _loaders.table(run, "ranking")
-    found = ranking.assign(position=_rows(workspace, reference, run, "ranking"))
+    found = ranking.assign(position=_rows(state, reference, run, "ranking"))
     found = found.sort_values(score, ascending=False, na_position="last", kind="stable")
     return found.assign(rank=range(1, len(found) + 1), score=found[score]).reset_index(drop=True)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _kinds(workspace: str, reference: str, column: str) -> pd.Categorical:
+def _kinds(state: str, reference: str, column: str) -> pd.Categorical:
     values = _loaders.columns(reference)[column]
     texts = values.astype("str").where(values.notna(), "unknown")
     return pd.Categorical(texts, categories=list(texts.value_counts().index))
