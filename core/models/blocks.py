@@ -70,7 +70,7 @@ class Angles:
 def _projected(block: Any, stream: Tensor) -> States:
     """Queries, keys and values before rotation, (token, head · d_head) each."""
     attention = block.self_attn
-    x = _norm(block.input_layernorm, stream) if _norms_first(block) else stream
+    x = _norm(block.input_layernorm, stream, keep=True) if _norms_first(block) else stream
     query, key = attention.q_proj(x), attention.k_proj(x)
     if hasattr(attention, "q_norm"):
         query, key = _norm(attention.q_norm, query), _norm(attention.k_norm, key)
@@ -96,10 +96,11 @@ def _block(block: Any, stream: Tensor, states: States, angles: Angles, tiles: Ti
     """One decoder block; norms stand before its two parts, or after them."""
     attended = _attention(block.self_attn, states, angles, tiles)
     if _norms_first(block):
-        stream = stream + attended
-        return stream + _mlp(block.mlp, _norm(block.post_attention_layernorm, stream))
-    stream = stream + _norm(block.post_attention_layernorm, attended)
-    return stream + _norm(block.post_feedforward_layernorm, _mlp(block.mlp, stream))
+        stream = attended.add_(stream)
+        normed = _norm(block.post_attention_layernorm, stream, keep=True)
+        return _mlp(block.mlp, normed).add_(stream)
+    stream = _norm(block.post_attention_layernorm, attended).add_(stream)
+    return _norm(block.post_feedforward_layernorm, _mlp(block.mlp, stream)).add_(stream)
 
 
 def _attention(attention: Any, states: States, angles: Angles, tiles: Tiles) -> Tensor:
@@ -126,13 +127,17 @@ def _mlp(mlp: Any, x: Tensor) -> Tensor:
     return mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)).mul_(mlp.up_proj(x)))
 
 
-def _norm(norm: Any, x: Tensor) -> Tensor:
-    """RMS norm over all features, or over each head's where the weight is one head's."""
+def _norm(norm: Any, x: Tensor, *, keep: bool = False) -> Tensor:
+    """RMS norm over all features, or over each head's where the weight is one head's.
+
+    On a CPU it is taken in float32, and a float32 `x` is overwritten unless it is to be kept.
+    """
     width = norm.weight.shape[0]
     parts = x.view(-1, width)
-    if x.dtype != torch.float32 or x.device.type != "cpu":
+    if x.device.type != "cpu":
         return rms_norm(parts, (width,), norm.weight, norm.variance_epsilon).view_as(x)
-    # the library's operation makes the square a tensor of its own and takes 1.4–2 times as long
+    # the library's operation takes 1.4–2 times as long, in bfloat16 too
+    parts = parts.to(torch.float32, copy=keep)
     length = torch.linalg.vector_norm(parts, dim=-1, keepdim=True)
     scale = length.square_().div_(width).add_(norm.variance_epsilon).rsqrt_()
-    return (parts * scale).mul_(norm.weight).view_as(x)
+    return parts.mul_(scale).mul_(norm.weight.float()).view_as(x).to(x.dtype)
