@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from core.attribution.shard_files import ShardFiles, shard_files
 from core.data.whole import write_whole
 from core.errors import UserError
+from core.runs.tables import whole
 
 FORMAT = 1
 DATAPOINT, CHOSEN, CONTEXT = range(3)
@@ -176,7 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError as error:
         raise UserError(f"{folder}: not a vector index (manifest.json is missing).") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error!r}). Index the pairs again.") from error
+        raise UserError(f"{path}: damaged ({error!r}). {REPAIR}") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -186,10 +187,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_pair_list(folder: Path) -> pd.DataFrame:
     """uid, n_prompt, n_chosen, n_rejected, offset, content of each pair, in index order."""
-    try:
-        return pd.read_parquet(folder / "pairs.parquet")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'pairs.parquet'}: cannot be read ({error}).") from error
+    return whole(folder / "pairs.parquet")
 
 
 def array_name(shard: str, layer: int) -> str:
@@ -234,7 +232,7 @@ def problem(files: ShardFiles, shard: str, layer: int) -> str | None:
             found = _sha256(stream)
     except FileNotFoundError:
         return "missing"
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "its checksum cannot be read"
     return None if found == expected else "its bytes are not those that were written"
 

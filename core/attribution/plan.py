@@ -8,6 +8,7 @@ tokenizers, not models.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -31,11 +32,13 @@ from core.attribution.shard_files import PLACE, settle, shard_files
 from core.data.on_disk import PairColumns
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
+from core.runs.tables import whole
 
 FIELDS = ("prompt", "chosen", "rejected")
 LENGTHS = tuple(f"n_{field}" for field in FIELDS)
 SKIPPED = ("row", "uid", "field", "reason")
 TOKENS = "tokens.bin"
+LEFT_OUT = "skipped.parquet"
 CHUNK = 512  # pairs tokenised at once
 SHARD_TOKENS = (8192, 1 << 20)  # least and most in one shard
 SHARDS = 32  # aimed at between those bounds
@@ -65,10 +68,39 @@ def make_plan(
         settle(folder, under)
     listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
     left_out = pd.concat([pairs.skipped[list(SKIPPED)], unfit], ignore_index=True)
-    left_out.to_parquet(folder / "skipped.parquet", index=False)
+    left_out.to_parquet(folder / LEFT_OUT, index=False)
     listed, shards = _arrange(listed, wanted, folder, earlier)
     listed.drop(columns="group").to_parquet(folder / "pairs.parquet", index=False)
     return replace(wanted, n_pairs=len(listed), n_skipped=len(left_out), shards=tuple(shards))
+
+
+def planned(folder: Path) -> Manifest | None:
+    """The plan of an earlier attempt; None where there is none, or not all of it is as written."""
+    if not (folder / "manifest.json").exists():
+        return None
+    try:
+        manifest, listed = read_manifest(folder), read_pair_list(folder)
+        whole(folder / LEFT_OUT)
+    except UserError as error:
+        logging.getLogger(__name__).warning("planned anew: %s", error)
+        return None
+    if len(listed) == manifest.n_pairs and _are_tokens(folder / TOKENS, listed):
+        return manifest
+    logging.getLogger(__name__).warning("planned anew: %s was damaged", folder / TOKENS)
+    return None
+
+
+def _are_tokens(path: Path, listed: pd.DataFrame) -> bool:
+    """Whether the ids in the file are those that the list was made from."""
+    if not path.is_file() or path.stat().st_size != 4 * listed[[*LENGTHS]].to_numpy().sum():
+        return False
+    ids = np.fromfile(path, np.int32)
+    columns = ("uid", *LENGTHS, "offset", "content")
+    rows = zip(*(listed[name].tolist() for name in columns), strict=True)
+    return all(
+        _digest(uid, lengths, ids[offset : offset + sum(lengths)].tobytes()) == content
+        for uid, *lengths, offset, content in rows
+    )
 
 
 def _forget(folder: Path) -> None:

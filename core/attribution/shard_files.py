@@ -131,7 +131,15 @@ def shard_files(folder: Path) -> ShardFiles:
 def url_of(folder: Path) -> str:
     """Where an index folder's shards are; empty: in it."""
     place = folder / PLACE
-    return place.read_text(encoding="utf-8") if place.exists() else ""
+    if not place.exists():
+        return ""
+    url = place.read_bytes().decode(errors="replace")
+    if not re.fullmatch(rf".+/{re.escape(folder.parent.name)}-[0-9a-f]{{8}}", url):
+        raise UserError(
+            f"{place}: damaged: {url[:200]!r} is no folder of this index's shards. Delete the "
+            "run's folder and index again."
+        )
+    return url
 
 
 def settle(folder: Path, under: str) -> None:

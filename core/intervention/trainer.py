@@ -22,13 +22,13 @@ from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from core.errors import UserError
+from core.intervention.checkpoints import seal
 from core.intervention.log_probs import LogProbCache, log_prob_key
 from core.intervention.space import refuse_full_disk
 from core.runs.progress import Cancelled
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give
 BLOCK = 4096  # pairs between two writes of the cache: what a cancelled pass keeps
-WHOLE = "whole"  # marks a checkpoint that was written to its end
 
 Report = Callable[[int, int, str], None]
 
@@ -128,7 +128,7 @@ class ArmTrainer(DPOTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         self.accelerator.wait_for_everyone()  # every process has written its part
         if self.args.should_save:
-            (folder / WHOLE).touch()
+            seal(folder)
 
 
 class Watch(TrainerCallback):

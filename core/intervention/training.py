@@ -7,7 +7,6 @@ Knows nothing of recipes: a flipped pair is one whose columns were swapped.
 """
 
 import json
-import logging
 import math
 import shutil
 import time
@@ -25,10 +24,12 @@ from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
 from core.data.tokens import encode_completions, encode_prompts
+from core.data.whole import write_whole
 from core.errors import UserError
+from core.intervention.checkpoints import last_whole
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
-from core.intervention.trainer import WHOLE, ArmConfig, ArmTrainer, Report, Watch
+from core.intervention.trainer import ArmConfig, ArmTrainer, Report, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
 from core.runs import environment
@@ -191,9 +192,10 @@ def _fit(trainer: ArmTrainer, output: Path, progress: Report) -> None:
     watch = Watch(output / "log.jsonl", progress)
     trainer.add_callback(watch)
     with trainer.accelerator.main_process_first():
-        checkpoint = _last_checkpoint(output / "checkpoints")
+        checkpoint = last_whole(output / "checkpoints")
         if trainer.accelerator.is_main_process:
-            _cut_log(watch.log, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+            step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+            _cut_log(watch.log, step, every=int(trainer.args.logging_steps))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if watch.cancelled is not None:
         raise watch.cancelled
@@ -265,23 +267,26 @@ def _micro_batch(pairs: int, longest: int) -> int:
     return max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; others are deleted."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for path in found:
-        if not (path / WHOLE).exists():
-            logging.getLogger(__name__).warning("%s was cut off and is deleted", path.name)
-            shutil.rmtree(path)
-    return next((path for path in reversed(found) if path.exists()), None)
-
-
-def _cut_log(log: Path, step: int) -> None:
-    """Forget the rows after the step that training resumes from."""
+def _cut_log(log: Path, step: int, *, every: int) -> None:
+    """Forget the rows after the step that training resumes from; refuse where others are gone."""
     rows = [row for row in _log_rows(log) if row["step"] <= step]
-    log.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    wanted = [n for n in range(1, step + 1) if n == 1 or n % every == 0]
+    if [row["step"] for row in rows] != wanted:
+        raise _damaged(log, f"rows before step {step} are gone")
+    write_whole(log, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def _log_rows(log: Path) -> list[dict[str, Any]]:
     """All whole rows; a last line that a crash cut is left out."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    try:
+        lines = log.read_text(encoding="utf-8").split("\n") if log.exists() else [""]
+        return [json.loads(line) for line in lines[:-1]]
+    except ValueError as error:
+        raise _damaged(log, str(error)) from error
+
+
+def _damaged(log: Path, how: str) -> UserError:
+    return UserError(
+        f"{log}: damaged ({how}). Put a copy of it back; or delete it and the folder of "
+        "checkpoints beside it, then start the run again: it begins anew."
+    )

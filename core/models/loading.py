@@ -228,7 +228,10 @@ def _explaining(folder: Path | str, needs: str = "config.json") -> Iterator[None
                 "it, run the command as `pairtrace --trust-remote-code …`. The browser never does."
             ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{folder}: the model cannot be loaded. {reason[0]}") from error
+        raise UserError(
+            f"{folder}: the model cannot be loaded. {reason[0]} Put the folder back as it was "
+            "saved; if it is a run's, delete the run's folder and run the step again."
+        ) from error
     finally:
         logging.set_verbosity(before)
         if bars:

@@ -15,7 +15,7 @@ from core.runs import commands, project
 from core.runs.project import Project
 from core.runs.specs import EditSpec, RankSpec
 from core.runs.store import Store
-from core.runs.tables import table
+from core.runs.tables import record, table
 
 MODELS = ("reference", "policy")
 SHOWN_VERSIONS = ("python", "torch", "transformers", "trl")
@@ -71,7 +71,7 @@ def _changes(store: Store, plan: Project, run: str) -> pd.DataFrame:
 
 
 def _ranking(store: Store, run: str) -> dict[str, object]:
-    summary = pd.read_json(store.output(run) / "summary.json", typ="series")
+    summary = record(store.output(run) / "summary.json")
     return {
         "behavior": summary["behavior"],
         "layer": summary["layer"],
@@ -92,7 +92,7 @@ def _edits(store: Store) -> list[str]:
 def _edit(store: Store, run: str, measured: pd.DataFrame) -> EditStory:
     spec = store.spec(run)
     assert isinstance(spec, EditSpec)
-    summary = pd.read_json(store.output(run) / "summary.json", typ="series")
+    summary = record(store.output(run) / "summary.json")
     mine = measured[(measured["edit"] == run) | measured["arm"].isin([*MODELS, "baseline"])]
     trained = sorted({*mine["train"], *mine["evaluate"]} - {""})
     return EditStory(

@@ -134,7 +134,9 @@ def load(folder: Path) -> Project:
         project = Project(**content, knobs=knobs)
         _check_knobs(path, project)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from error
+        raise UserError(
+            f"{path}: {first_problem(error)}. Correct it, or write it again with `pairtrace init`."
+        ) from error
     return project
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from core.attribution.shard_files import shard_files, url_of
 from core.data.whole import write_whole
-from core.errors import LOOKING_ON, UserError
+from core.errors import LOOKING_ON, UserError, first_problem
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.identity import Spec, identity, references
 from core.runs.processes import found
@@ -110,7 +110,8 @@ class Store:
         try:
             return STEPS[record["step"]].model_validate(record["spec"])
         except ValidationError as error:
-            raise UserError(f"{self.folder(run) / 'spec.json'}: {error}") from error
+            path, problem = self.folder(run) / "spec.json", first_problem(error)
+            raise UserError(f"{path}: {problem}. Delete the run's folder.") from error
 
     def record(self, run: str) -> dict[str, Any]:
         """spec.json: the spec, the content behind its references, provenance and cost."""

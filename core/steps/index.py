@@ -7,15 +7,9 @@ from pathlib import Path
 
 import torch
 
-from core.attribution.index import (
-    Manifest,
-    VectorIndex,
-    read_manifest,
-    sweep,
-    write_manifest,
-)
+from core.attribution.index import Manifest, VectorIndex, sweep, write_manifest
 from core.attribution.measured import best_budget
-from core.attribution.plan import make_plan
+from core.attribution.plan import make_plan, planned
 from core.attribution.shards import ShardReader, open_tasks
 from core.attribution.similarity import keep_mean_contexts
 from core.data.on_disk import open_columns
@@ -51,14 +45,12 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
     folder = store.model(spec.model)
     tokenizer = load_tokenizer(folder)
     wanted = _wanted(spec, store.contents(spec), folder, template_hash(tokenizer))
-    if (output / "manifest.json").exists():
-        manifest = read_manifest(output)
+    if (known := planned(output)) is not None:
         chosen = ("budget", "n_pairs", "n_skipped")  # when that was planned
-        if replace(wanted, **{name: getattr(manifest, name) for name in chosen}) == replace(
-            manifest, shards=()
-        ):
-            return manifest
-    planned = make_plan(
+        same = replace(wanted, **{name: getattr(known, name) for name in chosen})
+        if same == replace(known, shards=()):
+            return known
+    plan = make_plan(
         open_columns(store.pairs(spec.pairs), store.workspace / "cache"),
         tokenizer,
         wanted,
@@ -67,7 +59,7 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
         under=environment.shards(),
         progress=lambda done, total: progress(done, total, "tokenising"),
     )
-    manifest = replace(planned, budget=_budget(planned, store, folder, output, progress))
+    manifest = replace(plan, budget=_budget(plan, store, folder, output, progress))
     write_manifest(output, manifest)
     return manifest
 
