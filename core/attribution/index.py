@@ -155,7 +155,7 @@ class VectorIndex:
             arrays: NDArray[Any] = np.load(
                 self.files.on_disk(name), mmap_mode="r", allow_pickle=False
             )
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{where}: shard is missing or damaged ({error}). {REPAIR}") from error
         if arrays.shape != expected:
             raise UserError(f"{where}: holds {arrays.shape}, not {expected}. {REPAIR}")

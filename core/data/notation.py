@@ -66,7 +66,9 @@ def _of_file(path: Path, name: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one
-        raise UserError(f"{path}: not readable {name} ({error}).") from error
+        raise UserError(
+            f"{path}: not readable {name} ({error}). Correct it, or put a copy of it back."
+        ) from error
 
 
 def _inner(values: Iterable[Any]) -> list[Any]:

@@ -9,12 +9,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import LOOKING_ON, UserError, in_database
+from core.errors import LOOKING_ON, UserError
 from core.intervention.recipes import Edit, Recipe
+from core.runs.catalog_file import connected, make
 from core.runs.changes import (
     Add,
     Assign,
@@ -42,18 +43,6 @@ from core.runs.labels import (
     replay,
 )
 
-BUSY_SECONDS = 60.0  # how long a writer waits for another one
-DAMAGED = (
-    "It holds names, marks, notes and the edit cart, and nothing else. Put a copy of it back; "
-    "without one, move it and the files named like it away to begin anew: the runs stay."
-)
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, who TEXT NOT NULL,
-    why TEXT NOT NULL, change TEXT NOT NULL
-)
-"""
-
 
 class Catalog:
     """The catalog of one workspace. Writers name themselves (`who`) and may say `why`."""
@@ -61,16 +50,13 @@ class Catalog:
     def __init__(self, workspace: Path, *, writable: bool = True) -> None:
         self._writable = writable
         self.path = workspace / "catalog.sqlite"
-        workspace.mkdir(parents=True, exist_ok=True)
-        with self._connected() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(SCHEMA)
+        make(self.path)
 
     # -- reading -------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
         """The whole log, oldest first."""
-        with self._connected() as connection:
+        with connected(self.path) as connection:
             return _events(connection)
 
     def state(self) -> State:
@@ -79,7 +65,7 @@ class Catalog:
 
     def version(self) -> int:
         """Number of the latest event; it changes whenever the state may have changed."""
-        with self._connected() as connection:
+        with connected(self.path) as connection:
             latest: int | None = connection.execute("SELECT max(id) FROM events").fetchone()[0]
         return latest or 0
 
@@ -249,7 +235,7 @@ class Catalog:
         """A transaction that holds the write lock from its start."""
         if not self._writable:
             raise UserError(LOOKING_ON)
-        with self._connected() as connection:
+        with connected(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -257,15 +243,6 @@ class Catalog:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-            with closing(connection):
-                yield connection
-        except sqlite3.DatabaseError as error:
-            raise in_database(self.path, error, DAMAGED) from error
 
 
 def _events(connection: sqlite3.Connection) -> list[Event]:

@@ -31,7 +31,7 @@ from tests.faults.test_kills import assert_same, run
 from tests.faults.test_locks import JUDGE
 
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
-ADVICE = re.compile(r"again|[Dd]elete|Put a copy|Use the|index verify")
+ADVICE = re.compile(r"again|[Dd]elete|[Pp]ut a copy|Use the|index verify|Add |another template")
 LOCKS = ("*.lock", "runs/*/lock", "runs/*/starting")  # empty: held or not, nothing is read
 AS_PAGES = {
     ".parquet": tables.table,

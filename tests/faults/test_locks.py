@@ -15,7 +15,7 @@ from core.models import answers
 from core.models.answers import Answer, Answers
 from core.models.endpoint import Endpoint
 from core.models.naming import suggest
-from core.runs import catalog
+from core.runs import catalog_file
 from core.runs.catalog import Catalog
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import NAME
@@ -111,7 +111,7 @@ def test_a_catalog_that_another_process_holds_is_waited_for_then_told(tmp_path, 
     Catalog(tmp_path).rename(RUN, 1, "before", who="ana")
     with held(path, 1):
         Catalog(tmp_path).rename(RUN, 1, "after", who="bo")
-    monkeypatch.setattr(catalog, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(catalog_file, "BUSY_SECONDS", 0.2)
     with held(path, 1.5), pytest.raises(UserError, match=r"locked\. Another process is using"):
         Catalog(tmp_path).rename(RUN, 1, "lost?", who="bo")
     assert [event.change.name for event in Catalog(tmp_path).events()] == ["before", "after"]

@@ -26,7 +26,7 @@ import pytest
 import torch
 
 from core.errors import UserError, in_words
-from core.runs import catalog
+from core.runs import catalog_file
 from core.runs.catalog import Catalog
 from core.runs.execution import execute
 from core.runs.progress import Progress
@@ -157,7 +157,7 @@ def test_a_clock_that_jumped_does_not_end_a_run_or_start_it_twice(tmp_path):
 
 
 def test_a_catalog_that_somebody_holds_is_waited_for_then_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(catalog_file, "BUSY_SECONDS", 0.3)
     Catalog(tmp_path).rename("discover-0123456789abcdef", 1, "kept", who="ana")
     holder = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
