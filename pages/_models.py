@@ -38,8 +38,10 @@ def model_at(folder: Path) -> Chosen | None:
     except UserError as error:
         _text.refuse(error)
         return None
+    base = setup.base_of(folder, environment.roots())
     st.caption(
-        f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
+        (f"LoRA adapter of {_text.escape(str(base))}, with it " if base else "")
+        + f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
         f"{facts.d_model} · {_costs.in_bytes(facts.bytes)}"
     )
     return folder, facts
@@ -50,8 +52,22 @@ def base_of(policy: Path) -> Chosen | None:
     base = setup.base_of(policy, environment.roots())
     if base is None:
         return None
-    st.text(f"None given: the adapter's base, {base}")
+    st.caption(f"Left empty, it is the adapter's base, {_text.escape(str(base))}")
     return model_at(base)
+
+
+def go_together(reference: Chosen, policy: Chosen) -> bool:
+    """Whether two models can be compared; what is odd about them is shown."""
+    try:
+        setup.check_pair_of_models(reference[1], policy[1])
+    except UserError as error:
+        _text.refuse(error)
+        return False
+    with st.spinner("Comparing the models' files"):
+        odd = setup.model_warnings(reference[0], policy[0])
+    for warning in odd:
+        st.warning(_text.escape(warning))
+    return True
 
 
 def given_path(typed: str) -> Path | None:

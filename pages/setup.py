@@ -13,12 +13,12 @@ from core.data.behaviors import Behavior
 from core.data.shapes import FIELDS
 from core.demo import ORGANISM
 from core.errors import UserError
-from core.runs import jobs, setup
+from core.runs import environment, jobs, setup
 from core.runs import project as projects
 from core.runs.project import Project
 from core.runs.specs import ConvertSpec
 from pages import _costs, _loaders, _text
-from pages._models import choose_models, given_path
+from pages._models import choose_models, given_path, go_together
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -142,6 +142,8 @@ def offer_own() -> None:
     name = st.text_input("Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
     reference, policy = choose_models()
+    if reference and policy and not go_together(reference, policy):
+        return
     st.subheader("Preference pairs")
     pairs = choose_pairs()
     st.subheader("Prompts and judge")
@@ -162,15 +164,6 @@ def offer_own() -> None:
     if not (reference and policy and pairs and prompts and heldout):
         st.info("Fill in the fields above; each is checked as you go.")
         return
-    try:
-        setup.check_pair_of_models(reference[1], policy[1])
-    except UserError as error:
-        _text.refuse(error)
-        return
-    with st.spinner("Comparing the models' files"):
-        odd = setup.model_warnings(reference[0], policy[0])
-    for warning in odd:
-        st.warning(_text.escape(warning))
     named = judge if judge == "refusal" else str(given_path(judge) or "")
     st.subheader("What is measured")
     behaviors = choose_behaviors(prompts, heldout, named) if named else None
@@ -180,9 +173,11 @@ def offer_own() -> None:
     trained = st.radio(
         "What DPO trains",
         list(TRAINED),
+        index=int(setup.base_of(policy[0], environment.roots()) is not None),
         key="trained",
         horizontal=True,
-        help="Low-rank updates take less memory, and are merged into the weights at the end.",
+        help="Low-rank updates take less memory, and are merged into the weights at the end. They "
+        "come first where the policy is an adapter: it was trained so.",
     )
     st.subheader("What it will cost")
     table = setup.prompt_facts(prompts, heldout, named)

@@ -6,6 +6,8 @@ A published preference file, random OLMo 2 shapes, a BPE tokenizer, low-rank upd
 import json
 
 import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from core.models.adapters import is_adapter
 from core.runs import project as projects
@@ -30,11 +32,28 @@ def write_prompts(folder, name, numbers):
     (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def create_project(tab, folder):
-    """Fill in the Set up page; each choice is told what it is before the next one is made."""
+def save_files(folder):
+    """What a user brings to the Set up page."""
     save_inputs(folder)
     write_prompts(folder, "prompts", range(8))
     write_prompts(folder, "heldout", range(8, 12))
+
+
+def fill_in(tab, folder, fields):
+    """Label → value and what is told of it, which is waited for before the next choice."""
+    tab.get_by_text("My own models and pairs").click()
+    for label, (value, seen) in fields.items():
+        field = tab.get_by_role("textbox", name=label, exact=True)
+        field.fill(value if value == "hh" else str(folder / value))
+        field.press("Enter")
+        if seen:
+            tab.get_by_text(seen).last.wait_for(timeout=MINUTES)
+        settle(tab)
+
+
+def create_project(tab, folder):
+    """Fill in the Set up page; each choice is told what it is before the next one is made."""
+    save_files(folder)
     save_completions(folder / "prompts.jsonl", folder / "completions.jsonl")
     fields = {
         "Name of the investigation": ("hh", ""),
@@ -45,14 +64,7 @@ def create_project(tab, folder):
         "Held-out prompts": ("heldout.jsonl", ""),
         "Completions that exist already (optional)": ("completions.jsonl", ""),
     }
-    tab.get_by_text("My own models and pairs").click()
-    for label, (value, seen) in fields.items():
-        field = tab.get_by_role("textbox", name=label, exact=True)
-        field.fill(value if value == "hh" else str(folder / value))
-        field.press("Enter")
-        if seen:
-            tab.get_by_text(seen).last.wait_for(timeout=MINUTES)
-        settle(tab)
+    fill_in(tab, folder, fields)
     tab.get_by_text("low-rank updates (LoRA)").click()
     tab.get_by_text("What it will cost").wait_for(timeout=3 * MINUTES)
     settle(tab)
@@ -83,3 +95,29 @@ def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
     assert len(store.finished("train")) == 2
     assert all(is_adapter(store.output(run) / "adapter") for run in store.finished("train"))
     assert not store.infos(state="failed")
+
+
+def test_an_adapter_as_policy_brings_its_base_as_reference(tab, tmp_path):
+    save_files(tmp_path)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "reference")
+    low_rank = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    get_peft_model(base, low_rank).save_pretrained(tmp_path / "adapter")
+    store = Store(tmp_path / "workspace")
+    fields = {
+        "Name of the investigation": ("hh", ""),
+        "Policy: the model after it": ("adapter", "Left empty, it is the adapter's base"),
+        "Preference pairs": ("pairs.jsonl.gz", "Which column is what"),
+        "Prompts": ("prompts.jsonl", ""),
+        "Held-out prompts": ("heldout.jsonl", ""),
+    }
+    with serving(store.workspace, *STREAMLIT) as address:
+        tab.goto(address)
+        fill_in(tab, tmp_path, fields)
+        tab.get_by_text("LoRA adapter of").wait_for()
+        tab.get_by_text("What it will cost").wait_for(timeout=3 * MINUTES)
+        settle(tab)
+        press(tab, "Create the project")
+        tab.get_by_text("Next: generate, index, discover").wait_for(timeout=3 * MINUTES)
+    made = projects.load(store.workspace)
+    assert (made.reference, made.policy) == (str(tmp_path / "reference"), str(tmp_path / "adapter"))
+    assert made.train(made.pairs, seed=0).method == "lora"

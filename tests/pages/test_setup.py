@@ -97,12 +97,15 @@ def test_without_a_reference_it_is_the_base_of_the_policys_adapter(open_page, tm
     config = tmp_path / "adapter_config.json"
     config.write_text(json.dumps({"base_model_name_or_path": str(ORGANISM / "reference")}))
     app = fill(open_page("setup"), policy=tmp_path)
-    assert f"the adapter's base, {ORGANISM / 'reference'}" in said(app)
+    base = ORGANISM / "reference"
+    assert f"the adapter's base, {base}" in said(app)
+    assert f"LoRA adapter of {base}, with it olmo2" in said(app)
     app = fill(app, reference=ORGANISM / "policy")
     assert "the adapter's base" not in said(app)
+    assert "whose weights are not the reference's" in said(app)
     known = projects.load(ORGANISM)
     app = fill(app, pairs=known.pairs, prompts=known.prompts, heldout=known.heldout)
-    assert "whose weights are not the reference's" in said(app)
+    assert app.radio("trained").value == "low-rank updates (LoRA)"
 
 
 def test_paths_outside_the_roots_are_refused_by_whatever_way(tmp_path):
