@@ -54,6 +54,7 @@ def choose(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> in
     everything = right.toggle("All columns", key="all-columns", help="Every number, and the words.")
     with place:
         _draw(table, everything)
+        _contributions.stability(run)
     with left:
         return _choose.one(
             "Cluster", list(table["cluster"]), lambda one: _text.short(names[one], 80), key="one"

@@ -6,6 +6,11 @@ import streamlit as st
 from pages import _loaders, _text
 
 FEW = 6  # behaviors and sources listed
+AGAIN = {  # agreement with clusterings made once more
+    "clusters_over_prompts": "from other draws of prompts",
+    "cut_over_seeds": "cut as often from maps of other seeds",
+    "islands_over_seeds": "islands of maps of other seeds",
+}
 CHANCE = 0.05  # q up to which a source is more than chance
 
 
@@ -40,6 +45,21 @@ def _pushed(row: pd.Series) -> str:
     return said
 
 
+def stability(run: str) -> None:
+    """One line: whether the clusters of this map would come again."""
+    known = _loaders.summary(run).get("stability", {})
+    told = [
+        f"{what}: {found['mean']:.2f} ({found['low']:.2f} to {found['high']:.2f}, n = {found['n']})"
+        for name, what in AGAIN.items()
+        if (found := known.get(name, {"n": 0}))["n"]
+    ]
+    if told:
+        st.caption(f"Would they come again? {' · '.join(told)}. 1 is the same, 0 chance (adjusted "
+                   "Rand index).")  # fmt: skip
+    else:
+        st.caption("Whether these clusters would come again was not computed for this map.")
+
+
 def shares(run: str) -> pd.DataFrame:
     """Of each cluster the behavior that it makes up most of: `cluster, mostly, part` (percent)."""
     if not _loaders.has_table(run, "contributions"):
@@ -57,7 +77,7 @@ def _named(parts: pd.DataFrame) -> pd.DataFrame:
 def _behaviors(run: str, cluster: int) -> None:
     st.caption("Part of each behavior's attribution")
     if not _loaders.has_table(run, "contributions"):
-        st.text("Not computed for this map: it is a cut of another, or an earlier version drew it.")
+        st.text("Not computed: an earlier version drew this map, or the one that it is a cut of.")
         return
     parts = _named(_loaders.table(run, "contributions"))
     own = parts[parts["cluster"] == cluster].nlargest(FEW, "part")

@@ -28,7 +28,7 @@ def show(run: str) -> None:
             "Groups that lie densely together on the map split as you go finer. A cut makes "
             "clusters of such groups; the places of the pairs stay as they are. It is a map of its "
             "own: what was said here stays here, and is offered to the clusters there that hold "
-            "the same pairs. Stability over prompts, and parts of behaviors, are not computed."
+            "the same pairs."
         )
         chosen = st.select_slider(
             "Groups on the map",

@@ -34,7 +34,8 @@ TERMS = """
 - **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
   similarity to them. **Agreement**: the share of its pairs that both halves of those prompts,
   split at random, say push. **Effect**: how far its pairs stand out from all others, in standard
-  deviations. **Stability**: how much of it comes again with other prompts; below 0.5 it dissolves.
+  deviations. **Stability**: how much of it comes again with other prompts (of a cut: on
+  maps of other seeds); below 0.5 it dissolves.
 - A name in (parentheses) is a suggestion, made of typical words or by a language model. It stays
   one until somebody accepts it or gives the cluster a name.
 - **Mark**: *harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster

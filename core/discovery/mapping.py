@@ -6,13 +6,13 @@ pairs, and its islands are HDBSCAN's. Knows no texts, judge or truth.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.discovery.clusters import find_clusters, merge_parallel
+from core.discovery.clusters import Islands, find_clusters, merge_parallel
 from core.discovery.features import Features, pair_features, prompt_features
 from core.discovery.kinds import Kinds, find_kinds
 from core.discovery.matrix import Matrix
@@ -47,6 +47,18 @@ class Knobs(Protocol):
     def seed(self) -> int: ...
 
 
+class Again(NamedTuple):
+    """Pairs laid out with several seeds, the map's own first: what a cut is compared with."""
+
+    rows: Labels  # (pair,) which rows of pairs.parquet
+    places: Floats  # (seed, pair, 2); no seed where nothing is to be repeated
+
+    def islands(self, knobs: Knobs, call: Call) -> list[Islands]:
+        """HDBSCAN's islands and tree for each seed."""
+        size = smallest_island(knobs, len(self.rows))
+        return [call("islands", find_clusters, place, size) for place in self.places]
+
+
 @dataclass(frozen=True)
 class Found:
     """What a discover run found; tables as in docs/architecture.md."""
@@ -62,20 +74,21 @@ class Found:
         found: Labels = self.pairs["cluster"].to_numpy()[matrix.pair_defined]
         return found
 
-    def again(self, knobs: Knobs, call: Call, *, repeats: int) -> list[tuple[Labels, Labels]]:
-        """Islands of some attributed pairs now, and with other seeds of the map."""
+    def again(self, knobs: Knobs, matrix: Matrix, call: Call, *, repeats: int) -> Again:
+        """Some attributed pairs laid out once more, with the map's own seed and with others."""
         attributed = np.flatnonzero(self.features.attributed)
         groups = self.kinds.hardest()[attributed]
         chosen = attributed[subset(groups, AGAIN, knobs.seed)]
         points = self.features.points[chosen]
-        found = []
-        for seed in range(knobs.seed, knobs.seed + repeats + 1):
-            placed = project(
+        places = [
+            project(
                 points, neighbors=knobs.neighbors, min_dist=knobs.min_dist, seed=seed, call=call
-            )
-            size = smallest_island(knobs, len(points))
-            found.append(call("islands", find_clusters, placed.place, size).labels)
-        return [(found[0], other) for other in found[1:]]
+            ).place
+            for seed in range(knobs.seed, knobs.seed + repeats + 1 if repeats else knobs.seed)
+        ]
+        shape = (len(places), len(chosen), 2)
+        rows = np.flatnonzero(matrix.pair_defined)[chosen]
+        return Again(rows, np.array(places, np.float32).reshape(shape))
 
 
 def find(matrix: Matrix, knobs: Knobs, call: Call, report: Report, *, sharpen: Sharpen) -> Found:

@@ -3,7 +3,8 @@
 Nothing is laid out again and no model is read: the clusters are the groups of HDBSCAN's tree that
 are there at a distance on the map, and everything said of them is computed anew from the matrix and
 the pushes that the earlier run kept. They are dense groups of the map, not one per kind of prompts.
-How often they would come again, and their part in every behavior, would take more, and is left out.
+Whether they would come again is asked of the same pairs laid out with other seeds, which the
+earlier run kept too, cut into as many groups.
 """
 
 import os
@@ -14,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from core.attribution.cutoff import suggest
+from core.discovery.contributions import ATTRIBUTION, kept
 from core.discovery.describing import describe_clusters, summarise
 from core.discovery.features import pair_features
 from core.discovery.kinds import Kinds
-from core.discovery.mapping import Found, firmness
+from core.discovery.mapping import Again, Found, Knobs, Labels, firmness
 from core.discovery.matrix import Matrix, assemble
+from core.discovery.stability import agreement, cuts, recovered
 from core.discovery.statistics import sources
 from core.discovery.tree import Tree, cut
 from core.discovery.writing import write
@@ -27,16 +30,17 @@ from core.runs.apart import Call
 from core.runs.tables import array, record, whole
 
 PUSHES = "pushes.npy"  # of a discover run: (kind, defined pair)
+AGAIN = "again.npz"  # of a discover run: `mapping.Again`
 COPIED = ("tree.parquet", "changes.parquet")
-LINKED = ("matrix.npy", PUSHES)  # large, and never changed
+LINKED = ("matrix.npy", PUSHES, ATTRIBUTION, AGAIN)  # large, and never changed
 
 
 def recut(
-    base: Path, output: Path, level: float, texts: pd.DataFrame, call: Call, *, seed: int
+    base: Path, output: Path, knobs: Knobs, level: float, texts: pd.DataFrame, call: Call
 ) -> None:
     """Write a discover run's files (docs/architecture.md) for the clusters at a distance.
 
-    `base` is the output of the run that is cut and `seed` that run's; `texts` its pairs by uid.
+    `base` is the output of the run that is cut, `knobs` that run's; `texts` its pairs by uid.
     """
     if not (base / PUSHES).is_file():
         raise UserError(
@@ -57,14 +61,20 @@ def recut(
     push = np.nan_to_num(pairs["push"].to_numpy(np.float32))
     pairs = pairs.assign(cluster=labels, strength=firmness(push, labels))
     found = Found(kinds, pair_features(matrix, kinds), pairs, prompts, tree)
-    described = describe_clusters(matrix, found, texts, call).assign(stability=np.nan)
+    described = describe_clusters(matrix, found, texts, call)
+    own, others = _again(base, knobs, labels, call)
+    described["stability"] = described["cluster"].map(recovered(own, others))
     tables = {"pairs": pairs, "prompts": prompts, "clusters": described}
     tables["sources"] = sources(labels, texts["source"])
+    attributed = kept(base)
+    if attributed is not None:
+        tables["contributions"] = attributed.of_clusters(labels)
     _pass_on(base, output)
     known = record(base / "summary.json")
     stable = known["stability"] | {"clusters_over_prompts": {"n": 0}}
+    stable["cut_over_seeds"] = agreement(own, others)
     summary = known | summarise(matrix, found) | {"level": level, "stability": stable}
-    write(output, tables, summary, matrix, found, seed=seed)
+    write(output, tables, summary, matrix, found, seed=knobs.seed)
 
 
 def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matrix, Kinds]:
@@ -86,10 +96,22 @@ def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matri
     return matrix, Kinds(labels, push, cuts, strength.to_numpy(np.float32))
 
 
+def _again(base: Path, knobs: Knobs, labels: Labels, call: Call) -> tuple[Labels, list[Labels]]:
+    """The cut over the pairs that were laid out again, and the cuts of their other maps."""
+    if not (base / AGAIN).is_file():
+        return labels, []
+    with np.load(base / AGAIN) as held:
+        again = Again(held["rows"], held["places"])
+    others = Again(again.rows, again.places[1:]).islands(knobs, call)
+    return labels[again.rows], cuts([one.tree for one in others], int(labels.max()) + 1)
+
+
 def _pass_on(base: Path, output: Path) -> None:
     for name in COPIED:
         shutil.copyfile(base / name, output / name)
     for name in LINKED:
+        if not (base / name).is_file():  # drawn by an earlier version
+            continue
         try:
             os.link(base / name, output / name)
         except OSError:  # a file system without links

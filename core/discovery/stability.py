@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.discovery.kinds import find_kinds
 from core.discovery.matrix import Matrix
 from core.discovery.sharpening import Sharpen
+from core.discovery.tree import Tree, cut, levels
 
 Labels = NDArray[np.int64]
 Report = Callable[[int, int], None]
@@ -61,6 +62,17 @@ def recovered(labels: Labels, others: Sequence[Labels]) -> pd.Series:
         return pd.Series(np.nan, index=clusters, dtype=float)
     best = [[_best_match(labels == cluster, other) for other in others] for cluster in clusters]
     return pd.Series(np.mean(best, axis=1) if best else [], index=clusters, dtype=float)
+
+
+def cuts(others: Sequence[Tree], n_groups: int) -> list[Labels]:
+    """Other trees of the same points, each cut into as many groups, or as nearly as it can be."""
+    found = []
+    for other in others:
+        known = levels(other.nodes)
+        if known:
+            nearest = min(known, key=lambda n: abs(n - n_groups))
+            found.append(cut(other, known[nearest]))
+    return found
 
 
 def _drawn(matrix: Matrix, times: NDArray[np.int64]) -> Matrix:

@@ -10,11 +10,11 @@ import pandas as pd
 from core.attribution.index import VectorIndex
 from core.attribution.vectors import BehaviorVectors
 from core.discovery.changes import changes
-from core.discovery.contributions import contributions_to_all
+from core.discovery.contributions import ATTRIBUTION, attribution
 from core.discovery.describing import describe_clusters, summarise
-from core.discovery.mapping import Found, find
+from core.discovery.mapping import Again, Found, find
 from core.discovery.matrix import Matrix, all_differences, build_matrix
-from core.discovery.recutting import PUSHES, recut
+from core.discovery.recutting import AGAIN, PUSHES, recut
 from core.discovery.sharpening import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
 from core.discovery.statistics import sources
@@ -49,11 +49,13 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
             spec, index, vectors, layer, output, progress, call, sharpen=sharpen
         )
         progress(3, STAGES, "would the same clusters come again?")
-        stable = stability(spec, matrix, found, progress, call, sharpen=sharpen)
+        again = found.again(spec, matrix, call, repeats=spec.repeats // SEEDS)
+        stable = stability(spec, matrix, found, again, progress, call, sharpen=sharpen)
         progress(4, STAGES, "words of the clusters")
         texts = _texts(spec, store).loc[matrix.uids.tolist()]
         described = describe_clusters(matrix, found, texts, call)
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
+    attributed = attribution(found.pairs["uid"], index, readings, layer)
     tables = {
         "pairs": found.pairs,
         "prompts": found.prompts,
@@ -61,11 +63,11 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         "tree": found.tree.nodes,
         "sources": sources(found.pairs["cluster"].to_numpy(), texts["source"]),
         "changes": changes(completions, found.prompts),
-        "contributions": contributions_to_all(
-            found.pairs.set_index("uid")["cluster"], index, readings, layer
-        ),
+        "contributions": attributed.of_clusters(found.pairs["cluster"].to_numpy()),
     }
     np.save(output / PUSHES, found.kinds.push)
+    np.save(output / ATTRIBUTION, attributed.shares)
+    np.savez(output / AGAIN, **again._asdict())
     summary = summarise(matrix, found) | {"stability": stable}
     summary |= {"layer": layer, "n_completions_empty": readings.n_empty}
     write(output, tables, summary, matrix, found, seed=spec.seed)
@@ -86,7 +88,7 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
     progress(0, 1, "cutting the tree")
     with worker(lambda note: progress(0, 1, note)) as call:
         base, texts = store.output(spec.recut), _texts(spec, store)
-        recut(base, output, spec.level, texts, call, seed=spec.seed)
+        recut(base, output, spec, spec.level, texts, call)
     progress(1, 1, "cut")
 
 
@@ -129,6 +131,7 @@ def stability(
     spec: DiscoverSpec,
     matrix: Matrix,
     found: Found,
+    again: Again,
     progress: Progress,
     call: Call,
     *,
@@ -147,25 +150,12 @@ def stability(
             report=lambda done, total: progress(3, STAGES, f"draw of prompts {done} of {total}"),
             sharpen=sharpen,
         )
-    again = found.again(spec, call, repeats=spec.repeats // SEEDS)
+    islands = [one.labels for one in again.islands(spec, call)]
+    others, drawn_again = islands[1:], found.pairs["cluster"].to_numpy()[again.rows]
     return {
-        "by_cluster": recovered(labels, drawn or [other for _, other in again]),
+        "by_cluster": recovered(labels, drawn) if drawn else recovered(drawn_again, others),
         "clusters_over_prompts": agreement(labels, drawn),
-        "islands_over_seeds": agreement_of(again),
-    }
-
-
-def agreement_of(pairs: list[tuple[Any, Any]]) -> dict[str, float | int]:
-    """Of islands with those of other seeds, each over the pairs that both laid out."""
-    each = [agreement(one, [other]) for one, other in pairs]
-    if not each:
-        return {"n": 0}
-    means = [one["mean"] for one in each]
-    return {
-        "mean": float(np.mean(means)),
-        "low": float(min(means)),
-        "high": float(max(means)),
-        "n": len(each),
+        "islands_over_seeds": agreement(islands[0], others) if others else {"n": 0},
     }
 
 

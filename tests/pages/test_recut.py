@@ -1,5 +1,7 @@
 """A map cut coarser or finer by the real step: what people said of it is kept, and offered."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +155,19 @@ def test_the_heatmap_of_a_cut_samples_pairs_by_the_seed_of_its_map(
     drawn = np.flatnonzero(subset(labels, 60, 7) & (labels >= 0))
     assert sorted(np.load(output / "heatmap.npz")["pairs"]) == list(drawn)
     assert record(output / "summary.json")["n_clusters"] == 3
+
+
+def test_a_cut_of_a_map_that_kept_nothing_to_compare_with_says_so(open_page, cut):
+    told = said(open_page("clusters", discover=cut(THREE)))
+    assert "Whether these clusters would come again was not computed" in told
+    assert "Not computed: an earlier version drew this map" in told
+
+
+def test_the_agreement_of_clusters_made_once_more_stands_beside_them(
+    open_page, store, investigated
+):
+    path = store.output(investigated["discover"]) / "summary.json"
+    agreement = {"mean": 0.7, "low": 0.66, "high": 0.76, "n": 10}
+    path.write_text(json.dumps(record(path) | {"stability": {"clusters_over_prompts": agreement}}))
+    told = said(open_page("clusters"))
+    assert "from other draws of prompts: 0.70 (0.66 to 0.76, n = 10)" in told

@@ -22,7 +22,7 @@ from core.runs.execution import execute
 from core.runs.progress import Progress
 from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.runs.store import Store
-from core.runs.tables import table
+from core.runs.tables import record, table
 from core.steps.rank import matching_index, read
 from core.steps.rank import rank as scores_of
 
@@ -288,8 +288,24 @@ def test_a_map_cut_again_keeps_its_places_and_has_the_groups_of_the_level(recut,
     assert set(after["cluster"]) == {-1, 0, 1}
     clusters = pd.read_parquet(recut / "clusters.parquet").set_index("cluster")
     assert clusters["size"].to_dict() == after["cluster"].value_counts().to_dict()
-    kept = {f.name for f in discovered.iterdir()} - {"contributions.parquet"}
-    assert {f.name for f in recut.iterdir()} == kept
+    assert {f.name for f in recut.iterdir()} == {f.name for f in discovered.iterdir()}
+
+
+def test_a_cut_has_its_part_of_every_behavior_and_its_own_stability(recut, discovered):
+    before, after = (pd.read_parquet(f / "contributions.parquet") for f in (discovered, recut))
+    cell = ["flag", "group", "condition"]
+    labels = pd.read_parquet(recut / "pairs.parquet")["cluster"].to_numpy()
+    shares = np.load(discovered / "attribution.npy")
+    assert shares.sum(axis=1) == pytest.approx(np.ones(len(before.drop_duplicates(cell))), abs=1e-4)
+    first = after[(after[cell] == before[cell].iloc[0]).all(axis=1)].set_index("cluster")
+    for cluster in (-1, 0, 1):
+        expected = shares[0][labels == cluster].sum()
+        assert first.loc[cluster, "share_of_attribution"] == pytest.approx(expected, abs=1e-4)
+    stable = record(recut / "summary.json")["stability"]
+    assert stable["cut_over_seeds"]["n"] == 2
+    assert 0.5 < stable["cut_over_seeds"]["low"] <= 1
+    clusters = pd.read_parquet(recut / "clusters.parquet")
+    assert clusters.loc[clusters["cluster"] >= 0, "stability"].between(0.5, 1).all()
 
 
 def test_every_level_of_a_real_tree_holds_as_many_groups_as_it_says(discovered):
