@@ -23,12 +23,12 @@ from peft import LoraConfig
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
-from core.data.tokens import encode_completions, encode_prompts
 from core.data.whole import write_whole
 from core.errors import UserError
 from core.intervention.checkpoints import last_whole
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
+from core.intervention.tokenizing import tokenize
 from core.intervention.trainer import ArmConfig, ArmTrainer, Report, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
@@ -120,17 +120,6 @@ def _reference(folder: Path, processes: int) -> LoadedModel:
             "trained. Use more GPUs, or a machine with more memory."
         )
     return loaded
-
-
-def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
-    """`uid, prompt_ids, chosen_ids, rejected_ids, length` (tokens of the longer text)."""
-    tokens = pd.DataFrame({"uid": pairs["uid"].to_numpy()})
-    tokens["prompt_ids"] = encode_prompts(tokenizer, pairs["prompt"].tolist(), strict=False)
-    for side in ("chosen", "rejected"):
-        tokens[f"{side}_ids"] = encode_completions(tokenizer, pairs[side].tolist(), end=True)
-    lengths = tokens[["prompt_ids", "chosen_ids", "rejected_ids"]].map(len)
-    tokens["length"] = lengths["prompt_ids"] + lengths[["chosen_ids", "rejected_ids"]].max(axis=1)
-    return tokens
 
 
 def _precision(spec: TrainSpec, *, on_gpu: bool) -> str:

@@ -16,10 +16,12 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache, log_prob_key
+from core.intervention.tokenizing import tokenize
 from core.intervention.trainer import ArmConfig
-from core.intervention.training import tokenize, train
+from core.intervention.training import train
 from core.models.loading import load_model
 from core.runs.fingerprints import fingerprint_model
 from core.runs.progress import Cancelled
@@ -101,7 +103,7 @@ def test_cached_log_probs_equal_a_fresh_pass_over_one_completion_at_a_time(
     )
     known, loaded = cache.read(), load_model(reference, dtype="float32")
     for row in tokenize(loaded.tokenizer, pairs).head(8).to_dict("records"):
-        ids, start = row["prompt_ids"] + row["chosen_ids"], len(row["prompt_ids"])
+        ids, start = [*row["prompt_ids"], *row["chosen_ids"]], len(row["prompt_ids"])
         with torch.inference_mode():
             logits = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
         fresh = sum(float(logits[at - 1, ids[at]]) for at in range(start, len(ids)))
@@ -360,3 +362,15 @@ def test_two_processes_of_one_launch_train_what_one_does(retrain, reference, pai
     assert reported["summary"]["processes"] == 2
     (tmp_path / "together").symlink_to(reported["output"])
     assert apart(tmp_path, "together", "alone") < 1e-5
+
+
+def test_pairs_tokenised_in_parts_are_those_of_the_whole(reference, pairs, monkeypatch):
+    tokenizer = load_model(reference).tokenizer
+    whole = tokenize(tokenizer, pairs)
+    monkeypatch.setattr("core.intervention.tokenizing.CHUNK", 3)
+    pd.testing.assert_frame_equal(tokenize(tokenizer, pairs), whole)
+    assert len(pairs) > 3
+    alone = [encode_prompt(tokenizer, text) for text in pairs["prompt"]]
+    assert [ids.tolist() for ids in whole["prompt_ids"]] == alone
+    alone = [encode_completion(tokenizer, text, end=True) for text in pairs["rejected"]]
+    assert [ids.tolist() for ids in whole["rejected_ids"]] == alone
