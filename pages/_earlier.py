@@ -34,8 +34,7 @@ class Earlier(NamedTuple):
 
 def show(run: str, said: Labels, catalog: Catalog) -> None:
     """Offers, where anything was said elsewhere that is not said here."""
-    offers = [*_of_other_maps(run, catalog), *_of_files()]
-    offers = [one for one in offers if not _is_here(one, said)]
+    offers = _not_said([*_of_other_maps(run, catalog), *_of_files()], said)
     if not offers:
         return
     with st.expander(f"Said on earlier maps or in files: {len(offers)}", expanded=True):
@@ -50,15 +49,19 @@ def show(run: str, said: Labels, catalog: Catalog) -> None:
         _take(run, offers, table, catalog)
 
 
-def _is_here(one: Earlier, said: Labels) -> bool:
-    """Whether the same is said here already."""
-    if one.name or one.mark:
-        known = {(said.names.get(c), said.marks.get(c)) for c in {*said.names, *said.marks}}
-        return (one.name, one.mark) in known
-    if one.notes:
-        written = {note.text for notes in said.notes.values() for note in notes}
-        return written.issuperset(note.carried() for note in one.notes)
-    return one.recipe in said.recipes.values()
+def _not_said(offers: list[Earlier], said: Labels) -> list[Earlier]:
+    """Those of the offers that are not said here already."""
+    known = {(said.names.get(c), said.marks.get(c)) for c in {*said.names, *said.marks}}
+    written = {note.text for notes in said.notes.values() for note in notes}
+
+    def is_here(one: Earlier) -> bool:
+        if one.name or one.mark:
+            return (one.name, one.mark) in known
+        if one.notes:
+            return written.issuperset(note.carried() for note in one.notes)
+        return one.recipe in said.recipes.values()
+
+    return [one for one in offers if not is_here(one)]
 
 
 def _take(run: str, offers: list[Earlier], table: pd.DataFrame, catalog: Catalog) -> None:
