@@ -21,6 +21,7 @@ HELP = (
 
 def show(discover: str) -> None:
     """The clusters to look at first."""
+    _clusters.explain_few(discover)
     if not _loaders.has_table(discover, "changes"):
         st.info("This map was made by an earlier version. Run discover again to see alarms.")
         return

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import streamlit as st
 from numpy.typing import NDArray
 
 from core.intervention.recipes import AnyOf, Recipe
@@ -16,6 +17,22 @@ NOISE = "no cluster"
 def labels(run: str) -> Labels:
     """What was said about the clusters of a discover run."""
     return _cart.catalog().state().of(run)
+
+
+def explain_few(run: str) -> None:
+    """Say what it means that no cluster was found, or one only; nothing where there are more."""
+    n = int((_loaders.table(run, "clusters")["cluster"] >= 0).sum())
+    if n == 0:
+        st.warning(
+            "Discovery found no cluster on this map: no group of pairs acts alike so clearly that "
+            "it stands apart. Few pairs, or pairs that push nothing that changed, end so. Ranking, "
+            "searching and drawing on the map work without clusters."
+        )
+    if n == 1:
+        st.info(
+            "Discovery found a single cluster: all pairs that push anything push alike. There is "
+            "nothing to tell apart but these pairs from the rest; look inside by source or words."
+        )
 
 
 def name(cluster: int, said: Labels, found: pd.DataFrame) -> str:

@@ -130,10 +130,9 @@ def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:
     return chosen | {uid: chosen.get(uid, "at the edge") for uid in ordered.tail(3)}
 
 
+_clusters.explain_few(run)
 if names:
     show_cluster(_cluster_table.choose(run, names, said, now))
-else:
-    st.warning("No cluster was found: every pair is noise. Try a smaller smallest cluster.")
 _earlier.show(run, said, catalog)
 _levels.show(run)
 if names:

@@ -10,7 +10,18 @@ from core.intervention.doses import FACTORS, total_k
 from core.intervention.recipes import Edit
 from core.intervention.statistics import LEAST_SEEDS
 from core.runs import jobs
-from pages import _arms, _cart, _compose, _effects, _keys, _loaders, _preview, _selection, _text
+from pages import (
+    _arms,
+    _cart,
+    _clusters,
+    _compose,
+    _effects,
+    _keys,
+    _loaders,
+    _preview,
+    _selection,
+    _text,
+)
 
 TERMS = """
 - **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
@@ -40,6 +51,8 @@ if not entries:
     st.page_link("rank.py", label="Rank: the pairs that push most towards a behavior")
     st.page_link("map.py", label="Map: a region, drawn with the mouse")
     st.page_link("clusters.py", label="Clusters: all pairs of one kind")
+    for newest in store.finished("discover")[:1]:
+        _clusters.explain_few(newest)
     _compose.show_saved_when_empty()
     st.stop()
 

@@ -250,6 +250,7 @@ recipe = _cart.both(parts) if parts else None
 chosen = _selection.mask(recipe) if recipe else None
 on_map = _selection.on_map(run, recipe) if recipe else None
 shown = np.ones(len(places), bool) if on_map is None else on_map
+_clusters.explain_few(run)
 charts, details = st.container(), st.container()
 if recipe is None:
     with charts:

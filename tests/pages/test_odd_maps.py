@@ -35,3 +35,5 @@ def test_an_odd_map_is_shown_and_searched(open_page, store, project, rng, kind):
     assert not app.exception
     assert not app.error
     assert bool(app.warning) == (kind == "all noise")
+    told = any("Discovery found a single cluster" in one.value for one in app.info)
+    assert told == (kind == "one cluster")

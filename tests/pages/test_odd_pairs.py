@@ -104,6 +104,18 @@ def test_odd_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, k
             assert not {"\u202e", "\u2066", "\x07", "\x1b"} & set(boxes + said(app))
 
 
+def test_a_map_without_a_cluster_explains_itself_on_every_page(planned, open_page, store):
+    run = execute(planned("all noise"), store)
+    for other in set(store.finished("discover")) - {run}:
+        store.delete(other)
+    assert record(store.output(run) / "summary.json")["n_clusters"] == 0
+    for page in ("overview", "map", "clusters", "intervene"):
+        app = open_page(page)
+        assert not app.exception
+        assert not app.error
+        assert "Discovery found no cluster on this map" in app.warning[0].value
+
+
 def test_identical_pairs_are_refused_in_words_on_the_page_too(planned, open_page, store):
     with pytest.raises(UserError, match="one and the same prompt"):
         execute(planned("identical pairs"), store)
