@@ -8,12 +8,15 @@ point stands for.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import UserError
 from core.runs.apart import Call, here
 
 Floats = NDArray[np.float32]
@@ -82,6 +85,21 @@ def subset(groups: NDArray[np.integer], most: int | None, seed: int) -> Flags:
     return chosen
 
 
+@contextmanager
+def _compiled() -> Iterator[None]:
+    """What numba compiled lies in the workspace's cache, and may be damaged there."""
+    import numba
+
+    try:
+        yield
+    except (EOFError, UnpicklingError) as error:
+        place = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        raise UserError(
+            f"{place}: what numba compiled is damaged ({error}). Delete that folder, then run the "
+            "same command again: it is compiled anew."
+        ) from error
+
+
 def umap_layout(
     points: Floats,
     start: Floats,
@@ -91,10 +109,10 @@ def umap_layout(
     seed: int,
 ) -> Floats:
     """UMAP's plane for points whose neighbours are known, from the places `start`."""
-    import umap  # 4 CPU-seconds: only where a map is made
-
     random = np.random.default_rng(seed)
-    with warnings.catch_warnings():
+    with _compiled(), warnings.catch_warnings():
+        import umap  # 4 CPU-seconds: only where a map is made
+
         warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
         layout: Floats = umap.UMAP(
             n_neighbors=known[0].shape[1],

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -320,3 +322,22 @@ def test_labels_that_were_damaged_on_their_way_change_nothing(at, how):
     with pytest.raises(UserError, match="not labels"):
         catalog.import_labels(DAMAGE[how](text).decode(errors="replace"), who="bo")
     assert catalog.events() == before
+
+
+@pytest.mark.skipif(not LONG, reason="make faults: half a minute to compile what is then damaged")
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_cache_of_compiled_code_is_told(tmp_path, how):
+    code = (
+        "import numpy as np\n"
+        "from core.discovery.projection import nearest_neighbors, umap_layout\n"
+        "points = np.random.default_rng(0).normal(size=(64, 4)).astype('float32')\n"
+        "known = nearest_neighbors(points, points, 5, own=True)\n"
+        "umap_layout(points, points[:, :2], known, min_dist=0.1, seed=0)\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    for path in [path for path in tmp_path.rglob("*.nbi") if path.is_file()]:
+        damage(path, how)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert f"UserError: {tmp_path}: what numba compiled is damaged" in done.stderr

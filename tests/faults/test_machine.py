@@ -67,8 +67,8 @@ def edit(workspace, spec, more) -> None:
     execute(spec, Store(workspace))
 
 
-def start(*given, target=convert) -> multiprocessing.process.BaseProcess:
-    process = multiprocessing.get_context("forkserver").Process(target=target, args=given)
+def start(*given, target=convert, way="forkserver") -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context(way).Process(target=target, args=given)
     process.start()
     return process
 
@@ -107,7 +107,7 @@ def test_want_of_memory_is_told_and_a_second_try_works(tmp_path, given):
     recipe = {"kind": "where", "column": "source", "values": ["s1"]}
     spec = EditSpec(pairs=str(given), edits=[{"action": "remove", "recipe": recipe}])
     store = Store(tmp_path / "workspace")
-    process = start(store.workspace, spec, 1 << 24, target=edit)
+    process = start(store.workspace, spec, 1 << 24, target=edit, way="spawn")  # none to spare
     process.join()
     run = store.run_id(spec)
     assert store.state(run) == "failed"
