@@ -53,6 +53,12 @@ def offer_move(run: str, cluster: int, uid: str, catalog: Catalog) -> None:
         st.rerun()
 
 
+def _rename(run: str, cluster: int, typed: str, catalog: Catalog) -> None:
+    """Give a name that it does not have yet: browsers may send what was typed twice."""
+    if typed.strip() != catalog.state().of(run).names.get(cluster, ""):
+        catalog.rename(run, cluster, typed, who=_cart.who(), why=_why())
+
+
 def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
     """Fields that are written when they change. Their keys follow what holds, so that they show
     what others said meanwhile; what was typed is written first, whatever holds by then."""
@@ -64,9 +70,7 @@ def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> No
         held,
         max_chars=80,
         key=key,
-        on_change=lambda: _written(
-            lambda: catalog.rename(run, cluster, st.session_state[key], who=_cart.who(), why=_why())
-        ),
+        on_change=lambda: _written(lambda: _rename(run, cluster, st.session_state[key], catalog)),
     )
     options, mark_key = [None, *MARKS], f"mark-{cluster}-{marked}"
     mark.selectbox(

@@ -169,5 +169,5 @@ def test_a_column_name_is_no_query(tmp_path, column):
 
 def test_a_damaged_pair_list_is_told(tmp_path):
     (tmp_path / "pairs.parquet").write_bytes(b"PAR1nothing")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="not a readable Parquet file"):
         read_pair_list(tmp_path)

@@ -159,6 +159,15 @@ def test_a_name_given_meanwhile_is_shown_and_ones_own_is_not_lost(open_page, inv
     assert field(app.run(), "text_input", "Name").value == "theirs again"
 
 
+def test_a_name_that_the_browser_sends_twice_is_logged_once(open_page, investigated, catalog):
+    app = open_page("clusters", one="1")
+    typed = field(app, "text_input", "Name").set_value("mine")
+    catalog.rename(investigated["discover"], 1, "mine", who="the same message, sent before")
+    typed.run()
+    assert not app.exception
+    assert len(catalog.events()) == 1
+
+
 def test_a_change_that_is_refused_says_so(open_page, investigated, catalog, monkeypatch):
     monkeypatch.setattr(_access, "may_edit", lambda: False)
     app = open_page("clusters", one="1")
