@@ -27,6 +27,15 @@ class Suggestion:
     source: str
 
 
+def finished(run: str) -> list[str]:
+    """Finished suggest runs on a map, newest first."""
+    return [
+        suggested
+        for suggested, spec in _loaders.specs(SuggestSpec).items()
+        if spec.discover == run and _loaders.store().state(suggested) == "finished"
+    ]
+
+
 def of(run: str, cluster: int) -> list[Suggestion]:
     """The suggestions for a cluster that a discover run found, a language model's first."""
     asked = list(_asked(run, cluster))
@@ -37,7 +46,7 @@ def of(run: str, cluster: int) -> list[Suggestion]:
 
 def named(run: str) -> dict[int, str]:
     """The name that the newest finished suggest run has for each cluster."""
-    for suggested in _finished(run):
+    for suggested in finished(run):
         table = _loaders.table(suggested, "suggestions")
         return {int(row.cluster): str(row.name) for row in table.itertuples(index=False)}
     return {}
@@ -60,8 +69,12 @@ def show(run: str, cluster: int, catalog: Catalog) -> None:
         )
 
 
-def ask(run: str) -> None:
-    """A form for asking a language model, and how far it is."""
+def ask(run: str, *, drawn: list[str]) -> None:
+    """A form for asking a language model, and how far it is.
+
+    `drawn` are the runs whose names the page above shows: one that finished since has it drawn
+    again.
+    """
     st.caption(
         "Typical words and five pairs of each cluster are sent to an OpenAI-compatible endpoint: "
         "the one of `$PAIRTRACE_ENDPOINT_URL`, unless another is given. Nothing is sent before you "
@@ -79,22 +92,17 @@ def ask(run: str) -> None:
             _text.refuse(error)
             return
         done = _jobs.panel(spec, "Ask for names")
+        if done and done not in drawn:
+            st.rerun()
         if done:
             st.text(f"Clusters with a suggestion by it: {_loaders.summary(done)['n_named']:,}.")
 
 
 def _asked(run: str, cluster: int) -> Iterator[Suggestion]:
-    for suggested in _finished(run):
+    for suggested in finished(run):
         table = _loaders.table(suggested, "suggestions")
         for row in table[table["cluster"] == cluster].itertuples(index=False):
             yield Suggestion(str(row.name), str(row.description), f"language model {row.model}")
-
-
-def _finished(run: str) -> Iterator[str]:
-    """Finished suggest runs on a map, newest first."""
-    for suggested, spec in _loaders.specs(SuggestSpec).items():
-        if spec.discover == run and _loaders.store().state(suggested) == "finished":
-            yield suggested
 
 
 def _accept(run: str, cluster: int, one: Suggestion, catalog: Catalog) -> None:

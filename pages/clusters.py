@@ -57,6 +57,7 @@ found = _loaders.table(run, "clusters")
 places = _loaders.places(run)
 pairs = _loaders.columns(project.pairs)
 catalog, said = _cart.catalog(), _clusters.labels(run)
+suggested = _suggestions.finished(run)
 names = _clusters.names(run)
 now = _clusters.membership(run, said)
 
@@ -139,5 +140,5 @@ if names:
     with st.expander("The tree: clusters, and the islands they are made of", key="open-tree"):
         _tree.show(run, said, now)
     with st.expander("Ask a language model for names", key="open-ask"):
-        _suggestions.ask(run)
+        _suggestions.ask(run, drawn=suggested)
 _history.show(catalog, run, said)
