@@ -29,6 +29,7 @@ from core.runs.store import Store
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 KILLS = 12 if LONG else 2
 LAST = 5  # moments around publishing
+PROGRESS = "progress.jsonl"  # is written as time passes: a slow machine would count more moments
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "sqlite3.connect")
 OF_THIS_ATTEMPT = ("train_seconds", "tokens_per_second", "memory_bytes", "usage", "judging")
 MARK = "PAIRTRACE_FAULTS_ATTEMPT"
@@ -52,7 +53,8 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _writes(self, path: Any, _mode: Any, flags: int) -> bool:
-        return str(path).startswith(self.workspace) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+        inside = str(path).startswith(self.workspace) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+        return inside and Path(str(path)).name != PROGRESS
 
 
 def attempt(spec: Spec, workspace: Path, moment: int, counted: Path) -> None:
