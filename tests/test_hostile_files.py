@@ -208,10 +208,12 @@ COMPLETIONS = [
 @example([{**row, "n_tokens": "abc"} for row in COMPLETIONS], "jsonl")
 @example([{**row, "n_tokens": 1e30} for row in COMPLETIONS], "jsonl")
 @example([{**row, "completion": "\ud800"} for row in COMPLETIONS], "jsonl")
+@example([{**row, "prompt_id": "\ud800"} for row in COMPLETIONS], "csv")
 def test_completions_with_one_wrong_cell_are_read_or_refused(tmp_path, rows, form):
     path = tmp_path / f"completions.{form}"
     if form == "csv":
-        text = pd.DataFrame(list(filter(lambda row: isinstance(row, dict), rows))).to_csv()
+        objects = [row for row in rows if isinstance(row, dict)]
+        text = pd.DataFrame(objects, dtype=object).to_csv()  # pandas' own texts hold no surrogate
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
     else:
         path.write_text(lines(rows) if form == "jsonl" else json.dumps(rows), encoding="utf-8")
