@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from benchmarks._loop import cut, datapoints, paired_cosines, published_loop, random_items, timed
+from benchmarks._loop import datapoints, paired_cosines, published_loop, random_items, timed
+from core.models.loading import cut
 
 BLOCKS, WIDTH, VOCABULARY = 4, 128, 4096
 PAIRS, ROUNDS = 40, 3

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.attribution.activations import segment_means
-from core.models.loading import drop_final_norm, shorten
 from core.models.packing import Prompted
 
 LENGTHS = (125, 98, 81)  # mean tokens of prompt, chosen, rejected
@@ -47,15 +46,6 @@ def sharing_prompts(items: Sequence[Prompted]) -> list[Prompted]:
     """Neighbours with the same prompt as one item, as an index lays them out."""
     groups = groupby(items, key=lambda item: item.prompt)
     return [Prompted(prompt, [c for i in group for c in i.completions]) for prompt, group in groups]
-
-
-def cut(model: Any, blocks: int) -> Any:
-    """The first blocks of a model in memory, as `load_model(…, blocks=…)` reads them."""
-    base = model.base_model
-    shorten(base.config, blocks)
-    base.layers = base.layers[:blocks]
-    drop_final_norm(base)
-    return base
 
 
 def random_items(n: int, *, vocabulary: int) -> list[Prompted]:

@@ -20,7 +20,6 @@ from benchmarks._families import families
 from benchmarks._loop import (
     Floats,
     count_tokens,
-    cut,
     datapoints,
     paired_cosines,
     published_loop,
@@ -33,7 +32,7 @@ from core.attribution.similarity import cosines
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
 from core.models.budgets import token_budget
-from core.models.loading import load_model
+from core.models.loading import cut, load_model
 from core.models.memory import keep_freed_memory
 from core.models.packing import Prompted
 from core.models.residual import decoder_blocks

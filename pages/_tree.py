@@ -10,10 +10,8 @@ from core.runs.labels import Labels
 from pages import _chart, _clusters, _colors, _loaders
 
 ROOT = "in a cluster"
-NAME, LETTER = (
-    46,
-    12,
-)  # letters of a name that fit a cell, and their size in pixels: none is smaller
+NAME = 46  # letters of a name that fit a cell
+LETTER = 12  # pixels of a letter: none is smaller
 ROW, HEIGHTS = 18, (220, 460)  # pixels: of the smallest cell where that is possible, of the chart
 MARKED = {  # of a mark; the mark is written beside the name too
     "harmful": "#D55E00",

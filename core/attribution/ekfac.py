@@ -70,7 +70,7 @@ def ekfac_scores(
     )
     if fresh:
         cost = {"cpu": time.process_time() - began}
-        write_whole(folder / "done.json", json.dumps(cost).encode())
+        write_whole(folder / "done.json", json.dumps(cost))
     analyzer.compute_pairwise_scores(
         "behavior",
         "pairs",

@@ -54,7 +54,7 @@ def gradients_on_disk(
         )
         rows.flush()
         seconds += time.process_time() - began
-        write_whole(mark, json.dumps({"key": whose, "rows": stop, "cpu": seconds}).encode())
+        write_whole(mark, json.dumps({"key": whose, "rows": stop, "cpu": seconds}))
         if progress is not None:
             progress(stop, len(contrasts))
     return rows

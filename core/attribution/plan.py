@@ -30,13 +30,12 @@ from core.attribution.index import (
 )
 from core.attribution.shard_files import PLACE, settle, shard_files
 from core.data.on_disk import PairColumns
+from core.data.pairs import SKIPPED, TEXTS
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.runs.tables import whole
 
-FIELDS = ("prompt", "chosen", "rejected")
-LENGTHS = tuple(f"n_{field}" for field in FIELDS)
-SKIPPED = ("row", "uid", "field", "reason")
+LENGTHS = tuple(f"n_{field}" for field in TEXTS)
 TOKENS = "tokens.bin"
 LEFT_OUT = "skipped.parquet"
 CHUNK = 512  # pairs tokenised at once
@@ -67,7 +66,7 @@ def make_plan(
     if under:
         settle(folder, under)
     listed, unfit = _tokenise(pairs, tokenizer, wanted.max_length, folder / TOKENS, progress)
-    left_out = pd.concat([pairs.skipped[list(SKIPPED)], unfit], ignore_index=True)
+    left_out = pd.concat([pairs.skipped, unfit], ignore_index=True)
     left_out.to_parquet(folder / LEFT_OUT, index=False)
     listed, shards = _arrange(listed, wanted, folder, earlier)
     listed.drop(columns="group").to_parquet(folder / "pairs.parquet", index=False)
@@ -145,7 +144,7 @@ def _tokenise(
                 stream.write(data)
                 offset += sum(lengths)
     columns = ["uid", "group", *LENGTHS, "offset", "content"]
-    return pd.DataFrame(listed, columns=columns), pd.DataFrame(unfit, columns=list(SKIPPED))
+    return pd.DataFrame(listed, columns=columns), pd.DataFrame(unfit, columns=SKIPPED)
 
 
 def _rows(n: int, left_out: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -155,7 +154,7 @@ def _rows(n: int, left_out: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _unfit(ids: tuple[list[int], ...], max_length: int) -> tuple[str, str] | None:
     """Field and reason, if a pair cannot be read by the model."""
-    for field, part in zip(FIELDS, ids, strict=True):
+    for field, part in zip(TEXTS, ids, strict=True):
         if not part:
             return field, "no tokens, or the chat template refuses it"
         length = len(part) + (len(ids[0]) if field != "prompt" else 0)

@@ -150,7 +150,7 @@ def settle(folder: Path, under: str) -> None:
             f"{under}: shards cannot be written there ({error!r}). It must be a folder or bucket "
             "that exists and that you may write to."
         ) from error
-    write_whole(folder / PLACE, url.encode())
+    write_whole(folder / PLACE, url)
 
 
 def on_this_machine(url: str) -> Path | None:

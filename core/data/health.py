@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 from core.data.conversations import conversation
-from core.data.pairs import Chunk
+from core.data.pairs import TEXTS, Chunk
 from core.data.shapes import NO_SOURCE
 
 SAMPLE = 2_000  # pairs that are tokenised
 LISTED = 100_000  # rows at most that are listed one by one
-TEXTS = ("prompt", "chosen", "rejected")
 LOPSIDED = 0.65  # from this share of pairs on, one side is said to be the longer one
 
 Lengths = Callable[[Mapping[str, Any]], Mapping[str, int]]  # tokens per text; 0: refused

@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 from core.data import columns as typed
 from core.data import own_form
-from core.data.pairs import SKIPPED, Skipped, nothing_usable, stream_pairs
+from core.data.pairs import SKIPPED, TEXTS, Skipped, nothing_usable, stream_pairs
 from core.data.whole import writing_whole
 from core.errors import UserError
 
 ROWS = 4_096  # in a batch: what is decoded around one row that is asked for
-MEASURED = ["prompt", "chosen", "rejected"]  # their lengths are the copy's last columns
 
 
 def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
@@ -52,7 +51,7 @@ def version(pairs: Path) -> str:
         raise UserError(f"{pairs}: the preference pairs are not there any more. Put them back.")
     files = sorted(pairs.rglob("*")) if pairs.is_dir() else [pairs]
     known = [(str(one.resolve()), one.stat().st_size, one.stat().st_mtime_ns) for one in files]
-    return hashlib.sha256(repr((known, MEASURED)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((known, TEXTS)).encode()).hexdigest()[:16]
 
 
 class PairColumns:
@@ -65,9 +64,9 @@ class PairColumns:
         self.path = path
         self.skipped = pd.read_parquet(_left_out(path))
         held = pa.ipc.open_file(pa.memory_map(str(path))).read_all()  # no bytes read yet
-        own = held.num_columns - len(MEASURED)
+        own = held.num_columns - len(TEXTS)
         self._table = held.select(list(range(own)))
-        self._lengths = held.select(list(range(own, held.num_columns)))  # any name may be taken
+        self._lengths = held.select(list(range(own, held.num_columns)))  # by place, not name
         self.index = pd.Index(self._table["uid"].to_pandas(), name=None)
 
     def __len__(self) -> int:
@@ -106,7 +105,7 @@ class PairColumns:
     @cached_property
     def lengths(self) -> pd.DataFrame:
         """`prompt, chosen, rejected` of every pair in characters, by position."""
-        return self._lengths.rename_columns(MEASURED).to_pandas()
+        return self._lengths.rename_columns(list(TEXTS)).to_pandas()
 
     def order(self, column: str, *, descending: bool = False) -> NDArray[np.int32]:
         """(pair,) positions by a column's value, those without one last; ties in file order."""
@@ -203,11 +202,11 @@ def _write_own(tables: Iterator[pa.Table], part: Path) -> None:
 @contextmanager
 def _writer(part: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Writes tables of this schema, and how long their texts are: nobody need read them for it."""
-    counts = [pa.field(f"characters in {name}", pa.int32()) for name in MEASURED]
+    counts = [pa.field(f"characters in {name}", pa.int32()) for name in TEXTS]
     with pa.ipc.new_file(str(part), pa.schema([*schema, *counts])) as writer:
 
         def write(table: pa.Table) -> None:
-            lengths = [pc.utf8_length(table[name]).cast(pa.int32()) for name in MEASURED]
+            lengths = [pc.utf8_length(table[name]).cast(pa.int32()) for name in TEXTS]
             whole = pa.schema([*table.schema, *counts])
             held = pa.Table.from_arrays([*table.columns, *lengths], schema=whole)
             writer.write_table(held, max_chunksize=ROWS)

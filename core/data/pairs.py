@@ -29,6 +29,7 @@ from core.data.whole import writing_whole
 from core.errors import UserError
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
+TEXTS = ("prompt", "chosen", "rejected")
 SKIPPED = ["row", "uid", "field", "reason"]
 CHUNK = 4096  # rows that are Python objects at once
 CHUNK_CHARACTERS = 1 << 26  # and what they hold, whatever they are made of

@@ -4,12 +4,12 @@ The last file of a checkpoint lists the SHA-256 of all the others, as `sha256sum
 it was cut off, one that no longer agrees with it is damaged; neither is ever resumed from.
 """
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
 
 from core.data.whole import write_whole
+from core.runs.fingerprints import sha256
 
 SEAL = "whole"
 
@@ -37,9 +37,4 @@ def _is_whole(folder: Path) -> bool:
 
 def _listed(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
-    return "".join(f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return "".join(f"{sha256(path)}  {path.relative_to(folder)}\n" for path in files)

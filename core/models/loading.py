@@ -64,7 +64,7 @@ def load_model(
         whole = load_model(base_of(folder), dtype=dtype, device=device)
         merged = merge_adapter(whole, folder)
         tokenizer = load_tokenizer(folder)
-        model = merged.model if blocks is None else _cut(merged.model, blocks)
+        model = merged.model if blocks is None else cut(merged.model, blocks)
         return LoadedModel(model.eval(), tokenizer, merged.device)
     place = pick_device(device)
     if place.type == "cpu":
@@ -80,7 +80,7 @@ def load_model(
     if first is not None:
         drop_final_norm(model)
     elif blocks is not None:
-        model = _cut(model, blocks)
+        model = cut(model, blocks)
     model = model.eval() if spread else model.eval().to(place)
     return LoadedModel(model, load_tokenizer(folder), place)
 
@@ -187,7 +187,7 @@ def _has_a_base(config: Any) -> bool:
     return not own or "AutoModel" in own
 
 
-def _cut(model: Any, blocks: int) -> Any:
+def cut(model: Any, blocks: int) -> Any:
     """The first `blocks` blocks of a whole causal language model, without head and final norm."""
     base = model.base_model
     shorten(base.config, blocks)

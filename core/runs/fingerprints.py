@@ -105,7 +105,7 @@ def fingerprint_judge(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _hash(path: Path, size: int, modified: int) -> str:
-    return _kept(path) if size >= LARGE else _read(path)
+    return _kept(path) if size >= LARGE else sha256(path)
 
 
 def _kept(path: Path) -> str:
@@ -117,7 +117,7 @@ def _kept(path: Path) -> str:
         stamp, digest = note.read_text(encoding="ascii").rsplit(" ", 1)
         if stamp == before and re.fullmatch(r"[0-9a-f]{64}", digest):
             return digest
-    digest = _read(path)
+    digest = sha256(path)
     touched = max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
     if _stamp(path) == before and time.time_ns() - touched > SETTLED:
         with suppress(OSError):  # whoever may only look on reads the file again
@@ -131,6 +131,7 @@ def _stamp(path: Path) -> str:
     return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
-def _read(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's bytes as they are now, hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

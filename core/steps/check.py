@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.data.health import TEXTS, Examination
-from core.data.pairs import stream_pairs
+from core.data.health import Examination
+from core.data.pairs import TEXTS, stream_pairs
 from core.data.tokens import encode_completions, encode_prompts
 from core.data.whole import write_whole
 from core.models.loading import load_tokenizer
