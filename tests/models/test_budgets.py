@@ -21,12 +21,13 @@ def free(monkeypatch):
     return set_free
 
 
-def test_the_stream_of_one_pass_stays_in_a_cores_cache():
-    narrow, wide = (SimpleNamespace(hidden_size=width) for width in (256, 8192))
+def test_the_stream_of_one_pass_is_bound_on_a_cpu():
+    least, narrow, wide = (SimpleNamespace(hidden_size=width) for width in (64, 192, 8192))
     on = torch.device("cpu")
-    assert token_budget(on, narrow, torch.float32) == 768
-    assert token_budget(on, narrow, BFLOAT16) == 1536
-    assert token_budget(on, wide, torch.float32) == 512
+    assert token_budget(on, least, torch.float32) == 4096
+    assert token_budget(on, narrow, torch.float32) == 2730
+    assert token_budget(on, narrow, BFLOAT16) == 4096
+    assert token_budget(on, wide, torch.float32) == 2048
 
 
 def test_a_gpu_takes_what_its_free_memory_holds(free):
