@@ -1,12 +1,14 @@
 """The catalog's SQLite file: made once, waited for while another process holds it.
 
 A connection lives for one call. Whatever SQLite refuses is a `UserError` that names the file and
-says what to do. A file that was emptied is no new one: what it held would be gone without a word.
+says what to do. A new file gets its name when it is whole: whatever ends the process that makes it,
+one that is empty was emptied, and what it held would be gone without a word.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -18,6 +20,7 @@ DAMAGED = (
     "It holds names, marks, notes and the edit cart, and nothing else. Put a copy of it back; "
     "without one, move it and the files named like it away to begin anew: the runs stay."
 )
+BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files, of no use without the main one
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, who TEXT NOT NULL,
@@ -28,13 +31,26 @@ CREATE TABLE IF NOT EXISTS events (
 
 def make(path: Path) -> None:
     """The file where there is none, by one process alone; refused where it was emptied."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if _size(path) else FileLock(f"{path}.lock"):
-        if _size(path) == 0:
-            raise UserError(f"{path}: it is empty. {DAMAGED}")
-        with connected(path) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(SCHEMA)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                _make_whole(path)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: it is empty. {DAMAGED}")
+    with connected(path) as connection:
+        connection.execute(SCHEMA)
+
+
+def _make_whole(path: Path) -> None:
+    """Under another name first; what an earlier attempt left of it is in nobody's use."""
+    part = path.with_name(f"{path.name}.part")
+    for left in (part, *(Path(f"{one}{end}") for one in (part, path) for end in BESIDE)):
+        left.unlink(missing_ok=True)
+    with connected(part) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(SCHEMA)
+    os.replace(part, path)
 
 
 @contextmanager
@@ -46,7 +62,3 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.DatabaseError as error:
         raise in_database(path, error, DAMAGED) from error
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None

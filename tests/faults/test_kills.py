@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from core.runs.catalog import Catalog
 from core.runs.execution import execute
 from core.runs.identity import Spec
 from core.runs.specs import STEPS
@@ -133,3 +135,41 @@ def _timeless(path: Path) -> list[Any]:
         {key: value for key, value in record.items() if key not in OF_THIS_ATTEMPT}
         for record in records
     ]
+
+
+MAKE_CATALOG = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from core.runs.catalog import Catalog
+seen = 0
+
+def moment(*_):
+    global seen
+    seen += 1
+    if seen == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def traced(*given, **named):
+    connection = connect(*given, **named)
+    connection.set_trace_callback(moment)
+    moment()
+    return connection
+
+connect, sqlite3.connect = sqlite3.connect, traced
+sys.addaudithook(lambda event, _: moment() if event == "os.rename" else None)
+Catalog(Path(sys.argv[1]))
+"""
+
+
+def test_a_catalog_whose_first_maker_was_killed_is_made_by_the_next_one(tmp_path):
+    kills, code = 0, -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        folder = tmp_path / str(kills)
+        command = [sys.executable, "-c", MAKE_CATALOG, str(folder), str(kills + 1)]
+        code = subprocess.run(command, check=False).returncode
+        Catalog(folder).rename("discover-0123456789abcdef", 1, "kept", who="ana")
+        assert len(Catalog(folder).events()) == 1
+        assert {path.name for path in folder.iterdir()} <= {"catalog.sqlite", "catalog.sqlite.lock"}
+        kills += 1
+    assert code == 0
+    assert kills > 5
