@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from core.data import columns as typed
@@ -34,15 +35,31 @@ def open_columns(pairs: Path, kept_in: Path) -> "PairColumns":
     """The pairs of a file; `kept_in` gets a new copy where it is missing, outdated or damaged."""
     place = hashlib.sha256(str(pairs.resolve()).encode()).hexdigest()[:8]
     copy = kept_in / f"pairs-{place}-{version(pairs)}.arrow"
-    try:
+    with suppress(OSError, pa.ArrowException):
         return PairColumns(copy)
-    except (OSError, pa.ArrowException):
+    kept_in.mkdir(parents=True, exist_ok=True)
+    _sweep(kept_in)
+    with FileLock(_lock_of(copy)):  # whoever waited may find it made
+        with suppress(OSError, pa.ArrowException):
+            return PairColumns(copy)
         _write(pairs, copy)
-    for old in kept_in.glob(f"pairs-{place}-*"):
-        if not old.name.startswith(copy.stem):
-            with suppress(OSError):  # somebody still reads it, where that forbids its end
-                old.unlink()
+        for old in kept_in.glob(f"pairs-{place}-*"):
+            if not old.name.startswith(copy.stem):
+                with suppress(OSError):  # somebody still reads it, where that forbids its end
+                    old.unlink()
     return PairColumns(copy)
+
+
+def _lock_of(copy: Path) -> Path:
+    """Held while a copy of this pairs file, of any version, is written."""
+    return copy.with_name(f"{'-'.join(copy.name.split('-')[:2])}.lock")
+
+
+def _sweep(kept_in: Path) -> None:
+    """Delete copies that are half written and that nobody is writing: a process was killed."""
+    for half in kept_in.glob("pairs-*.part"):
+        with suppress(Timeout), FileLock(_lock_of(half)).acquire(timeout=0):
+            half.unlink(missing_ok=True)
 
 
 def version(pairs: Path) -> str:

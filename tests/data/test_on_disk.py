@@ -1,6 +1,10 @@
 """Pairs on disk by column and by row: the same as `read_pairs`, whatever the file."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -58,7 +62,7 @@ def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(t
     assert list(columns) == list(read_pairs(path).pairs)
     assert columns["score"].tolist() == late
     assert columns["note"].dropna().to_dict() == {f"u{n - 1}": "only now"}
-    kept = sorted(file.name for file in (tmp_path / "cache").iterdir())
+    kept = sorted(file.name for file in (tmp_path / "cache").glob("pairs-*-*"))
     assert [name.partition(".")[2] for name in kept] == ["arrow", "skipped.parquet"]
 
 
@@ -89,7 +93,7 @@ def test_a_file_without_a_usable_pair_is_refused_and_leaves_no_copy(tmp_path):
     path.write_text('{"prompt": "ask", "chosen": "same", "rejected": "same"}\n')
     with pytest.raises(UserError, match="Row 1, field 'chosen': the same text"):
         open_columns(path, tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("pairs-*-*"))
 
 
 def test_rows_come_in_the_order_asked_for(path, tmp_path):
@@ -152,3 +156,44 @@ def test_columns_that_sort_pairs_into_kinds_and_columns_of_numbers(path, tmp_pat
     columns = open_columns(path, tmp_path / "cache")
     assert columns.few_valued(3) == ["source", "flag"]
     assert columns.numeric() == ["score"]
+
+
+WRITE = """
+import os, signal, sys
+from pathlib import Path
+from core.data.on_disk import open_columns
+
+def before(event, _):
+    if event == "os.rename":
+        print("half", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL) if sys.argv[3] == "dies" else input()
+
+sys.addaudithook(before)
+open_columns(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_half_a_copy_goes_when_its_writer_was_killed_and_stays_while_it_writes(tmp_path):
+    cache, paths = tmp_path / "cache", [tmp_path / f"{name}.parquet" for name in "abc"]
+    for path in paths:
+        ROWS.to_parquet(path)
+
+    def writer(path: Path, fate: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", WRITE, str(path), str(cache), fate]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, **pipes)
+        assert process.stdout.readline() == "half\n"
+        return process
+
+    with writer(paths[0], "dies") as killed:
+        assert killed.wait() == -signal.SIGKILL
+    with writer(paths[1], "lives") as alive:
+        halves = {path.name for path in cache.glob("*.part")}
+        assert halves
+        assert all(f".{alive.pid}." in name for name in halves)
+        assert len(open_columns(paths[2], cache)) == 8
+        assert {path.name for path in cache.glob("*.part")} == halves
+        alive.communicate("\n" * 9)
+        assert alive.returncode == 0
+    assert list(cache.glob("*.part")) == []
+    assert len(open_columns(paths[1], cache)) == 8
