@@ -1,11 +1,13 @@
-"""`pairtrace runs …`: list, read, stop, resume, repeat and delete runs."""
+"""`pairtrace runs …`: list, read, verify, stop, resume, repeat and delete runs."""
 
 import json
 from pathlib import Path
 
 import click
 
-from core.runs import commands, jobs
+from core.attribution.index import verify
+from core.errors import UserError
+from core.runs import checksums, commands, jobs
 from core.runs.repeat import repeat
 from core.runs.specs import STEPS
 from core.runs.store import Store
@@ -14,7 +16,7 @@ from core.terminal import as_json_option, print_table, report, run_spec
 
 @click.group()
 def runs() -> None:
-    """List, read, stop, resume, repeat and delete runs."""
+    """List, read, verify, stop, resume, repeat and delete runs."""
 
 
 @runs.command("list")
@@ -51,6 +53,41 @@ def show_run(store: Store, run: str) -> None:
 def show_log(store: Store, run: str, lines: int) -> None:
     """The end of a run's log."""
     click.echo(store.log(run, lines))
+
+
+@runs.command("verify")
+@click.argument("run", nargs=-1)
+@as_json_option
+@click.pass_obj
+def verify_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
+    """Check that finished runs' files are as they were written [default: all finished runs]."""
+    names = run or [info.id for info in store.infos(state="finished")]
+    found = {name: _wrong(store, name) for name in names}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        said = {None: "finished before checksums were kept", 0: "as written"}
+        counts = {name: None if wrong is None else len(wrong) for name, wrong in found.items()}
+        rows = [(name, said.get(n, f"{n} changed")) for name, n in counts.items()]
+        print_table(str(store.workspace), ("run", "files"), rows)
+    bad = [f"{file}: {what}" for wrong in found.values() for file, what in (wrong or {}).items()]
+    if bad:
+        raise UserError(
+            f"{'; '.join(bad)}. Put a copy back, or delete the run and run the step again."
+        )
+
+
+def _wrong(store: Store, run: str) -> dict[str, str] | None:
+    """What is wrong with a finished run, by path; None where nothing can tell."""
+    output = store.output(run)
+    try:
+        found = checksums.problems(store.folder(run))
+        shards = verify(output).to_dict("records") if (output / "manifest.json").exists() else []
+    except UserError as error:
+        return {run: str(error)}
+    wrong = {str(output / name): what for name, what in (found or {}).items()}
+    wrong |= {row["file"]: row["problem"] for row in shards}
+    return None if found is None and not wrong else wrong
 
 
 @runs.command("cancel")

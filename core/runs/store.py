@@ -4,7 +4,7 @@
       project.toml            what is investigated (core.runs.project)
       catalog.sqlite          names, merges, notes, edits (core.runs.catalog)
       device-<name>.lock      held by the step that computes on a GPU, or on `cpu`
-      runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/
+      runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/  SHA256SUMS
 
 A step writes to `output.part/`, which becomes `output/` by rename. The store knows where things
 are and what state they are in; it does not know what a step computes (core.steps) or how a
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from core.attribution.shard_files import shard_files, url_of
 from core.data.whole import write_whole
 from core.errors import LOOKING_ON, UserError, first_problem
+from core.runs import checksums
 from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.identity import Spec, identity, references
 from core.runs.processes import found
@@ -207,6 +208,7 @@ class Store:
         """Make a run's output whole, by rename, without what killed attempts left half-written."""
         for half in (self.folder(run) / "output.part").rglob("*.part"):
             half.unlink()
+        checksums.write(self.folder(run) / "output.part", self.folder(run))
         path = self.folder(run) / "output"
         os.replace(self.folder(run) / "output.part", path)
         return path

@@ -1,9 +1,9 @@
 """Every kind of file that we write, damaged: the same in the end, or told by name with what to do.
 
 `KINDS` names each kind of file in a finished workspace and who reads it; a file of another kind
-fails. What is read is what it was before the damage, or a `UserError`. Not covered, for nothing
-could tell: other values in a file that is still a whole one of its kind, except where a digest is
-kept (shards, their tokens, checkpoints).
+fails. What is read is what it was before the damage, or a `UserError`. Other values in a file that
+is still a whole one of its kind are found by `runs verify` in what runs wrote, and by nothing in
+what lies outside of runs.
 """
 
 import os
@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.intervention.judges import load_judge
 from core.intervention.recipes import Edit, TopK
 from core.report.gather import gather
-from core.runs import fingerprints, project, tables
+from core.runs import checksums, fingerprints, project, tables
 from core.runs.catalog import Catalog
 from core.runs.execution import execute
 from core.runs.store import Store
@@ -108,6 +108,10 @@ def listed(at, path):
     assert at.store.spec(run) == at.expected.spec(run)
 
 
+def verified(_at, path):
+    checksums.problems(path.parent)
+
+
 KINDS = {
     "project.toml": [read_project],
     "catalog.sqlite": [decided],
@@ -118,6 +122,7 @@ KINDS = {
     "cache/reference_log_probs/*.parquet": [step("train")],
     "runs/*/spec.json": [listed],
     "runs/*/progress.jsonl": [listed],
+    "runs/*/SHA256SUMS": [verified],
     "runs/generate-*/output/completions.parquet": [step("rank")],
     "runs/generate-*/output/rates.parquet": [page, report],
     "runs/index-*/output/skipped.parquet": [page],
@@ -313,6 +318,19 @@ def test_a_shard_whose_bytes_changed_is_named_by_verify(at, how):
     shard = min((index / "shards").glob("*.npy"))
     damage(shard, how)
     assert verify(index)["file"].tolist() == [str(shard)]
+
+
+def test_one_bit_that_changed_in_any_file_of_any_run_is_found(at):
+    for folder in at.store.runs.iterdir():
+        assert checksums.problems(folder) == {}
+        output = folder / "output"
+        files = [path for path in output.rglob("*") if path.is_file() and path.stat().st_size]
+        names = [str(path.relative_to(output)) for path in files if path.parent.name != "shards"]
+        for name in names:
+            content = (output / name).read_bytes()
+            damage(output / name, "other bytes")
+            assert list(checksums.problems(folder)) == [name]
+            (output / name).write_bytes(content)
 
 
 @pytest.mark.parametrize("how", DAMAGE)
