@@ -73,11 +73,13 @@ def read(path: Path) -> pd.DataFrame | None:
     return rows.replace_schema_metadata(None).to_pandas()  # pandas' own notes may say anything
 
 
-def batches(path: Path, rows: int) -> Iterator[pa.Table] | None:
-    """The same, some rows at a time; the file is read twice, first to check it."""
+def batches(
+    path: Path, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table] | None:
+    """The same, some rows at a time, or only some columns; the file is first read to check it."""
     if not is_marked(path) or not _holds(_batches(path, rows, TEXTS)):
         return None
-    return _batches(path, rows)
+    return _batches(path, rows, columns)
 
 
 def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -75,6 +75,27 @@ def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Pa
     return PairTable(typed.unpacked(packed, kinds).to_pandas(), table)
 
 
+def stream_texts(path: Path | str) -> Iterator[pd.DataFrame]:
+    """`uid, prompt, chosen, rejected` of `read_pairs`, `CHUNK` rows at a time."""
+    path = Path(path)
+    wanted = ["uid", *TEXTS]
+    written = own_form.batches(path, CHUNK, wanted)
+    if written is not None:
+        yield from (table.select(wanted).to_pandas() for table in written)
+        return
+    skipped: list[Skipped] = []
+    any_usable = False
+    for part in stream_pairs(path):
+        skipped += part.skipped
+        if part.pairs:
+            any_usable = True
+            rows = [[pair[name] for name in wanted] for pair in part.pairs]
+            yield pd.DataFrame(rows, columns=wanted)
+    if not any_usable:
+        table = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
+        raise UserError(nothing_usable(path, table))
+
+
 def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Iterator[Chunk]:
     """The same, `CHUNK` rows at a time; only the uids are remembered."""
     path = Path(path)

@@ -11,13 +11,14 @@ import math
 import shutil
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import PartialState
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig
 from transformers import PrinterCallback
@@ -28,7 +29,7 @@ from core.errors import UserError
 from core.intervention.checkpoints import last_whole
 from core.intervention.log_probs import LogProbCache
 from core.intervention.space import refuse_full_disk, room_needed
-from core.intervention.tokenizing import tokenize
+from core.intervention.tokenizing import lengths, write_tokens
 from core.intervention.trainer import ArmConfig, ArmTrainer, Report, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
@@ -43,7 +44,7 @@ LOG_ROWS = 400  # at most, per training
 
 def train(
     reference: Path,
-    pairs: pd.DataFrame,
+    pairs: Iterable[pd.DataFrame],
     spec: TrainSpec,
     output: Path,
     cache: Path,
@@ -52,9 +53,10 @@ def train(
     """Write `model/` and `log.jsonl` to `output`; return what `summary.json` says.
 
     Low-rank updates are merged into `model/`, and kept apart in `adapter/`. `cache` is the folder
-    of the reference's log-probabilities, which all arms share. Picks up the checkpoints that an
-    earlier attempt left in `output`. When `progress` raises `Cancelled`, one more checkpoint is
-    saved and the exception goes on.
+    of the reference's log-probabilities, which all arms share. `pairs` are tables that come one
+    after the other, `uid, prompt, chosen, rejected`; one of them is in memory at a time. Picks up
+    the checkpoints that an earlier attempt left in `output`. When `progress` raises `Cancelled`,
+    one more checkpoint is saved and the exception goes on.
     """
     began = time.monotonic()
     progress(0, 1, "reading the reference")
@@ -64,12 +66,11 @@ def train(
         torch.cuda.set_device(place)  # what the libraries below take for the GPU
     processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
     loaded = _reference(reference, processes.num_processes)
-    tokens = tokenize(loaded.tokenizer, pairs)
-    fits = tokens["length"] <= min(spec.max_length, loaded.model.config.max_position_embeddings)
-    fits &= tokens["prompt_ids"].map(len) > 0  # none where the chat template refuses the prompt
-    if not fits.any():
+    longest = min(spec.max_length, loaded.model.config.max_position_embeddings)
+    tokens, dropped = _tokens(loaded.tokenizer, pairs, longest, output / "checkpoints" / "tokens")
+    if not len(tokens):
         raise UserError(
-            f"{spec.pairs}: none of the {len(pairs)} pairs fits max_length {spec.max_length}. "
+            f"{spec.pairs}: none of the {len(dropped)} pairs fits max_length {spec.max_length}. "
             "Raise max_length, or keep more pairs."
         )
     needed = room_needed(loaded.model, spec)
@@ -81,8 +82,8 @@ def train(
         warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
         trainer = _trainer(
             loaded,
-            tokens[fits],
-            _arguments(spec, tokens[fits], output / "checkpoints", on_gpu=on_gpu),
+            tokens,
+            _arguments(spec, tokens, output / "checkpoints", on_gpu=on_gpu),
             lora=_lora(spec),
             cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=kind),
             progress=progress,
@@ -95,8 +96,8 @@ def train(
     if not processes.is_main_process:
         return {}  # the first process may have published the output by now
     return {
-        "n_trained": int(fits.sum()),
-        "dropped_uids": tokens.loc[~fits, "uid"].tolist(),
+        "n_trained": len(tokens),
+        "dropped_uids": dropped,
         "loss_at_step_0": _log_rows(output / "log.jsonl")[0]["loss"],
         "precision": kind,
         "processes": processes.num_processes,
@@ -142,7 +143,7 @@ def _lora(spec: TrainSpec) -> LoraConfig | None:
 
 def _trainer(
     loaded: LoadedModel,
-    tokens: pd.DataFrame,
+    tokens: Dataset,
     arguments: ArmConfig,
     *,
     lora: LoraConfig | None,
@@ -157,23 +158,27 @@ def _trainer(
         model=loaded.model,
         processing_class=loaded.tokenizer,
         args=arguments,
-        train_dataset=_dataset(tokens, Path(str(arguments.output_dir)) / "tokens"),
+        train_dataset=tokens,
         peft_config=lora,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _dataset(tokens: pd.DataFrame, folder: Path) -> Dataset:
-    """In memory; for several processes in `folder`, where TRL exchanges the reference's values."""
-    made = Dataset.from_pandas(tokens.drop(columns="length"), preserve_index=False)
-    if PartialState().num_processes == 1:
-        return made
+def _tokens(
+    tokenizer: Any, pairs: Iterable[pd.DataFrame], longest: int, folder: Path
+) -> tuple[Dataset, list[str]]:
+    """The pairs that fit, mapped from `folder`, and the uids of the others.
+
+    The first of several processes writes them, and TRL exchanges the reference's values there.
+    """
+    path, left_out = folder / "tokens.arrow", folder / "dropped.json"
     with PartialState().main_process_first():
         if PartialState().is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
-            made.save_to_disk(str(folder))
-        return load_from_disk(str(folder))
+            folder.mkdir(parents=True)
+            write_whole(left_out, json.dumps(write_tokens(tokenizer, pairs, longest, path)))
+        return Dataset.from_file(str(path)), json.loads(left_out.read_bytes())
 
 
 def _fit(trainer: ArmTrainer, output: Path, progress: Report) -> None:
@@ -209,7 +214,7 @@ def _save(trainer: ArmTrainer, reference: Path, output: Path, spec: TrainSpec) -
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 
-def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: bool) -> ArmConfig:
+def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) -> ArmConfig:
     processes = PartialState().num_processes
     if spec.batch_size % processes:
         raise UserError(
@@ -218,7 +223,7 @@ def _arguments(spec: TrainSpec, tokens: pd.DataFrame, output: Path, *, on_gpu: b
         )
     steps = math.ceil(len(tokens) * spec.epochs / spec.batch_size)
     share = spec.batch_size // processes
-    micro = spec.micro_batch or _micro_batch(share, int(tokens["length"].max()))
+    micro = spec.micro_batch or _micro_batch(share, int(lengths(tokens.data).max()))
     return ArmConfig(
         output_dir=str(output),
         loss_type=[spec.loss_type],

@@ -167,7 +167,7 @@ def _policy(world: World, pairs: pd.DataFrame, seed: int, folder: Path, progress
         pairs=str(folder / "pairs.parquet"),
         **{**world.knobs.get("train", {}), "seed": seed},
     )
-    train(folder / "reference", pairs, spec, arm, folder / "arms" / "cache", progress)
+    train(folder / "reference", [pairs], spec, arm, folder / "arms" / "cache", progress)
     return arm / "model"
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from core.data.pairs import read_pairs
+from core.data.pairs import stream_texts
 from core.data.whole import write_whole
 from core.intervention.imported import import_checkpoint
 from core.intervention.training import train
@@ -19,7 +19,7 @@ def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> N
         progress(0, 1, "checking the checkpoint")
         summary = import_checkpoint(store.model(spec.checkpoint), reference, output)
     else:
-        pairs = read_pairs(store.pairs(spec.pairs)).pairs
+        pairs = stream_texts(store.pairs(spec.pairs))
         cache = store.workspace / "cache" / "reference_log_probs"
         summary = train(reference, pairs, spec, output, cache, progress)
     if summary:  # of several processes, one writes

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.pairs import fingerprint, read_pairs, write_pairs
+from core.data.pairs import fingerprint, read_pairs, stream_texts, write_pairs
 from core.errors import UserError
 
 GOOD = {"uid": "a", "prompt": "p", "chosen": "yes", "rejected": "no", "source": "s"}
@@ -204,3 +204,23 @@ def test_what_pandas_noted_in_a_file_of_our_own_need_not_hold(tmp_path, notes):
     damaged = table.replace_schema_metadata({**table.schema.metadata, b"pandas": notes})
     pq.write_table(damaged, tmp_path / "damaged.parquet")
     pd.testing.assert_frame_equal(read_pairs(tmp_path / "damaged.parquet").pairs, expected)
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.jsonl"])
+def test_streamed_texts_are_those_of_the_whole_in_order(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.data.pairs.CHUNK", 2)
+    rows = [(f"u{i}", "ask", "yes", "no" if i else "yes", "made") for i in range(7)]
+    rows = rows[1:] if name.endswith("parquet") else rows  # what we write ourselves is usable
+    columns = ["uid", "prompt", "chosen", "rejected", "source"]
+    write_pairs(pd.DataFrame(rows, columns=columns), tmp_path / name)
+    parts = list(stream_texts(tmp_path / name))
+    assert len(parts) > 1
+    whole = read_pairs(tmp_path / name).pairs
+    assert pd.concat(parts).to_dict("list") == whole[columns[:4]].to_dict("list")
+
+
+def test_a_stream_of_texts_that_finds_no_usable_pair_says_why(tmp_path):
+    row = {"uid": "u", "prompt": "ask", "chosen": "a", "rejected": "a", "source": "made"}
+    write_pairs(pd.DataFrame([row]), tmp_path / "pairs.jsonl")
+    with pytest.raises(UserError, match="none of its 1 rows is a usable pair"):
+        list(stream_texts(tmp_path / "pairs.jsonl"))

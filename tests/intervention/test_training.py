@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
 from core.intervention.log_probs import LogProbCache, log_prob_key
-from core.intervention.tokenizing import tokenize
+from core.intervention.tokenizing import lengths, tokenize, write_tokens
 from core.intervention.trainer import ArmConfig
 from core.intervention.training import train
 from core.models.loading import load_model
@@ -64,7 +65,7 @@ def retrain(reference, pairs, tmp_path):
         spec = TrainSpec(reference=str(reference), pairs="pairs", **(KNOBS | knobs))
         output = tmp_path / name
         output.mkdir(exist_ok=True)
-        return train(reference, on, spec, output, tmp_path / "cache", progress)
+        return train(reference, [on], spec, output, tmp_path / "cache", progress)
 
     return run
 
@@ -188,7 +189,7 @@ from core.runs.specs import TrainSpec
 
 folder, reference = Path(sys.argv[1]), Path(sys.argv[2])
 spec = TrainSpec.model_validate_json(sys.argv[3])
-train(reference, pd.read_json(folder / "pairs.json"), spec, folder, folder / "cache", print)
+train(reference, [pd.read_json(folder / "pairs.json")], spec, folder, folder / "cache", print)
 """
 
 
@@ -364,12 +365,21 @@ def test_two_processes_of_one_launch_train_what_one_does(retrain, reference, pai
     assert apart(tmp_path, "together", "alone") < 1e-5
 
 
-def test_pairs_tokenised_in_parts_are_those_of_the_whole(reference, pairs, monkeypatch):
+def test_tokens_on_disk_are_those_of_each_pair_and_of_no_pair_that_does_not_fit(
+    reference, pairs, monkeypatch, tmp_path
+):
     tokenizer = load_model(reference).tokenizer
-    whole = tokenize(tokenizer, pairs)
+    whole, longest = tokenize(tokenizer, pairs), 14
     monkeypatch.setattr("core.intervention.tokenizing.CHUNK", 3)
-    pd.testing.assert_frame_equal(tokenize(tokenizer, pairs), whole)
-    assert len(pairs) > 3
+    parts = [pairs.iloc[:16], pairs.iloc[16:]]
+    dropped = write_tokens(tokenizer, parts, longest, tmp_path / "tokens.arrow")
+    fits = whole["length"] <= longest
+    assert dropped == whole.loc[~fits, "uid"].tolist()
+    assert 0 < len(dropped) < len(pairs)
+    written = Dataset.from_file(str(tmp_path / "tokens.arrow"))
+    kept = whole[fits].map(lambda one: one.tolist() if hasattr(one, "tolist") else one)
+    assert list(written) == kept.drop(columns="length").to_dict("records")
+    assert lengths(written.data).tolist() == kept["length"].tolist()
     alone = [encode_prompt(tokenizer, text) for text in pairs["prompt"]]
     assert [ids.tolist() for ids in whole["prompt_ids"]] == alone
     alone = [encode_completion(tokenizer, text, end=True) for text in pairs["rejected"]]
