@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -218,8 +219,12 @@ class Store:
         return FileLock(self.folder(run) / "lock")
 
     def device_lock(self, name: str) -> FileLock:
-        """Held by the one step of this workspace that computes on a device (core.runs.hardware)."""
-        in_a_file_name = re.sub(r"[^\w-]", "-", name)  # MIG-GPU-<uuid>/1/0 is a device too
+        """Held by the one step of this workspace that computes on a device of this machine.
+
+        Names are those of core.runs.hardware; machines are told apart by their host names.
+        """
+        whose = f"{socket.gethostname()}-{name}"
+        in_a_file_name = re.sub(r"[^\w.-]", "-", whose)  # MIG-GPU-<uuid>/1/0 is a device too
         return FileLock(self.workspace / f"device-{in_a_file_name}.lock")
 
     def delete(self, run: str) -> str:

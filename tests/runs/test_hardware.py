@@ -1,6 +1,9 @@
 """Which device a step takes, from the files of a machine with GPUs that is made here."""
 
+import socket
+
 import pytest
+from filelock import Timeout
 
 from core.runs import environment, hardware
 from core.runs.store import Store
@@ -55,7 +58,20 @@ def test_a_machine_without_gpus_computes_on_its_processor(machine, monkeypatch):
     assert hardware.taken() == ["cpu"]
 
 
-def test_locks_of_devices_lie_in_the_workspace_whatever_a_device_is_called(tmp_path):
+def test_locks_of_devices_lie_in_the_workspace_whatever_a_device_is_called(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node1.lab")
     locks = [Store(tmp_path).device_lock(name) for name in ("0", "1", "MIG-GPU-8f/1/0")]
-    names = ["device-0.lock", "device-1.lock", "device-MIG-GPU-8f-1-0.lock"]
-    assert [lock.lock_file for lock in locks] == [str(tmp_path / name) for name in names]
+    names = ["0", "1", "MIG-GPU-8f-1-0"]
+    assert [lock.lock_file for lock in locks] == [
+        str(tmp_path / f"device-node1.lab-{name}.lock") for name in names
+    ]
+
+
+def test_gpus_of_one_number_on_two_nodes_are_used_at_the_same_time(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    with store.device_lock("0"):
+        with pytest.raises(Timeout):
+            store.device_lock("0").acquire(timeout=0)
+        monkeypatch.setattr(socket, "gethostname", lambda: "another")
+        with store.device_lock("0").acquire(timeout=0) as other:
+            assert other.is_locked
