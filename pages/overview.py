@@ -87,12 +87,23 @@ def show_plan() -> None:
             "step": step.name,
             "what it does": step.what,
             "state": infos[step.name].state if step.spec else step.blocked,
-            "seconds": round(infos[step.name].seconds, 1) if step.spec else None,
+            "seconds": f"{infos[step.name].seconds:.1f}" if step.spec else "",
             "run": step.run,
         }
         for step in plan
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        height="content",
+        column_config={
+            "step": st.column_config.Column(width=233),
+            "what it does": st.column_config.Column(width=304),
+            "state": st.column_config.Column(width=188),
+            "seconds": st.column_config.Column(width=65, alignment="right"),
+            "run": st.column_config.Column(width=190),
+        },
+    )
     startable = [
         step
         for step in plan
