@@ -16,7 +16,7 @@ def show(
     """Time, memory and disk of each step on this machine, and what will not fit."""
     try:
         machine = this_machine(_loaders.store().workspace)
-    except UserError as error:  # the environment names a device that is none
+    except UserError as error:  # the environment names a device or an executor that is none
         _text.refuse(error)
         return
     work = Work(

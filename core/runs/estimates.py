@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from core.attribution.shard_files import on_this_machine
-from core.runs import environment, hardware
+from core.runs import environment, executors, hardware
 from core.runs.setup import ModelFacts
 
 CORE_FLOPS = 65e9
@@ -39,11 +39,17 @@ class Machine:
     gpu: bool  # whether models are computed on one
     shards: str = ""  # where indexes keep their vectors, if not in the workspace
     shards_disk: int | None = None  # bytes free there, where that is a disk of this machine
+    index_cores: int = 1  # that an index is computed on without a GPU: one per worker
 
     @property
     def flops(self) -> float:
         """Operations per second that matrix products reach here, roughly."""
         return GPU_FLOPS if self.gpu else self.cores * CORE_FLOPS
+
+    @property
+    def index_flops(self) -> float:
+        """The same of an index, whose workers compute on one core each."""
+        return GPU_FLOPS if self.gpu else self.index_cores * CORE_FLOPS
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,16 @@ def this_machine(workspace: Path) -> Machine:
     """Cores, free memory and disks, and whether models go to a GPU, as the environment says."""
     shards = environment.shards()
     disk = on_this_machine(shards) if shards else None
+    cores, executor = psutil.cpu_count(logical=False) or 1, environment.executor()
+    at_once = executors.workers(executor)
     return Machine(
-        cores=psutil.cpu_count(logical=False) or 1,
+        cores=cores,
         memory=psutil.virtual_memory().available,
         disk=_free(workspace),
         gpu=hardware.taken() != [hardware.CPU],
         shards=shards,
         shards_disk=None if disk is None else _free(disk),
+        index_cores=at_once if executor.startswith("ray") else min(at_once, cores),
     )
 
 
@@ -109,7 +118,7 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         Estimate("generate", 2 * 2 * n * written * SAMPLING / rate, weights, 0),
         Estimate(
             "index",
-            2 * n * tokens / rate,
+            2 * n * tokens / machine.index_flops,
             weights,
             ids if machine.shards else ids + vectors,
             vectors if machine.shards else 0.0,

@@ -32,7 +32,7 @@ class Executor(Protocol):
     ) -> Iterator[Any]: ...
 
 
-def pick(name: str) -> Executor:
+def pick(name: str) -> "Inline | Processes | Ray":
     """The executor of a name: `inline`, `process:N`, or `ray:N`."""
     kind, _, count = name.partition(":")
     if kind == "inline" and not count:
@@ -40,6 +40,12 @@ def pick(name: str) -> Executor:
     if kind not in ("process", "ray") or not count.isdigit() or int(count) < 1:
         raise UserError(f"executor {name!r}: it is inline, process:N or ray:N, N ≥ 1 workers.")
     return Processes(int(count)) if kind == "process" else Ray(int(count))
+
+
+def workers(name: str) -> int:
+    """How many tasks are computed at once under an executor's name."""
+    executor = pick(name)
+    return 1 if isinstance(executor, Inline) else executor.workers
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,19 @@ def test_a_gpu_that_models_are_kept_off_makes_nothing_faster(tmp_path, monkeypat
     monkeypatch.setenv(environment.DEVICE, "gpu")
     with pytest.raises(UserError, match="PAIRTRACE_DEVICE is 'gpu'"):
         this_machine(tmp_path)
+
+
+def test_an_index_takes_the_time_of_the_cores_that_its_workers_compute_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("psutil.cpu_count", lambda **_: 4)
+    monkeypatch.setenv(environment.DEVICE, "cpu")
+    seconds = {}
+    for name in ("inline", "process:2", "process:9", "ray:9"):
+        monkeypatch.setenv(environment.EXECUTOR, name)
+        seconds[name] = {
+            step: one.seconds for step, one in costs_on(this_machine(tmp_path)).items()
+        }
+    alone = seconds["inline"]["index"]
+    assert alone == pytest.approx(2 * 7e9 * 900 * 378_341 / 65e9)
+    faster = {name: alone / found["index"] for name, found in seconds.items()}
+    assert faster == pytest.approx({"inline": 1, "process:2": 2, "process:9": 4, "ray:9": 9})
+    assert len({found["train, per arm and seed"] for found in seconds.values()}) == 1
