@@ -23,6 +23,7 @@ from core.runs.store import Store
 
 COLUMNS = ["uid", "action", "why"]
 DOSE = {"remove": 1, "flip": 2, "keep": 0}  # in removed pairs
+TOUCHES_NONE = "the edit touches no pair: its recipes select none, or all are kept."
 
 
 def plan(edits: Sequence[Edit], pairs: Pairs, store: Store) -> pd.DataFrame:
@@ -43,7 +44,7 @@ def planned(edits: Sequence[Edit], masks: Sequence[Mask], pairs: Pairs) -> pd.Da
     _refuse_conflicts(pairs, removed & flipped)
     actions[removed], actions[flipped], actions[kept] = "remove", "flip", "keep"
     if edits and not (removed | flipped).any():
-        raise UserError("the edit touches no pair: its recipes select none, or all are kept.")
+        raise UserError(TOUCHES_NONE)
     if removed.all():
         raise UserError("the edit leaves no pairs to train on. Remove fewer.")
     reasons = np.full(len(pairs), "", dtype=object)
