@@ -1,9 +1,8 @@
 """Clusters as people left them: named, merged, split and marked, on top of what was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -35,25 +34,24 @@ def explain_few(run: str) -> None:
         )
 
 
-def name(cluster: int, said: Labels, found: pd.DataFrame) -> str:
+def name(cluster: int, said: Labels, suggested: Mapping[int, str]) -> str:
     """The name that somebody gave, else the suggested one, marked as such."""
     if cluster == -1:
         return NOISE
     if cluster in said.names:
         return f"{cluster} · {said.names[cluster]}"
-    suggested = found.loc[found["cluster"] == cluster, "suggested_name"]
-    return f"{cluster} · ({suggested.iloc[0]})" if len(suggested) else f"{cluster}"
+    return f"{cluster} · ({suggested[cluster]})" if cluster in suggested else f"{cluster}"
 
 
 def names(run: str) -> dict[int, str]:
     """Every cluster that is still there, with its name, in order of size."""
     found, said = _loaders.table(run, "clusters"), labels(run)
     words = dict(zip(found["cluster"], found["suggested_name"], strict=True))
-    asked = words | _suggestions.named(run)
-    found = found.assign(suggested_name=[asked[cluster] for cluster in found["cluster"]])
+    asked = _suggestions.named(run)
+    suggested = {cluster: asked.get(cluster, word) for cluster, word in words.items()}
     known = [*found.sort_values("size", ascending=False)["cluster"], *said.recipes]
     there = [int(one) for one in dict.fromkeys(known) if one != -1 and said.exists(int(one))]
-    return {one: name(one, said, found) for one in there}
+    return {one: name(one, said, suggested) for one in there}
 
 
 def recipe(said: Labels, clusters: Sequence[int]) -> Recipe:
