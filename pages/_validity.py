@@ -125,7 +125,12 @@ def _concentration(held: pd.DataFrame) -> go.Figure:
             line={"color": _colors.CATEGORIES[0]},
         )
     )
-    figure.update_xaxes(title="best pairs, share of all (log)", type="log", tickformat=".1~%")
+    figure.update_xaxes(
+        title="best pairs, share of all (log)",
+        type="log",
+        tickvals=[0.005, 0.02, 0.1, 0.3, 1],  # all decades' 1, 2 and 5 would overlap
+        tickformat=".1~%",
+    )
     figure.update_yaxes(title="share of attribution", range=[0, 1.05], tickformat=".0%")
     figure.update_layout(height=280, **_colors.LAYOUT)
     return figure
