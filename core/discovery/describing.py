@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.data.on_disk import PairColumns
 from core.discovery.clusters import medoids
 from core.discovery.labels import describe
 from core.discovery.mapping import Found
@@ -18,15 +19,13 @@ READ = 30_000  # pairs whose words are counted at most, as many of each cluster 
 EXAMPLES = 3  # of a cluster's boundary
 
 
-def describe_clusters(
-    matrix: Matrix, found: Found, texts: pd.DataFrame, call: Call
-) -> pd.DataFrame:
-    """clusters.parquet; `texts` are the pairs in the matrix's order."""
+def describe_clusters(matrix: Matrix, found: Found, pairs: PairColumns, call: Call) -> pd.DataFrame:
+    """clusters.parquet; of `pairs` the texts of `READ` are read, not those of all."""
     labels, uids = found.labels(matrix), matrix.uids[matrix.pair_defined]
-    own = texts[matrix.pair_defined]
     read = subset(labels, READ, 0)
+    texts = pairs.rows(pairs.positions(uids[read]))
     words = ["prompt", "chosen", "rejected", "source"]
-    table = call("words of the clusters", describe, own.loc[read, words], labels[read])
+    table = call("words of the clusters", describe, texts[words], labels[read])
     table = table.set_index("cluster")
     table["size"] = pd.Series(labels).value_counts().reindex(table.index)
     table["share"] = table["size"] / len(labels)

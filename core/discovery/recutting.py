@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core.attribution.cutoff import suggest
+from core.data.on_disk import PairColumns
 from core.discovery.contributions import ATTRIBUTION, kept
 from core.discovery.describing import describe_clusters, summarise
 from core.discovery.features import pair_features
@@ -36,11 +37,11 @@ LINKED = ("matrix.npy", PUSHES, ATTRIBUTION, AGAIN)  # large, and never changed
 
 
 def recut(
-    base: Path, output: Path, knobs: Knobs, level: float, texts: pd.DataFrame, call: Call
+    base: Path, output: Path, knobs: Knobs, level: float, of: PairColumns, call: Call
 ) -> None:
     """Write a discover run's files (docs/architecture.md) for the clusters at a distance.
 
-    `base` is the output of the run that is cut, `knobs` that run's; `texts` its pairs by uid.
+    `base` is the output of the run that is cut, `knobs` that run's; `of` are its index's pairs.
     """
     if not (base / PUSHES).is_file():
         raise UserError(
@@ -51,7 +52,6 @@ def recut(
     tree = Tree(
         whole(base / "tree.parquet"), pairs["leaf"].to_numpy(np.int64), pairs["leaves"].to_numpy()
     )
-    texts = texts.loc[pairs["uid"].tolist()]
     matrix, kinds = _kept(base, pairs, prompts)
     labels = cut(tree, level)
     if not (labels >= 0).any():
@@ -61,11 +61,11 @@ def recut(
     push = np.nan_to_num(pairs["push"].to_numpy(np.float32))
     pairs = pairs.assign(cluster=labels, strength=firmness(push, labels))
     found = Found(kinds, pair_features(matrix, kinds), pairs, prompts, tree)
-    described = describe_clusters(matrix, found, texts, call)
+    described = describe_clusters(matrix, found, of, call)
     own, others = _again(base, knobs, labels, call)
     described["stability"] = described["cluster"].map(recovered(own, others))
     tables = {"pairs": pairs, "prompts": prompts, "clusters": described}
-    tables["sources"] = sources(labels, texts["source"])
+    tables["sources"] = sources(labels, of["source"].loc[pairs["uid"].tolist()])
     attributed = kept(base)
     if attributed is not None:
         tables["contributions"] = attributed.of_clusters(labels)

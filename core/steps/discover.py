@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from core.attribution.index import VectorIndex
 from core.attribution.vectors import BehaviorVectors
@@ -52,8 +51,9 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         again = found.again(spec, matrix, call, repeats=spec.repeats // SEEDS)
         stable = stability(spec, matrix, found, again, progress, call, sharpen=sharpen)
         progress(4, STAGES, "words of the clusters")
-        texts = _texts(spec, store).loc[matrix.uids.tolist()]
-        described = describe_clusters(matrix, found, texts, call)
+        pairs = indexed_pairs(spec.index, store)  # pages find the copy that this leaves
+        described = describe_clusters(matrix, found, pairs, call)
+    source = pairs["source"].loc[matrix.uids.tolist()]
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
     attributed = attribution(found.pairs["uid"], index, readings, layer)
     tables = {
@@ -61,7 +61,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         "prompts": found.prompts,
         "clusters": described,
         "tree": found.tree.nodes,
-        "sources": sources(found.pairs["cluster"].to_numpy(), texts["source"]),
+        "sources": sources(found.pairs["cluster"].to_numpy(), source),
         "changes": changes(completions, found.prompts),
         "contributions": attributed.of_clusters(found.pairs["cluster"].to_numpy()),
     }
@@ -87,8 +87,8 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
         )
     progress(0, 1, "cutting the tree")
     with worker(lambda note: progress(0, 1, note)) as call:
-        base, texts = store.output(spec.recut), _texts(spec, store)
-        recut(base, output, spec, spec.level, texts, call)
+        base, pairs = store.output(spec.recut), indexed_pairs(spec.index, store)
+        recut(base, output, spec, spec.level, pairs, call)
     progress(1, 1, "cut")
 
 
@@ -157,8 +157,3 @@ def stability(
         "clusters_over_prompts": agreement(labels, drawn),
         "islands_over_seeds": agreement(islands[0], others) if others else {"n": 0},
     }
-
-
-def _texts(spec: DiscoverSpec, store: Store) -> pd.DataFrame:
-    """The pairs behind the index, by uid; pages find the copy that this leaves."""
-    return indexed_pairs(spec.index, store).whole()
