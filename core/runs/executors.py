@@ -9,10 +9,12 @@ of what the tasks are.
 
 import importlib
 import multiprocessing
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from core.errors import UserError
@@ -32,14 +34,17 @@ class Executor(Protocol):
     ) -> Iterator[Any]: ...
 
 
-def pick(name: str) -> "Inline | Processes | Ray":
-    """The executor of a name: `inline`, `process:N`, or `ray:N`."""
+def pick(name: str, shared: tuple[Path, ...] = ()) -> "Inline | Processes | Ray":
+    """The executor of a name: `inline`, `process:N`, or `ray:N`.
+
+    `shared`: the folders that workers read and write, which every node must see.
+    """
     kind, _, count = name.partition(":")
     if kind == "inline" and not count:
         return Inline()
     if kind not in ("process", "ray") or not count.isdigit() or int(count) < 1:
         raise UserError(f"executor {name!r}: it is inline, process:N or ray:N, N ≥ 1 workers.")
-    return Processes(int(count)) if kind == "process" else Ray(int(count))
+    return Processes(int(count)) if kind == "process" else Ray(int(count), shared)
 
 
 def workers(name: str) -> int:
@@ -126,6 +131,7 @@ class Ray:
     """Ray Data actors, on the cluster that RAY_ADDRESS names or else on this machine."""
 
     workers: int
+    shared: tuple[Path, ...] = ()
 
     def __call__(
         self, make: Callable[[], Worker], tasks: Sequence[Any], tick: Tick
@@ -133,6 +139,7 @@ class Ray:
         if not tasks:
             return
         data, gpus = _connect(self.workers)
+        _refuse_blind_nodes(self.shared)
         rows = data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
         done = rows.map(
             _RayActor,
@@ -175,3 +182,25 @@ def _connect(workers: int) -> tuple[Any, int]:
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
     return data, int(found.get("GPU", 0) >= workers)
+
+
+def _refuse_blind_nodes(shared: tuple[Path, ...]) -> None:
+    """`UserError` if a node on which an actor may start does not see one of these folders."""
+    ray = importlib.import_module("ray")
+    place = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+    look = ray.remote(_unseen).options
+    asked = [
+        look(num_cpus=0, scheduling_strategy=place(node["NodeID"], soft=True)).remote(shared)
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+    ]
+    if unseen := sorted({one for node in ray.get(asked) for one in node}):
+        raise UserError(
+            f"{'; '.join(unseen)}. Every Ray node reads the model and writes vectors under the "
+            "same paths as this one: mount the shared folders there (docs/cluster.md), or start "
+            "the cluster without that node."
+        )
+
+
+def _unseen(shared: tuple[Path, ...]) -> list[str]:
+    return [f"{socket.gethostname()} does not see {path}" for path in shared if not path.is_dir()]

@@ -132,8 +132,9 @@ def _compute(
     def tick(some: int) -> None:
         progress(done + some, manifest.n_pairs, note)
 
-    executor = pick(environment.executor())
-    make = partial(ShardReader, output, store.model(spec.model))
+    model = store.model(spec.model)
+    executor = pick(environment.executor(), shared=(output, model))
+    make = partial(ShardReader, output, model)
     for pairs in executor(make, tasks, tick):
         done += pairs
         progress(done, manifest.n_pairs, note)

@@ -61,7 +61,7 @@ def test_two_actors_end_in_the_same_bytes(expected: tuple[Path, str], tmp_path: 
     model, bytes_inline = expected
     folder = tmp_path / "ray"
     plan(random_pairs(), folder)
-    assert run(Ray(2), partial(ShardReader, folder, model), folder) == 40
+    assert run(Ray(2, (folder, model)), partial(ShardReader, folder, model), folder) == 40
     assert checksum(folder) == bytes_inline
 
 
@@ -77,3 +77,11 @@ def test_a_killed_actor_costs_nothing(expected: tuple[Path, str], tmp_path: Path
 def test_more_actors_than_the_cluster_can_feed_are_refused_at_once() -> None:
     with pytest.raises(UserError, match="needs 6 logical CPUs"):
         list(Ray(4)(ShardReader, [1], lambda _: None))
+
+
+def test_a_node_that_does_not_see_the_shared_folders_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    seen, unseen = tmp_path, tmp_path / "not-mounted"
+    with pytest.raises(UserError, match=rf"^\S+ does not see {unseen}\. Every Ray node"):
+        list(Ray(2, (seen, unseen))(ShardReader, [1], lambda _: None))
