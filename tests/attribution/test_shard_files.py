@@ -15,26 +15,15 @@ from core.errors import UserError
 from tests.attribution.test_index import compute, made, plan, random_pairs
 from tests.attribution.test_index import model as model
 from tests.attribution.test_index import small_shards as small_shards
+from tests.buckets import INSTALLED, serving_s3
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[None]:
-    """A server that speaks S3, in this process."""
-    pytest.importorskip("s3fs", reason="the s3 extra is not installed")
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    host, port = running.get_host_and_port()
-    settings = {
-        "endpoint_url": f"http://{host}:{port}",
-        "key": "testing",
-        "secret": "testing",
-    }
-    fsspec.config.conf["s3"] = settings
-    fsspec.filesystem("s3").mkdir("bucket")
-    yield
-    del fsspec.config.conf["s3"]
-    running.stop()
+    if not INSTALLED:
+        pytest.skip("s3fs and moto are not installed")
+    with serving_s3():
+        yield
 
 
 @pytest.fixture(params=["memory", "file", "s3"])

@@ -3,16 +3,19 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from core.attribution.index import checksum, read_manifest
+from core.attribution.index import checksum, read_manifest, verify
+from core.attribution.shard_files import url_of
 from core.attribution.shards import ShardReader, Task, open_tasks
 from core.errors import UserError
 from core.runs.executors import Inline, Ray
 from tests.attribution.test_index import plan, random_pairs
+from tests.buckets import INSTALLED, serving_s3
 from tests.tiny_models import save_tiny_model
 
 ray = pytest.importorskip("ray", reason="the ray extra is not installed")
@@ -32,11 +35,19 @@ class DiesOnce:
         return self.reader(task, tick)
 
 
+@pytest.fixture(scope="module")
+def to_find_s3() -> Iterator[dict[str, str]]:
+    """The environment with which an actor finds a bucket; empty where none can be served."""
+    with serving_s3() if INSTALLED else nullcontext({}) as environment:
+        yield environment
+
+
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def cluster(to_find_s3: dict[str, str]) -> Iterator[None]:
     # child processes must find `tests` and `core` whatever the folder they start in
     root = str(Path(__file__).parents[2])
-    environment = {"env_vars": {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}}
+    path = {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
+    environment = {"env_vars": path | to_find_s3}
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield
     ray.shutdown()
@@ -63,6 +74,20 @@ def test_two_actors_end_in_the_same_bytes(expected: tuple[Path, str], tmp_path: 
     plan(random_pairs(), folder)
     assert run(Ray(2, (folder, model)), partial(ShardReader, folder, model), folder) == 40
     assert checksum(folder) == bytes_inline
+
+
+@pytest.mark.skipif(not INSTALLED, reason="s3fs and moto are not installed")
+def test_two_actors_end_in_the_same_bytes_in_a_bucket(
+    expected: tuple[Path, str], tmp_path: Path
+) -> None:
+    model, bytes_inline = expected
+    folder = tmp_path / "ray"
+    plan(random_pairs(), folder, under="s3://bucket")
+    assert run(Ray(2), partial(ShardReader, folder, model), folder) == 40
+    assert checksum(folder) == bytes_inline
+    assert verify(folder).empty
+    assert url_of(folder).startswith("s3://bucket/")
+    assert list((folder / "shards").iterdir()) == []
 
 
 def test_a_killed_actor_costs_nothing(expected: tuple[Path, str], tmp_path: Path) -> None:
