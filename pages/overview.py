@@ -71,7 +71,8 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     st.text(verdict(rates, behavior.name))
     st.caption(
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
-        f"[{after['low']:.1%}, {after['high']:.1%}] · n = {before['n']:,}, {after['n']:,}"
+        f"[{after['low']:.1%}, {after['high']:.1%}] · "
+        f"n\N{NBSP}=\N{NBSP}{before['n']:,},\N{NBSP}{after['n']:,}"
     )
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
@@ -97,11 +98,11 @@ def show_plan() -> None:
         hide_index=True,
         height="content",
         column_config={
-            "step": st.column_config.Column(width=233),
+            "step": st.column_config.Column(width=246),
             "what it does": st.column_config.Column(width=304),
-            "state": st.column_config.Column(width=188),
+            "state": st.column_config.Column(width=177),
             "seconds": st.column_config.Column(width=65, alignment="right"),
-            "run": st.column_config.Column(width=190),
+            "run": st.column_config.Column(width=188),
         },
     )
     startable = [
