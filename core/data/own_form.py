@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.data import parquet
-from core.errors import UserError
 
 MARK = b"pairtrace"  # in the Parquet metadata
 FORM = b"pairs 1"
@@ -83,11 +82,9 @@ def batches(
 
 
 def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    try:
+    with parquet.readable(path):
         for batch in parquet.batches(path, rows, columns):
             yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}). Copy it again.") from error
 
 
 def _holds(parts: Iterable[pa.Table]) -> bool:

@@ -8,6 +8,7 @@ the dictionary can hold, and what was read is counted. Knows nothing of what row
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,15 @@ FREE = 1 << 30  # bytes that any file may unpack to
 MAX_RATIO = 200  # unpacked to packed; real texts reach 10, the same few texts again and again 50
 DICTIONARY_PAGE = 2
 LONGEST_HEADER = 64  # bytes in which a page's kind and unpacked size are said
+
+
+@contextmanager
+def readable(path: Path, kind: str = "Parquet") -> Iterator[None]:
+    """What pyarrow refuses of a file of this kind, as a `UserError` that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable {kind} file ({error}). Copy it again.") from error
 
 
 def batches(

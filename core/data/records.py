@@ -106,15 +106,12 @@ def _rows(path: Path) -> Iterator[Line]:
 def _table(path: Path, form: str) -> Iterator[Line]:
     """Rows of a Parquet or Arrow file, as Python values."""
     row = 0
-    try:
+    with parquet.readable(path, "Parquet" if form == ".parquet" else "Arrow"):
         for batch in parquet.batches(path) if form == ".parquet" else _arrow(path):
             for value in batch.to_pylist():
                 row += 1
                 refuse_depth(value)
                 yield Line(row, value, "")
-    except (pa.ArrowException, OSError, ValueError) as error:
-        name = "Parquet" if form == ".parquet" else "Arrow"
-        raise UserError(f"{path}: not a readable {name} file ({error}). Copy it again.") from error
 
 
 def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
