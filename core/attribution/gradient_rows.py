@@ -45,7 +45,7 @@ def gradients_on_disk(
     shape = (len(contrasts), projected)
     whose = f"{key} {shape} {None if blocks is None else list(blocks)} {rank}"
     path, mark = folder / "gradients.npy", folder / "done.json"
-    done, seconds = _done(mark, whose) if path.exists() else (0, 0.0)
+    done, seconds = _done(mark, whose) if _is_whole(path, shape) else (0, 0.0)
     rows = np.lib.format.open_memmap(path, "r+") if done else new_mapped(path, shape)
     for start in range(done, len(contrasts), CHUNK):
         stop, began = min(start + CHUNK, len(contrasts)), time.process_time()
@@ -66,10 +66,19 @@ def paid(folder: Path) -> float:
     return float(json.loads(mark.read_text(encoding="utf-8"))["cpu"]) if mark.exists() else 0.0
 
 
+def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether the file can be mapped as such rows; one that was damaged is made anew."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return False
+    return bool(rows.shape == shape and rows.dtype == np.float32)
+
+
 def _done(mark: Path, whose: str) -> tuple[int, float]:
     """How many rows of just these gradients are there, and what they cost."""
     try:
         known = json.loads(mark.read_text(encoding="utf-8"))
         return (int(known["rows"]), float(known["cpu"])) if known["key"] == whose else (0, 0.0)
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError):
         return 0, 0.0

@@ -52,3 +52,16 @@ def test_rows_of_other_gradients_are_done_anew(tmp_path, small_chunks, key, sett
     settings = {"projected": 64} | settings
     rows = gradients_on_disk(tmp_path, key, model, pairs, **settings)
     np.testing.assert_array_equal(rows, margin_gradients(model, pairs, **settings))
+
+
+@pytest.mark.parametrize("name", ["gradients.npy", "done.json"])
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00{[" * 8, b"[1, 2]", "half"])
+def test_damaged_rows_are_done_anew(tmp_path, small_chunks, name, damage):
+    model, pairs = tiny_model(blocks=2), contrasts(6, seed=0)
+    gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
+    path = tmp_path / name
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2] if damage == "half" else damage)
+    rows = gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
+    np.testing.assert_array_equal(rows, margin_gradients(model, pairs, projected=64))
