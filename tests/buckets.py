@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from urllib.request import Request, urlopen
 
 INSTALLED = all(find_spec(name) for name in ("s3fs", "moto", "flask_cors"))
 
@@ -24,6 +25,8 @@ def serving_s3() -> Iterator[dict[str, str]]:
         "key": "testing",
         "secret": "testing",
     }
+    reset = Request(f"{settings['endpoint_url']}/moto-api/reset", method="POST")
+    urlopen(reset).close()  # what a server before it in this process held is still there
     fsspec.config.conf["s3"] = settings
     fsspec.filesystem("s3").mkdir("bucket")
     try:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -60,11 +61,14 @@ def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(tab, store
 
 
 def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(tab, store, investigated):
-    def refuse_first(number, question):
-        return Reply(status=401) if number < 2 else namer(number, question)
+    accepts = threading.Event()  # how many are sent before the first refusal comes is chance
 
-    with chat_server(refuse_first) as server, serving(store.workspace, *STREAMLIT) as address:
+    def refuse_at_first(number, question):
+        return namer(number, question) if accepts.is_set() else Reply(status=401)
+
+    with chat_server(refuse_at_first) as server, serving(store.workspace, *STREAMLIT) as address:
         ask(tab, address, server.url)
         tab.get_by_text("HTTP 401. Check the url, the name of the model ('namer')").first.wait_for()
+        accepts.set()
         tab.get_by_role("button", name="Try again").click()
         tab.get_by_text(f"Suggestion (language model namer): “{NAME}”").wait_for()
