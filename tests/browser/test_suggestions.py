@@ -71,4 +71,5 @@ def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(tab, s
         tab.get_by_text("HTTP 401. Check the url, the name of the model ('namer')").first.wait_for()
         accepts.set()
         tab.get_by_role("button", name="Try again").click()
-        tab.get_by_text(f"Suggestion (language model namer): “{NAME}”").wait_for()
+        tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
+        tab.get_by_text(f"1 · ({NAME})").first.wait_for(state="attached")
