@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from core.data import columns as typed
 from core.data import own_form
-from core.data.pairs import SKIPPED, TEXTS, Skipped, nothing_usable, stream_pairs
+from core.data.pairs import SKIPPED, TEXTS, Skipped, nothing_usable, skipped_rows, stream_pairs
 from core.data.whole import writing_whole
 from core.errors import UserError
 
@@ -170,7 +170,7 @@ def _write(pairs: Path, copy: Path) -> None:
             _write_usable(pairs, part, skipped)
         else:
             _write_own(own, part)
-        rows = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
+        rows = skipped_rows(skipped)
         with writing_whole(_left_out(copy)) as listed:
             rows.to_parquet(listed, index=False)
 

@@ -69,7 +69,7 @@ def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Pa
         if part.pairs:
             typed.see(kinds, part.pairs)
             packed.append(typed.packed(part.pairs))
-    table = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
+    table = skipped_rows(skipped)
     if not packed:
         raise UserError(nothing_usable(path, table))
     return PairTable(typed.unpacked(packed, kinds).to_pandas(), table)
@@ -92,8 +92,12 @@ def stream_texts(path: Path | str) -> Iterator[pd.DataFrame]:
             rows = [[pair[name] for name in wanted] for pair in part.pairs]
             yield pd.DataFrame(rows, columns=wanted)
     if not any_usable:
-        table = pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
-        raise UserError(nothing_usable(path, table))
+        raise UserError(nothing_usable(path, skipped_rows(skipped)))
+
+
+def skipped_rows(skipped: list[Skipped]) -> pd.DataFrame:
+    """What was left out as a table, in the file's order."""
+    return pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
 
 
 def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Iterator[Chunk]:

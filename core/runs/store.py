@@ -3,7 +3,7 @@
     workspace/
       project.toml            what is investigated (core.runs.project)
       catalog.sqlite          names, merges, notes, edits (core.runs.catalog)
-      device-<name>.lock      held by the step that computes on a GPU, or on `cpu`
+      device-<host>-<name>.lock   held by the step that computes on a GPU, or on `cpu`
       runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/  SHA256SUMS
 
 A step writes to `output.part/`, which becomes `output/` by rename. The store knows where things
