@@ -19,32 +19,53 @@ from core.errors import UserError
 
 
 class LogProbCache:
-    """One Parquet file `key, log_prob`; log_prob in nats, summed over the completion's tokens."""
+    """Parquet files `key, log_prob`, each whole; log_prob in nats, summed over the completion.
+
+    What is added is one more file, `<weights>-<arithmetic>.<number>.parquet`, so that a pass over
+    378k pairs writes each value once. A file without a number is all that an earlier version kept.
+    """
 
     def __init__(self, folder: Path, *, model: str, arithmetic: str) -> None:
         """`model` is the fingerprint of the weights, `arithmetic` such as float32."""
-        self.path = folder / f"{model[:16]}-{arithmetic}.parquet"
+        self.folder, self.name = folder, f"{model[:16]}-{arithmetic}"
+
+    @property
+    def files(self) -> list[Path]:
+        """What there is, oldest first."""
+        numbered = sorted(self.folder.glob(f"{self.name}.*.parquet"), key=_number)
+        return [*self.folder.glob(f"{self.name}.parquet"), *numbered]
 
     def read(self) -> dict[str, float]:
-        """Every known value."""
-        if not self.path.is_file():
-            return {}
-        try:
-            table = pd.read_parquet(self.path)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.path}: cannot be read ({error}). Delete it: it is computed again."
-            ) from error
-        return dict(zip(table["key"], table["log_prob"].astype(float), strict=True))
+        """Every known value; of two for one key, the newer."""
+        known: dict[str, float] = {}
+        for path in self.files:
+            known |= _read(path)
+        return known
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Merge values in, whole or not at all, whoever else is writing."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            merged = self.read() | dict(values)
-            table = pd.DataFrame({"key": list(merged), "log_prob": list(merged.values())})
-            with writing_whole(self.path) as part:
+        """Keep values, whole or not at all, whoever else is writing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        table = pd.DataFrame({"key": list(values), "log_prob": list(values.values())})
+        with FileLock(self.folder / f"{self.name}.parquet.lock"):
+            number = max(map(_number, self.files), default=0) + 1
+            with writing_whole(self.folder / f"{self.name}.{number:05}.parquet") as part:
                 table.to_parquet(part, index=False)
+
+
+def _number(path: Path) -> int:
+    """Of a file among those of its cache; 0 for one that an earlier version wrote."""
+    number = path.stem.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        table = pd.read_parquet(path)
+        return dict(zip(table["key"], table["log_prob"].astype(float), strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}). Delete it: it is computed again."
+        ) from error
 
 
 def log_prob_key(prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:

@@ -118,7 +118,8 @@ class ArmTrainer(DPOTrainer):
         if abs(loss - math.log(2)) > LN_2_TOLERANCE:
             raise UserError(
                 f"the loss before the first step is {loss:.4f}, not ln 2: the cached reference "
-                f"log-probabilities are of other weights. Delete {self.cache.path}."
+                "log-probabilities are of other weights. Delete "
+                f"{self.cache.folder}/{self.cache.name}*."
             )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -161,9 +161,15 @@ def test_a_damaged_line_of_a_training_log_is_told_and_one_that_grows_is_read(tmp
 def test_a_damaged_cache_of_log_probs_is_told(tmp_path, how):
     cache = LogProbCache(tmp_path, model="0" * 16, arithmetic="float32")
     cache.add({f"{i:032}": -1.0 for i in range(1000)})
-    cache.path.write_bytes(EVERY_DAMAGE[how](cache.path.read_bytes()))
-    with pytest.raises(UserError, match=r"(?s)parquet: cannot be read .* Delete it"):
+    cache.add({f"{i:032}": -2.0 for i in range(1000, 2000)})
+    path = cache.files[0]
+    path.write_bytes(EVERY_DAMAGE[how](path.read_bytes()))
+    with pytest.raises(
+        UserError, match=rf"(?s){re.escape(path.name)}: cannot be read .* Delete it"
+    ):
         cache.read()
+    path.unlink()
+    assert set(cache.read().values()) == {-2.0}
 
 
 @pytest.mark.parametrize("how", DAMAGE)
