@@ -10,7 +10,7 @@ from core.intervention.outcomes import ARMS, outcomes
 from core.intervention.statistics import LEAST_SEEDS, seed_interval, seed_rate_interval
 from core.runs.project import Project
 from core.runs.specs import EditSpec, TrainSpec
-from pages import _jobs, _loaders
+from pages import _jobs, _loaders, _rates
 
 
 def ensure_measured(project: Project) -> None:
@@ -57,19 +57,21 @@ def trainings(edit: str) -> dict[str, tuple[str, int]]:
 
 def rate(rows: pd.DataFrame) -> str:
     """One arm's rate: its interval over prompts, or over training seeds where there are enough."""
-    n = f"n = {int(rows['n'].sum()):,}"
+    n = _rates.count(int(rows["n"].sum()))
     if len(rows) == 1:
         row = rows.iloc[0]
-        return f"{row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}], {n}"
+        return _rates.percent(row["rate"], row["low"], row["high"], int(row["n"]))
     rates = list(rows["rate"])
     if len(rates) < LEAST_SEEDS:
         each = ", ".join(f"{one:.1%}" for one in rates)
         return f"{sum(rates) / len(rates):.1%} ({len(rates)} seeds: {each}), {n}"
     if max(rates) == min(rates):  # no spread over seeds, yet prompts leave a doubt
         low, high = rows["low"].min(), rows["high"].max()
-        return f"{rates[0]:.1%} in all {len(rates)} seeds, each [{low:.1%}, {high:.1%}], {n}"
+        return f"{rates[0]:.1%} in all {len(rates)} seeds, each {_rates.interval(low, high)}, {n}"
     found = seed_rate_interval(rates)
-    return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}], {found.n} seeds, {n}"
+    return (
+        f"{found.value:.1%} {_rates.interval(found.low, found.high)}, {found.n}\N{NBSP}seeds, {n}"
+    )
 
 
 def headline(measured: pd.DataFrame, behavior: str) -> str:

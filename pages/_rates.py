@@ -38,8 +38,18 @@ def unnamed(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFra
 def percent(rate: float, low: float, high: float, n: int) -> str:
     """A rate with its interval and n, in one line."""
     if pd.isna(rate):
-        return f"nothing scored (n = {n:,})"
-    return f"{rate:.1%} [{low:.1%}, {high:.1%}], n = {n:,}"
+        return f"nothing scored ({count(n)})"
+    return f"{rate:.1%} {interval(low, high)}, {count(n)}"
+
+
+def interval(low: float, high: float) -> str:
+    """95% bounds, which no line break tears apart."""
+    return f"[{low:.1%},\N{NBSP}{high:.1%}]"
+
+
+def count(n: int) -> str:
+    """How many completions were judged, which no line break tears apart."""
+    return f"n\N{NBSP}=\N{NBSP}{n:,}"
 
 
 def chart(rates: pd.DataFrame) -> go.Figure:

@@ -72,7 +72,7 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     st.caption(
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
         f"[{after['low']:.1%}, {after['high']:.1%}] · "
-        f"n\N{NBSP}=\N{NBSP}{before['n']:,},\N{NBSP}{after['n']:,}"
+        f"{_rates.count(before['n'])},\N{NBSP}{after['n']:,}"
     )
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}

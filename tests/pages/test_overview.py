@@ -48,7 +48,7 @@ def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):
     app = open_page("overview")
     (other,) = [frame.value for frame in app.dataframe if "change, points" in frame.value]
     assert list(other["flag"] + " " + other["condition"]) == ["refused distractor"]
-    assert other["policy"].iloc[0] == "45.0% [42.0%, 48.0%], n = 240"
+    assert other["policy"].iloc[0] == "45.0% [42.0%,\N{NBSP}48.0%], n\N{NBSP}=\N{NBSP}240"
 
 
 def alarms(app):

@@ -23,8 +23,8 @@ def test_before_any_retraining_it_says_what_to_do(open_page, investigated):
 
 def test_every_arm_shows_rate_interval_and_n(open_page, three_seeds):
     told = said(open_page("results"))
-    assert "policy: 55.0% [52.0%, 58.0%], n = 240" in told
-    assert "edited: 8.0% in all 3 seeds, each [5.0%, 11.0%], n = 720" in told
+    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in told
+    assert "edited: 8.0% in all 3 seeds, each [5.0%,\N{NBSP}11.0%], n\N{NBSP}=\N{NBSP}720" in told
     assert "random control: 50.0%" in told
 
 
@@ -145,7 +145,9 @@ def test_sources_are_compared_by_what_they_carry(open_page, three_seeds):
 def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):
     fewer = project.model_copy(update={"knobs": {"evaluate": {"rollouts": 1}}})
     workspaces.evaluate(store, fewer, project.policy, 0, rng)
-    assert "policy: 55.0% [52.0%, 58.0%], n = 240" in said(open_page("results"))
+    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in said(
+        open_page("results")
+    )
 
 
 def test_the_papers_table_is_marked_as_theirs(open_page, project):
