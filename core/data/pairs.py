@@ -23,7 +23,7 @@ from core.data import columns as typed
 from core.data import own_form
 from core.data.jsonl import Line
 from core.data.records import kind, read_records
-from core.data.shapes import FIELDS, ShapeError, absent, plain, to_pair
+from core.data.shapes import FIELDS, ShapeError, absent, on_paper, plain, to_pair
 from core.data.texts import text_problem
 from core.data.whole import writing_whole
 from core.errors import UserError
@@ -263,5 +263,6 @@ def _encodes(value: Any) -> bool:
 
 
 def _json_lines(pairs: pd.DataFrame) -> list[str]:
-    records = pairs.astype(object).where(pairs.notna(), None).to_dict("records")
-    return [typed.to_json(record) for record in records]
+    cells = pairs.astype(object).where(pairs.notna(), None).itertuples(index=False, name=None)
+    records = (dict(zip(map(str, pairs.columns), row, strict=True)) for row in cells)
+    return [typed.to_json(on_paper(record)) for record in records]

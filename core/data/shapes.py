@@ -25,6 +25,8 @@ from core.data.notation import from_json
 FIELDS = ("uid", "prompt", "chosen", "rejected", "source", "system", "tools")
 NO_SOURCE = "unknown"  # counted like any other source
 
+ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}  # of one plain turn
+
 Turns = str | list[Message]  # a text that is one turn, or messages
 
 
@@ -59,6 +61,20 @@ def to_pair(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, 
     }
     rest = {name: value for name, value in record.items() if name not in used | set(FIELDS)}
     return pair | rest
+
+
+def on_paper(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """The pair as `to_pair` reads it back, where a text of it would be taken for messages.
+
+    Such a text is one message in a list, and so are the other two.
+    """
+    cells = {field: pair[field] for field in ROLES}
+    if not any(conversation(cell) is None and _reads_as_messages(cell) for cell in cells.values()):
+        return dict(pair)
+    return dict(pair) | {
+        field: cell if conversation(cell) else [{"role": ROLES[field], "content": cell}]
+        for field, cell in cells.items()
+    }
 
 
 def absent(value: Any) -> bool:
@@ -106,6 +122,13 @@ def _decoded(field: str, text: str) -> Turns:
         if all(isinstance(one, dict) and "role" in one for one in value):
             return _turns(field, value) or text
     return from_dialogue(text) or text
+
+
+def _reads_as_messages(text: str) -> bool:
+    try:
+        return not isinstance(_decoded("", text), str)
+    except ShapeError:
+        return True
 
 
 def _required(field: str, value: Any) -> Turns:

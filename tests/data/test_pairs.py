@@ -6,9 +6,10 @@ import json
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from core.data.conversations import conversation
 from core.data.pairs import fingerprint, read_pairs, stream_texts, write_pairs
 from core.errors import UserError
 
@@ -147,11 +148,17 @@ def test_the_fingerprint_follows_the_content_not_the_format(tmp_path):
     assert fingerprint(pairs.iloc[::-1]) != fingerprint(pairs)
 
 
-text = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
+MESSAGES = ("\n\nHuman:", "\n\nAssistant:", '[{"role": "user", "content": "a"}]', '[{"role": 1}]')
+text = st.text(st.characters(codec="utf-8"), min_size=1)
+like_messages = st.lists(st.sampled_from(MESSAGES) | text, min_size=1).map("".join)
+text = (text | like_messages).filter(lambda text: text.strip() and conversation(text) is None)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(text, text, text), min_size=1, unique=True))
+@example([("0", "\n\nHuman:", "0")])
+@example([("\n\nHuman: a", "\n\nHuman: a\n\nAssistant: b", "c")])
+@example([(' [{"role": "user", "content": "a"}]', "b", "c")])
 def test_any_text_survives_a_round_trip(tmp_path_factory, texts):
     rows = [
         {"uid": str(i), "prompt": p, "chosen": c, "rejected": c + r, "source": "s"}
