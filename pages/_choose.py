@@ -24,8 +24,9 @@ def one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str
     linked = [option for option in options if str(option) == st.query_params.get(key)]
     if key not in st.session_state and linked:
         st.session_state[key] = linked[0]
-    if _renamed(key, [shown(option) for option in options]) and st.session_state[key] in options:
-        st.session_state[key] = st.session_state[key]
+    meant = _meant(key, {shown(option): option for option in options}, [st.session_state.get(key)])
+    if meant:
+        st.session_state[key] = meant[0]
     chosen = st.selectbox(label, options, format_func=shown, key=key)
     _remember(key, [] if chosen == options[0] else [chosen])
     return chosen
@@ -36,8 +37,10 @@ def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: st
     linked = [option for option in options if str(option) in st.query_params.get_all(key)]
     if key not in st.session_state and linked:
         st.session_state[key] = linked
-    if _renamed(key, [shown(option) for option in options]):
-        st.session_state[key] = [one for one in st.session_state[key] if one in options]
+    said = st.session_state.get(key, [])
+    meant = _meant(key, {shown(option): option for option in options}, said)
+    if meant is not None:
+        st.session_state[key] = meant
     chosen = st.multiselect(label, options, format_func=shown, key=key)
     _remember(key, chosen)
     return chosen
@@ -49,15 +52,20 @@ def row(event: DataframeState, n: int) -> int:
     return picked[0] if picked else 0
 
 
-def _renamed(key: str, labels: list[str]) -> bool:
-    """Whether options have other labels than when something was chosen.
+def _meant(key: str, labels: dict[str, T], said: Sequence[T | str | None]) -> list[T] | None:
+    """The options that a browser meant, where it has to be told; None where it knows them.
 
-    The browser knows a choice by its label: after a rename it would fall back to the first option,
-    unless the choice, which is still known by its id here, is said again.
+    It knows a choice by its label, and would fall back to the first option after a rename. What
+    it sent before it saw the new labels comes later still, and names an option as it was called.
     """
-    before = st.session_state.get(f"{key}-labels", labels)
-    st.session_state[f"{key}-labels"] = labels
-    return before != labels and key in st.session_state
+    ever, before = st.session_state.get(f"{key}-labels", ({}, labels))
+    ever = ever | labels
+    st.session_state[f"{key}-labels"] = (ever, labels)
+    options = list(labels.values())
+    meant = [one if one in options else ever.get(one) for one in said]
+    if before == labels and meant == list(said):
+        return None
+    return [one for one in meant if one in options] or None
 
 
 def _remember(key: str, chosen: Sequence[T]) -> None:
