@@ -6,7 +6,7 @@ import streamlit as st
 from core.data import importing
 from core.errors import UserError
 from core.runs import setup
-from core.runs.estimates import Machine, Work, estimates, this_machine, warnings
+from core.runs.estimates import Estimate, Machine, Work, estimates, this_machine, warnings
 from pages import _loaders, _text
 
 
@@ -34,7 +34,7 @@ def show(
             "step": one.step,
             "time": _duration(one.seconds),
             "memory": in_bytes(one.memory),
-            "disk": in_bytes(one.disk) if one.disk else "—",
+            "disk": in_bytes(one.disk + one.meanwhile) if one.disk else "—",
         }
         | ({"vectors": in_bytes(one.shards) if one.shards else "—"} if machine.shards else {})
         for one in found
@@ -45,7 +45,7 @@ def show(
     st.caption(
         f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
         f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
-        f"{_shards(machine)}Rough: within a factor of three."
+        f"{_shards(machine)}{_until_the_end(found)}Rough: within a factor of three."
     )
     for warning in warnings(found, machine):
         st.warning(_text.escape(warning))
@@ -58,6 +58,15 @@ def _shards(machine: Machine) -> str:
     free = machine.shards_disk
     room = "" if free is None else f", where {free / 1e9:,.0f} GB are free"
     return f"Vectors go to {_text.escape(machine.shards)}{room}; a ranking fetches one layer. "
+
+
+def _until_the_end(found: list[Estimate]) -> str:
+    """What of a training's disk is given back."""
+    stays = next(one.disk for one in found if one.meanwhile)
+    return (
+        f"Of a training's disk {in_bytes(stays)} stay, the trained model; its checkpoints and its "
+        "pairs' tokens go when it ends. "
+    )
 
 
 def in_bytes(n: float) -> str:

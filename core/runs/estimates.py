@@ -22,7 +22,10 @@ CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
 SAMPLING = 8  # times less efficient than reading
 CHARACTERS_PER_TOKEN = 4
-TOKEN_BYTES = 4  # of an index's list of ids
+TOKEN_BYTES = 4  # of an id, in an index's list and in a training's
+CHECKPOINTS = 3  # of a training at once: two are kept while the next is written
+CHECKPOINT_BYTES = 12  # per trained weight: itself and two moments in float32
+LORA_RANK = 16
 VECTOR_BYTES = 6  # per number, pair and layer: three vectors in float16
 FEWER_LAYERS = " Keep fewer layers: [index] layers = [..]."
 OVERHEAD = 1.5e9  # bytes of a process with torch
@@ -73,6 +76,7 @@ class Estimate:
     seconds: float
     memory: float  # bytes
     disk: float  # bytes in the workspace
+    meanwhile: float = 0.0  # bytes more in the workspace, until the step ends
     shards: float = 0.0  # bytes where vectors are kept, if not there
 
 
@@ -103,12 +107,16 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     """One row per step; the model lies in memory in float32, or in bfloat16 on a GPU.
 
     Vectors that are kept elsewhere are fetched into the workspace by a ranking, one layer of them.
+    An index makes the copy of the pairs that all steps and pages read; a training keeps its pairs'
+    tokens and its checkpoints until it has written the model.
     """
     n, rate = model.parameters, machine.flops
     weights = n * (2 if machine.gpu else 4) + OVERHEAD
     tokens = work.pairs * work.tokens_per_pair
     # low rank: weights have no gradients and no moments, but the merge at the end holds them twice
-    training, trained = (6, 8.0) if work.low_rank else (8, 20.0)
+    training, held = (6, 8.0) if work.low_rank else (8, 20.0)
+    trained = 2 * LORA_RANK * n / model.d_model if work.low_rank else n  # as of square matrices
+    checkpoint = CHECKPOINT_BYTES * trained
     written = work.texts_sent * work.rollouts * work.max_new_tokens
     measured = work.heldout_sent * work.rollouts * work.max_new_tokens
     text = tokens * CHARACTERS_PER_TOKEN
@@ -120,8 +128,8 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
             "index",
             2 * n * tokens / machine.index_flops,
             weights,
-            ids if machine.shards else ids + vectors,
-            vectors if machine.shards else 0.0,
+            text + ids if machine.shards else text + ids + vectors,
+            shards=vectors if machine.shards else 0.0,
         ),
         Estimate(
             "rank",
@@ -137,7 +145,11 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         ),
         Estimate("edit, per arm", 5 + work.pairs * 1e-4, OVERHEAD + text, text / 2),
         Estimate(
-            "train, per arm and seed", training * n * tokens / rate, trained * n + OVERHEAD, 4.0 * n
+            "train, per arm and seed",
+            training * n * tokens / rate,
+            held * n + OVERHEAD,
+            4.0 * n,
+            ids + max(CHECKPOINTS * checkpoint - 4.0 * n, (CHECKPOINTS - 1) * checkpoint),
         ),
         Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
     ]
@@ -153,9 +165,10 @@ def warnings(found: Iterable[Estimate], machine: Machine) -> list[str]:
                 f"{machine.memory / 1e9:,.0f} GB are free here."
             )
         advice = FEWER_LAYERS if one.step == "index" else ""
-        if one.disk > machine.disk:
+        if one.disk + one.meanwhile > machine.disk:
+            until = f", {one.meanwhile / 1e9:,.0f} of them until it ends" * (one.meanwhile > 0)
             said.append(
-                f"{one.step} writes about {one.disk / 1e9:,.0f} GB; "
+                f"{one.step} writes about {(one.disk + one.meanwhile) / 1e9:,.0f} GB{until}; "
                 f"{machine.disk / 1e9:,.0f} GB are free.{advice}"
             )
         if machine.shards_disk is not None and one.shards > machine.shards_disk:

@@ -55,23 +55,41 @@ def test_vectors_that_go_elsewhere_take_the_disk_there_and_one_layer_here():
     layer = 6 * 4096 * 378_341
     assert (here["index"].shards, there["index"].shards) == (0, 32 * layer)
     assert here["index"].disk - there["index"].disk == 32 * layer
-    assert there["index"].disk == 4 * 900 * 378_341
+    assert there["index"].disk == (4 + 4) * 900 * 378_341  # token ids, and the copy of the texts
     assert (here["rank"].disk, there["rank"].disk) == (0, layer)
 
 
 @pytest.mark.parametrize(
     ("shards", "free", "said"),
     [
-        ("", None, "index writes about 299 GB; 250 GB are free. Keep fewer layers"),
+        ("", None, "index writes about 300 GB; 280 GB are free. Keep fewer layers"),
         ("s3://bucket", None, ""),
         ("file:///other", 100_000_000_000, "298 GB to file:///other; 100 GB are free there. Keep"),
         ("file:///other", 900_000_000_000, ""),
     ],
 )
 def test_a_full_disk_is_that_on_which_vectors_are_kept(shards, free, said):
-    machine = Machine(8, 200_000_000_000, 250_000_000_000, True, shards, free)
+    machine = Machine(8, 200_000_000_000, 280_000_000_000, True, shards, free)
     found = [one for one in warnings(estimates(SEVEN_B, WORK, machine), machine) if "GB" in one]
     assert [said in one for one in found] == ([True] if said else [])
+
+
+def test_a_training_writes_tokens_and_checkpoints_that_stay_until_it_ends():
+    tokens, weights = 4 * 900 * 378_341, 7_000_000_000
+    train = "train, per arm and seed"
+    whole, low = costs(WORK)[train], costs(replace(WORK, low_rank=True))[train]
+    assert (whole.disk, low.disk) == (4 * weights, 4 * weights)
+    assert whole.disk + whole.meanwhile == tokens + 3 * 12 * weights
+    assert tokens < low.meanwhile < tokens + 0.05 * low.disk
+    assert costs(replace(WORK, pairs=0))[train].meanwhile == whole.meanwhile - tokens
+
+
+@pytest.mark.parametrize(("free", "fits"), [(252_000_000_000, False), (254_000_000_000, True)])
+def test_a_disk_without_room_for_a_trainings_tokens_is_told(free, fits):
+    machine = replace(LAPTOP, disk=free)
+    said = [one for one in warnings(costs_on(machine).values(), machine) if "GB are free." in one]
+    about = "train, per arm and seed writes about 253 GB, 225 of them until it ends; 252 GB are"
+    assert [one.startswith(about) for one in said if one.startswith("train")] == [True] * (not fits)
 
 
 def test_the_disk_of_a_folder_of_this_machine_is_asked_and_no_store_is(tmp_path, monkeypatch):
