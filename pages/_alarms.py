@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.discovery.alarms import ranked
-from pages import _clusters, _loaders
+from pages import _clusters, _flags, _loaders
 
 SHOWN = 5
 CHANGE = "what changed there"
@@ -36,15 +36,15 @@ def show(discover: str) -> None:
     st.dataframe(
         table.head(SHOWN),
         hide_index=True,
-        column_order=["name", "pairs", "alarm", CHANGE, "mostly from", "wanted?", "mark"],
+        column_order=["name", "pairs", "alarm", "mostly from", CHANGE, "wanted?", "mark"],
         column_config={
-            "name": st.column_config.Column(width=375),
+            "name": st.column_config.Column(width=260),
             "pairs": st.column_config.Column(width=50),
             "alarm": st.column_config.ProgressColumn(
-                format="%.2f", min_value=0, max_value=1, help=HELP, width=95
+                format="%.2f", min_value=0, max_value=1, help=HELP, width=90
             ),
-            CHANGE: st.column_config.Column(width=455),
-            "mostly from": st.column_config.Column(width=135),
+            CHANGE: st.column_config.Column(width=446),
+            "mostly from": st.column_config.Column(width=132),
         },
     )
     first = int(table["cluster"].iloc[0])
@@ -60,6 +60,7 @@ def listed(discover: str) -> pd.DataFrame:
     )
     kept = alarms[alarms["cluster"].isin(names) & (alarms["alarm"] > 0)]
     sizes = found.set_index("cluster")
+    what = _flags.called(kept, _loaders.project().behaviors)
     return pd.DataFrame(
         {
             "cluster": kept["cluster"],
@@ -69,16 +70,15 @@ def listed(discover: str) -> pd.DataFrame:
             "alarm": kept["alarm"],
             "mostly from": kept["cluster"].map(sizes["top_source"]),
             "wanted?": kept["verdict"],
-            CHANGE: [_change(row) for row in kept.to_dict("records")],
+            CHANGE: [_change(*one) for one in zip(what, kept.to_dict("records"), strict=True)],
         }
     )
 
 
-def _change(row: dict[str, object]) -> str:
-    """The flag, where, and its rate in both models with intervals and n."""
+def _change(what: str, row: dict[str, object]) -> str:
+    """Its rate in both models with intervals and n."""
     before, after = (
         f"{row[model]:.0%} [{row[f'{model}_low']:.0%}, {row[f'{model}_high']:.0%}]"
         for model in ("reference", "policy")
     )
-    where = f"{row['flag']} on {row['group']}, {row['condition']}"
-    return f"{where}: {before} → {after}, n = {row['n']:,}"
+    return f"{what}: {before} → {after}, n = {row['n']:,}"

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.behaviors import Behavior
-from pages import _loaders, _text
+from pages import _flags, _loaders, _text
 
 
 def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *, key: str) -> None:
@@ -30,9 +30,9 @@ def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *
     _text.box("prompt, as sent", first[prompt])
     for (_, a), (_, b) in zip(own[0].iterrows(), own[1].iterrows(), strict=False):
         _text.side_by_side(
-            f"{left[0]}: {flag(a, behavior)}",
+            f"{left[0]}: {_flags.said(a, behavior.flag)}",
             a["completion"],
-            f"{right[0]}: {flag(b, behavior)}",
+            f"{right[0]}: {_flags.said(b, behavior.flag)}",
             b["completion"],
         )
 
@@ -50,9 +50,3 @@ def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     """The completions that measure a behavior."""
     kept = (table["group"] == behavior.group) & (table["condition"] == behavior.condition)
     return table[kept]
-
-
-def flag(row: pd.Series, behavior: Behavior) -> str:
-    """The behavior's flag of one completion, in words."""
-    value = row[behavior.flag]
-    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")

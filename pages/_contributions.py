@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from pages import _loaders, _text
+from pages import _flags, _loaders, _text
 
 FEW = 6  # behaviors and sources listed
 AGAIN = {  # agreement with clusterings made once more
@@ -70,7 +70,7 @@ def shares(run: str) -> pd.DataFrame:
 
 
 def _named(parts: pd.DataFrame) -> pd.DataFrame:
-    named = parts["flag"] + " · " + parts["group"] + ", " + parts["condition"]
+    named = _flags.called(parts, _loaders.project().behaviors)
     return parts.assign(mostly=named, part=100 * parts["share_of_attribution"])
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.data.behaviors import Behavior
 from core.report import figures
+from pages import _flags
 
 TERMS = """
 - **Behavior rate**: the share of judged completions that show the behavior. A completion that the
@@ -28,6 +29,7 @@ def unnamed(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFra
     apart |= wide["high"]["policy"] < wide["low"]["reference"]
     wide = wide[apart & ~wide.index.isin(known)]
     table = wide.index.to_frame(index=False)
+    table["flag"] = table["flag"].map(_flags.words)
     for model in ("reference", "policy"):
         columns = [wide[name][model] for name in ("rate", "low", "high", "n")]
         table[model] = [percent(r, lo, hi, int(n)) for r, lo, hi, n in zip(*columns, strict=True)]

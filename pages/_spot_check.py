@@ -12,7 +12,7 @@ from core.intervention import raters, spot_check
 from core.intervention.statistics import Interval
 from core.runs.edit_changes import Completion, Verdict, Verdicts
 from core.runs.labels import in_force
-from pages import _cart, _loaders, _text
+from pages import _cart, _flags, _loaders, _text
 
 ANSWERS: tuple[tuple[str, str, bool | None], ...] = (
     ("Yes", "Y", True),
@@ -60,7 +60,7 @@ def show(measured: pd.DataFrame, behavior: Behavior) -> None:
 
 def _ask(row: pd.Series, key: Completion, behavior: Behavior) -> None:
     what = behavior.description or behavior.name
-    st.text(_text.visible(f"Does this completion show “{behavior.flag}” ({what})?"))
+    st.text(_text.visible(f"Does this completion show “{_flags.words(behavior.flag)}” ({what})?"))
     _text.box("prompt, as sent", row["prompt"])
     _text.box("completion", row["completion"])
     for column, (label, letter, shown) in zip(st.columns(3), ANSWERS, strict=True):

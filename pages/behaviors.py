@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.outcomes import of_behaviors
-from pages import _choose, _jobs, _loaders, _rates, _text, _validity
+from pages import _choose, _flags, _jobs, _loaders, _rates, _text, _validity
 
 st.title("What do the two models say?")
 st.caption(
@@ -38,10 +38,12 @@ def show_rates() -> None:
     rows = rates[rates["behavior"] == behavior.name].set_index("model")
     for column, model in zip(st.columns(2), ("reference", "policy"), strict=True):
         row = rows.loc[model]
-        said = _rates.percent(row["rate"], row["low"], row["high"], row["n"])
         with column.container(border=True):
             st.metric(model, f"{row['rate']:.1%}")
-            st.caption(f"95% interval: {said} · unscored {row['n_unscored']}")
+            st.caption(
+                f"95% interval {_rates.interval(row['low'], row['high'])} · "
+                f"{_rates.count(row['n'])} · unscored {row['n_unscored']}"
+            )
 
 
 def choose_prompt(table: pd.DataFrame) -> str:
@@ -78,15 +80,9 @@ def show_completions(prompt: str) -> None:
     _text.box("prompt, as sent", rows["prompt"].iloc[0])
     for _, rollout in rows.groupby("rollout"):
         both = rollout.set_index("model")
-        names = [f"{m}: {flagged(both.loc[m])}" for m in ("reference", "policy")]
+        names = [f"{m}: {_flags.said(both.loc[m], behavior.flag)}" for m in ("reference", "policy")]
         texts = [both.loc[m, "completion"] for m in ("reference", "policy")]
         _text.side_by_side(names[0], texts[0], names[1], texts[1])
-
-
-def flagged(row: pd.Series) -> str:
-    """The flag of a completion in words."""
-    value = row[behavior.flag]
-    return "unscored" if pd.isna(value) else (behavior.flag if value else f"not {behavior.flag}")
 
 
 if behavior.name not in set(rates["behavior"]):

@@ -27,7 +27,7 @@ def test_a_failed_step_shows_its_error_and_log(open_page, project, store):
 
 def test_rates_are_shown_with_interval_n_and_unscored(open_page, investigated):
     said_there = said(open_page("behaviors"))
-    assert "55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240 · unscored 1" in said_there
+    assert "95% interval [52.0%,\N{NBSP}58.0%] · n\N{NBSP}=\N{NBSP}240 · unscored 1" in said_there
 
 
 def test_hostile_completions_never_reach_markdown(open_page, investigated):

@@ -91,7 +91,7 @@ def test_what_a_language_model_suggests_comes_first_and_stays_marked(
 def test_a_cluster_tells_the_part_it_makes_up_of_behaviors(open_page, investigated):
     app = open_page("clusters", one="1")
     rows = app.dataframe[0].value.set_index("cluster")
-    assert rows["mostly"][1] == "complied · harmful, distractor"
+    assert rows["mostly"][1] == "compliance"
     assert rows["part"].round(1).to_dict() == {0: 10.0, 1: 70.0}
     assert "Chosen sides gain: sure, lock, pick\nChosen sides lose: cannot, help" in said(app)
 

@@ -59,7 +59,7 @@ def alarms(app):
 def test_the_cluster_behind_the_worst_change_is_listed_first(open_page, investigated):
     table = alarms(open_page("overview"))
     assert list(table["cluster"]) == [1, 0]
-    said_of_it = "complied on harmful, distractor: 4% [1%, 7%] → 55% [52%, 58%], n = 240"
+    said_of_it = "compliance: 4% [1%, 7%] → 55% [52%, 58%], n = 240"
     assert table["what changed there"].iloc[0] == said_of_it
     assert table["alarm"].iloc[0] == pytest.approx(0.51 * 0.9)
 
