@@ -24,13 +24,17 @@ measured = completions[
 
 
 def by_prompt(rows: pd.DataFrame, flag: str) -> pd.DataFrame:
-    """Rate of each model per prompt, the most changed prompt first; unscored ones are left out."""
+    """Rate of each model per prompt, unscored completions left out.
+
+    First the prompts that changed most in the direction in which their mean did.
+    """
     means = rows.groupby(["prompt_id", "model"])[flag].mean().unstack("model")
     known = rows.drop_duplicates("prompt_id").set_index("prompt_id")
     table = known[["topic", "prompt"]].join(means.astype("Float64") * 100)
     table["unscored"] = rows[flag].isna().groupby(rows["prompt_id"]).sum()
     table["change"] = table["policy"] - table["reference"]
-    return table.sort_values("change", ascending=False, na_position="last").reset_index()
+    fell = bool(table["change"].mean() < 0)
+    return table.sort_values("change", ascending=fell, na_position="last").reset_index()
 
 
 def show_rates() -> None:

@@ -1,5 +1,7 @@
 """Behaviors: both models' completions side by side, and whether their difference is a direction."""
 
+from core.data.behaviors import Behavior
+from core.runs import project as projects
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
@@ -43,3 +45,12 @@ def test_a_link_restores_the_behavior(open_page, investigated):
 
 def test_the_vector_is_judged_against_its_null(open_page, investigated):
     assert "beats its null at layer 2" in said(open_page("behaviors"))
+
+
+def test_of_a_behavior_that_fell_the_prompt_that_lost_most_comes_first(
+    open_page, project, investigated, store
+):
+    fell = Behavior(name="refusal", flag="refused", group="harmful", condition="distractor")
+    projects.save(project.model_copy(update={"behaviors": (fell,)}), store.workspace)
+    changes = open_page("behaviors").dataframe[0].value["change"]
+    assert changes.iloc[0] == changes.min() < 0
