@@ -38,6 +38,7 @@ device_option = click.option(
 )
 
 SUMMARY = {"index": "manifest.json"}
+SKIPPED = ("skipped.parquet", "rows.parquet")  # of an index; of a check, with what is only odd
 PLAIN = (str, int, float, bool)
 
 Listener = Callable[[dict[str, Any]], None]
@@ -103,8 +104,9 @@ def report(run: str, store: Store, *, as_json: bool) -> None:
         return
     click.echo(f"{run}  {record['cost']['cpu_seconds']} CPU-seconds")
     print_content(numbers, as_json=False)
-    if numbers.get("n_skipped"):
-        click.echo("What was skipped, by row, field and reason: skipped.parquet in this folder:")
+    skipped = next((one for one in SKIPPED if (output / one).exists()), None)
+    if numbers.get("n_skipped") and skipped:
+        click.echo(f"What was skipped, by row, field and reason: {skipped} in this folder:")
     click.echo(output)
 
 

@@ -93,7 +93,7 @@ def show_drop() -> None:
     pairs = _loaders.columns(_loaders.project().pairs)
     known = [name for name in COLUMNS if name in pairs]
     column = st.selectbox("By", known, format_func=_named, key="drop-column")
-    counts = pairs[column].astype(str).value_counts()
+    counts = pairs[column].astype(str).value_counts().head(_selection.OFFERED)
     values = st.multiselect(
         "Pairs of",
         list(counts.index),

@@ -24,6 +24,7 @@ from pages import _loaders
 RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 EDITS: TypeAdapter[tuple[Edit, ...]] = TypeAdapter(tuple[Edit, ...])
 Mask = NDArray[np.bool_]
+OFFERED = 1_000  # kinds of a column to choose among: a browser gets them with every answer
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ def kinds(column: str, reference: str | None = None) -> pd.Categorical:
     """(pair,) a column as kinds, the most frequent first; what is missing is `unknown`."""
     reference = reference or _loaders.project().pairs
     return _kinds(_at(reference), reference, column)
+
+
+def offered(column: str) -> list[str]:
+    """The kinds of a column to choose among: the most frequent ones, sorted by name."""
+    return sorted(kinds(column).categories[:OFFERED])
 
 
 def scores(chosen: Mask) -> pd.DataFrame:

@@ -5,12 +5,15 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from core.data.health import LISTED as EXAMINED
 from core.data.on_disk import PairColumns
 from core.intervention.recipes import Contains, Where
+from core.report.export import formula_safe
 from core.runs.specs import CheckSpec
 from pages import _jobs, _loaders, _selection, _text
 
 ROWS = 100  # on one page
+LISTED = 1_000  # of what the check found, beside a file with everything
 LONG_TEXTS = ("prompt", "chosen", "rejected")
 
 st.title("Preference pairs")
@@ -35,12 +38,16 @@ def show_health() -> None:
         st.warning(advice)
     if not found["advice"]:
         st.success("Nothing odd was found.")
-    with st.expander("Reasons, oddities and lengths"):
-        show_details(run, found)
-    with st.expander(f"Sources ({found['n_sources']})"):
-        share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-        sources = _loaders.table(run, "sources")
-        st.dataframe(sources, hide_index=True, column_config={"share": share})
+    details = st.expander("Reasons, oddities and lengths", key="details", on_change="rerun")
+    if details.open:
+        with details:
+            show_details(run, found)
+    sources = st.expander(f"Sources ({found['n_sources']:,})", key="sources", on_change="rerun")
+    if sources.open:
+        with sources:
+            share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+            listed = show_first(_loaders.table(run, "sources"), "sources")
+            st.dataframe(listed, hide_index=True, column_config={"share": share})
 
 
 def show_details(run: str, found: dict) -> None:
@@ -67,8 +74,25 @@ def show_details(run: str, found: dict) -> None:
             st.dataframe(pd.DataFrame(table).T)
     listed = _loaders.table(run, "rows")
     if len(listed):
-        st.caption("Row by row")
-        st.dataframe(listed.map(_text.short), hide_index=True)
+        cut = f", the first {len(listed):,}" if len(listed) == EXAMINED else ""
+        st.caption(f"Row by row{cut}")
+        st.dataframe(show_first(listed, "rows").map(_text.short), hide_index=True)
+
+
+def show_first(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """As much of a table as a browser draws at once; all of it as a file where that is less."""
+    if len(table) > LISTED:
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        left.caption(f"The first {LISTED:,} of {len(table):,} {what}; the file has all of them.")
+        right.download_button(
+            f"All {what} (CSV)",
+            lambda: formula_safe(table).to_csv(index=False).encode(),
+            f"{what}.csv",
+            "text/csv",
+            width="stretch",
+            on_click="ignore",
+        )
+    return table.head(LISTED)
 
 
 def show_rows() -> None:
@@ -81,7 +105,7 @@ def show_rows() -> None:
         bind="query-params",
         help="By any column of the file.",
     )
-    sources = list(_selection.kinds("source").categories)
+    sources = _selection.offered("source")
     source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")

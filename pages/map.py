@@ -77,7 +77,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
     clusters = _named_clusters(columns[0])
     sources = columns[1].multiselect(
         "Source",
-        sorted(_selection.kinds("source").categories),
+        _selection.offered("source"),
         key="source",
         bind="query-params",
         help="Where pairs come from, as their file says. None chosen: all.",

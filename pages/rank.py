@@ -132,7 +132,7 @@ def show_rows() -> pd.Series:
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
         "Source",
-        sorted(_selection.kinds("source").categories),
+        _selection.offered("source"),
         key="source",
         bind="query-params",
     )

@@ -184,6 +184,11 @@ def advice(summary: Mapping[str, Any]) -> list[str]:
         said.append(f"{summary['n_echoes']:,} completions begin with their prompt.")
     if n and summary["n_no_source"] == n:
         said.append("No row names its source: controls are then matched on nothing.")
+    if n >= 100 and summary["n_sources"] > n / 10:
+        said.append(
+            f"{summary['n_sources']:,} sources among {n:,} pairs: controls can hardly be matched. "
+            "If another column says where pairs come from, map it (--map source=NAME)."
+        )
     share = summary["share_chosen_longer"]
     if share is not None and n >= 100 and (share > LOPSIDED or share < 1 - LOPSIDED):
         longer = "chosen" if share > 0.5 else "rejected"
