@@ -2,10 +2,13 @@
 table beside it, never mixed with ours.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.report import figures, retrained, scoreboard
@@ -25,6 +28,9 @@ PAPER = (
     "2602.11079; rankings cost what is given, retraining apart."
 )
 LABEL_DECADES = 1.5  # of the axis, which a label right of the dearest method takes
+DECADES_A_LETTER = 0.07  # of the axis on a small laptop; less on a wider page
+MARKER = 0.06  # decades from a marker's middle to its label
+LETTER = 0.055  # of average precision, the height of a label
 PRESENT = RankSpec.model_fields["method"].default
 
 
@@ -102,7 +108,7 @@ def _retrainings() -> None:
 def _figure(table: pd.DataFrame) -> go.Figure:
     """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
     figure = go.Figure()
-    shown = _labelled(table[table["cpu_seconds"] > 0])
+    shown = labelled(table[table["cpu_seconds"] > 0])
     for name, rows, color, symbol in (
         ("other methods", shown[shown["method"] != PRESENT], _colors.MODEL["reference"], "circle"),
         ("the default", shown[shown["method"] == PRESENT], _colors.CATEGORIES[1], "diamond"),
@@ -115,13 +121,14 @@ def _figure(table: pd.DataFrame) -> go.Figure:
                 customdata=rows["method"],
                 name=name,
                 mode="markers+text",
-                textposition="middle right",
+                textposition=rows["side"],
                 cliponaxis=False,
                 marker={"color": color, "symbol": symbol, "size": 10},
                 error_y={
                     "array": rows["high"] - rows["mean"],
                     "arrayminus": rows["mean"] - rows["low"],
                     "thickness": 1,
+                    "color": _colors.GREY,
                 },
                 hovertemplate="%{customdata}: %{y:.3f} for %{x:.1f} CPU-seconds",
             )
@@ -139,19 +146,50 @@ def _figure(table: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def _labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """With a `label` where there is room for one: the default first, then the better method."""
-    labels: dict[str, tuple[float, float]] = {}
-    first = table["method"].ne(PRESENT)
-    for row in (
-        table.assign(first=first).sort_values(["first", "mean"], ascending=[1, 0]).itertuples()
-    ):
-        place = (float(np.log10(row.cpu_seconds)), float(row.mean))
-        if not any(
-            abs(place[0] - x) < 0.8 and abs(place[1] - y) < 0.055 for x, y in labels.values()
-        ):
-            labels[str(row.method)] = place
-    return table.assign(label=table["method"].where(table["method"].isin(list(labels)), ""))
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """With a `label` and its `side` where there is room: the default first, then the better method.
+
+    Room is neither another label nor another method's marker.
+    """
+    x = np.log10(table["cpu_seconds"].to_numpy(float))
+    markers = np.column_stack([x, table["mean"]])
+    shown = pd.DataFrame({"label": "", "side": "middle right"}, index=table.index)
+    taken: list[_Box] = []
+    order = np.lexsort([-table["mean"], table["method"].ne(PRESENT)])
+    for place in order:
+        name = str(table["method"].iloc[place])
+        for side, sign in (("middle right", 1), ("middle left", -1)):
+            box = _Box.beside(*markers[place], sign * DECADES_A_LETTER * len(name))
+            if not any(map(box.meets, taken)) and not box.holds(markers).any():
+                taken.append(box)
+                shown.iloc[place] = (name, side)
+                break
+    return table.assign(**shown)
+
+
+class _Box(NamedTuple):
+    """What a label covers: decades of CPU-seconds across, average precision up."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+    @classmethod
+    def beside(cls, x: float, y: float, width: float) -> "_Box":
+        """Of a label beside the marker at x, y; to its left where `width` is below 0."""
+        near = x + np.copysign(MARKER, width)
+        ends = sorted([near, near + width])
+        return cls(*ends, y - LETTER / 2, y + LETTER / 2)
+
+    def meets(self, other: "_Box") -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.low < other.high and other.low < self.high
+
+    def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the (n, 2) points it covers."""
+        low, high = np.array([self.left, self.low]), np.array([self.right, self.high])
+        return ((points > low) & (points < high)).all(axis=1)
 
 
 def _table(table: pd.DataFrame) -> None:

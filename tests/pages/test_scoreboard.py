@@ -1,0 +1,32 @@
+"""The chart of methods: which of them has room for its name."""
+
+import pandas as pd
+import pytest
+
+from pages import _scoreboard
+
+
+def labels(*places):
+    table = pd.DataFrame(places, columns=["method", "cpu_seconds", "mean"])
+    shown = _scoreboard.labelled(table)
+    return list(zip(shown["label"], shown["side"].str.removeprefix("middle "), strict=True))
+
+
+def test_a_label_with_room_stands_right_of_its_marker():
+    assert labels(("gated", 1.0, 0.9), ("length", 1.0, 0.2)) == [
+        ("gated", "right"),
+        ("length", "right"),
+    ]
+
+
+@pytest.mark.parametrize("higher", [0.0, 0.02])
+def test_a_label_that_would_cover_a_marker_stands_left(higher):
+    assert labels(("a long name", 1.0, 0.9 + higher), ("b", 2.0, 0.9))[0] == (
+        "a long name",
+        "left",
+    )
+
+
+def test_a_method_between_two_others_has_no_label():
+    found = labels(("a", 0.5, 0.91), ("a long name", 1.0, 0.9), ("b", 2.0, 0.91))
+    assert found[1][0] == ""
