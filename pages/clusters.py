@@ -64,7 +64,8 @@ now = _clusters.membership(run, said)
 
 def show_cluster(cluster: int) -> None:
     """What people said of a cluster, what can be done with it, and examples."""
-    st.header(f"Cluster {_text.escape(_text.short(names[cluster]))}")
+    called = names[cluster] if cluster in said.names else str(cluster)
+    st.header(f"Cluster {_text.escape(_text.short(called))}")
     for remark in said.notes.get(cluster, ()):
         st.text(_text.visible(f"{remark.who}: {remark.text}"))
     if cluster not in said.names:

@@ -96,6 +96,14 @@ def test_a_cluster_tells_the_part_it_makes_up_of_behaviors(open_page, investigat
     assert "Chosen sides gain: sure, lock, pick\nChosen sides lose: cannot, help" in said(app)
 
 
+def test_a_suggested_name_is_no_heading_until_it_is_accepted(open_page, investigated):
+    app = open_page("clusters", one="1")
+    assert [one.value for one in app.header if one.value.startswith("Cluster")] == ["Cluster 1"]
+    app.button("accept-1-0").click().run()
+    (heading,) = [one.value for one in app.header if one.value.startswith("Cluster")]
+    assert heading.startswith("Cluster 1 ·")
+
+
 def test_hostile_words_and_very_long_lines_stay_text(open_page, investigated, store):
     path = store.output(investigated["discover"]) / "clusters.parquet"
     clusters = pd.read_parquet(path)
