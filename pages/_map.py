@@ -21,9 +21,11 @@ from pages._coloring import Coloring
 
 DOTS = 5_000  # pairs that are drawn one by one
 CARRIERS = 3_000  # invisible dots above the picture of a larger map
+WITHOUT_GL = 1_000  # dots that are drawn sooner as shapes than in a canvas of the graphics card
 CELLS = 48  # per axis: every cell that holds a pair has a carrier
 IN_LEGEND = 8  # kinds; the rest is counted
 Mask = NDArray[np.bool_]
+Drawn = type[go.Scatter] | type[go.Scattergl]
 
 
 def figure(
@@ -45,13 +47,15 @@ def figure(
 def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figure:
     """The prompts' own map: by `value`, how far the selected pairs push each, else by group."""
     made = go.Figure()
+    drawn = go.Scatter if len(prompts) <= WITHOUT_GL else go.Scattergl
     if "value" in prompts:
         color = scale("mean push of the selected pairs", prompts["value"].to_numpy(float))
-        made.add_trace(_dots(prompts, "", {**color, "size": 8}, showlegend=False))
+        made.add_trace(_dots(prompts, "", {**color, "size": 8}, showlegend=False, drawn=drawn))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
             color, symbol = _colors.of_category(position)
-            made.add_trace(_dots(rows, label(name), {"color": color, "symbol": symbol, "size": 8}))
+            marker = {"color": color, "symbol": symbol, "size": 8}
+            made.add_trace(_dots(rows, label(name), marker, drawn=drawn))
     _outlined(made, outline)
     return styled(made)
 
@@ -145,9 +149,14 @@ def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
 
 
 def _dots(
-    rows: pd.DataFrame, name: str, marker: dict[str, Any], *, showlegend: bool = True
-) -> go.Scattergl:
-    return go.Scattergl(
+    rows: pd.DataFrame,
+    name: str,
+    marker: dict[str, Any],
+    *,
+    showlegend: bool = True,
+    drawn: Drawn = go.Scattergl,
+) -> go.Scatter | go.Scattergl:
+    return drawn(
         x=rows["x"].to_numpy(np.float32),
         y=rows["y"].to_numpy(np.float32),
         mode="markers",
