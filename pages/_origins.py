@@ -83,7 +83,7 @@ def _bars(rows: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_layout(height=90 + 36 * len(rows), **_colors.LAYOUT)
-    figure.update_xaxes(title="share of pairs", tickformat=".0%")
+    figure.update_xaxes(title="share of pairs", tickformat=".3~p")
     return figure
 
 

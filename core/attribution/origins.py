@@ -75,15 +75,20 @@ def _of_column(pairs: Columns, chosen: NDArray[np.bool_], column: str) -> pd.Dat
     total, size = int(known.sum()), int((known & chosen).sum())
     everywhere = values[known].astype(str).value_counts()
     among = values[known & chosen].astype(str).value_counts()
-    rows = []
-    for value, n in everywhere.items():
-        k = int(among.get(value, 0))
-        share, base = k / size if size else np.nan, n / total
-        low, high = share_interval(k, size)
-        p = at_least(k, size, int(n), total)
-        rows.append((column, value, int(n), k, share, low, high, base, share / base, p))
+    found = pd.DataFrame({"value": everywhere.index, "n": everywhere.to_numpy(int)})
+    found["selected"] = among.reindex(everywhere.index, fill_value=0).to_numpy(int)
+    found["share"] = found["selected"] / size if size else np.nan
+    alike = found[["n", "selected"]].drop_duplicates()  # few, however many values there are
+    of_each = [
+        (n, k, *share_interval(k, size), at_least(k, size, n, total))
+        for n, k in alike.itertuples(index=False, name=None)
+    ]
+    chances = pd.DataFrame(of_each, columns=["n", "selected", "low", "high", "p"])
+    found = found.merge(chances, on=["n", "selected"], how="left").assign(column=column)
+    found["base"] = found["n"] / total
+    found["enrichment"] = found["share"] / found["base"]
     names = ["column", "value", "n", "selected", "share", "low", "high", "base", "enrichment", "p"]
-    return pd.DataFrame(rows, columns=names)
+    return found[names]
 
 
 def _choose(n: int, k: Any) -> Floats:
