@@ -14,7 +14,7 @@ from core.attribution.scores import IN_WORDS
 from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import DiscoverSpec, RankSpec
-from pages import _jobs, _loaders, _plan
+from pages import _jobs, _loaders, _outdated, _plan
 
 T = TypeVar("T", str, int)
 
@@ -96,17 +96,19 @@ def ranking(project: Project, chosen: Behavior) -> str | None:
     options = sorted(finished, key=lambda run: run != default)
     if not options:
         return _offer_ranking(planned)
-    if len(options) == 1:
-        return options[0]
-    return st.selectbox(
-        "Ranking",
-        options,
-        format_func=lambda run: (
-            f"layer {known[run].layer or 'chosen'}, {IN_WORDS[known[run].method]} · {run}"
-        ),
-        key="ranking",
-        bind="query-params",
-    )
+    run = options[0]
+    if len(options) > 1:
+        run = st.selectbox(
+            "Ranking",
+            options,
+            format_func=lambda run: (
+                f"layer {known[run].layer or 'chosen'}, {IN_WORDS[known[run].method]} · {run}"
+            ),
+            key="ranking",
+            bind="query-params",
+        )
+    _outdated.show(known[run], project, "Rank the pairs again")
+    return run
 
 
 def discovery(project: Project) -> str | None:
@@ -120,9 +122,11 @@ def discovery(project: Project) -> str | None:
         st.info("There is no map yet. It needs both models' completions and the pairs' vectors.")
         _jobs.panel(planned, "Draw the map")
         return None
-    if len(options) == 1:
-        return options[0]
-    return one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
+    run = options[0]
+    if len(options) > 1:
+        run = one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
+    _outdated.show(known[run], project, "Draw the map again")
+    return run
 
 
 def _map_name(run: str, spec: DiscoverSpec) -> str:

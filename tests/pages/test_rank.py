@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from core.runs import project as projects
 from core.runs.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
@@ -20,6 +21,23 @@ def test_the_best_pair_is_first_and_undefined_ones_are_last(open_page, investiga
     rows = open_page("rank").dataframe[0].value
     assert rows["discriminant"].is_monotonic_decreasing
     assert rows["source"].iloc[0] == "instructions"
+
+
+def test_a_ranking_of_other_pairs_is_said_to_be_and_can_be_made_again(
+    open_page, investigated, store, project, tmp_path
+):
+    for page in ("rank", "map"):
+        assert "The project now has other" not in " ".join(
+            one.value for one in open_page(page).warning
+        )
+    path = tmp_path / "fewer.parquet"
+    workspaces.make_pairs().head(300).to_parquet(path)
+    projects.save(project.model_copy(update={"pairs": str(path)}), store.workspace)
+    for page, again in (("rank", "Rank the pairs again"), ("map", "Draw the map again")):
+        app = open_page(page)
+        assert not app.exception
+        assert "now has other preference pairs than when" in app.warning[0].value
+        assert again in [one.label for one in app.button]
 
 
 def test_the_validity_stands_above_the_ranking(open_page, investigated):
