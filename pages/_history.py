@@ -1,5 +1,6 @@
 """Who changed what, when and why; undo, redo, and taking the labels elsewhere."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pandas as pd
@@ -65,8 +66,8 @@ def _show_log(events: list[Event], catalog: Catalog) -> None:
     )
     picked = [number for number in clicked.selection.rows if number < len(rows)]
     holding = {event.id for event in in_force(events)}
-    if picked and int(rows[picked[0]]["event"]) in holding:
-        chosen = int(rows[picked[0]]["event"])
+    if picked and int(rows[picked[0]]["change"]) in holding:
+        chosen = int(rows[picked[0]]["change"])
         if st.button(f"Undo change {chosen}", key="undo-one"):
             catalog.undo(chosen, who=_cart.who())
             st.rerun()
@@ -108,12 +109,14 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
 
 def _rows(events: list[Event]) -> list[dict[str, str]]:
     holding = {event.id for event in in_force(events)}
+    known = {event.id: event for event in events}
+    behaviors = _loaders.ranked_behaviors()
     return [
         {
-            "event": str(event.id),
+            "change": str(event.id),
             "when": datetime.fromtimestamp(event.time).strftime("%Y-%m-%d %H:%M:%S"),
             "who": event.who,
-            "what": _text.short(_said(event), 120),
+            "what": _text.short(_said(event, known, behaviors), 120),
             "why": event.why,
             "": "" if event.id in holding or isinstance(event.change, Undo) else "undone",
         }
@@ -121,7 +124,8 @@ def _rows(events: list[Event]) -> list[dict[str, str]]:
     ]
 
 
-def _said(event: Event) -> str:
+def _said(event: Event, known: Mapping[int, Event], behaviors: Mapping[str, str]) -> str:
+    """What a change did; `behaviors` maps rank runs to what they rank for."""
     match event.change:
         case Name(cluster=cluster, name=name):
             return f"named cluster {cluster} “{name}”" if name else f"unnamed cluster {cluster}"
@@ -134,17 +138,18 @@ def _said(event: Event) -> str:
         case Split(cluster=cluster, new=new):
             return f"split cluster {new} from cluster {cluster}"
         case Assign(cluster=cluster, recipe=recipe, new=new):
-            return f"{'made' if new else 'moved into'} cluster {cluster}: {wording.words(recipe)}"
+            done = "made" if new else "moved into"
+            return f"{done} cluster {cluster}: {wording.words(recipe, behaviors)}"
         case Save(name=name, recipe=recipe):
-            return f"saved “{name}”: {wording.words(recipe)}"
+            return f"saved “{name}”: {wording.words(recipe, behaviors)}"
         case Forget(name=name):
             return f"forgot the saved selection “{name}”"
         case Add(edit=edit):
-            return f"cart: {wording.edit_words(edit)}"
+            return f"cart: {wording.edit_words(edit, behaviors)}"
         case Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
         case Put(entries=entries, edits=edits):
-            said = "; ".join(wording.edit_words(edit) for edit in edits) or "nothing"
+            said = "; ".join(wording.edit_words(edit, behaviors) for edit in edits) or "nothing"
             return f"cart: {len(entries)} entries became {said}"
         case SaveEdit(name=name):
             return f"saved the edit “{name}”"
@@ -152,5 +157,8 @@ def _said(event: Event) -> str:
             said = "cannot tell" if shown is None else flag if shown else f"not {flag}"
             return f"spot-check: {said}"
         case Undo(event=undone):
-            return f"undid event {undone}"
+            before = known[undone].change
+            if isinstance(before, Undo):
+                return f"made change {before.event} again"
+            return f"undid change {undone}"
     raise TypeError(f"{type(event.change).__name__} is not a change")

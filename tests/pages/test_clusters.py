@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from core.intervention.recipes import Where
+from core.intervention.recipes import Edit, TopK, Where
 from core.runs.catalog import Catalog
 from core.runs.changes import FIRST_SPLIT, Save
 from core.runs.specs import SuggestSpec
@@ -304,3 +304,16 @@ def test_push_with_interval_and_stability_of_a_cluster_are_told_beside_its_words
     found.assign(push_low=0.5, push_high=0.6, stability=0.81).to_parquet(path)
     told = said(open_page("clusters", one="1"))
     assert "harmful, distractor prompts · push 0.550, 95% 0.500–0.600 · stability 0.81" in told
+
+
+def test_the_history_tells_behaviors_and_what_was_made_again(open_page, investigated, catalog):
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=9))
+    catalog.add(edit, who="ana")
+    catalog.undo(who="ana")
+    catalog.redo(who="ana")
+    log = next(one.value for one in open_page("clusters").dataframe if "change" in one.value)
+    assert list(log["what"]) == [
+        "made change 1 again",
+        "undid change 1",
+        "cart: flip the top 9 pairs for compliance by attribution",
+    ]
