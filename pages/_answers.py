@@ -12,7 +12,7 @@ from core.intervention.outcomes import by_arm, of_conditions
 from core.report import figures
 from core.runs.project import Project
 from core.runs.specs import EditSpec
-from pages import _effects, _loaders, _outcomes, _rates, _text
+from pages import _effects, _loaders, _origins, _outcomes, _rates, _text
 
 AGREEMENT_TERMS = """
 Each dot is one retraining. **Rank correlation** (Spearman): do edits that were predicted to do more
@@ -136,7 +136,14 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
         return
     pairs = _loaders.columns(project.pairs)
     columns = [c for c in ("source", "chosen_model", "rejected_model") if c in pairs]
-    column = st.segmented_control("By", columns, default="source", required=True, key="source-by")
+    column = st.segmented_control(
+        "By",
+        columns,
+        default="source",
+        required=True,
+        format_func=_origins.NAMES.get,
+        key="source-by",
+    )
     rates = by_arm(_outcomes.all_measured(project)).query("behavior == @behavior.name")
     rate = rates.set_index("arm")["rate"]
     table = sources.by_source(
@@ -151,6 +158,7 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
         table.assign(**{"attribution": share, "predicted if dropped": dropped}),
         hide_index=True,
         column_config={
+            "source": _origins.NAMES[str(column)],
             "edited": st.column_config.NumberColumn("edited here"),
             "attribution": st.column_config.NumberColumn("% of attribution", format="%.0f"),
             "predicted if dropped": st.column_config.NumberColumn(

@@ -46,12 +46,13 @@ def show() -> None:
         _retrainings()
     with theirs:
         st.caption(PAPER)
+        known = scoreboard.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
+        rates = scoreboard.PAPER.columns.drop(["method", "dollars"])
+        two_digits = st.column_config.NumberColumn(format="%.2f")
         st.dataframe(
-            scoreboard.PAPER,
+            scoreboard.PAPER.assign(dollars=known.fillna("not given")),
             hide_index=True,
-            column_config={
-                "dollars": st.column_config.NumberColumn("ranking costs", format="$%.0f")
-            },
+            column_config=dict.fromkeys(rates, two_digits) | {"dollars": "ranking costs"},
         )
 
 

@@ -87,7 +87,7 @@ def by_source(rows: list[dict[str, object]]) -> pd.DataFrame:
     """Rows of every source, those that lose the largest part first."""
     table = pd.DataFrame(rows)
     table["% of the source"] = (100 * (table["removed"] + table["flipped"]) / table["n"]).round(1)
-    return table.sort_values("% of the source", ascending=False)
+    return table.sort_values("% of the source", ascending=False).rename(columns={"n": "pairs"})
 
 
 def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:

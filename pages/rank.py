@@ -123,7 +123,7 @@ def show_scores(selected: pd.DataFrame) -> None:
         figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=name, marker={"color": color})
     figure.update_layout(barmode="overlay", bargap=0, height=260, **_colors.LAYOUT)
     figure.update_xaxes(title=str(st.session_state["score"]))
-    figure.update_yaxes(title="pairs (log)", type="log")
+    figure.update_yaxes(title="pairs (log)", type="log", dtick=1)
     st.plotly_chart(figure, key="scores")
 
 
