@@ -1,4 +1,4 @@
-"""`pairtrace runs …`: list, read, verify, stop, resume, repeat and delete runs."""
+"""`pairtrace runs …`: list, read, verify, seal, stop, resume, repeat and delete runs."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,18 @@ from core.runs.specs import STEPS
 from core.runs.store import Store
 from core.terminal import as_json_option, print_table, report, run_spec
 
+UNKNOWN = "cannot be verified"
+LEFT = "left alone: they were written down before"
+HOW_TO_SEAL = (
+    "A run that cannot be verified finished before checksums were kept: nothing says whether it "
+    "changed. `pairtrace runs seal` writes down what its files are now, so that later changes are "
+    "found."
+)
+
 
 @click.group()
 def runs() -> None:
-    """List, read, verify, stop, resume, repeat and delete runs."""
+    """List, read, verify, seal, stop, resume, repeat and delete runs."""
 
 
 @runs.command("list")
@@ -66,10 +74,12 @@ def verify_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        said = {None: "finished before checksums were kept", 0: "as written"}
+        said = {None: UNKNOWN, 0: "as written"}
         counts = {name: None if wrong is None else len(wrong) for name, wrong in found.items()}
         rows = [(name, said.get(n, f"{n} changed")) for name, n in counts.items()]
         print_table(str(store.workspace), ("run", "files"), rows)
+        if None in counts.values():
+            click.echo(HOW_TO_SEAL)
     bad = [f"{file}: {what}" for wrong in found.values() for file, what in (wrong or {}).items()]
     if bad:
         raise UserError(
@@ -85,9 +95,24 @@ def _wrong(store: Store, run: str) -> dict[str, str] | None:
         shards = verify(output).to_dict("records") if (output / "manifest.json").exists() else []
     except UserError as error:
         return {run: str(error)}
-    wrong = {str(output / name): what for name, what in (found or {}).items()}
+    wrong = {str(store.folder(run) / name): what for name, what in (found or {}).items()}
     wrong |= {row["file"]: row["problem"] for row in shards}
     return None if found is None and not wrong else wrong
+
+
+@runs.command("seal")
+@click.argument("run", nargs=-1)
+@as_json_option
+@click.pass_obj
+def seal_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
+    """Write down what the files of runs are that cannot be verified [default: all such runs]."""
+    names = run or [info.id for info in store.infos(state="finished")]
+    sealed = [name for name in names if store.seal(name)]
+    if as_json:
+        click.echo(json.dumps(sealed))
+    else:
+        rows = [(name, "sealed as they are" if name in sealed else LEFT) for name in names]
+        print_table(str(store.workspace), ("run", "files"), rows)
 
 
 @runs.command("cancel")

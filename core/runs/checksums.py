@@ -1,9 +1,11 @@
 """What a run's files were when it finished, so that a later change is found.
 
-    runs/<step>-<hash>/SHA256SUMS   one line a file of `output/`, as `sha256sum --check` reads it
+    runs/<step>-<hash>/SHA256SUMS   one line a file, as `sha256sum --check` reads it
 
-Written before the output is published. Shards are left out, since each has a checksum of its own
-(core.attribution.index), and may lie elsewhere. Does not know what is in the files.
+Covers `output/` and `spec.json`, and is written before the output is published. Shards are left
+out, since each has a checksum of its own (core.attribution.index), and may lie elsewhere. So are
+`progress.jsonl` and `log.txt`, which say how a run went and not what it found. Files of an earlier
+version cover no `spec.json`. Does not know what is in the files.
 """
 
 import re
@@ -14,25 +16,41 @@ from core.errors import UserError
 from core.runs.fingerprints import sha256
 
 NAME = "SHA256SUMS"
-LINE = re.compile(r"([0-9a-f]{64})  output/(.+)")
+SPEC = "spec.json"
+LINE = re.compile(r"([0-9a-f]{64})  (spec\.json|output/.+)")
 
 
 def write(output: Path, folder: Path) -> None:
-    """Write down the files of `output`, a finished folder that is about to be `folder/output`."""
-    lines = [f"{sha256(output / name)}  output/{name}\n" for name in _names(output)]
-    write_whole(folder / NAME, "".join(lines))
+    """Write down the files of a run, whose `output` is, or is about to be, `folder/output`."""
+    files = {f"output/{name}": output / name for name in _names(output)}
+    if (folder / SPEC).is_file():
+        files[SPEC] = folder / SPEC
+    write_whole(folder / NAME, "".join(f"{sha256(at)}  {name}\n" for name, at in files.items()))
+
+
+def seal(folder: Path) -> bool:
+    """Write down what a finished run's files are now; False where that was done before.
+
+    What changed until then stays unknown, and what is written down is never written anew: a
+    change would be sealed with it.
+    """
+    if (folder / NAME).exists():
+        return False
+    write(folder / "output", folder)
+    return True
 
 
 def problems(folder: Path) -> dict[str, str] | None:
-    """What is wrong with a run's output, by file; None where nothing says what it was."""
-    path, output = folder / NAME, folder / "output"
+    """What is wrong with a run, by file in its folder; None where nothing says what they were."""
+    path = folder / NAME
     if not path.is_file():
         return None
-    known, found = _read(path), set(_names(output))
+    known, found = _read(path), {f"output/{name}" for name in _names(folder / "output")}
+    found |= {SPEC} if SPEC in known and (folder / SPEC).is_file() else set()
     wrong = {name: "missing" for name in known if name not in found}
     wrong |= dict.fromkeys(found - set(known), "was not there when the run finished")
     for name in found & set(known):
-        if sha256(output / name) != known[name]:
+        if sha256(folder / name) != known[name]:
             wrong[name] = "its bytes are not those that were written"
     return dict(sorted(wrong.items()))
 

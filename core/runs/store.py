@@ -214,6 +214,12 @@ class Store:
         os.replace(self.folder(run) / "output.part", path)
         return path
 
+    def seal(self, run: str) -> bool:
+        """Write down what the files of a run are that finished before checksums were kept."""
+        self.require_writable()
+        self.output(run)  # refused where there is none
+        return checksums.seal(self.folder(run))
+
     def lock(self, run: str) -> FileLock:
         """Held by the one process that works on a run."""
         return FileLock(self.folder(run) / "lock")

@@ -323,14 +323,13 @@ def test_a_shard_whose_bytes_changed_is_named_by_verify(at, how):
 def test_one_bit_that_changed_in_any_file_of_any_run_is_found(at):
     for folder in at.store.runs.iterdir():
         assert checksums.problems(folder) == {}
-        output = folder / "output"
-        files = [path for path in output.rglob("*") if path.is_file() and path.stat().st_size]
-        names = [str(path.relative_to(output)) for path in files if path.parent.name != "shards"]
-        for name in names:
-            content = (output / name).read_bytes()
-            damage(output / name, "other bytes")
-            assert list(checksums.problems(folder)) == [name]
-            (output / name).write_bytes(content)
+        files = [folder / "spec.json", *(folder / "output").rglob("*")]
+        files = [path for path in files if path.is_file() and path.stat().st_size]
+        for path in [path for path in files if path.parent.name != "shards"]:
+            content = path.read_bytes()
+            damage(path, "other bytes")
+            assert list(checksums.problems(folder)) == [str(path.relative_to(folder))]
+            path.write_bytes(content)
 
 
 @pytest.mark.parametrize("how", DAMAGE)

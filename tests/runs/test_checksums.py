@@ -21,6 +21,7 @@ def store(tmp_path):
     store = Store(tmp_path)
     part = store.part(RUN, keep=False)
     pd.DataFrame({"similarity": [0.5, 0.25]}).to_parquet(part / "ranking.parquet")
+    store.write_record(RUN, {"step": "rank", "spec": {"layer": 3}})
     (part / "model").mkdir()
     (part / "model" / "config.json").write_text("{}")
     store.publish(RUN)
@@ -44,7 +45,7 @@ def test_a_run_that_nobody_touched_is_as_written(store):
 def test_coreutils_read_the_same_file(store):
     command = ["sha256sum", "--check", "--strict", checksums.NAME]
     done = subprocess.run(command, cwd=store.folder(RUN), capture_output=True, check=True)
-    assert done.stdout.count(b": OK") == 2
+    assert done.stdout.count(b": OK") == 3
 
 
 def test_another_number_in_a_readable_table_is_named(store):
@@ -60,8 +61,8 @@ def test_another_number_in_a_readable_table_is_named(store):
 def test_a_file_that_went_and_one_that_came_are_named(store):
     (store.output(RUN) / "ranking.parquet").rename(store.output(RUN) / "other.parquet")
     assert checksums.problems(store.folder(RUN)) == {
-        "other.parquet": "was not there when the run finished",
-        "ranking.parquet": "missing",
+        "output/other.parquet": "was not there when the run finished",
+        "output/ranking.parquet": "missing",
     }
 
 
@@ -74,8 +75,52 @@ def test_damaged_checksums_are_told_and_do_not_hide_the_other_runs(store, conten
     assert "1 changed" in done.output
 
 
-def test_a_run_from_before_checksums_is_said_to_be_one(store):
-    (store.folder(RUN) / checksums.NAME).unlink()
+def test_another_knob_in_the_spec_is_named(store):
+    path = store.folder(RUN) / "spec.json"
+    path.write_text(path.read_text().replace("3", "4"))
+    done = verified(store)
+    assert f"{path}: its bytes are not those" in str(done.exception)
+    path.unlink()
+    assert checksums.problems(store.folder(RUN)) == {"spec.json": "missing"}
+
+
+def test_checksums_of_an_earlier_version_say_nothing_of_the_spec(store):
+    path = store.folder(RUN) / checksums.NAME
+    lines = [line for line in path.read_text().splitlines() if "spec.json" not in line]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    (store.folder(RUN) / "spec.json").write_text("{}")
+    assert len(lines) == 2
+    assert checksums.problems(store.folder(RUN)) == {}
+
+
+def sealed(store, *given):
+    return CliRunner().invoke(cli, ["--workspace", str(store.workspace), "runs", "seal", *given])
+
+
+def test_a_run_from_before_checksums_is_said_to_be_one_and_can_be_sealed(store):
+    path = store.folder(RUN) / checksums.NAME
+    written = sorted(path.read_text().splitlines())
+    path.unlink()
     done = verified(store)
     assert done.exit_code == 0
-    assert "before checksums were kept" in done.output
+    assert "cannot be verified" in done.output
+    assert "`pairtrace runs seal`" in done.output
+    assert "sealed as they are" in sealed(store).output
+    assert sorted(path.read_text().splitlines()) == written
+    assert "as written" in verified(store).output
+
+
+def test_a_seal_is_never_written_anew(store):
+    (store.output(RUN) / "ranking.parquet").write_bytes(b"changed")
+    assert "left alone" in sealed(store, RUN).output
+    assert set(checksums.problems(store.folder(RUN))) == {"output/ranking.parquet"}
+
+
+def test_nobody_who_only_looks_on_seals_and_no_run_that_is_not_finished_is_sealed(store):
+    (store.folder(RUN) / checksums.NAME).unlink()
+    with pytest.raises(UserError):
+        Store(store.workspace, writable=False).seal(RUN)
+    store.output(RUN).rename(store.folder(RUN) / "output.part")
+    with pytest.raises(UserError, match="not finished"):
+        store.seal(RUN)
+    assert not (store.folder(RUN) / checksums.NAME).exists()
