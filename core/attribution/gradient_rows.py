@@ -62,8 +62,7 @@ def gradients_on_disk(
 
 def paid(folder: Path) -> float:
     """CPU-seconds that the gradients of a folder took so far; 0 where there are none."""
-    mark = folder / "done.json"
-    return float(json.loads(mark.read_text(encoding="utf-8"))["cpu"]) if mark.exists() else 0.0
+    return _said(folder / "done.json")[2]
 
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
@@ -77,8 +76,14 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
 
 def _done(mark: Path, whose: str) -> tuple[int, float]:
     """How many rows of just these gradients are there, and what they cost."""
+    key, rows, cpu = _said(mark)
+    return (rows, cpu) if key == whose else (0, 0.0)
+
+
+def _said(mark: Path) -> tuple[str, int, float]:
+    """Key, rows and cost; nothing where the file is damaged or absent."""
     try:
         known = json.loads(mark.read_text(encoding="utf-8"))
-        return (int(known["rows"]), float(known["cpu"])) if known["key"] == whose else (0, 0.0)
+        return str(known["key"]), int(known["rows"]), float(known["cpu"])
     except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError):
-        return 0, 0.0
+        return "", 0, 0.0

@@ -5,7 +5,7 @@ import pytest
 
 from core.attribution import gradient_rows
 from core.attribution.gradient import margin_gradients
-from core.attribution.gradient_rows import gradients_on_disk
+from core.attribution.gradient_rows import gradients_on_disk, paid
 from tests.attribution.test_gradient import contrasts
 from tests.tiny_models import tiny_model
 
@@ -63,5 +63,6 @@ def test_damaged_rows_are_done_anew(tmp_path, small_chunks, name, damage):
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[: len(content) // 2] if damage == "half" else damage)
+    assert (paid(tmp_path) > 0) is (name == "gradients.npy")
     rows = gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
     np.testing.assert_array_equal(rows, margin_gradients(model, pairs, projected=64))
