@@ -20,7 +20,7 @@ from core.attribution.activations import segment_means
 from core.attribution.index import Manifest, read_pair_list
 from core.attribution.plan import LENGTHS
 from core.attribution.shards import items_of, read_tokens
-from core.data.whole import write_whole
+from core.data.whole import sweep, write_whole
 from core.models.devices import device_name, pick_device
 from core.models.loading import load_model, on_cores, read_config
 from core.models.packing import Prompted
@@ -56,6 +56,7 @@ def best_budget(
         items = _sample(folder, planned, max(budgets))
         known[key] = fastest(loaded.model, items, budgets, planned.budget, progress)
         with suppress(OSError):
+            sweep(kept.parent, f"{kept.name}.*")
             write_whole(kept, json.dumps(known, indent=1) + "\n")
     return known[key]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from core.data.whole import write_whole, writing_whole
+from core.data.whole import sweep, write_whole, writing_whole
 from core.errors import UserError
 
 PLACE = "shards.url"
@@ -77,6 +77,7 @@ class RemoteFiles(ShardFiles):
         self.url = url
         self.system, self.root = _file_system(url)
         self.system.invalidate_cache()  # other processes write there too
+        sweep(self.folder)  # copies that were being fetched
 
     def where(self, name: str) -> str:
         """URL of a file."""

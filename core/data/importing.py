@@ -5,6 +5,7 @@ what an investigation reads from then on: it cannot change under it, and opens i
 """
 
 from collections.abc import Callable, Mapping
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from core.data.health import Examination, Health
 from core.data.own_form import marked
 from core.data.pairs import SKIPPED, check_columns, nothing_usable, pair_of, stream_pairs
 from core.data.records import files, kind, read_records
-from core.data.whole import writing_whole
+from core.data.whole import sweep, writing_whole
 from core.errors import UserError
 
 PACKED = 3  # characters per byte of gzip
@@ -56,6 +57,7 @@ def import_pairs(
     """Write `out` (Parquet) and tell the set's health."""
     if out.suffix != ".parquet":
         raise UserError(f"{out}: end the name in .parquet.")
+    sweep(out.parent, f"{escape(out.name)}.*")
     health, kinds = _survey(source, columns, tick)
     schema = marked(typed.schema(kinds).empty_table()).schema
     with writing_whole(out) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:

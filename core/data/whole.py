@@ -1,9 +1,12 @@
 """Files that are there whole or not at all, whatever ends the process that writes them."""
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ABANDONED = 86_400  # seconds without a byte written, after which nobody writes a file any more
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
@@ -28,3 +31,15 @@ def writing_whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, pattern: str = "*") -> None:
+    """Delete what processes that were killed left half-written in a folder, once it is a day old.
+
+    The number in its name says nothing of a process on another machine, so age decides. What may
+    not be deleted stays.
+    """
+    for half in folder.glob(f"{pattern}.part"):
+        with suppress(OSError):
+            if half.is_file() and time.time() - half.stat().st_mtime > ABANDONED:
+                half.unlink()

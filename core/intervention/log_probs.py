@@ -47,6 +47,8 @@ class LogProbCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"key": list(values), "log_prob": list(values.values())})
         with FileLock(self.folder / f"{self.name}.parquet.lock"):
+            for half in self.folder.glob(f"{self.name}.*.part"):
+                half.unlink()  # its writer held this lock until it was killed
             number = max(map(_number, self.files), default=0) + 1
             with writing_whole(self.folder / f"{self.name}.{number:05}.parquet") as part:
                 table.to_parquet(part, index=False)

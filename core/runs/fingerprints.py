@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.data.notation import toml_file
 from core.data.records import files
-from core.data.whole import write_whole
+from core.data.whole import sweep, write_whole
 from core.errors import UserError
 from core.models import adapters
 from core.runs.environment import default_workspace
@@ -121,6 +121,7 @@ def _kept(path: Path) -> str:
     touched = max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
     if _stamp(path) == before and time.time_ns() - touched > SETTLED:
         with suppress(OSError):  # whoever may only look on reads the file again
+            sweep(note.parent)
             write_whole(note, f"{before} {digest}")
     return digest
 

@@ -16,7 +16,7 @@ import pandas as pd
 from core.data.behaviors import Behavior
 from core.data.notation import json_file
 from core.data.prompts import expand, read_prompts
-from core.data.whole import write_whole
+from core.data.whole import sweep, write_whole
 from core.errors import UserError
 from core.intervention.judges import load_judge
 from core.models import adapters
@@ -60,6 +60,7 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
     if len(os.fsencode(plain)) > LONGEST_NAME:
         raise UserError(f"{plain[:40]}…: the name is longer than {LONGEST_NAME} bytes. Rename it.")
     path = workspace / UPLOADS / plain
+    sweep(path.parent)
     write_whole(path, content)
     return path
 

@@ -53,8 +53,10 @@ def test_a_writer_that_is_killed_loses_only_what_it_was_writing(tmp_path):
     done = subprocess.run([sys.executable, "-c", dying, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert cache.read() == {"a": -1.0}
+    assert len(list(tmp_path.glob("*.part"))) == 1
     cache.add({"b": -2.0})
     assert cache.read() == {"a": -1.0, "b": -2.0}
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_other_weights_and_other_arithmetic_have_files_of_their_own(tmp_path):
