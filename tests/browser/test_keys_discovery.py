@@ -37,7 +37,7 @@ def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(tab, sto
         reach(tab, "Read and name them")
         tab.keyboard.press("Enter")
         tab.get_by_role("heading", name="What is in the data?").wait_for()
-        tab.get_by_role("heading", name="lock, pick / cannot").wait_for()
+        tab.get_by_role("heading", name="Cluster 1").wait_for()
         settle(tab)
 
         central = tab.get_by_text("Sure, here is how: step one of 5, then step two.")
