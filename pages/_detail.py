@@ -68,6 +68,7 @@ def _actions(run: str, recipe: Recipe, count: int) -> None:
         st.rerun()
 
 
+@st.fragment  # who reads on need not wait for the pictures
 def _pairs(chosen: Mask) -> None:
     """The pairs behind the selection, and one of them in full."""
     positions = np.flatnonzero(chosen)

@@ -6,6 +6,8 @@ would act inside text fields too. C and R are Streamlit's own.
 
 import streamlit as st
 
+from pages import _folded
+
 ADD = "A"
 START = "S"
 UNDO = "Z"
@@ -27,9 +29,10 @@ MEANING = {
 
 def show() -> None:
     """What the keys do; for the sidebar."""
-    with st.expander("Keyboard"):
-        for key, meaning in MEANING.items():
-            st.text(f"{key} · {meaning}")
-        st.caption(
-            "Not while a text field has the focus. Tab walks through all else, Enter presses."
-        )
+    _folded.expander("Keyboard", _list, key="keyboard")
+
+
+def _list() -> None:
+    for key, meaning in MEANING.items():
+        st.text(f"{key} · {meaning}")
+    st.caption("Not while a text field has the focus. Tab walks through all else, Enter presses.")

@@ -34,26 +34,31 @@ LETTER = 0.055  # of average precision, the height of a label
 PRESENT = RankSpec.model_fields["method"].default
 
 
+@st.fragment  # depends on nothing of the page
 def show() -> None:
-    """Ours as chart and table, theirs as a table."""
+    """Ours as chart and table, theirs as a table; only what is looked at is drawn."""
     st.header("Which method finds the pairs at fault?")
-    ours, retrainings, theirs = st.tabs(
-        ["On worlds whose truth is known", "After retraining", "The paper's own table"]
+    parts = st.tabs(
+        ["On worlds whose truth is known", "After retraining", "The paper's own table"],
+        key="scoreboard-part",
+        on_change="rerun",
     )
-    with ours:
-        _ours()
-    with retrainings:
-        _retrainings()
-    with theirs:
-        st.caption(PAPER)
-        known = scoreboard.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
-        rates = scoreboard.PAPER.columns.drop(["method", "dollars"])
-        two_digits = st.column_config.NumberColumn(format="%.2f")
-        st.dataframe(
-            scoreboard.PAPER.assign(dollars=known.fillna("not given")),
-            hide_index=True,
-            column_config=dict.fromkeys(rates, two_digits) | {"dollars": "ranking costs"},
-        )
+    for part, draw in zip(parts, (_ours, _retrainings, _theirs), strict=True):
+        if part.open:
+            with part:
+                draw()
+
+
+def _theirs() -> None:
+    st.caption(PAPER)
+    known = scoreboard.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
+    rates = scoreboard.PAPER.columns.drop(["method", "dollars"])
+    two_digits = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        scoreboard.PAPER.assign(dollars=known.fillna("not given")),
+        hide_index=True,
+        column_config=dict.fromkeys(rates, two_digits) | {"dollars": "ranking costs"},
+    )
 
 
 def _ours() -> None:

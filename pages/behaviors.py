@@ -50,6 +50,12 @@ def show_rates() -> None:
             )
 
 
+@st.fragment  # who reads on need not wait for the rest of the page
+def show_prompts() -> None:
+    """The prompts as a table, and what both models said to the one that was chosen."""
+    show_completions(choose_prompt(by_prompt(measured, behavior.flag)))
+
+
 def choose_prompt(table: pd.DataFrame) -> str:
     """The row that was clicked, else the prompt that changed most."""
     shown = table.assign(prompt=table["prompt"].map(_text.short))
@@ -99,7 +105,7 @@ st.caption("One row per prompt; the rates are over its completions. Choose a row
 if measured.empty:
     st.info("No prompt of this group was completed under this condition.")
 else:
-    show_completions(choose_prompt(by_prompt(measured, behavior.flag)))
+    show_prompts()
 st.header("Is the difference one direction?")
 st.caption("If it is not, no ranking of pairs for this behavior means anything.")
 if behavior.wanted:

@@ -12,6 +12,7 @@ from pages import (
     _clusters,
     _contributions,
     _earlier,
+    _folded,
     _history,
     _keys,
     _labelling,
@@ -87,6 +88,7 @@ def show_cluster(cluster: int) -> None:
     show_examples(cluster, members)
 
 
+@st.fragment  # who reads on need not wait for the rest of the page
 def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
     """The medoid first, then the pairs that belong most strongly, then those at its edge."""
     st.subheader("Examples")
@@ -138,8 +140,11 @@ if names:
 _earlier.show(run, said, catalog)
 _levels.show(run)
 if names:
-    with st.expander("The tree: clusters, and the islands they are made of", key="open-tree"):
-        _tree.show(run, said, now)
+    _folded.expander(
+        "The tree: clusters, and the islands they are made of",
+        lambda: _tree.show(run, said, now),
+        key="open-tree",
+    )
     with st.expander("Ask a language model for names", key="open-ask"):
         _suggestions.ask(run, drawn=suggested)
 _history.show(catalog, run, said)

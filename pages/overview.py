@@ -6,7 +6,7 @@ import streamlit as st
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
-from pages import _alarms, _jobs, _keys, _loaders, _plan, _rates
+from pages import _alarms, _folded, _jobs, _keys, _loaders, _plan, _rates
 
 CARDS = 3  # in a row
 
@@ -41,14 +41,21 @@ def show_changes(measured: pd.DataFrame) -> None:
             with column.container(border=True, height="stretch"):
                 show_change(rates, behavior)
     st.plotly_chart(_rates.chart(rates), key="changes")
-    with st.expander("The numbers"):
-        _rates.show_table(rates)
+    _folded.expander("The numbers", lambda: _rates.show_table(rates), key="numbers")
     other = _rates.unnamed(measured, project.behaviors)
-    with st.expander(f"Other changes, which no behavior of the project names ({len(other)})"):
-        st.caption("Flags that the judge reads whose intervals are apart, the largest first.")
-        points = st.column_config.NumberColumn(format="%+.1f")
-        st.dataframe(other, hide_index=True, column_config={"change, points": points})
+    _folded.expander(
+        f"Other changes, which no behavior of the project names ({len(other)})",
+        lambda: show_others(other),
+        key="others",
+    )
     _rates.explain()
+
+
+def show_others(other: pd.DataFrame) -> None:
+    """What changed beside the project's behaviors."""
+    st.caption("Flags that the judge reads whose intervals are apart, the largest first.")
+    points = st.column_config.NumberColumn(format="%+.1f")
+    st.dataframe(other, hide_index=True, column_config={"change, points": points})
 
 
 def show_alarms() -> None:

@@ -12,6 +12,7 @@ from pages import (
     _cart,
     _choose,
     _colors,
+    _folded,
     _jobs,
     _loaders,
     _origins,
@@ -127,8 +128,9 @@ def show_scores(selected: pd.DataFrame) -> None:
     st.plotly_chart(figure, key="scores")
 
 
-def show_rows() -> pd.Series:
-    """A page of the ranking; returns the pair that was chosen, else the first one."""
+@st.fragment  # who reads on need not wait for the charts above
+def show_rows() -> None:
+    """A page of the ranking, and the pair that was chosen in full, else the first one."""
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
         "Source",
@@ -155,10 +157,13 @@ def show_rows() -> pd.Series:
     rows = ordered.iloc[found[(number - 1) * SHOWN : number * SHOWN]]
     texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
     rows = rows.join(texts, on="uid")
-    return picked(rows, offer=[Where(column="source", values=tuple(sources))] if sources else [])
+    chosen = picked(rows)
+    if chosen is not None:
+        st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
+        _text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
 
 
-def picked(rows: pd.DataFrame, offer: list[Recipe]) -> pd.Series | None:
+def picked(rows: pd.DataFrame) -> pd.Series | None:
     """Draw rows as a table; the one that was clicked, else the first."""
     if rows.empty:
         st.info("No pair matches.")
@@ -190,14 +195,15 @@ with left:
 with right:
     _origins.show(pairs, selected["uid"], key="ranking")
 st.header("The pairs, best first")
-chosen = show_rows()
-if chosen is not None:
-    st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
-    _text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
-two_orders = st.expander("Two orders side by side", key="two-orders", on_change="rerun")
-if two_orders.open:
-    with two_orders:
-        _agreement.show(ranking, len(selected), key="ranking")
-with st.expander("The vector, layer by layer, and how concentrated its attribution is"):
-    _validity.show_layers(run)
+show_rows()
+_folded.expander(
+    "Two orders side by side",
+    lambda: _agreement.show(ranking, len(selected), key="ranking"),
+    key="two-orders",
+)
+_folded.expander(
+    "The vector, layer by layer, and how concentrated its attribution is",
+    lambda: _validity.show_layers(run),
+    key="layers",
+)
 _jobs.command(_loaders.store().spec(run))

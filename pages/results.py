@@ -102,6 +102,7 @@ def show_worse() -> None:
         st.dataframe(worse, hide_index=True)
 
 
+@st.fragment  # who reads on need not wait for the rest of the page
 def show_completions(behavior: Behavior) -> None:
     """The policy's and the edited model's completions of the same held-out prompt."""
     runs = _outcomes.completions(measured)

@@ -52,6 +52,12 @@ def open_page(store):
     return open_named
 
 
+def opened(app: AppTest, key: str) -> AppTest:
+    """The page with a folded part open: what is closed is not drawn."""
+    app.session_state[key] = True
+    return app.run()
+
+
 def said(app: AppTest) -> str:
     """Everything that a page says in words, for looking up phrases."""
     kinds = ("title", "header", "subheader", "text", "caption", "markdown")

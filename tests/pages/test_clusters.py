@@ -12,7 +12,7 @@ from core.runs.changes import FIRST_SPLIT, Save
 from core.runs.specs import SuggestSpec
 from pages import _access
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import opened, said
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_a_long_name_is_whole_in_the_table_and_under_the_mouse_and_cut_in_the_tr
     name = "tells how to pick the lock of a plant, step by step, and then water it"
     catalog.rename(investigated["discover"], 1, name, who="anna")
     catalog.mark(investigated["discover"], 1, "harmful", who="anna")
-    app = open_page("clusters", one="1")
+    app = opened(open_page("clusters", one="1"), "open-tree")
     assert f"1 · {name}" in set(app.dataframe[0].value["name"])
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     (icicle,) = figure["data"]

@@ -7,7 +7,7 @@ import pytest
 from core.intervention.recipes import Edit, TopK
 from core.runs.catalog import Catalog
 from pages import _keys
-from tests.pages.conftest import said
+from tests.pages.conftest import opened, said
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -36,7 +36,7 @@ def test_main_actions_have_a_key(open_page, investigated, store):
 
 
 def test_the_sidebar_lists_the_keys(open_page, investigated):
-    assert "undo my latest change" in said(open_page("overview"))
+    assert "undo my latest change" in said(opened(open_page("overview"), "keyboard"))
 
 
 def test_the_next_example_is_read(open_page, investigated):

@@ -4,7 +4,7 @@ import pytest
 
 from core.runs.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import opened, said
 
 
 def test_a_new_project_offers_every_step_that_can_start(open_page, project):
@@ -45,7 +45,7 @@ def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, sto
 
 
 def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):
-    app = open_page("overview")
+    app = opened(open_page("overview"), "others")
     (other,) = [frame.value for frame in app.dataframe if "change, points" in frame.value]
     assert list(other["flag"] + " " + other["condition"]) == ["refused distractor"]
     assert other["policy"].iloc[0] == "45.0% [42.0%,\N{NBSP}48.0%], n\N{NBSP}=\N{NBSP}240"

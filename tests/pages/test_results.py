@@ -151,5 +151,7 @@ def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, stor
 
 
 def test_the_papers_table_is_marked_as_theirs(open_page, project):
-    shown = said(open_page("results"))
-    assert "Theirs, not measured by us" in shown
+    app = open_page("results")
+    assert "Theirs, not measured by us" not in said(app)
+    app.session_state["scoreboard-part"] = "The paper's own table"
+    assert "Theirs, not measured by us" in said(app.run())

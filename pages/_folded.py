@@ -1,0 +1,22 @@
+"""Expanders that draw nothing while they are closed.
+
+What is inside is neither made, nor sent, nor drawn by the browser until somebody opens it; then it
+alone is run, not the page. Nothing outside may depend on a widget inside.
+"""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+
+def expander(label: str, draw: Callable[[], None], *, key: str) -> None:
+    """An expander, closed at first, of what `draw` draws."""
+    _expander(label, draw, key)
+
+
+@st.fragment
+def _expander(label: str, draw: Callable[[], None], key: str) -> None:
+    place = st.expander(label, key=key, on_change="rerun")
+    if place.open:
+        with place:
+            draw()
