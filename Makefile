@@ -17,7 +17,8 @@ app: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) app --port $(PORT)
 
 test: $(VENV)/installed-dev lint
-	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+		--no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

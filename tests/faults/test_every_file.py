@@ -32,6 +32,7 @@ from tests.faults.test_damage import DAMAGE
 from tests.faults.test_kills import assert_same, run
 from tests.faults.test_locks import JUDGE
 
+pytestmark = pytest.mark.slow
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 ADVICE = re.compile(r"again|[Dd]elete|[Pp]ut a copy|Use the|index verify|Add |another template")
 LOCKS = ("*.lock", "runs/*/lock", "runs/*/starting")  # empty: held or not, nothing is read

@@ -27,7 +27,8 @@ def test_a_name_that_is_no_repository_is_refused(tmp_path, name):
         fetch("model", name, COMMIT, tmp_path)
 
 
-def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path):
+def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # between the client's tries
     with pytest.raises(UserError, match="cannot be fetched"):
         fetch("model", "allenai/OLMo", COMMIT, tmp_path, endpoint="http://127.0.0.1:9")
     assert not list(tmp_path.glob("*.safetensors"))
