@@ -29,31 +29,45 @@ def test_packed_contrasts_have_the_margins_of_texts_read_apart(family):
     torch.testing.assert_close(margins(model, packed(some)), apart, rtol=1e-4, atol=1e-4)
 
 
-def test_with_much_damping_the_score_is_the_plain_gradients_cosine(tmp_path):
-    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
-    found = ekfac_scores(model, pairs, behavior, tmp_path / "a", damping=1e9)
-    rows, target = linear_gradients(model, pairs), linear_gradients(model, behavior).mean(axis=0)
+PAIRS, BEHAVIOR = contrasts(20, seed=0), contrasts(4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def damped(tmp_path_factory):
+    """Scores in which nothing but the plain gradients is left."""
+    folder = tmp_path_factory.mktemp("damped")
+    return ekfac_scores(tiny_model(blocks=2), PAIRS, BEHAVIOR, folder, damping=1e9)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A model that scores were computed with, the scores, and the folder of their factors."""
+    model, folder = tiny_model(blocks=2), tmp_path_factory.mktemp("scored")
+    return model, ekfac_scores(model, PAIRS, BEHAVIOR, folder), folder
+
+
+def test_with_much_damping_the_score_is_the_plain_gradients_cosine(damped):
+    model = tiny_model(blocks=2)
+    rows, target = linear_gradients(model, PAIRS), linear_gradients(model, BEHAVIOR).mean(axis=0)
     cosines = rows @ target / np.linalg.norm(rows, axis=1) / np.linalg.norm(target)
-    assert np.corrcoef(found, cosines)[0, 1] > 0.9999
+    assert np.corrcoef(damped, cosines)[0, 1] > 0.9999
 
 
-def test_curvature_changes_the_order_and_swapped_completions_the_sign(tmp_path):
-    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
-    plain = ekfac_scores(model, pairs, behavior, tmp_path / "plain", damping=1e9)
-    found = ekfac_scores(model, pairs, behavior, tmp_path / "a")
-    assert 0.1 < np.corrcoef(found, plain)[0, 1] < 0.99
-    swapped = [Contrast(c.prompt, c.lower, c.upper) for c in pairs]
-    back = ekfac_scores(model, swapped, behavior, tmp_path / "b")
+def test_curvature_changes_the_order_and_swapped_completions_the_sign(damped, scored, tmp_path):
+    model, found, _ = scored
+    assert 0.1 < np.corrcoef(found, damped)[0, 1] < 0.99
+    swapped = [Contrast(c.prompt, c.lower, c.upper) for c in PAIRS]
+    back = ekfac_scores(model, swapped, BEHAVIOR, tmp_path)
     np.testing.assert_allclose(found, -back, rtol=1e-3, atol=1e-4 * np.abs(found).max())
 
 
-def test_the_model_is_left_alone_and_factors_are_used_again(tmp_path):
-    model, pairs, behavior = tiny_model(blocks=2), contrasts(20, seed=0), contrasts(4, seed=1)
-    names = [name for name, _ in model.named_modules()]
-    first = ekfac_scores(model, pairs, behavior, tmp_path / "a")
-    cost = (tmp_path / "a" / "done.json").read_text()
-    again = ekfac_scores(model, pairs, behavior, tmp_path / "a")
+def test_the_model_is_left_alone_and_factors_are_used_again(scored):
+    model, first, folder = scored
+    cost = (folder / "done.json").read_text()
+    again = ekfac_scores(model, PAIRS, BEHAVIOR, folder)
     np.testing.assert_allclose(first, again, rtol=1e-4)
-    assert (tmp_path / "a" / "done.json").read_text() == cost
+    assert (folder / "done.json").read_text() == cost
+    untouched = tiny_model(blocks=2)
+    names = [name for name, _ in untouched.named_modules()]
     assert [name for name, _ in model.named_modules()] == names
     assert all(p.requires_grad for p in model.parameters())
