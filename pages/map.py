@@ -18,6 +18,7 @@ from pages import (
     _detail,
     _heatmap,
     _jobs,
+    _kept_map,
     _loaders,
     _map,
     _region,
@@ -185,7 +186,8 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
     st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     part = _region.view(run, raster.around(x, y))
-    figure = _map.figure(places, coloring, shown=shown, outline=_region.region(run), part=part)
+    drawn = _region.region(run)
+    figure = _kept_map.figure(run, places, coloring, shown=shown, outline=drawn, part=part)
     _region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
     zoom, whole, clear = st.columns(3)
     around = raster.around(x[shown], y[shown])
