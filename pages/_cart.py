@@ -61,10 +61,12 @@ def offer(
     recipe: Recipe, *, count: int, key: str, why: str = "", shortcut: str | None = _keys.ADD
 ) -> None:
     """Choose what is done to the pairs of a recipe, and put it into the cart."""
-    left, right = st.columns([2, 3], vertical_alignment="bottom")
-    action = left.selectbox("Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    action = row.selectbox(
+        "Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP, width=150
+    )
     label = f"Add {count:,} pairs to the edit cart"
-    if right.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
+    if row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
         held = [(entry.edit.action, entry.edit.recipe) for entry in entries()]
         if (action, recipe) in held:
             st.toast(f"The cart has this already: {action} {count:,} pairs.")

@@ -50,7 +50,7 @@ def choose(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> in
     """The cluster that was clicked, or picked by name; `now` as in `_clusters.membership`."""
     table = _listed(run, names, said, now)
     place = st.container()
-    left, right = st.columns([6, 1], vertical_alignment="bottom")
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
     everything = right.toggle("All columns", key="all-columns", help="Every number, and the words.")
     with place:
         _draw(table, everything)

@@ -62,10 +62,10 @@ def show_entries(entries: Sequence[Entry]) -> None:
 
 def show_tools(entries: Sequence[Entry]) -> None:
     """Undo, combine, drop a source, save: each closed until wanted."""
-    undo, redo, combine, drop, save = st.columns([2, 2, 4, 4, 4])
+    row = st.container(horizontal=True)
     events, who = _cart.catalog().events(), _cart.who()
     own = [e.id for e in in_force(events) if e.who == who and isinstance(e.change, OF_EDITS)]
-    if undo.button(
+    if row.button(
         "↩ Undo",
         key="undo-edit",
         disabled=not own,
@@ -75,16 +75,16 @@ def show_tools(entries: Sequence[Entry]) -> None:
         _cart.catalog().undo(own[-1], who=who)
         st.rerun()
     undone = latest_undo(events, who) is None
-    if redo.button(
+    if row.button(
         "↪ Redo", key="redo-edit", disabled=undone, shortcut=_keys.REDO, help="What you undid last"
     ):
         _cart.catalog().redo(who=_cart.who())
         st.rerun()
-    with combine.popover("Combine entries", disabled=len(entries) < 2, width="stretch"):
+    with row.popover("Combine entries", disabled=len(entries) < 2):
         _combine(entries)
-    with drop.popover("Drop a source or generator", width="stretch"):
+    with row.popover("Drop a source or generator"):
         show_drop()
-    with save.popover("Saved edits", width="stretch"):
+    with row.popover("Saved edits"):
         _saved(entries)
 
 

@@ -50,19 +50,19 @@ def _actions(run: str, recipe: Recipe, count: int) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         _cart.offer(recipe, count=count, key="map", why="from the map")
-    name, save, make = right.columns([4, 2, 3], vertical_alignment="bottom")
-    given = name.text_input(
+    row = right.container(horizontal=True, vertical_alignment="bottom")
+    given = row.text_input(
         "Name",
         key="selection-name",
         max_chars=80,
         help="Save keeps the selection for later; Make a cluster gives it a place on Clusters.",
     )
     unnamed = not given.strip()
-    if save.button("Save", disabled=unnamed, key="save", width="stretch"):
+    if row.button("Save", disabled=unnamed, key="save"):
         _cart.catalog().change(Save(name=given, recipe=recipe), who=_cart.who())
         st.toast("Saved: choose it above the map, here or in another session.")
         st.rerun()
-    if make.button("Make a cluster", disabled=unnamed, key="make-cluster", width="stretch"):
+    if row.button("Make a cluster", disabled=unnamed, key="make-cluster"):
         made = _cart.catalog().assign(run, None, recipe, who=_cart.who(), why=given)
         _cart.catalog().rename(run, made.change.cluster, given, who=_cart.who())
         st.rerun()

@@ -32,23 +32,21 @@ def show(catalog: Catalog, run: str, said: Labels) -> None:
     """Undo and redo, the log, and taking labels out and in."""
     st.header("History")
     events = catalog.events()
-    undo, redo, about = st.columns([1, 1, 3], vertical_alignment="center")
+    row = st.container(horizontal=True, vertical_alignment="center")
     own = [event for event in in_force(events) if event.who == _cart.who()]
-    if undo.button(
-        "↩ Undo my last change", disabled=not own, key="undo", shortcut=_keys.UNDO, width="stretch"
-    ):
+    if row.button("↩ Undo my last change", disabled=not own, key="undo", shortcut=_keys.UNDO):
         catalog.undo(who=_cart.who())
         st.rerun()
     undone = latest_undo(events, _cart.who()) is not None
-    if redo.button("↪ Redo", disabled=not undone, key="redo", shortcut=_keys.REDO, width="stretch"):
+    if row.button("↪ Redo", disabled=not undone, key="redo", shortcut=_keys.REDO):
         catalog.redo(who=_cart.who())
         st.rerun()
     if events:
         people = len({event.who for event in events})
-        about.caption(f"Changes: {len(events):,} · people: {people}. Click one to undo it.")
+        row.caption(f"Changes: {len(events):,} · people: {people}. Click one to undo it.")
         _show_log(events, catalog)
     else:
-        about.caption("Nothing was changed yet.")
+        row.caption("Nothing was changed yet.")
     with st.expander("Take labels elsewhere, or bring them here", key="open-files"):
         _show_files(catalog, run, said)
 

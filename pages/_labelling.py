@@ -40,7 +40,7 @@ def offer_move(run: str, cluster: int, uid: str, catalog: Catalog) -> None:
     """Move one pair that is being read to another cluster, or out of all of them."""
     names = {-1: _clusters.NOISE} | _clusters.names(run)
     others = [other for other in names if other != cluster]
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
     target = left.selectbox(
         "This pair belongs elsewhere",
         others,

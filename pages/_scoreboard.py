@@ -29,6 +29,7 @@ PAPER = (
 )
 LABEL_DECADES = 1.5  # of the axis, which a label right of the dearest method takes
 DECADES_A_LETTER = 0.07  # of the axis on a small laptop; less on a wider page
+ROOM = 0.3  # decades left of the cheapest method
 MARKER = 0.06  # decades from a marker's middle to its label
 LETTER = 0.055  # of average precision, the height of a label
 PRESENT = RankSpec.model_fields["method"].default
@@ -143,7 +144,7 @@ def _figure(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(
         title="CPU-seconds to rank all pairs once (log)",
         type="log",
-        range=[low - 0.3, high + LABEL_DECADES],
+        range=[low - ROOM, high + LABEL_DECADES],
         dtick=1,
         exponentformat="none",
     )
@@ -166,7 +167,8 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
         name = str(table["method"].iloc[place])
         for side, sign in (("middle right", 1), ("middle left", -1)):
             box = _Box.beside(*markers[place], sign * DECADES_A_LETTER * len(name))
-            if not any(map(box.meets, taken)) and not box.holds(markers).any():
+            free = box.left >= x.min() - ROOM and not any(map(box.meets, taken))
+            if free and not box.holds(markers).any():
                 taken.append(box)
                 shown.iloc[place] = (name, side)
                 break

@@ -55,7 +55,7 @@ def named(run: str) -> dict[int, str]:
 def show(run: str, cluster: int, catalog: Catalog) -> None:
     """Each suggestion with a button that makes it the name."""
     for number, one in enumerate(of(run, cluster)):
-        text, button = st.columns([6, 1], vertical_alignment="center")
+        text, button = st.columns([4, 1], vertical_alignment="center")
         description = f" {_text.short(one.description, 300)}" if one.description else ""
         source = _text.short(one.source, 60)
         text.text(f"Suggestion ({source}): “{_text.short(one.name, LONGEST)}”.{description}")

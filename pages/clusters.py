@@ -46,9 +46,9 @@ TERMS = """
   change is in the history below, and can be undone.
 """
 
-title, terms = st.columns([4, 1.3], vertical_alignment="bottom")
-title.title("What is in the data?")
-terms.popover("What these words mean", width="stretch").markdown(TERMS)
+heading = st.container(horizontal=True, vertical_alignment="bottom")
+heading.title("What is in the data?")
+heading.popover("What these words mean").markdown(TERMS)
 st.caption("Clusters of pairs that act alike. Read a few examples, then name and mark them.")
 project = _loaders.project()
 run = _choose.discovery(project)
@@ -75,7 +75,7 @@ def show_cluster(cluster: int) -> None:
     with st.expander("What it says, does and comes from, as it was found", expanded=True):
         _contributions.show(run, cluster)
     members = now == cluster
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
     with left:
         _cart.offer(
             said.recipe(cluster),
@@ -107,11 +107,11 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
         label_visibility="collapsed",
     )
     uid = uids[min(int(number or 0), len(uids) - 1)]
-    before, after, _ = st.columns([1, 1, 6])
-    before.button("↑ Previous", on_click=_step, args=(cluster, -1, len(uids)),
-                  key="example-before", shortcut=_keys.PREVIOUS, width="stretch")  # fmt: skip
-    after.button("↓ Next", on_click=_step, args=(cluster, 1, len(uids)),
-                 key="example-after", shortcut=_keys.NEXT, width="stretch")  # fmt: skip
+    ways = st.container(horizontal=True)
+    ways.button("↑ Previous", on_click=_step, args=(cluster, -1, len(uids)),
+                key="example-before", shortcut=_keys.PREVIOUS)  # fmt: skip
+    ways.button("↓ Next", on_click=_step, args=(cluster, 1, len(uids)),
+                key="example-after", shortcut=_keys.NEXT)  # fmt: skip
     rows = pairs.rows(pairs.positions([uid]))
     _text.show_pair(rows.iloc[0])
     _labelling.offer_move(run, cluster, uid, catalog)

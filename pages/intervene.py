@@ -93,16 +93,16 @@ def by_source(rows: list[dict[str, object]]) -> pd.DataFrame:
 def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:
     """The arms with their seeds, and the sizes that were asked for."""
     st.header("3 · The arms")
-    left, middle, right = st.columns(3, vertical_alignment="bottom")
-    n = left.number_input(
-        "Training seeds per arm", 1, 10, LEAST_SEEDS, key="seeds", help="Fewer than 3 shows no "
-        "noise, and gives no interval.",
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    n = row.number_input(
+        "Training seeds per arm", 1, 10, LEAST_SEEDS, key="seeds", width=220,
+        help="Fewer than 3 shows no noise, and gives no interval.",
     )  # fmt: skip
-    unedited = middle.checkbox(
+    unedited = row.checkbox(
         "Baseline: retrain on the unedited pairs too", value=True, key="baseline",
         help="What retraining changes by itself. Trained once, whatever the edits.",
     )  # fmt: skip
-    several = right.checkbox(
+    several = row.checkbox(
         "Dose-response: also at ¼, ½ and 2 × the size", key="dose", disabled=not total_k(edits),
         help="Every top k of the edit times these factors, each with a control of its own.",
     )  # fmt: skip

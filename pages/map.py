@@ -42,14 +42,14 @@ TERMS = """
   together (Ward). The strip below shows the pairs' clusters, the one on the left the prompts.
 """
 
-title, terms = st.columns([4, 1.3], vertical_alignment="bottom")
-title.title("What kinds of pairs are there?")
-terms.popover("What these words mean", width="stretch").markdown(TERMS)
-about, switch = st.columns([4, 1.3], vertical_alignment="center")
+heading = st.container(horizontal=True, vertical_alignment="bottom")
+heading.title("What kinds of pairs are there?")
+heading.popover("What these words mean").markdown(TERMS)
+about = st.container(horizontal=True, vertical_alignment="center")
 about.caption(
     "Pairs that push the model the same way lie together. Draw around a group to read it."
 )
-view = switch.segmented_control(
+view = about.segmented_control(
     "View",
     ["map", "heatmap"],
     default="map",
@@ -57,7 +57,6 @@ view = switch.segmented_control(
     key="view",
     bind="query-params",
     label_visibility="collapsed",
-    width="stretch",
     help="map: pairs and prompts as points · heatmap: every prompt by every pair",
 )
 project = _loaders.project()
@@ -189,25 +188,21 @@ def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: b
     drawn = _region.region(run)
     figure = _kept_map.figure(run, places, coloring, shown=shown, outline=drawn, part=part)
     _region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
-    zoom, whole, clear = st.columns(3)
+    ways = st.container(horizontal=True)
     around = raster.around(x[shown], y[shown])
-    zoom.button(
+    ways.button(
         "Zoom to the selection",
         on_click=_region.look_at,
         args=(run, around),
         disabled=not selected,
-        width="stretch",
         key="zoom",
         help="Show only the part of the map around what is selected.",
     )
-    whole.button(
-        "Whole map", on_click=_region.look_at, args=(run, None), width="stretch", key="whole"
-    )
-    clear.button(
+    ways.button("Whole map", on_click=_region.look_at, args=(run, None), key="whole")
+    ways.button(
         "Clear the region",
         on_click=_region.clear,
         disabled=_region.region(run) is None,
-        width="stretch",
         key="clear-region",
         help="Forget what was drawn; choices above the map stay.",
     )

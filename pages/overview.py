@@ -70,11 +70,9 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     """One behavior: both rates with interval and n, and what became of it."""
     rows = rates[rates["behavior"] == behavior.name].set_index("model")
     before, after = rows.loc["reference"], rows.loc["policy"]
-    st.metric(
-        behavior.name,
-        f"{before['rate']:.1%} → {after['rate']:.1%}",
-        help=behavior.description or None,
-    )
+    st.text(behavior.name, help=behavior.description or None)
+    change = f"{before['rate']:.1%} → {after['rate']:.1%}"
+    st.subheader(change, anchor=False)  # a metric's value would be cut off on a small screen
     st.text(verdict(rates, behavior.name))
     st.caption(
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
@@ -93,9 +91,9 @@ def show_plan() -> None:
     rows = [
         {
             "step": step.name,
-            "what it does": step.what,
             "state": infos[step.name].state if step.spec else step.blocked,
             "seconds": f"{infos[step.name].seconds:.1f}" if step.spec else "",
+            "what it does": step.what,
             "run": step.run,
         }
         for step in plan

@@ -27,7 +27,7 @@ def show_extraction(rows: pd.DataFrame) -> None:
             marker={"color": _colors.CATEGORIES[number]},
         )  # fmt: skip
     figure.update_layout(height=300, **_colors.LAYOUT)
-    figure.update_xaxes(title="times the published loop's speed (1 = the same)")
+    figure.update_xaxes(title="speed (published loop = 1)")
     figure.update_yaxes(autorange="reversed")
     left.plotly_chart(figure, key="extraction")
     right.markdown(

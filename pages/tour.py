@@ -137,7 +137,7 @@ def show_stop(number: int, stop: Stop, *, is_next: bool) -> None:
     done = _is_done(stop)
     mark = "✓" if done else "→" if is_next else "○"
     with st.container(border=True):
-        about, way = st.columns([5, 1.4], vertical_alignment="center")
+        about, way = st.columns([5, 2], vertical_alignment="center")
         about.markdown(f"**{mark} {number} · {stop.title}**")
         about.text(stop.todo)
         if stop.waits:

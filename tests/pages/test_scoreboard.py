@@ -5,11 +5,14 @@ import pytest
 
 from pages import _scoreboard
 
+CHEAPEST = ("random", 1e-4, 0.1)
+
 
 def labels(*places):
-    table = pd.DataFrame(places, columns=["method", "cpu_seconds", "mean"])
+    table = pd.DataFrame([*places, CHEAPEST], columns=["method", "cpu_seconds", "mean"])
     shown = _scoreboard.labelled(table)
-    return list(zip(shown["label"], shown["side"].str.removeprefix("middle "), strict=True))
+    sides = shown["side"].str.removeprefix("middle ")
+    return list(zip(shown["label"], sides, strict=True))[:-1]
 
 
 def test_a_label_with_room_stands_right_of_its_marker():
@@ -25,6 +28,10 @@ def test_a_label_that_would_cover_a_marker_stands_left(higher):
         "a long name",
         "left",
     )
+
+
+def test_no_label_leaves_the_chart_on_the_left():
+    assert labels(("a very long name indeed", 1e-3, 0.9), ("b", 2e-3, 0.9))[0][0] == ""
 
 
 def test_a_method_between_two_others_has_no_label():
