@@ -15,6 +15,7 @@ HELP = (
     "source: the dataset a pair comes from · chosen by, rejected by: the model that wrote the "
     "completion that was preferred, or pushed away"
 )
+LETTERS = 28  # of a name beside its bars
 SHOWN = 12  # values in a chart; the most enriched first
 
 
@@ -56,19 +57,22 @@ def _said(found: pd.DataFrame) -> str:
 
 def _bars(rows: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
+    places = list(range(len(rows)))
     names = [_text.visible(value) for value in rows["value"]]
     figure.add_trace(
         go.Bar(
-            y=names,
+            y=places,
             x=rows["base"],
             name="of all pairs",
             orientation="h",
             marker={"color": _colors.MODEL["reference"]},
+            customdata=names,
+            hovertemplate="%{customdata}: %{x:.1%}",
         )
     )
     figure.add_trace(
         go.Bar(
-            y=names,
+            y=places,
             x=rows["share"],
             name="of the selected, 95%",
             orientation="h",
@@ -78,13 +82,21 @@ def _bars(rows: pd.DataFrame) -> go.Figure:
                 "arrayminus": rows["share"] - rows["low"],
                 "color": _colors.MODEL["reference"],
             },
-            customdata=rows[["enrichment", "q"]],
-            hovertemplate="%{y}: %{x:.1%}, × %{customdata[0]:.1f}, q %{customdata[1]:.2g}",
+            customdata=rows[["enrichment", "q"]].assign(name=names),
+            hovertemplate="%{customdata[2]}: %{x:.1%}, × %{customdata[0]:.1f}, "
+            "q %{customdata[1]:.2g}",
         )
     )
     figure.update_layout(height=90 + 36 * len(rows), **_colors.LAYOUT)
     figure.update_xaxes(title="share of pairs", tickformat=".3~p")
+    figure.update_yaxes(tickvals=places, ticktext=[_ends(name) for name in names])
     return figure
+
+
+def _ends(name: str) -> str:
+    """Both ends of a name that would leave the bars no room: names of one kind begin alike."""
+    half = LETTERS // 2
+    return name if len(name) <= LETTERS else f"{name[:half]}…{name[-half:]}"
 
 
 def _offer(pairs: pd.DataFrame, column: str, rows: pd.DataFrame, key: str) -> None:

@@ -6,6 +6,7 @@ retraining; a large marker or a bar is a mean. Knows nothing of where rates come
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -31,6 +32,7 @@ LAYOUT = {
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
 }
 RATE_AXIS = {"range": [-0.02, 1.02], "tickformat": ".0%", "title": "behavior rate"}
+LETTERS = 56  # of a behavior's name in one line; a longer one would leave no room for dots
 OUTLINE = {"width": 1, "color": "rgba(128,128,128,.9)"}
 
 
@@ -167,7 +169,8 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
 
 
 def _by_behavior(figure: go.Figure, order: Sequence[str], *, height: int) -> go.Figure:
-    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=list(order), showgrid=False)
+    lines = ["<br>".join(wrap(name, LETTERS, max_lines=4, placeholder=" …")) for name in order]
+    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=lines, showgrid=False)
     figure.update_xaxes(**RATE_AXIS)
     return figure.update_layout(height=110 + height * len(order), **LAYOUT)
 

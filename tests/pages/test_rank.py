@@ -4,6 +4,7 @@ import base64
 import json
 
 import numpy as np
+import pandas as pd
 
 from core.runs import project as projects
 from core.runs.catalog import Catalog
@@ -145,3 +146,15 @@ def test_a_failed_ranking_says_why(open_page, project, store):
     spec = project.rank(generated, indexed, workspaces.BEHAVIORS[0])
     workspaces.begin(store, spec, "failed", error="no prompt passes the filter")
     assert "no prompt passes the filter" in said(open_page("rank"))
+
+
+def test_long_sources_are_cut_in_the_chart_and_stay_apart(open_page, project, store, rng):
+    pairs = pd.read_parquet(project.pairs)
+    names = {"instructions": "a" * 90 + "1" + "z" * 90, "chat": "a" * 90 + "2" + "z" * 90}
+    pairs.assign(source=pairs["source"].map(names)).to_parquet(project.pairs)
+    workspaces.investigate(store, project, rng)
+    app = open_page("rank")
+    specs = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    (axis,) = [s["layout"]["yaxis"] for s in specs if "ticktext" in s["layout"].get("yaxis", {})]
+    assert axis["tickvals"] == [0, 1]
+    assert max(map(len, axis["ticktext"])) < 40
