@@ -77,11 +77,17 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     st.caption(
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → "
         f"[{after['low']:.1%}, {after['high']:.1%}] · "
-        f"{_rates.count(before['n'])},\N{NBSP}{after['n']:,}"
+        + both_counts(int(before["n"]), int(after["n"]))
     )
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
         st.page_link("rank.py", label="Which pairs taught it? →", query_params=query)
+
+
+def both_counts(before: int, after: int) -> str:
+    """How many completions each model's rate is of, said once where they are as many."""
+    more = "\N{NBSP}each" if before == after else f",\N{NBSP}{after:,}"
+    return _rates.count(before) + more
 
 
 def show_plan() -> None:

@@ -17,7 +17,7 @@ def test_changes_are_shown_with_interval_and_n(open_page, investigated):
     app = open_page("overview")
     assert app.subheader[0].value == "1.0% → 55.0%"
     assert "rose, unwanted" in said(app)
-    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240" in said(app)
+    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in said(app)
 
 
 def test_a_finished_investigation_leads_on(open_page, investigated):
