@@ -1,5 +1,7 @@
 """The preference pairs: what is wrong with them, and any of them to read, sorted by any column."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -10,7 +12,7 @@ from core.data.on_disk import PairColumns
 from core.intervention.recipes import Contains, Where
 from core.report.export import formula_safe
 from core.runs.specs import CheckSpec
-from pages import _jobs, _loaders, _selection, _text
+from pages import _folded, _jobs, _loaders, _selection, _text
 
 ROWS = 100  # on one page
 LISTED = 1_000  # of what the check found, beside a file with everything
@@ -38,16 +40,17 @@ def show_health() -> None:
         st.warning(advice)
     if not found["advice"]:
         st.success("Nothing odd was found.")
-    details = st.expander("Reasons, oddities and lengths", key="details", on_change="rerun")
-    if details.open:
-        with details:
-            show_details(run, found)
-    sources = st.expander(f"Sources ({found['n_sources']:,})", key="sources", on_change="rerun")
-    if sources.open:
-        with sources:
-            share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-            listed = show_first(_loaders.table(run, "sources"), "sources")
-            st.dataframe(listed, hide_index=True, column_config={"share": share})
+    _folded.expander(
+        "Reasons, oddities and lengths", partial(show_details, run, found), key="details"
+    )
+    _folded.expander(f"Sources ({found['n_sources']:,})", partial(show_sources, run), key="sources")
+
+
+def show_sources(run: str) -> None:
+    """How many pairs each source has, the largest first."""
+    share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+    listed = show_first(_loaders.table(run, "sources"), "sources")
+    st.dataframe(listed, hide_index=True, column_config={"share": share})
 
 
 def show_details(run: str, found: dict) -> None:
