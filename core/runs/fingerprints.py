@@ -92,15 +92,22 @@ def _part(file: Path) -> str:
 def fingerprint_judge(path: Path) -> str:
     """SHA-256 of a world file or judge file and, where it names a classifier, of that model."""
     own = fingerprint_file(path)
-    try:
-        content = toml_file(path)
-    except UserError:
-        return own  # whoever loads the judge says what is wrong with it
-    named = content.get("classifier")
-    if not isinstance(named, dict) or not isinstance(named.get("model"), str):
+    named = _classifier(path, own)
+    if named is None:
         return own
-    model = fingerprint_model((path.parent / named["model"]).resolve())
+    model = fingerprint_model((path.parent / named).resolve())
     return hashlib.sha256(f"{own}:{model}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _classifier(path: Path, own: str) -> str | None:
+    """The model that a world or judge file names; `own` is what the file holds, read once."""
+    try:
+        named = toml_file(path).get("classifier")
+    except UserError:
+        return None  # whoever loads the judge says what is wrong with it
+    model = named.get("model") if isinstance(named, dict) else None
+    return model if isinstance(model, str) else None
 
 
 @lru_cache(maxsize=1024)
