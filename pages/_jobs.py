@@ -99,7 +99,8 @@ def _watched(run: str, seen: str) -> None:
     if info.state in ("failed", "cancelled") and st.button("Try again", key=f"retry-{run}"):
         start(store.spec(run))
     log = store.log(run)
-    if log and info.state != "finished":
+    repeats = log.strip() == f"Error: {info.error}".strip()
+    if log and info.state != "finished" and not repeats:
         with st.expander("Log", expanded=info.state == "failed"):
             st.code(log, language=None, wrap_lines=True)
     command(store.spec(run))

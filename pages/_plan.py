@@ -6,6 +6,8 @@ show the whole plan, ask after each run's state, and queue what is missing in on
 
 from dataclasses import dataclass
 
+import streamlit as st
+
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import rose
 from core.runs.identity import Spec
@@ -53,6 +55,18 @@ def _conversion(project: Project) -> list[Step]:
 def unwanted(project: Project) -> list[Behavior]:
     """Behaviors that nobody asked for: the ones to trace."""
     return [behavior for behavior in project.behaviors if not behavior.wanted]
+
+
+def tell_if_not_risen(project: Project, behavior: Behavior) -> None:
+    """Say what a ranking is worth where the policy does not show the behavior more often."""
+    generated = _loaders.store().run_id(project.generate())
+    if _loaders.store().state(generated) != "finished":
+        return
+    if not rose([behavior], _loaders.table(generated, "rates")):
+        st.warning(
+            "The policy does not clearly show this behavior more often than the reference: there "
+            "is nothing to trace. A ranking may find no prompt to start from, and then fails."
+        )
 
 
 def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> Step:

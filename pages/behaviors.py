@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.outcomes import of_behaviors
-from pages import _choose, _flags, _jobs, _loaders, _rates, _text, _validity
+from pages import _choose, _flags, _jobs, _loaders, _plan, _rates, _text, _validity
 
 st.title("What do the two models say?")
 st.caption(
@@ -111,6 +111,7 @@ st.caption("If it is not, no ranking of pairs for this behavior means anything."
 if behavior.wanted:
     st.info("A wanted behavior is a guard: it is measured, but its pairs are not traced.")
 else:
+    _plan.tell_if_not_risen(project, behavior)
     rank = _choose.ranking(project, behavior)
     if rank is not None:
         _validity.banner(rank)

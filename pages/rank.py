@@ -16,6 +16,7 @@ from pages import (
     _jobs,
     _loaders,
     _origins,
+    _plan,
     _search,
     _selection,
     _text,
@@ -46,6 +47,7 @@ st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
 project = _loaders.project()
 behavior = _choose.behavior(project, traced=True)
+_plan.tell_if_not_risen(project, behavior)
 run = _choose.ranking(project, behavior)
 if run is None:
     st.stop()

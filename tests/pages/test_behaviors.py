@@ -54,3 +54,9 @@ def test_of_a_behavior_that_fell_the_prompt_that_lost_most_comes_first(
     projects.save(project.model_copy(update={"behaviors": (fell,)}), store.workspace)
     changes = open_page("behaviors").dataframe[0].value["change"]
     assert changes.iloc[0] == changes.min() < 0
+
+
+def test_a_log_that_holds_only_the_error_is_not_shown_beside_it(open_page, project, store):
+    run = workspaces.begin(store, project.generate(), "failed", error="no such model")
+    (store.folder(run) / "log.txt").write_text("Error: no such model\n")
+    assert said(open_page("behaviors")).count("no such model") == 1

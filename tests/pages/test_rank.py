@@ -158,3 +158,8 @@ def test_long_sources_are_cut_in_the_chart_and_stay_apart(open_page, project, st
     (axis,) = [s["layout"]["yaxis"] for s in specs if "ticktext" in s["layout"].get("yaxis", {})]
     assert axis["tickvals"] == [0, 1]
     assert max(map(len, axis["ticktext"])) < 40
+
+
+def test_a_behavior_that_did_not_rise_is_said_to_leave_nothing_to_trace(open_page, investigated):
+    assert "nothing to trace" in said(open_page("rank", behavior="plain compliance"))
+    assert "nothing to trace" not in said(open_page("rank", behavior="compliance"))
