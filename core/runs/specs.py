@@ -93,7 +93,7 @@ class RankSpec(Spec):
 
 
 class DiscoverSpec(Spec):
-    """Project and cluster the behavior–datapoint similarity matrix."""
+    """Draw a map on which pairs that push the same prompts lie together, and cluster them."""
 
     step: ClassVar[str] = "discover"
     later: ClassVar[frozenset[str]] = frozenset({"recut", "level"})
