@@ -10,6 +10,7 @@ point stands for.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pickle import UnpicklingError
 from typing import NamedTuple
 
@@ -100,6 +101,18 @@ def _compiled() -> Iterator[None]:
         ) from error
 
 
+@cache
+def _keep_compiled() -> None:
+    """Have numba keep what UMAP would let it compile anew in each process: 5 CPU-seconds."""
+    import umap
+    from numba.extending import is_jitted
+
+    for module in (umap.layouts, umap.umap_):
+        for one in vars(module).values():
+            if is_jitted(one):
+                one.enable_caching()
+
+
 def umap_layout(
     points: Floats,
     start: Floats,
@@ -113,6 +126,7 @@ def umap_layout(
     with _compiled(), warnings.catch_warnings():
         import umap  # 4 CPU-seconds: only where a map is made
 
+        _keep_compiled()
         warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
         layout: Floats = umap.UMAP(
             n_neighbors=known[0].shape[1],

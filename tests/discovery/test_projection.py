@@ -50,6 +50,17 @@ def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():
     np.testing.assert_array_equal(project(points, **KNOBS).place, place)
 
 
+def test_what_a_layout_compiles_is_kept_for_the_next_process():
+    import umap
+    from numba.extending import is_jitted
+
+    project(blobs()[0], **KNOBS)
+    found = [*vars(umap.layouts).values(), *vars(umap.umap_).values()]
+    compiled = [one for one in found if is_jitted(one) and one.signatures]
+    assert compiled
+    assert all(one.stats.cache_path for one in compiled)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_too_few_points_for_umap_still_get_places(n):
     place = project(blobs()[0][:n], **KNOBS).place
