@@ -42,7 +42,7 @@ def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(tab, store
         tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
         suggested = tab.get_by_text(f"Suggestion (language model namer): “{NAME}”. {SENTENCE}")
         suggested.wait_for()
-        tab.get_by_text(f"1 · ({NAME})").first.wait_for(state="attached")
+        tab.locator(f'input[aria-label="Cluster"][value="1 · ({NAME})"]').wait_for()
         assert catalog.events() == []  # a suggestion is nobody's word
         tab.get_by_role("button", name="Accept").first.click()
         suggested.wait_for(state="detached")
@@ -72,4 +72,4 @@ def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(tab, s
         accepts.set()
         tab.get_by_role("button", name="Try again").click()
         tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
-        tab.get_by_text(f"1 · ({NAME})").first.wait_for(state="attached")
+        tab.locator(f'input[aria-label="Cluster"][value="1 · ({NAME})"]').wait_for()
