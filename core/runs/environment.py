@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from core.errors import UserError
@@ -155,12 +156,14 @@ def prepare(
     """Settings every worker needs; what the user has set stays, `device` excepted.
 
     Threads that wait must sleep: spinning ones collapse on a busy two-core machine. numba's cache
-    goes to the workspace, since site-packages may be read-only. Nothing asks a hub for files.
+    goes to the workspace, since site-packages may be read-only, under the version of what UMAP's
+    code takes in from elsewhere, which numba does not look at. Nothing asks a hub for files.
     """
+    taken_in = f"pynndescent-{version('pynndescent')}"
     settings = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
-        "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba"),
+        "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba" / taken_in),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_MODULES_CACHE": str(workspace / "cache" / "modules"),
