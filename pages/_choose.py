@@ -14,7 +14,7 @@ from core.attribution.scores import IN_WORDS
 from core.data.behaviors import Behavior
 from core.runs.project import Project
 from core.runs.specs import DiscoverSpec, RankSpec
-from pages import _jobs, _loaders, _outdated, _plan
+from pages import _flags, _jobs, _loaders, _outdated, _plan, _text
 
 T = TypeVar("T", str, int)
 
@@ -151,5 +151,8 @@ def _inputs(project: Project) -> tuple[str, str]:
 def _said(chosen: Behavior) -> str:
     where = "after a distractor" if chosen.condition == "distractor" else "on the plain prompt"
     kind = "wanted" if chosen.wanted else "unwanted"
-    said = f"Completions flagged `{chosen.flag}` on `{chosen.group}` prompts, {where} ({kind})."
-    return f"{said} {chosen.description}".strip()
+    flag = _flags.words(chosen.flag)
+    said = (
+        f"Completions that the judge calls “{flag}”, on {chosen.group} prompts, {where} ({kind})."
+    )
+    return _text.escape(f"{said} {chosen.description}")

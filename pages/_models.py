@@ -41,8 +41,8 @@ def model_at(folder: Path) -> Chosen | None:
     base = setup.base_of(folder, environment.roots())
     st.caption(
         (f"LoRA adapter of {_text.escape(str(base))}, with it " if base else "")
-        + f"{facts.kind} · {facts.parameters / 1e6:,.1f}M parameters · {facts.blocks} blocks × "
-        f"{facts.d_model} · {_costs.in_bytes(facts.bytes)}"
+        + f"{_text.escape(facts.kind)} · {facts.parameters / 1e6:,.1f}M parameters · "
+        f"{facts.blocks} blocks × {facts.d_model} · {_costs.in_bytes(facts.bytes)}"
     )
     return folder, facts
 

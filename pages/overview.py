@@ -6,7 +6,7 @@ import streamlit as st
 from core.data.behaviors import Behavior
 from core.intervention.outcomes import of_behaviors
 from core.runs import jobs
-from pages import _alarms, _folded, _jobs, _keys, _loaders, _plan, _rates
+from pages import _alarms, _folded, _jobs, _keys, _loaders, _plan, _rates, _text
 
 CARDS = 3  # in a row
 
@@ -70,7 +70,7 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     """One behavior: both rates with interval and n, and what became of it."""
     rows = rates[rates["behavior"] == behavior.name].set_index("model")
     before, after = rows.loc["reference"], rows.loc["policy"]
-    st.text(behavior.name, help=behavior.description or None)
+    st.text(_text.visible(behavior.name), help=_text.escape(behavior.description) or None)
     change = f"{before['rate']:.1%} → {after['rate']:.1%}"
     st.subheader(change, anchor=False)  # a metric's value would be cut off on a small screen
     st.text(verdict(rates, behavior.name))

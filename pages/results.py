@@ -176,7 +176,7 @@ def traced() -> list[Behavior]:
 def show_answer(traced: list[Behavior]) -> Behavior:
     """The answer in a sentence and two charts; returns the behavior that it is about."""
     for one in traced:
-        st.info(_outcomes.headline(measured, one.name))
+        st.info(_text.escape(_outcomes.headline(measured, one.name)))
     options = [*traced, *(one for one in project.behaviors if one not in traced)]
     name = st.selectbox(
         "Behavior",

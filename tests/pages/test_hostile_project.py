@@ -1,0 +1,44 @@
+"""A project that somebody sent: what it calls its behaviors is text, wherever a page writes it."""
+
+import pytest
+
+from core.runs import project as projects
+from tests.pages import workspaces
+
+NAME = "![n](http://evil.example/n.png) [click](http://evil.example) **bold**"
+PLAIN = ("text", "code", "html")  # bodies that are no markdown
+PAGES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results", "tour")
+
+
+def marked_down(app) -> list[str]:
+    """Everything on a page that a browser draws as markdown: bodies, labels, helps."""
+    texts = []
+    for node in (*app.main, *app.sidebar):
+        proto = getattr(node, "proto", None)
+        names = (
+            ("label", "help", "placeholder") if node.type in PLAIN else ("body", "label", "help")
+        )
+        texts += [str(getattr(proto, name, "")) for name in names]
+        if node.type in ("button_group", "pills", "segmented_control", "radio"):
+            texts += [str(option) for option in getattr(proto, "options", ())]
+    return texts
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
+    open_page, store, project, rng, monkeypatch, page
+):
+    said = {"name": NAME, "description": workspaces.HOSTILE}
+    hostile = workspaces.BEHAVIORS[0].model_copy(update=said)
+    behaviors = (hostile, *workspaces.BEHAVIORS[1:])
+    rates = workspaces.RATES | {NAME: workspaces.RATES["compliance"]}
+    monkeypatch.setattr(workspaces, "BEHAVIORS", behaviors)
+    monkeypatch.setattr(workspaces, "RATES", rates)
+    project = project.model_copy(update={"behaviors": behaviors})
+    projects.save(project, store.workspace)
+    runs = workspaces.investigate(store, project, rng)
+    workspaces.intervene(store, project, runs[f"rank {NAME}"], rng, why=NAME)
+    app = open_page(page)
+    assert not app.exception
+    drawn = [text for text in marked_down(app) if "](http" in text]
+    assert drawn == []
