@@ -6,6 +6,7 @@ follows a link to /rank would get that page alone, past the shell. Beside `pages
 is no such folder, so every request runs the shell, from `pairtrace app` and `streamlit run` alike.
 """
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -22,10 +23,13 @@ async def with_pages_imported(_: App) -> AsyncIterator[None]:
     """Import what the pages import before the server answers.
 
     The first visitor would wait for it otherwise, while the browser competes for the same cores.
+    What it leaves lives as long as the server, and is taken out of what the garbage collection
+    after each run looks through: that collection held everybody up for longer than most pages.
     """
     for module in iter_modules([str(PAGES)], "pages."):
         if module.name.startswith("pages._") and module.name != "pages._shell":
             import_module(module.name)
+    gc.freeze()
     yield
 
 

@@ -1,0 +1,19 @@
+"""What the server does before it answers its first visitor."""
+
+import asyncio
+import gc
+import sys
+
+import app
+
+
+def test_what_was_imported_is_not_looked_through_after_each_run():
+    async def served() -> int:
+        async with app.with_pages_imported(app.app):
+            return gc.get_freeze_count()
+
+    try:
+        assert asyncio.run(served()) > 100_000  # torch, pandas, plotly and the rest
+    finally:
+        gc.unfreeze()
+    assert "pages._loaders" in sys.modules
