@@ -60,7 +60,8 @@ def bench(
     if name not in known:
         raise UserError(f"{name!r} is not a benchmark. Known: all, {', '.join(known)}.")
     run = importlib.import_module(f"benchmarks.{name}").run
-    takes = inspect.signature(run).parameters.keys()
+    parameters = inspect.signature(run).parameters
+    takes = parameters.keys()
     given: dict[str, Any] = {
         option: value for option, value in choices.items() if value is not None
     }
@@ -72,6 +73,9 @@ def bench(
     fixed = given.keys() - takes
     if fixed:
         raise UserError(f"bench {name} takes no --{min(fixed)}.")
+    missing = [o for o, p in parameters.items() if p.default is p.empty and o not in given]
+    if missing:
+        raise UserError(f"bench {name} needs --{missing[0]}.")
     print_content(run(**given), as_json=as_json)
 
 

@@ -24,6 +24,12 @@ def test_an_option_that_a_benchmark_does_not_take_is_refused(tmp_path):
     assert "takes no --prompts" in str(done.exception)
 
 
+def test_an_option_that_a_benchmark_needs_is_asked_for(tmp_path):
+    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "pages"])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "bench pages needs --folder."
+
+
 def test_pages_need_an_empty_folder_or_their_own(tmp_path):
     (tmp_path / "mine.txt").write_text("not a workspace")
     with pytest.raises(UserError, match="name an empty one"):
