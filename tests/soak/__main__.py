@@ -6,7 +6,7 @@ Prints one JSON object and ends with 1 if anything was wrong: an error shown, a 
 browser, a traceback in the server's log, memory that grows, or a 95th percentile of the reruns over
 one second. Works on a copy of a finished workspace; without one, the demo is run first. A rerun is
 timed where people wait, in the page; beside it stands what the server spent on it, since the
-browsers run on the same cores.
+browsers run on the same cores. Opening and reloading load Streamlit's app first: they are visits.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +94,15 @@ def soak(
 
 
 def spent(server: int) -> dict[str, float]:
-    """CPU-seconds so far: the server's, the browsers' and this tool's, everybody else's."""
-    own = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    apart = {server, *(child.pid for child in psutil.Process(server).children(recursive=True))}
-    used = {"server": 0.0, "browsers": 0.0}
-    for process in own:
-        times = process.cpu_times()
-        used["server" if process.pid in apart else "browsers"] += times.user + times.system
+    """CPU-seconds so far: of the server, its jobs, the browsers with this tool, and all others."""
+    working = {child.pid for child in psutil.Process(server).children(recursive=True)}
+    ended = psutil.Process(server).cpu_times()
+    used = {"server": 0.0, "jobs": ended.children_user + ended.children_system, "browsers": 0.0}
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            times, pid = process.cpu_times(), process.pid
+            whose = "server" if pid == server else "jobs" if pid in working else "browsers"
+            used[whose] += times.user + times.system
     machine = psutil.cpu_times()
     busy = machine.user + machine.nice + machine.system
     return used | {"others": busy - sum(used.values())}
@@ -172,7 +175,8 @@ def report(seen: Seen, memory: list[tuple[float, float]], log: str) -> dict[str,
     warm = at >= WARM_UP * at[-1]
     tenth = max(1, int(warm.sum()) // 10)
     first, last = np.median(held[warm][:tenth]), np.median(held[warm][-tenth:])
-    p50, p95 = np.quantile(seen.seconds, [0.5, 0.95])
+    reruns = pd.DataFrame(seen.reruns, columns=["seconds", "page", "action"])
+    p50, p95 = reruns["seconds"].quantile([0.5, 0.95])
     problems = [f"{n} × {text}" for text, n in Counter(seen.problems).most_common(40)]
     if "Traceback" in log:
         problems.append("the server's log: " + log[log.index("Traceback") :][:2000])
@@ -182,10 +186,16 @@ def report(seen: Seen, memory: list[tuple[float, float]], log: str) -> dict[str,
         problems.append(f"the server's memory grew from {first:.0f} to {last:.0f} MB after warm-up")
     return {
         "actions": dict(sorted(seen.actions.items())),
-        "reruns": len(seen.seconds),
-        "first_visits_seconds": [round(seconds, 2) for seconds in seen.first],
-        "rerun_seconds": {"p50": round(p50, 2), "p95": round(p95, 2), "max": max(seen.slow)[0]},
-        "slowest": sorted(seen.slow, reverse=True)[:15],
+        "reruns": len(reruns),
+        "rerun_seconds": {
+            "p50": round(p50, 2),
+            "p95": round(p95, 2),
+            "max": round(reruns["seconds"].max(), 2),
+            "p95_by_action": reruns.groupby("action")["seconds"].quantile(0.95).round(2).to_dict(),
+            "p95_by_page": reruns.groupby("page")["seconds"].quantile(0.95).round(2).to_dict(),
+        },
+        "slowest": reruns.round(2).nlargest(15, "seconds").to_numpy().tolist(),
+        "visit_seconds": sorted(round(seconds, 2) for seconds, _, _ in seen.visits),
         "memory_mb": {"warm": round(first), "end": round(last), "most": round(held.max())},
         "memory_mb_per_minute": round(float(np.polyfit(at[warm], held[warm], 1)[0]), 2),
         "problems": problems,

@@ -1,7 +1,10 @@
 """Which errors of a page the soak counts as problems."""
 
+import pandas as pd
 import pytest
 
+from core.data import search
+from core.errors import UserError
 from core.intervention.edits import TOUCHES_NONE
 from tests.soak.visitor import rightful
 
@@ -15,5 +18,13 @@ from tests.soak.visitor import rightful
         ("", False),
     ],
 )
-def test_only_the_refusal_of_an_empty_edit_is_rightful(shown, so):
+def test_the_refusal_of_an_empty_edit_is_rightful_and_nothing_near_it(shown, so):
     assert rightful(shown) is so
+
+
+@pytest.mark.parametrize("asked", [search.matching, search.bm25])
+def test_what_a_search_says_of_nonsense_is_rightful(asked):
+    with pytest.raises(UserError) as refused:
+        asked(pd.Series(["a text"]), "*")
+    assert rightful(str(refused.value))
+    assert not rightful(f"{refused.value} KeyError: 'uid'")

@@ -19,6 +19,12 @@ PATIENCE = 3_000  # milliseconds until a widget that a rerun took away is given 
 WORDS = ("sure", "explain", "three items", "no such phrase", "<b>&amp;", "*", "ünïcode \u202e", "")
 COSTLY = re.compile(r"^(Start|Rank the|Draw the|Measure|Check the|Let both|Try again)")
 PAGES = ("Overview", "Data", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results")
+RIGHTFUL = (
+    re.escape(TOUCHES_NONE),
+    r"Search for 1 to \d+ words; “.*” has 0\.",
+    r"/.*/ is not a regular expression \(.*\)\..* search for a phrase\.",
+)
+GONE = "not attached"  # what Playwright says of a widget that was there
 PROBE = re.compile(
     "/_stcore/(host-config|health)$"
 )  # Streamlit looks for itself beside a page first
@@ -44,16 +50,15 @@ WATCH = """() => {
 class Seen:
     """What all visitors met."""
 
-    seconds: list[float] = field(default_factory=list)  # of reruns
-    first: list[float] = field(default_factory=list)  # of each session's opening of a cold server
+    reruns: list[tuple[float, str, str]] = field(default_factory=list)  # seconds, page, action
+    visits: list[tuple[float, str, str]] = field(default_factory=list)  # the same, app and all
     actions: dict[str, int] = field(default_factory=dict)
-    slow: list[tuple[float, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def rightful(shown: str) -> bool:
-    """Whether the app does well to show this in red: clicking at random composes empty edits."""
-    return shown.strip() == TOUCHES_NONE
+    """Whether the app does well to show this in red: random clicks compose and search nonsense."""
+    return any(re.fullmatch(known, shown.strip()) for known in RIGHTFUL)
 
 
 class Visitor:
@@ -91,7 +96,7 @@ class Visitor:
         try:
             await way()
         except Error as error:  # a rerun took the widget away under the mouse: people miss too
-            if "Timeout" not in str(error) and "not attached" not in str(error):
+            if "Timeout" not in str(error) and GONE not in str(error):
                 raise
             name += ", missed"
             await self.tab.keyboard.press("Escape")
@@ -105,10 +110,9 @@ class Visitor:
         except Exception as error:
             raise TimeoutError(f"after {self.last} the page did not come to rest") from error
         took = await self.tab.evaluate("window.reruns.splice(0)")
-        place = f"{self.tab.url.partition(self.address)[2].partition('?')[0]} {self.last}"
-        for seconds in (one / 1000 for one in took):
-            (self.seen.first if self.last == "opening" else self.seen.seconds).append(seconds)
-            self.seen.slow.append((round(seconds, 2), place))
+        page = self.tab.url.partition(self.address)[2].partition("?")[0]
+        kept = self.seen.visits if self.last in ("opening", "reload") else self.seen.reruns
+        kept += [(one / 1000, page, self.last) for one in took]
         for kind in ("stException", "stAlertContentError"):
             for text in await self.tab.locator(f'[data-testid="{kind}"]').all_inner_texts():
                 if not rightful(text):
@@ -127,6 +131,15 @@ class Visitor:
         found = await self.tab.locator(selector).all()
         there = [one for one in found if await one.is_visible()]
         return self.chance.choice(there) if there else None
+
+    async def _place(self, widget: Any) -> dict[str, float]:
+        """Where a widget is, unless a rerun took it away meanwhile."""
+        from playwright.async_api import Error
+
+        box = await widget.bounding_box()
+        if box is None:
+            raise Error(GONE)
+        return dict(box)
 
     async def _switch(self) -> None:
         page = self.chance.choice(PAGES)
@@ -191,7 +204,7 @@ class Visitor:
         table = await self._one(MAIN + '[data-testid="stDataFrame"]')
         if table is not None:
             await table.scroll_into_view_if_needed()
-            box = await table.bounding_box()
+            box = await self._place(table)
             y = self.chance.uniform(10, max(11, box["height"] - 5))
             await table.click(position={"x": self.chance.choice((15, 120)), "y": y})
 
@@ -200,7 +213,7 @@ class Visitor:
         if chart is None:
             return
         await chart.scroll_into_view_if_needed()
-        box = await chart.bounding_box()
+        box = await self._place(chart)
         corners = [
             (box["x"] + x * box["width"], box["y"] + y * box["height"])
             for x, y in ((0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7), (0.3, 0.32))
