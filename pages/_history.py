@@ -75,7 +75,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
     left, middle = st.columns(2)
     left.download_button(
         "Names, marks, notes, selections (JSON)",
-        catalog.export_labels(),
+        catalog.export_labels,
         "labels.json",
         "application/json",
         key="export-labels",

@@ -148,7 +148,7 @@ def show_export() -> None:
         )
     st.download_button(
         "Recipe (JSON)",
-        edits[chosen].model_dump_json(indent=2),
+        lambda: edits[chosen].model_dump_json(indent=2),
         "recipe.json",
         "application/json",
         on_click="ignore",
