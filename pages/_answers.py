@@ -6,6 +6,7 @@ Each part says what it needs where that is missing; nothing here decides what is
 import pandas as pd
 import streamlit as st
 
+from core.attribution.origins import COLUMNS
 from core.data.behaviors import Behavior
 from core.intervention import adoption, doses, predictions, sources
 from core.intervention.outcomes import by_arm, of_conditions
@@ -135,7 +136,7 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
         st.info("Sources are compared once the behavior is ranked and the edit is made.")
         return
     pairs = _loaders.columns(project.pairs)
-    columns = [c for c in ("source", "chosen_model", "rejected_model") if c in pairs]
+    columns = [name for name in COLUMNS if name in pairs]
     column = st.segmented_control(
         "By",
         columns,

@@ -107,7 +107,7 @@ def ranking(project: Project, chosen: Behavior) -> str | None:
             key="ranking",
             bind="query-params",
         )
-    _outdated.show(known[run], project, "Rank the pairs again")
+    _outdated.show(known[run], planned, project, "Rank the pairs again")
     return run
 
 
@@ -125,7 +125,7 @@ def discovery(project: Project) -> str | None:
     run = options[0]
     if len(options) > 1:
         run = one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
-    _outdated.show(known[run], project, "Draw the map again")
+    _outdated.show(known[run], planned, project, "Draw the map again")
     return run
 
 

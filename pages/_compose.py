@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from core.attribution.origins import COLUMNS
 from core.intervention import wording
 from core.intervention.comparison import compare
 from core.intervention.conflicts import conflicts, leaving
@@ -17,7 +18,6 @@ from core.runs.edit_changes import Put, SaveEdit, Version
 from core.runs.labels import Entry, in_force, latest_undo
 from pages import _cart, _effects, _keys, _loaders, _selection, _text
 
-COLUMNS = ("source", "chosen_model", "rejected_model")
 OF_EDITS = (Add, Drop, Put, SaveEdit)
 JOINS = ("and", "or", "but not")
 

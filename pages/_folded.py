@@ -9,13 +9,9 @@ from collections.abc import Callable
 import streamlit as st
 
 
+@st.fragment
 def expander(label: str, draw: Callable[[], None], *, key: str) -> None:
     """An expander, closed at first, of what `draw` draws."""
-    _expander(label, draw, key)
-
-
-@st.fragment
-def _expander(label: str, draw: Callable[[], None], key: str) -> None:
     place = st.expander(label, key=key, on_change="rerun")
     if place.open:
         with place:
