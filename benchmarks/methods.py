@@ -72,7 +72,7 @@ class Prepared(NamedTuple):
 def run(worlds: tuple[str, ...] = (), out: str | None = None) -> dict[str, Any]:
     """The scoreboard of each world: an organism folder, or a world file that is built first.
 
-    Without any, the organism that is shipped. `out` is where to write what the Results page reads.
+    Without any, the organism that is shipped. `out` is where to write what the Methods page shows.
     """
     torch.set_num_threads(1)
     found = [_scoreboard_of(world) for world in worlds or (None,)]

@@ -35,10 +35,8 @@ LETTER = 0.055  # of average precision, the height of a label
 PRESENT = RankSpec.model_fields["method"].default
 
 
-@st.fragment  # depends on nothing of the page
 def show() -> None:
     """Ours as chart and table, theirs as a table; only what is looked at is drawn."""
-    st.header("Which method finds the pairs at fault?")
     parts = st.tabs(
         ["On worlds whose truth is known", "After retraining", "The paper's own table"],
         key="scoreboard-part",

@@ -30,9 +30,10 @@ setup = st.Page(
     "setup.py", title="Set up", url_path="setup", visibility="hidden" if ready else "visible"
 )
 tour = st.Page("tour.py", title="Guided tour", url_path="tour")
+methods = st.Page("methods.py", title="Methods", url_path="methods")
 performance = st.Page("performance.py", title="Performance", url_path="performance")
 groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
-page = st.navigation(groups | {"Learn": [tour, performance]})
+page = st.navigation(groups | {"Learn": [tour, methods, performance]})
 _access.require_login()
 try:
     with st.sidebar:
@@ -40,7 +41,7 @@ try:
         _cart.show()
         _jobs.show_queue()
         _keys.show()
-    if ready or page in (setup, home, performance):
+    if ready or page in (setup, home, methods, performance):
         page.run()
     else:
         show_way_to_setup()

@@ -21,7 +21,6 @@ from pages import (
     _jobs,
     _loaders,
     _outcomes,
-    _scoreboard,
     _spot_check,
     _text,
 )
@@ -55,7 +54,6 @@ _outcomes.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
     st.page_link("intervene.py", label="Edit and retrain")
-    _scoreboard.show()
     st.stop()
 
 
@@ -231,4 +229,4 @@ else:
     st.header("Training")
     _curves.show(trainings)
     show_export()
-_scoreboard.show()
+st.page_link("methods.py", label="How the ways of ranking compare")

@@ -148,10 +148,3 @@ def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, stor
     assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in said(
         open_page("results")
     )
-
-
-def test_the_papers_table_is_marked_as_theirs(open_page, project):
-    app = open_page("results")
-    assert "Theirs, not measured by us" not in said(app)
-    app.session_state["scoreboard-part"] = "The paper's own table"
-    assert "Theirs, not measured by us" in said(app.run())

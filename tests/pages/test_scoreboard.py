@@ -1,9 +1,10 @@
-"""The chart of methods: which of them has room for its name."""
+"""The page of methods: its tables, and which method has room for its name in the chart."""
 
 import pandas as pd
 import pytest
 
 from pages import _scoreboard
+from tests.pages.conftest import said
 
 CHEAPEST = ("random", 1e-4, 0.1)
 
@@ -37,3 +38,11 @@ def test_no_label_leaves_the_chart_on_the_left():
 def test_a_method_between_two_others_has_no_label():
     found = labels(("a", 0.5, 0.91), ("a long name", 1.0, 0.9), ("b", 2.0, 0.91))
     assert found[1][0] == ""
+
+
+def test_the_papers_table_is_marked_as_theirs_and_needs_no_project(open_page):
+    app = open_page("methods")
+    assert not app.exception
+    assert "Theirs, not measured by us" not in said(app)
+    app.session_state["scoreboard-part"] = "The paper's own table"
+    assert "Theirs, not measured by us" in said(app.run())

@@ -46,7 +46,7 @@ def test_a_measured_edit_is_answered(open_page, investigated, project, store, rn
     assert "8.0%" in said(app)
 
 
-@pytest.mark.parametrize("name", ["tour", "performance"])
+@pytest.mark.parametrize("name", ["tour", "methods", "performance"])
 def test_no_page_of_this_group_changes_anything(open_page, investigated, store, name):
     before = sorted(path for path in store.workspace.rglob("*"))
     open_page(name)
