@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from core.errors import UserError
 from core.intervention.edits import attribution_share, planned, summarize
-from core.intervention.recipes import Edit, Recipe
+from core.intervention.recipes import AllOf, Edit, Recipe
 from core.intervention.selection import select
 from core.runs.specs import RankSpec
 from pages import _loaders
@@ -142,8 +142,11 @@ def _chosen_of(chosen: Mask, run: str) -> Mask:
 
 @st.cache_resource(show_spinner=False, max_entries=128)
 def _mask(state: str, reference: str, recipe: str) -> Mask:
-    pairs = _loaders.columns(reference)
-    return select(RECIPE.validate_json(recipe), pairs, _loaders.store())
+    """Parts of a conjunction are kept too: of what is narrowed step by step, only what is new."""
+    wanted = RECIPE.validate_json(recipe)
+    if isinstance(wanted, AllOf):
+        return np.logical_and.reduce([mask(part, reference) for part in wanted.parts])
+    return select(wanted, _loaders.columns(reference), _loaders.store())
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

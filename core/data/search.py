@@ -7,7 +7,11 @@ only weighs texts against each other, and counting words would take as long as t
 Knows nothing of pairs.
 """
 
+import os
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,13 +31,13 @@ Floats = NDArray[np.float64]
 
 def containing(texts: pd.Series, phrase: str) -> Mask:
     """(text,) whether a text contains a phrase, whatever its case."""
-    return _mask(pc.match_substring(_arrow(texts), phrase, ignore_case=True))
+    return _mask(pc.match_substring, _arrow(texts), phrase)
 
 
 def matching(texts: pd.Series, pattern: str) -> Mask:
     """(text,) whether a part of a text matches a regular expression, whatever its case."""
     try:
-        return _mask(pc.match_substring_regex(_arrow(texts), pattern, ignore_case=True))
+        return _mask(pc.match_substring_regex, _arrow(texts), pattern)
     except pa.ArrowInvalid as error:
         reason = str(error).removeprefix("Invalid regular expression: ")
         raise UserError(
@@ -76,7 +80,7 @@ def _count(texts: Any, word: str) -> Floats:
 
     RE2's word border knows ASCII only, so other words are counted wherever their letters stand.
     """
-    there = np.flatnonzero(_mask(pc.match_substring(texts, word, ignore_case=True)))
+    there = np.flatnonzero(_mask(pc.match_substring, texts, word))
     pattern = rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
     counts = np.zeros(len(texts))
     some = texts.take(pa.array(there))
@@ -89,5 +93,11 @@ def _arrow(texts: pd.Series) -> Any:
     return pa.array(texts, from_pandas=True)
 
 
-def _mask(found: Any) -> Mask:
-    return np.asarray(found.fill_null(False), bool)
+def _mask(match: Callable[..., Any], texts: Any, wanted: str) -> Mask:
+    """(text,) where Arrow finds something, whatever its case; chunks on all cores, unlike Arrow."""
+    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = threads.map(partial(match, pattern=wanted, ignore_case=True), chunks)
+        return np.concatenate(
+            [np.empty(0, bool), *(np.asarray(one.fill_null(False), bool) for one in found)]
+        )
