@@ -66,6 +66,8 @@ def train(
         torch.cuda.set_device(place)  # what the libraries below take for the GPU
     processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
     loaded = _reference(reference, processes.num_processes)
+    needed = room_needed(loaded.model, spec)
+    refuse_full_disk(output, needed)  # before minutes of tokenising
     longest = min(spec.max_length, loaded.model.config.max_position_embeddings)
     tokens, dropped = _tokens(loaded.tokenizer, pairs, longest, output / "checkpoints" / "tokens")
     if not len(tokens):
@@ -73,8 +75,6 @@ def train(
             f"{spec.pairs}: none of the {len(dropped)} pairs fits max_length {spec.max_length}. "
             "Raise max_length, or keep more pairs."
         )
-    needed = room_needed(loaded.model, spec)
-    refuse_full_disk(output, needed)
     caches = loaded.model.config.use_cache
     kind = _precision(spec, on_gpu=on_gpu)
     environment.compute_in(kind)  # it also names the cache of the reference's values
