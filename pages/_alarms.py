@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from core.discovery.alarms import ranked
-from pages import _clusters, _flags, _loaders
+from pages import _clusters, _flags, _loaders, _text
 
 SHOWN = 5
 CHANGE = "what changed there"
+WIDE = 48  # letters of a behavior's name, so that its rates are in sight
 HELP = (
     "How bad the change is on the prompts that these pairs push (0 to 1), times the share of all "
     "push on those prompts that they make up."
@@ -81,4 +82,4 @@ def _change(what: str, row: dict[str, object]) -> str:
         f"{row[model]:.0%} [{row[f'{model}_low']:.0%}, {row[f'{model}_high']:.0%}]"
         for model in ("reference", "policy")
     )
-    return f"{what}: {before} → {after}, n = {row['n']:,}"
+    return f"{_text.short(what, WIDE)}: {before} → {after}, n = {row['n']:,}"

@@ -8,7 +8,17 @@ from core.report.figures import COLORS as MODEL
 from core.report.figures import LAYOUT
 from core.report.figures import SYMBOLS as SYMBOL
 
-__all__ = ["CATEGORIES", "DASH", "DIVERGING", "GREY", "LAYOUT", "MODEL", "SYMBOL", "SYMBOLS"]
+__all__ = [
+    "CATEGORIES",
+    "DASH",
+    "DIVERGING",
+    "GREY",
+    "LAYOUT",
+    "MODEL",
+    "PROMPTS",
+    "SYMBOL",
+    "SYMBOLS",
+]
 
 DASH = {"edited": "solid", "random control": "dot", "baseline": "dash"}
 GREY = "rgba(128,128,128,.35)"  # context
@@ -23,6 +33,7 @@ CATEGORIES = (
     "#9A8B1F",
     "#8C6BB1",
 )
+PROMPTS = CATEGORIES[::-1]  # groups of prompts, so that none looks like the cluster beside it
 DIVERGING = [[0, "#0072B2"], [0.5, "#B9BFC6"], [1, "#D55E00"]]  # around 0, light and dark
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star")
 
@@ -33,3 +44,9 @@ def of_category(position: int) -> tuple[str, str]:
         CATEGORIES[position % len(CATEGORIES)],
         SYMBOLS[(position // len(CATEGORIES)) % len(SYMBOLS)],
     )
+
+
+def of_prompts(position: int) -> tuple[str, str]:
+    """Color and marker of the n-th group of prompts: open, where pairs are filled."""
+    symbol = SYMBOLS[position % len(SYMBOLS)]
+    return PROMPTS[position % len(PROMPTS)], f"{symbol}-open"

@@ -100,9 +100,10 @@ def _strips(
     left = mosaic.most_frequent(np.asarray(groups.codes, np.int64), rows)
     repeat = len(_colors.CATEGORIES)
     colors = [*_colors.CATEGORIES, _colors.NOISE]
-    _lay(made, mosaic.strip(left % repeat, colors, upright=True), (-STRIP * n / 2, 0), (0, height))
+    beside = mosaic.strip(left % repeat, _colors.PROMPTS, upright=True)
+    _lay(made, beside, (-STRIP * n / 2, 0), (0, height))
     for kind, name in enumerate(groups.categories):
-        marker = {"color": _colors.CATEGORIES[kind % repeat], "symbol": "square"}
+        marker = {"color": _colors.PROMPTS[kind % repeat], "symbol": "square"}
         made.add_trace(_chart.legend(f"{_chart.label(name)} prompts", marker))
     if coloring.kinds is None:
         return

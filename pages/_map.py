@@ -53,7 +53,7 @@ def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figur
         made.add_trace(_dots(prompts, "", {**color, "size": 8}, showlegend=False, drawn=drawn))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
-            color, symbol = _colors.of_category(position)
+            color, symbol = _colors.of_prompts(position)
             marker = {"color": color, "symbol": symbol, "size": 8}
             made.add_trace(_dots(rows, label(name), marker, drawn=drawn))
     _outlined(made, outline)

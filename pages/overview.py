@@ -81,7 +81,7 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     )
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
-        st.page_link("rank.py", label="Which pairs taught it? →", query_params=query)
+        st.page_link("rank.py", label="What taught it? →", query_params=query)
 
 
 def both_counts(before: int, after: int) -> str:

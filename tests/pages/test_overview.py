@@ -71,5 +71,5 @@ def test_an_ignored_cluster_is_no_longer_listed(open_page, investigated, store):
 
 def test_a_behavior_that_rose_leads_to_its_pairs(open_page, investigated):
     links = [one.proto for one in open_page("overview").get("page_link")]
-    (rank,) = [one for one in links if one.label == "Which pairs taught it? →"]
+    (rank,) = [one for one in links if one.label == "What taught it? →"]
     assert rank.query_string == "behavior=compliance"
