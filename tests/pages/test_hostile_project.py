@@ -4,10 +4,26 @@ import pytest
 
 from core.runs import project as projects
 from tests.pages import workspaces
+from tests.pages.conftest import opened
 
 NAME = "![n](http://evil.example/n.png) [click](http://evil.example) **bold**"
 PLAIN = ("text", "code", "html")  # bodies that are no markdown
 PAGES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results", "tour")
+PARTS = (
+    *("Dose", "Predicted and measured", "Completions", "Spot-check", "Sources", "Training"),
+    "Report and export",
+)
+FOLDED = (
+    *(("overview", key) for key in ("numbers", "others")),
+    *(("rank", key) for key in ("two-orders", "layers")),
+    *(("clusters", key) for key in ("open-tree", "open-ask")),
+)
+VIEWS = (
+    *((page, {}, None) for page in PAGES),
+    *(("results", {"part": part}, None) for part in PARTS),
+    ("map", {"view": "heatmap"}, None),
+    *((page, {}, key) for page, key in FOLDED),
+)
 
 
 def marked_down(app) -> list[str]:
@@ -24,9 +40,9 @@ def marked_down(app) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("page", "query", "folded"), VIEWS)
 def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
-    open_page, store, project, rng, monkeypatch, page
+    open_page, store, project, rng, monkeypatch, page, query, folded
 ):
     said = {"name": NAME, "description": workspaces.HOSTILE}
     hostile = workspaces.BEHAVIORS[0].model_copy(update=said)
@@ -38,7 +54,9 @@ def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
     projects.save(project, store.workspace)
     runs = workspaces.investigate(store, project, rng)
     workspaces.intervene(store, project, runs[f"rank {NAME}"], rng, why=NAME)
-    app = open_page(page)
+    app = open_page(page, **query)
+    if folded:
+        app = opened(app, folded)
     assert not app.exception
     drawn = [text for text in marked_down(app) if "](http" in text]
     assert drawn == []
