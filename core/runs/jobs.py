@@ -24,6 +24,7 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
+NICE = 10  # a tenth of what others get, where there is not enough for all
 WORK = ("spawned", "waiting", "started", "progress")  # what a process says that makes the run
 
 
@@ -75,7 +76,7 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
     prepare(store.workspace, environment)
     launched = launcher() if spec.distributed else []
     with (store.folder(run) / "log.txt").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*(launched or [sys.executable]), "-m", "core.cli", *arguments(spec, store), "--json"],
             cwd=Path(__file__).parents[2],
             env=environment,
@@ -84,6 +85,20 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
+    _give_way(process.pid)
+    return process
+
+
+def _give_way(pid: int) -> None:
+    """Let pages, browsers and all else go first: a job takes the cores that are left.
+
+    Linux weighs sessions against each other before it looks at their processes, and every job is
+    a session of its own.
+    """
+    with suppress(OSError, psutil.Error):
+        psutil.Process(pid).nice(NICE)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICE))
 
 
 def _starting(store: Store, run: str) -> FileLock:

@@ -3,6 +3,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -50,6 +51,14 @@ def test_a_job_that_fails_says_why(store, edit_spec):
 def test_starting_a_job_twice_starts_one(store, edit_spec, held_run):
     assert jobs.start(store, edit_spec) == held_run
     assert [event["event"] for event in store.events(held_run)].count("queued") == 1
+
+
+def test_a_job_gives_way_to_everything_else(store, held_run):
+    (pid,) = (event["pid"] for event in store.events(held_run) if event["event"] == "spawned")
+    assert psutil.Process(pid).nice() >= jobs.NICE
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():  # "/autogroup-12 nice 10", or empty where the kernel has it switched off
+        assert group.read_text().strip()[-2:] in ("", str(jobs.NICE))
 
 
 def test_cancelling_a_job_frees_it_in_ten_seconds(store, held_run):
