@@ -112,7 +112,12 @@ def show_agreement(project: Project, behavior: Behavior) -> None:
     own = ranked[ranked["behavior"] == behavior.name]
     every = "all ranked behaviors"
     which = st.segmented_control(
-        "Of", [behavior.name, every], default=behavior.name, required=True, key="agreement-of"
+        "Of",
+        [behavior.name, every],
+        default=behavior.name,
+        required=True,
+        format_func=_text.escape,  # an option is drawn as markdown
+        key="agreement-of",
     )
     shown = ranked if which == every or own.empty else own
     found = predictions.agreement(shown)
