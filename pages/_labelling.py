@@ -24,7 +24,7 @@ def show(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
     """Forms for one cluster."""
     refused = st.session_state.pop(REFUSED, "")
     if refused:
-        st.error(refused)
+        st.error(_text.escape(refused))
     _name_and_mark(run, cluster, said, catalog)
     with st.expander("Merge, split, move pairs", key="open-merge"):
         merge, split, move = st.tabs(["Merge", "Split", "Move pairs"])
@@ -132,7 +132,8 @@ def _split(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
         return
     part, name, button = st.columns([4, 3, 2], vertical_alignment="bottom")
     chosen = part.selectbox("What to split off", list(parts), key=f"split-{cluster}")
-    given = name.text_input("Name of the new cluster", key=f"split-name-{cluster}", max_chars=80)
+    key = f"split-name-{cluster}-{len(_clusters.names(run))}"  # empty again once there is one more
+    given = name.text_input("Name of the new cluster", key=key, max_chars=80)
     if button.button("Split", key=f"split-now-{cluster}", disabled=not given.strip()):
         recipe = AllOf(parts=(said.recipe(cluster), parts[chosen]))
         made = catalog.assign(run, None, recipe, who=_cart.who(), why=_why() or given)

@@ -190,8 +190,9 @@ def test_a_saved_selection_is_split_off_and_moved_in(open_page, investigated, ca
     beta = Where(column="chosen_model", values=("beta",))
     catalog.change(Save(name="beta's", recipe=beta), who="ann")
     app = open_page("clusters", one="1")
-    app.text_input("split-name-1").set_value("beta locks").run()
+    field(app, "text_input", "Name of the new cluster").set_value("beta locks").run()
     app.button("split-now-1").click().run()
+    assert app.button("split-now-1").disabled  # until there is another name
     rows = app.dataframe[0].value.set_index("cluster")
     assert rows["pairs"].to_dict() == {0: 341, 1: 20, FIRST_SPLIT: 20}
     assert catalog.state().of(run).names == {FIRST_SPLIT: "beta locks"}
