@@ -101,7 +101,12 @@ def _origins(chosen: Mask) -> None:
     """Sources of the chosen pairs beside those of all, and what they push."""
     with st.expander("Where these pairs come from, and how far they push", expanded=True):
         left, right = st.columns([4, 5])
-        left.dataframe(_selection.sources(chosen), hide_index=True, key="selected-sources")
+        left.dataframe(
+            _selection.sources(chosen),
+            hide_index=True,
+            key="selected-sources",
+            column_config={"source": st.column_config.Column(width=140)},
+        )
         scores = _selection.scores(chosen)
         if len(scores):
             widths = {"behavior": 195, "score": 95, "mean of selection": 115}

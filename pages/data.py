@@ -100,7 +100,7 @@ def show_first(table: pd.DataFrame, what: str) -> pd.DataFrame:
 
 def show_rows() -> None:
     """A hundred pairs at a time; the one that is clicked in full."""
-    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     order = left.selectbox(
         "Sort by",
         ["file order", *pairs],
@@ -111,7 +111,7 @@ def show_rows() -> None:
     sources = _selection.offered("source")
     source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
-    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     phrase = left.text_input(
         "Containing",
         key="phrase",
