@@ -7,7 +7,6 @@ import streamlit as st
 
 from core.intervention.arms import Arm
 from core.intervention.doses import total_k
-from core.runs import jobs
 from core.runs.forecast import Forecast, forecast, left, typical_seconds
 from core.runs.store import RunInfo
 from pages import _jobs, _loaders
@@ -65,9 +64,7 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
     )
     active = [info for info in infos if info.state in _jobs.ACTIVE]
     if active and st.button("Cancel all", key="cancel-all"):
-        for info in active:
-            jobs.cancel(store, info.id)
-        st.rerun()
+        _jobs.stop([info.id for info in active])
     for info in infos:
         if info.state == "failed":
             st.error(f"{runs[info.id]} failed.")
@@ -76,8 +73,7 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
         if info.state in ("running", "failed"):
             with st.expander(f"{runs[info.id]}: log"):
                 if info.state == "running" and st.button("Cancel this run", key=f"c-{info.id}"):
-                    jobs.cancel(store, info.id)
-                    st.rerun()
+                    _jobs.stop([info.id])
                 st.code(store.log(info.id) or "nothing yet", language=None, wrap_lines=True)
 
 

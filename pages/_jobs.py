@@ -5,6 +5,7 @@ the whole page is drawn again.
 """
 
 import inspect
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -75,6 +76,13 @@ def start(spec: Spec) -> None:
     st.rerun()
 
 
+def stop(runs: Sequence[str]) -> None:
+    """Stop runs and draw the page again; they may take some seconds to save what they have."""
+    with st.spinner("Stopping. What is done so far is kept …"):
+        jobs.cancel_all(_loaders.store(), runs)
+    st.rerun()
+
+
 def _offer(spec: Spec, label: str, run: str) -> None:
     st.text(inspect.cleandoc(type(spec).__doc__ or "").partition("\n\n")[0])
     if st.button(label, key=f"start-{run}", type="primary"):
@@ -91,8 +99,7 @@ def _watched(run: str, seen: str) -> None:
     if info.state in ACTIVE:
         st.progress(min(info.done / info.total, 1.0) if info.total else 0.0)
         if st.button("Cancel", key=f"cancel-{run}"):
-            jobs.cancel(store, run)
-            st.rerun()
+            stop([run])
     if info.state == "failed":
         st.error("This run failed.")
         st.code(info.error, language=None, wrap_lines=True)

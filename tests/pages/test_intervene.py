@@ -173,6 +173,15 @@ def test_started_arms_are_followed(open_page, cart, edit, store, project, state)
     assert ("the disk is full" in said(app)) == (state == "failed")
 
 
+def test_all_runs_are_cancelled_at_once(open_page, cart, edit, store, project):
+    arms = edited_and_control(project, store, [edit], seeds=range(3))
+    running = [workspaces.begin(store, arm.edit, "running") for arm in arms]
+    app = open_page("intervene")
+    app.button("cancel-all").click().run()
+    assert not app.exception
+    assert [store.state(run) for run in running] == ["cancelled"] * len(arms)
+
+
 def test_finished_arms_lead_to_the_results(
     open_page, cart, edit, store, project, investigated, rng
 ):

@@ -68,6 +68,18 @@ def test_cancelling_a_job_frees_it_in_ten_seconds(store, held_run):
     assert store.state(held_run) == "cancelled"
 
 
+def test_several_jobs_are_stopped_in_the_time_of_one(store, edit_spec, held_run):
+    other = edit_spec.model_copy(update={"edits": edit_spec.edits[:1] * 2})
+    folder = store.folder(store.run_id(other))
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        runs = [held_run, jobs.start(store, other)]
+        began = time.monotonic()
+        jobs.cancel_all(store, runs)
+        assert time.monotonic() - began < 10
+        assert [store.state(run) for run in runs] == ["cancelled", "cancelled"]
+
+
 def test_cancelling_in_a_copied_workspace_leaves_the_original_s_job_alone(
     store, held_run, tmp_path
 ):
