@@ -29,6 +29,7 @@ async def with_pages_imported(_: App) -> AsyncIterator[None]:
     for module in iter_modules([str(PAGES)], "pages."):
         if module.name.startswith("pages._") and module.name != "pages._shell":
             import_module(module.name)
+    gc.collect()  # what is garbage now would be kept for ever
     gc.freeze()
     yield
 
