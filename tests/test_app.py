@@ -13,7 +13,7 @@ def test_what_was_imported_is_not_looked_through_after_each_run():
             return gc.get_freeze_count()
 
     try:
-        assert asyncio.run(served()) > 100_000  # torch, pandas, plotly and the rest
+        assert asyncio.run(served()) > 100_000  # of Streamlit, pandas, Plotly and the rest
     finally:
         gc.unfreeze()
     assert "pages._loaders" in sys.modules
