@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
+from core.report import figures
 from pages import _colors, _text
 
 HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
@@ -16,7 +17,7 @@ STEPS = 33  # colors of a scale in a picture
 
 def label(text: object, length: int = LABEL) -> str:
     """Words of the data set in a chart, where Plotly would act on tags."""
-    return _text.short(text, length).replace("<", "‹").replace("&", "＆")
+    return figures.plain(_text.short(text, length))
 
 
 def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scattergl:

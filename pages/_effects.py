@@ -93,7 +93,8 @@ def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
     )
     unknown = [b.name for b in project.behaviors if b.name not in set(table["behavior"])]
     if unknown:
-        st.caption("Not predicted, for nothing is known of their prompts: " + ", ".join(unknown))
+        said = ", ".join(map(_text.escape, unknown))
+        st.caption("Not predicted, for nothing is known of their prompts: " + said)
     if table["before"].isna().any():
         st.caption("Rates appear once reference and policy are measured on the held-out prompts.")
     with st.expander("How this is predicted"):

@@ -12,7 +12,7 @@ import streamlit as st
 from core.runs import commands, jobs
 from core.runs.identity import Spec
 from core.runs.store import RunInfo
-from pages import _loaders
+from pages import _loaders, _text
 
 ACTIVE = ("waiting", "running")
 POLL_SECONDS = 1.0
@@ -121,7 +121,9 @@ def _queue(seen: dict[str, str]) -> None:
     st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
     for info in running:
         share = min(info.done / info.total, 1.0) if info.total else 0.0
-        st.progress(share, text=f"{info.step} · {info.note}" if info.note else info.step)
+        st.progress(
+            share, text=_text.escape(f"{info.step} · {info.note}" if info.note else info.step)
+        )
 
 
 def _active() -> list[RunInfo]:

@@ -72,7 +72,7 @@ def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Ma
     if coloring.values is not None:
         limit = limit_of(coloring.values)
         color = scale(coloring.title, coloring.values[shown], limit)
-        made.add_trace(_dots(places[shown], coloring.title, {**color, "size": 6}))
+        made.add_trace(_dots(places[shown], label(coloring.title), {**color, "size": 6}))
         return
     present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
     for number, kind in enumerate(present):

@@ -8,13 +8,14 @@ import streamlit as st
 
 from core.attribution.origins import COLUMNS, STANDS_OUT, origins
 from core.intervention.recipes import Where
-from pages import _cart, _colors, _text
+from pages import _cart, _chart, _colors, _text
 
 NAMES = {"source": "source", "chosen_model": "chosen by", "rejected_model": "rejected by"}
 HELP = (
     "source: the dataset a pair comes from · chosen by, rejected by: the model that wrote the "
     "completion that was preferred, or pushed away"
 )
+WHOLE = 200  # letters of a name under the mouse
 LETTERS = 28  # of a name beside its bars
 SHOWN = 12  # values in a chart; the most enriched first
 
@@ -58,7 +59,7 @@ def _said(found: pd.DataFrame) -> str:
 def _bars(rows: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     places = list(range(len(rows)))
-    names = [_text.visible(value) for value in rows["value"]]
+    names = [_chart.label(value, WHOLE) for value in rows["value"]]
     figure.add_trace(
         go.Bar(
             y=places,

@@ -111,5 +111,5 @@ def _marked(text: str, style: str) -> str:
 
 
 def _draw(name: str, body: str) -> None:
-    st.caption(name)
+    st.caption(escape(name))
     st.html(f'<div dir="auto" style="{BOX}">{body or "&nbsp;"}</div>')

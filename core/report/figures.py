@@ -36,6 +36,11 @@ LETTERS = 56  # of a behavior's name in one line; a longer one would leave no ro
 OUTLINE = {"width": 1, "color": "rgba(128,128,128,.9)"}
 
 
+def plain(text: str) -> str:
+    """Words of a project or of data, in a chart: Plotly would act on tags."""
+    return text.replace("<", "‹").replace("&", "＆")
+
+
 def rates_chart(rates: pd.DataFrame, *, column: str = "arm") -> go.Figure:
     """One row per behavior, one dot per model; has behavior, `column`, rate, low, high, n."""
     order = list(dict.fromkeys(rates["behavior"]))[::-1]
@@ -156,7 +161,7 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
                 name=arm,
                 mode="markers",
                 marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 10, "line": OUTLINE},
-                customdata=table.loc[own, ["behavior", "seed"]].astype(str),
+                customdata=table.loc[own, ["behavior", "seed"]].astype(str).map(plain),
                 hovertemplate="%{customdata[0]}, seed %{customdata[1]}: predicted %{x:+.1f}, "
                 f"measured %{{y:+.1f}} points<extra>{arm}</extra>",
             )
@@ -169,7 +174,9 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
 
 
 def _by_behavior(figure: go.Figure, order: Sequence[str], *, height: int) -> go.Figure:
-    lines = ["<br>".join(wrap(name, LETTERS, max_lines=4, placeholder=" …")) for name in order]
+    lines = [
+        "<br>".join(wrap(plain(name), LETTERS, max_lines=4, placeholder=" …")) for name in order
+    ]
     figure.update_yaxes(tickvals=list(range(len(order))), ticktext=lines, showgrid=False)
     figure.update_xaxes(**RATE_AXIS)
     return figure.update_layout(height=110 + height * len(order), **LAYOUT)

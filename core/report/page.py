@@ -4,6 +4,7 @@ Text from data is escaped in both. The HTML file carries plotly's script (about 
 opens offline and can be mailed. Layout only: what it says comes from `gather`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from html import escape
 
@@ -149,7 +150,10 @@ def _html_figure() -> Callable[[go.Figure], str]:
 
 def _markdown(kind: str, text: str) -> str:
     heads = {"h1": "# ", "h2": "## ", "h3": "### ", "p": ""}
-    return f"```\n{text}\n```" if kind == "pre" else heads[kind] + _plain(text)
+    if kind == "pre":
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+        return f"{fence}\n{text}\n{fence}"
+    return heads[kind] + _plain(text)
 
 
 def _markdown_table(table: pd.DataFrame) -> str:
@@ -160,4 +164,4 @@ def _markdown_table(table: pd.DataFrame) -> str:
 
 def _plain(text: str) -> str:
     """Markdown and HTML in data stay text."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!" else c for c in text.replace("\n", " "))
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!~$" else c for c in " ".join(text.split()))

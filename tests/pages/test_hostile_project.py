@@ -6,7 +6,7 @@ from core.runs import project as projects
 from tests.pages import workspaces
 from tests.pages.conftest import opened
 
-NAME = "![n](http://evil.example/n.png) [click](http://evil.example) **bold**"
+NAME = "<a href='//evil.example'>c</a> ![n](http://evil.example/n.png) [click](http://evil.example)"
 PLAIN = ("text", "code", "html")  # bodies that are no markdown
 PAGES = ("overview", "behaviors", "rank", "map", "clusters", "intervene", "results", "tour")
 PARTS = (
@@ -60,3 +60,5 @@ def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
     assert not app.exception
     drawn = [text for text in marked_down(app) if "](http" in text]
     assert drawn == []
+    charts = [node.proto.spec for node in (*app.main, *app.sidebar) if node.type == "plotly_chart"]
+    assert not [chart for chart in charts if "<a href" in chart or "\\u003ca href" in chart]

@@ -99,7 +99,7 @@ def test_completions_of_two_models_stand_side_by_side(open_page, three_seeds):
     app = open_page("results", part="Completions")
     choices = {box.label: box.value for box in app.selectbox}
     assert (choices["Left"], choices["Right"]) == ("policy", "edited, seed 2")
-    assert any("policy: " in caption.value for caption in app.caption)
+    assert any("policy\\: " in caption.value for caption in app.caption)
 
 
 def test_prompts_on_which_two_models_differ_most_come_first():
