@@ -146,7 +146,7 @@ def show_export() -> None:
         )
     st.download_button(
         "Recipe (JSON)",
-        lambda: edits[chosen].model_dump_json(indent=2),
+        partial(edits[chosen].model_dump_json, indent=2),
         "recipe.json",
         "application/json",
         on_click="ignore",

@@ -130,9 +130,8 @@ def server_side(runs: pd.DataFrame, used: dict[str, float]) -> dict[str, Any]:
 
 def _stop_jobs(store: Store) -> None:
     """Jobs outlive their server: what visitors started and left is stopped."""
-    for info in store.infos():
-        if info.state in ("waiting", "running"):
-            jobs.cancel(store, info.id)
+    active = [info.id for info in store.infos() if info.state in ("waiting", "running")]
+    jobs.cancel_all(store, active)
 
 
 async def _visits(
