@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from streamlit.starlette import App
 
@@ -26,8 +26,8 @@ async def with_pages_imported(_: App) -> AsyncIterator[None]:
     What it leaves lives as long as the server, and is taken out of what the garbage collection
     after each run looks through: that collection held everybody up for longer than most pages.
     """
-    for module in iter_modules([str(PAGES)], "pages."):
-        if module.name.startswith("pages._") and module.name != "pages._shell":
+    for module in walk_packages([str(PAGES)], "pages."):
+        if module.name.startswith("pages.components."):
             import_module(module.name)
     gc.collect()  # what is garbage now would be kept for ever
     gc.freeze()

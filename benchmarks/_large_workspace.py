@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.behaviors import Behavior
 from core.data.prompts import COLUMNS, read_prompts, write_prompts
-from core.intervention.evaluation import rates
-from core.runs import project as projects
-from core.runs.identity import Spec
+from core.intervention.evaluation.rates import rates
 from core.runs.progress import Progress
-from core.runs.project import Project
 from core.runs.store import Store
+from core.specs import project as projects
+from core.specs.base import Spec
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
 
 PAIRS, PROMPTS, BLOBS = 378_341, 256, 24
 SHORT, REAL = (200, 700, 700), (500, 1_700, 1_500)  # mean characters: prompt, chosen, rejected

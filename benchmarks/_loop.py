@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.attribution.activations import segment_means
-from core.models.packing import Prompted
+from core.models.extraction.activations import segment_means
+from core.models.extraction.batch import Prompted
 
 LENGTHS = (125, 98, 81)  # mean tokens of prompt, chosen, rejected
 

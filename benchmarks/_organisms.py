@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from core.demo import ORGANISM
+from core.demo.investigation import ORGANISM
+from core.demo.organism import build
 from core.errors import UserError
-from core.organism.build import build
 from core.organism.world import read_world
 from core.runs.progress import Progress
 

@@ -16,12 +16,13 @@ import pandas as pd
 import torch
 
 from benchmarks._organisms import organism_of
+from core import environment
 from core.discovery.alarms import ranked
 from core.organism.truth import best_cluster, planted_uids, read_truth
-from core.runs import environment, project
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.store import Store
-from core.runs.tables import record, table
+from core.specs import project
+from core.storage.tables import record, table
 
 
 def run(worlds: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.attribution.index import (
+from core.attribution.index.layout import (
     Manifest,
     Shard,
     VectorIndex,
@@ -26,13 +26,13 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.similarity import keep_mean_contexts
-from core.attribution.vectors import Readings
+from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences
-from core.discovery.sharpening import sharpening
+from core.discovery.refine import sharpening
 from core.organism.truth import best_cluster
-from core.runs.apart import worker
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec
+from core.runs.subprocess_call import worker
+from core.specs.steps import DiscoverSpec
 from core.steps.discover import STAGES, discover, stability
 
 PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
@@ -49,18 +49,18 @@ def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> d
         directions, topics = (_directions(random) for _ in range(2))
         truth = random.choice(KINDS + 1, pairs, p=[*SHARES, 1 - SHARES.sum()])
         index = _write(Path(folder), truth, directions, topics, random)
-        readings, kinds = _readings(prompts, directions, topics, random)
+        activations, kinds = _readings(prompts, directions, topics, random)
         return {
             "pairs": pairs,
             "prompts": prompts,
             "laid_out": min(laid_out, pairs),
-            **_measured(index, readings, Path(folder), laid_out, truth, kinds),
+            **_measured(index, activations, Path(folder), laid_out, truth, kinds),
         }
 
 
 def _measured(
     index: VectorIndex,
-    readings: Readings,
+    activations: Activations,
     folder: Path,
     laid_out: int,
     truth: np.ndarray,
@@ -71,8 +71,8 @@ def _measured(
     progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
     start, before = time.perf_counter(), _cpu()
     with worker(lambda note: progress(2, STAGES, note)) as call:
-        sharpen = sharpening(index, readings, 0, gated=spec.gated)
-        vectors = all_differences(readings)
+        sharpen = sharpening(index, activations, 0, gated=spec.gated)
+        vectors = all_differences(activations)
         matrix, found = discover(spec, index, vectors, 0, folder, progress, call, sharpen=sharpen)
         found_at, events_then = time.perf_counter(), len(events)
         stable = stability(spec, matrix, found, progress, call, sharpen=sharpen)
@@ -128,7 +128,7 @@ def _directions(random: np.random.Generator) -> np.ndarray:
 
 def _readings(
     prompts: int, directions: np.ndarray, topics: np.ndarray, random: np.random.Generator
-) -> tuple[Readings, np.ndarray]:
+) -> tuple[Activations, np.ndarray]:
     """Completions of both models; the mean of a prompt's differences has noise of NOISE / 2."""
     kinds = np.arange(prompts) % KINDS
     cells = [(p, m, r) for p in range(prompts) for m in MODELS for r in range(ROLLOUTS)]
@@ -141,7 +141,7 @@ def _readings(
     noise = random.normal(scale=NOISE / np.sqrt(WIDTH), size=(prompts, WIDTH))
     contexts = (TOPIC * topics[kinds] + noise).astype(np.float32)
     table = pd.DataFrame({"prompt_id": np.arange(prompts), "condition": "plain", "group": "g"})
-    return Readings(
+    return Activations(
         rows, means[:, None].astype(np.float32), table, contexts[:, None], (0,), 0
     ), kinds
 

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 
 from core.data.prompts import expand, read_prompts
-from core.intervention.evaluation import judged, rates
-from core.intervention.judges import load_judge
+from core.intervention.evaluation.judges import load_judge
+from core.intervention.evaluation.rates import judged, rates
 from core.models.generation import sample
 from core.models.loading import load_model
-from core.runs import project
+from core.specs import project
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 ROLLOUTS = 100

@@ -27,14 +27,14 @@ from benchmarks._loop import (
     sharing_prompts,
     timed,
 )
-from core.attribution.activations import segment_means
 from core.attribution.similarity import cosines
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
-from core.models.budgets import token_budget
+from core.models.batch_size import token_budget
+from core.models.extraction.activations import segment_means
+from core.models.extraction.batch import Prompted
 from core.models.loading import cut, load_model
-from core.models.memory import keep_freed_memory
-from core.models.packing import Prompted
+from core.models.malloc import keep_freed_memory
 from core.models.residual import decoder_blocks
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"

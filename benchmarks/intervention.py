@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import demo
-from core.data.behaviors import Behavior
-from core.intervention.adoption import sizes
+from core import environment
+from core.demo import investigation
 from core.intervention.arms import Arm, baseline, edited_and_control
-from core.intervention.outcomes import outcomes, rose
-from core.intervention.predictions import Agreement, against_measured, agreement
-from core.intervention.recipes import Action, Edit, TopK, Where
-from core.intervention.selection import scores
-from core.intervention.statistics import seed_interval
-from core.runs import environment
-from core.runs.execution import execute
-from core.runs.project import Project
-from core.runs.specs import RankSpec
+from core.intervention.edits.predict import Agreement, against_measured, agreement
+from core.intervention.edits.select import scores
+from core.intervention.evaluation.choose_size import sizes
+from core.intervention.evaluation.results import outcomes, rose
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.recipes import Action, Edit, TopK, Where
+from core.specs.steps import RankSpec
+from core.stats import seed_interval
 
 SEEDS = (0, 1, 2)
 BEFORE = ("reference", "policy")
@@ -41,7 +41,7 @@ Table = pd.DataFrame
 def run() -> dict[str, Any]:
     """Rates of every arm, what they say of the edit, and what was predicted."""
     store = Store(environment.default_workspace())
-    plan = demo.open_project(store)
+    plan = investigation.open_project(store)
     rank, behavior = _ranking(plan, store)
     suggested = _suggested(store, rank)
     edits = _edits(store, rank, suggested)
@@ -85,15 +85,15 @@ def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
     for rank in store.finished("rank"):
         spec = store.spec(rank)
         assert isinstance(spec, RankSpec)
-        risen = rose(plan.behaviors, demo.rates(store, spec.generate))
+        risen = rose(plan.behaviors, investigation.rates(store, spec.generate))
         if risen and spec.behavior.name == risen[0].name:
             return rank, risen[0]
-    demo.investigate(store, lambda spec: execute(spec, store))
+    investigation.investigate(store, lambda spec: execute(spec, store))
     return _ranking(plan, store)
 
 
 def _suggested(store: Store, rank: str) -> int:
-    recipe = demo.top_edit(store, rank, "remove").recipe
+    recipe = investigation.top_edit(store, rank, "remove").recipe
     assert isinstance(recipe, TopK)
     return recipe.k
 
@@ -101,7 +101,9 @@ def _suggested(store: Store, rank: str) -> int:
 def _edits(store: Store, rank: str, suggested: int) -> dict[str, Edit]:
     """Every size by name; the ones that the verdict needs come first."""
     sizes = [(action, round(factor * suggested)) for factor in FACTORS for action in ACTIONS]
-    return {f"{action} {k}": demo.top_edit(store, rank, action, k=k) for action, k in sizes}
+    return {
+        f"{action} {k}": investigation.top_edit(store, rank, action, k=k) for action, k in sizes
+    }
 
 
 def _arms(plan: Project, store: Store, edits: dict[str, Edit], source: Edit) -> dict[str, Arm]:
@@ -126,7 +128,9 @@ def _source(plan: Project, store: Store, rank: str) -> Edit:
 def _rates(store: Store, evaluations: dict[str, list[str]]) -> Table:
     """`arm, seed, behavior, rate, low, high`"""
     tables = [
-        demo.rates(store, run)[["behavior", "rate", "low", "high"]].assign(arm=arm, seed=seed)
+        investigation.rates(store, run)[["behavior", "rate", "low", "high"]].assign(
+            arm=arm, seed=seed
+        )
         for arm, runs in evaluations.items()
         for seed, run in enumerate(runs)
     ]

@@ -16,19 +16,25 @@ import torch
 
 from benchmarks._organisms import organism_of
 from benchmarks.methods import prepare
-from core.attribution.datamodels import lds, lds_difference, subsets
-from core.attribution.gradient import Contrast
-from core.attribution.methods import METHODS, Material, behavior_contrasts, pair_contrasts
-from core.attribution.scores import DEFAULT
-from core.attribution.tail_patch import mean_margin, tail_patch
+from core import environment
+from core.attribution.baselines.gradient import Contrast
+from core.attribution.baselines.registry import (
+    METHODS,
+    Material,
+    behavior_contrasts,
+    pair_contrasts,
+)
+from core.attribution.evaluation.lds import lds, lds_difference, subsets
+from core.attribution.evaluation.tail_patch import mean_margin, tail_patch
 from core.attribution.vectors import passing_prompts
 from core.data.pairs import read_pairs, write_pairs
 from core.errors import UserError
 from core.models.loading import load_model
-from core.runs import environment, project
-from core.runs.execution import execute
-from core.runs.specs import TrainSpec
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs import project
+from core.specs.scores import DEFAULT
+from core.specs.steps import TrainSpec
 
 SUBSETS, SHARE = 48, 0.5  # an interval of ±.1 around ρ = .4 would take 290 (Fisher's z)
 TOP = 64  # pairs of a tail-patch step

@@ -25,32 +25,38 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks._organisms import organism_of
-from core.attribution import gradient_rows
-from core.attribution.agreement import agreement
-from core.attribution.gradient import PROJECTED
-from core.attribution.index import read_pair_list
-from core.attribution.methods import METHODS, Material, Method
-from core.attribution.metrics import average_precision, enrichment_at, precision_at, recall_at
-from core.attribution.ratings import rated_by_endpoint, rated_by_flags
+from core import environment
+from core.attribution.baselines import gradient_cache
+from core.attribution.baselines.gradient import PROJECTED
+from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
+from core.attribution.baselines.registry import METHODS, Material, Method
+from core.attribution.evaluation.agreement import agreement
+from core.attribution.evaluation.metrics import (
+    average_precision,
+    enrichment_at,
+    precision_at,
+    recall_at,
+)
+from core.attribution.index.layout import read_pair_list
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
-from core.data.behaviors import Behavior
 from core.data.pairs import read_pairs
 from core.errors import UserError
-from core.models.answers import Answers
-from core.models.asking import Usage
-from core.models.endpoint import Endpoint
+from core.models.api.batch import Usage
+from core.models.api.cache import Answers
+from core.models.api.client import Endpoint
+from core.models.api.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
 from core.models.loading import load_model
-from core.models.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
 from core.organism.judge import GrammarJudge
 from core.organism.truth import planted_uids, read_truth
 from core.organism.world import read_world
 from core.report import scoreboard
-from core.runs import environment, project
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.progress import Progress
-from core.runs.specs import RankSpec
 from core.runs.store import Store
+from core.specs import project
+from core.specs.behaviors import Behavior
+from core.specs.steps import RankSpec
 from core.steps.rank import matching_index, read
 
 STRIDE = 4  # one pair in four gets a gradient
@@ -155,9 +161,9 @@ def prepare(
     spec = RankSpec(generate=runs[0], index=runs[1], behavior=behavior)
     index = matching_index(spec, store)
     own = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
-    readings, seconds = _timed(lambda: read(spec, store, index, table[own], Progress()))
-    vectors = showing(readings, behavior, passing)
-    curve = layer_curve(vectors, readings, behavior)
+    activations, seconds = _timed(lambda: read(spec, store, index, table[own], Progress()))
+    vectors = showing(activations, behavior, passing)
+    curve = layer_curve(vectors, activations, behavior)
     layer = choose_layer(curve)
     valid, _ = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())
     models = {name: load_model(getattr(known, name)) for name in ("reference", "policy")}
@@ -169,7 +175,7 @@ def prepare(
         index,
         vectors,
         layer,
-        readings,
+        activations,
         models["reference"].tokenizer,
         [(f"{name}-{contents[name][:12]}", loaded.model) for name, loaded in models.items()],
         store.workspace / "cache" / "gradients" / runs[1],
@@ -187,7 +193,7 @@ def _rank_all(
         part, times = material, 1
         if method.reads in ("gradients", "factors"):
             part, times = _sampled(material), STRIDE
-        before = sum(gradient_rows.paid(folder) for folder in method.kept(part))
+        before = sum(gradient_cache.paid(folder) for folder in method.kept(part))
         scores[name], fresh = _timed(partial(method.rank, part))
         seconds = before + fresh  # what was on disk has been paid for too
         costs[name] = {

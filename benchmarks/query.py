@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.attribution import scores
-from core.attribution.index import (
+from core.attribution.index.layout import (
     Manifest,
     Shard,
     VectorIndex,
@@ -29,6 +28,7 @@ from core.attribution.index import (
     write_vectors,
 )
 from core.attribution.similarity import Query, keep_mean_contexts, scan
+from core.specs import scores
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
 IN_SHARD = 1200  # pairs, about a million tokens

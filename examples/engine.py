@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.attribution.index import VectorIndex
+from core.attribution.index.layout import VectorIndex
 from core.data.pairs import read_pairs
-from core.demo import ORGANISM
-from core.runs import project
-from core.runs.execution import execute
+from core.demo.investigation import ORGANISM
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs import project
 
 store = Store(Path(sys.argv[1] if len(sys.argv) > 1 else "workspace"))
 plan = project.load(ORGANISM)

@@ -3,14 +3,14 @@
 import streamlit as st
 
 from core.errors import UserError
-from pages import _access, _cart, _jobs, _keys, _loaders, _text
+from pages.components import access, cache, cart, jobs, shortcuts, text
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
 
 def go_to_overview() -> None:
     """What / opens. Streamlit's default page has no name of its own, and /overview needs one."""
-    st.switch_page(pages[0] if _loaders.has_project() else setup)
+    st.switch_page(pages[0] if cache.has_project() else setup)
 
 
 def show_way_to_setup() -> None:
@@ -25,7 +25,7 @@ def show_way_to_setup() -> None:
 st.set_page_config(page_title="PairTrace", layout="wide")
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")
-ready = _loaders.has_project()
+ready = cache.has_project()
 setup = st.Page(
     "setup.py", title="Set up", url_path="setup", visibility="hidden" if ready else "visible"
 )
@@ -34,16 +34,16 @@ methods = st.Page("methods.py", title="Methods", url_path="methods")
 performance = st.Page("performance.py", title="Performance", url_path="performance")
 groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
 page = st.navigation(groups | {"Learn": [tour, methods, performance]})
-_access.require_login()
+access.require_login()
 try:
     with st.sidebar:
-        _loaders.show_workspace()
-        _cart.show()
-        _jobs.show_queue()
-        _keys.show()
+        cache.show_workspace()
+        cart.show()
+        jobs.show_queue()
+        shortcuts.show()
     if ready or page in (setup, home, methods, performance):
         page.run()
     else:
         show_way_to_setup()
 except UserError as error:
-    st.error(_text.escape(error))
+    st.error(text.escape(error))

@@ -3,21 +3,23 @@
 import pandas as pd
 import streamlit as st
 
-from core.intervention.outcomes import of_behaviors
-from pages import _choose, _flags, _jobs, _loaders, _plan, _rates, _text, _validity
+from core.intervention.evaluation.results import of_behaviors
+from pages.components import cache, jobs, pickers, plan, text
+from pages.components import rates as rate_text
+from pages.components.rank import validity
 
 st.title("What do the two models say?")
 st.caption(
     "Both models complete the same prompts several times; a judge flags each completion. "
     "The difference between them, averaged, is the behavior vector that pairs are compared with."
 )
-project = _loaders.project()
-run = _jobs.panel(project.generate(), "Let both models complete the prompts")
+project = cache.project()
+run = jobs.panel(project.generate(), "Let both models complete the prompts")
 if run is None:
     st.stop()
-behavior = _choose.behavior(project)
-rates = of_behaviors(_loaders.table(run, "rates"), project.behaviors)
-completions = _loaders.table(run, "completions")
+behavior = pickers.behavior(project)
+rates = of_behaviors(cache.table(run, "rates"), project.behaviors)
+completions = cache.table(run, "completions")
 measured = completions[
     (completions["group"] == behavior.group) & (completions["condition"] == behavior.condition)
 ]
@@ -45,8 +47,8 @@ def show_rates() -> None:
         with column.container(border=True):
             st.metric(model, f"{row['rate']:.1%}")
             st.caption(
-                f"95% interval {_rates.interval(row['low'], row['high'])} · "
-                f"{_rates.count(row['n'])} · unscored {row['n_unscored']}"
+                f"95% interval {rate_text.interval(row['low'], row['high'])} · "
+                f"{rate_text.count(row['n'])} · unscored {row['n_unscored']}"
             )
 
 
@@ -58,7 +60,7 @@ def show_prompts() -> None:
 
 def choose_prompt(table: pd.DataFrame) -> str:
     """The row that was clicked, else the prompt that changed most."""
-    shown = table.assign(prompt=table["prompt"].map(_text.short))
+    shown = table.assign(prompt=table["prompt"].map(text.short))
     event = st.dataframe(
         shown,
         hide_index=True,
@@ -73,12 +75,12 @@ def choose_prompt(table: pd.DataFrame) -> str:
         },
     )
     ids = list(table["prompt_id"])
-    default = _choose.row(event, len(ids))
+    default = pickers.row(event, len(ids))
     return st.selectbox(
         "Prompt",
         ids,
         index=default,
-        format_func=lambda one: _text.short(table.set_index("prompt_id").loc[one, "prompt"]),
+        format_func=lambda one: text.short(table.set_index("prompt_id").loc[one, "prompt"]),
         key=f"prompt-{behavior.name}-{default}",
         help="The same choice for the keyboard.",
     )
@@ -87,19 +89,21 @@ def choose_prompt(table: pd.DataFrame) -> str:
 def show_completions(prompt: str) -> None:
     """Every rollout of one prompt, reference on the left, policy on the right."""
     rows = measured[measured["prompt_id"] == prompt].sort_values("rollout")
-    _text.box("prompt, as sent", rows["prompt"].iloc[0])
+    text.box("prompt, as sent", rows["prompt"].iloc[0])
     for _, rollout in rows.groupby("rollout"):
         both = rollout.set_index("model")
-        names = [f"{m}: {_flags.said(both.loc[m], behavior.flag)}" for m in ("reference", "policy")]
+        names = [
+            f"{m}: {rate_text.said(both.loc[m], behavior.flag)}" for m in ("reference", "policy")
+        ]
         texts = [both.loc[m, "completion"] for m in ("reference", "policy")]
-        _text.side_by_side(names[0], texts[0], names[1], texts[1])
+        text.side_by_side(names[0], texts[0], names[1], texts[1])
 
 
 if behavior.name not in set(rates["behavior"]):
     st.info("The prompts of this project do not measure this behavior.")
     st.stop()
 show_rates()
-_rates.explain()
+rate_text.explain()
 st.header("Prompts and completions")
 st.caption("One row per prompt; the rates are over its completions. Choose a row to read them.")
 if measured.empty:
@@ -111,8 +115,8 @@ st.caption("If it is not, no ranking of pairs for this behavior means anything."
 if behavior.wanted:
     st.info("A wanted behavior is a guard: it is measured, but its pairs are not traced.")
 else:
-    _plan.tell_if_not_risen(project, behavior)
-    rank = _choose.ranking(project, behavior)
+    plan.tell_if_not_risen(project, behavior)
+    rank = pickers.ranking(project, behavior)
     if rank is not None:
-        _validity.banner(rank)
-        _validity.show_layers(rank)
+        validity.banner(rank)
+        validity.show_layers(rank)

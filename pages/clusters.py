@@ -5,22 +5,16 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages import (
-    _cart,
-    _choose,
-    _cluster_table,
-    _clusters,
-    _contributions,
-    _earlier,
-    _folded,
-    _history,
-    _keys,
-    _labelling,
-    _levels,
-    _loaders,
-    _suggestions,
-    _text,
-    _tree,
+from pages.components import cache, cart, lazy, pickers, shortcuts, text
+from pages.components.clusters import (
+    carry_over,
+    history,
+    label_form,
+    profile,
+    state,
+    suggestions,
+    table,
+    tree,
 )
 
 EXAMPLES = 9  # of the pairs that belong most clearly
@@ -50,38 +44,38 @@ heading = st.container(horizontal=True, vertical_alignment="bottom")
 heading.title("What is in the data?")
 heading.popover("What these words mean").markdown(TERMS)
 st.caption("Clusters of pairs that act alike. Read a few examples, then name and mark them.")
-project = _loaders.project()
-run = _choose.discovery(project)
+project = cache.project()
+run = pickers.discovery(project)
 if run is None:
     st.stop()
-found = _loaders.table(run, "clusters")
-places = _loaders.places(run)
-pairs = _loaders.columns(project.pairs)
-catalog, said = _cart.catalog(), _clusters.labels(run)
-suggested = _suggestions.finished(run)
-names = _clusters.names(run)
-now = _clusters.membership(run, said)
+found = cache.table(run, "clusters")
+places = cache.places(run)
+pairs = cache.columns(project.pairs)
+catalog, said = cart.catalog(), state.labels(run)
+suggested = suggestions.finished(run)
+names = state.names(run)
+now = state.membership(run, said)
 
 
 def show_cluster(cluster: int) -> None:
     """What people said of a cluster, what can be done with it, and examples."""
     called = names[cluster] if cluster in said.names else str(cluster)
-    st.header(f"Cluster {_text.escape(_text.short(called))}")
+    st.header(f"Cluster {text.escape(text.short(called))}")
     for remark in said.notes.get(cluster, ()):
-        st.text(_text.visible(f"{remark.who}: {remark.text}"))
+        st.text(text.visible(f"{remark.who}: {remark.text}"))
     if cluster not in said.names:
-        _suggestions.show(run, cluster, catalog)
-    _labelling.show(run, cluster, said, catalog)
+        suggestions.show(run, cluster, catalog)
+    label_form.show(run, cluster, said, catalog)
     with st.expander("What it says, does and comes from, as it was found", expanded=True):
-        _contributions.show(run, cluster)
+        profile.show(run, cluster)
     members = now == cluster
     left, right = st.columns([5, 2], vertical_alignment="bottom")
     with left:
-        _cart.offer(
+        cart.offer(
             said.recipe(cluster),
             count=int(members.sum()),
             key=f"cluster-{cluster}",
-            why=_text.short(names[cluster]),
+            why=text.short(names[cluster]),
         )
     here = {"discover": run, "cluster": str(cluster)}
     right.page_link("map.py", label="Show on the map", query_params=here)
@@ -109,12 +103,12 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
     uid = uids[min(int(number or 0), len(uids) - 1)]
     ways = st.container(horizontal=True)
     ways.button("↑ Previous", on_click=_step, args=(cluster, -1, len(uids)),
-                key="example-before", shortcut=_keys.PREVIOUS)  # fmt: skip
+                key="example-before", shortcut=shortcuts.PREVIOUS)  # fmt: skip
     ways.button("↓ Next", on_click=_step, args=(cluster, 1, len(uids)),
-                key="example-after", shortcut=_keys.NEXT)  # fmt: skip
+                key="example-after", shortcut=shortcuts.NEXT)  # fmt: skip
     rows = pairs.rows(pairs.positions([uid]))
-    _text.show_pair(rows.iloc[0])
-    _labelling.offer_move(run, cluster, uid, catalog)
+    text.show_pair(rows.iloc[0])
+    label_form.offer_move(run, cluster, uid, catalog)
 
 
 def _step(cluster: int, by: int, n: int) -> None:
@@ -134,17 +128,17 @@ def _examples(cluster: int, inside: pd.DataFrame) -> dict[str, str]:
     return chosen | {uid: chosen.get(uid, "at the edge") for uid in ordered.tail(3)}
 
 
-_clusters.explain_few(run)
+state.explain_few(run)
 if names:
-    show_cluster(_cluster_table.choose(run, names, said, now))
-_earlier.show(run, said, catalog)
-_levels.show(run)
+    show_cluster(table.choose(run, names, said, now))
+carry_over.show(run, said, catalog)
+tree.show_levels(run)
 if names:
-    _folded.expander(
+    lazy.expander(
         "The tree: clusters, and the islands they are made of",
-        lambda: _tree.show(run, said, now),
+        lambda: tree.show(run, said, now),
         key="open-tree",
     )
     with st.expander("Ask a language model for names", key="open-ask"):
-        _suggestions.ask(run, drawn=suggested)
-_history.show(catalog, run, said)
+        suggestions.ask(run, drawn=suggested)
+history.show(catalog, run, said)

@@ -7,12 +7,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.data.health import LISTED as EXAMINED
-from core.data.on_disk import PairColumns
-from core.intervention.recipes import Contains, Where
-from core.report.export import formula_safe
-from core.runs.specs import CheckSpec
-from pages import _folded, _jobs, _loaders, _selection, _text
+from core.data.pair_table import PairColumns
+from core.data.quality import LISTED as EXAMINED
+from core.report.export_pairs import formula_safe
+from core.specs.recipes import Contains, Where
+from core.specs.steps import CheckSpec
+from pages.components import cache, jobs, lazy, selection, text
 
 ROWS = 100  # on one page
 LISTED = 1_000  # of what the check found, beside a file with everything
@@ -22,16 +22,16 @@ st.title("Preference pairs")
 st.caption(
     "What the policy was trained on. Look here before trusting anything that is built on it."
 )
-project = _loaders.project()
+project = cache.project()
 
 
 def show_health() -> None:
     """The check run: advice first, then counts, reasons and sources."""
     spec = CheckSpec(pairs=project.pairs, model=project.reference)
-    run = _jobs.panel(spec, "Check the pairs")
+    run = jobs.panel(spec, "Check the pairs")
     if run is None:
         return
-    found = _loaders.summary(run)
+    found = cache.summary(run)
     counts = [("rows", "n_rows"), ("usable pairs", "n_pairs"), ("left out", "n_skipped")]
     counts += [("prompts", "n_prompts"), ("sources", "n_sources")]
     for column, (label, name) in zip(st.columns(len(counts)), counts, strict=True):
@@ -40,16 +40,14 @@ def show_health() -> None:
         st.warning(advice)
     if not found["advice"]:
         st.success("Nothing odd was found.")
-    _folded.expander(
-        "Reasons, oddities and lengths", partial(show_details, run, found), key="details"
-    )
-    _folded.expander(f"Sources ({found['n_sources']:,})", partial(show_sources, run), key="sources")
+    lazy.expander("Reasons, oddities and lengths", partial(show_details, run, found), key="details")
+    lazy.expander(f"Sources ({found['n_sources']:,})", partial(show_sources, run), key="sources")
 
 
 def show_sources(run: str) -> None:
     """How many pairs each source has, the largest first."""
     share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-    listed = show_first(_loaders.table(run, "sources"), "sources")
+    listed = show_first(cache.table(run, "sources"), "sources")
     st.dataframe(listed, hide_index=True, column_config={"share": share})
 
 
@@ -75,11 +73,11 @@ def show_details(run: str, found: dict) -> None:
         if table:
             st.caption(f"Lengths in {unit}")
             st.dataframe(pd.DataFrame(table).T)
-    listed = _loaders.table(run, "rows")
+    listed = cache.table(run, "rows")
     if len(listed):
         cut = f", the first {len(listed):,}" if len(listed) == EXAMINED else ""
         st.caption(f"Row by row{cut}")
-        st.dataframe(show_first(listed, "rows").map(_text.short), hide_index=True)
+        st.dataframe(show_first(listed, "rows").map(text.short), hide_index=True)
 
 
 def show_first(table: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -108,7 +106,7 @@ def show_rows() -> None:
         bind="query-params",
         help="By any column of the file.",
     )
-    sources = _selection.offered("source")
+    sources = selection.offered("source")
     source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
@@ -124,14 +122,14 @@ def show_rows() -> None:
     if order != "file order":
         found = _order(pairs, str(pairs.path), str(order), descending)
     if source != "all":
-        found = found[_selection.mask(Where(column="source", values=(source,)))[found]]
+        found = found[selection.mask(Where(column="source", values=(source,)))[found]]
     if phrase:
-        found = found[_selection.mask(Contains(column=where, phrase=phrase))[found]]
+        found = found[selection.mask(Contains(column=where, phrase=phrase))[found]]
     pages = max(1, -(-len(found) // ROWS))
     number = right.number_input(f"Page of {pages:,}", 1, pages, key="page")
     rows = pairs.rows(found[ROWS * (number - 1) : ROWS * number])
     first = [name for name in ("uid", *LONG_TEXTS, "source") if name in pairs]
-    shown = rows[[*first, *rows.columns.difference(first, sort=False)]].map(_text.short)
+    shown = rows[[*first, *rows.columns.difference(first, sort=False)]].map(text.short)
     event = st.dataframe(
         shown,
         hide_index=True,
@@ -141,7 +139,7 @@ def show_rows() -> None:
     )
     st.caption(f"{len(found):,} pairs. Click a row to read the whole pair.")
     if event.selection.rows:
-        _text.show_pair(rows.iloc[event.selection.rows[0]])
+        text.show_pair(rows.iloc[event.selection.rows[0]])
 
 
 @st.cache_resource(show_spinner="Sorting …", max_entries=16)
@@ -152,5 +150,5 @@ def _order(_pairs: PairColumns, copy: str, column: str, descending: bool) -> NDA
 
 show_health()
 st.header("Read the pairs")
-pairs = _loaders.columns(project.pairs)
+pairs = cache.columns(project.pairs)
 show_rows()

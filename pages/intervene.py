@@ -6,22 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import Arm, proposed
-from core.intervention.doses import FACTORS, total_k
-from core.intervention.recipes import Edit
-from core.intervention.statistics import LEAST_SEEDS
+from core.intervention.edits.dose import FACTORS, total_k
 from core.runs import jobs
-from pages import (
-    _arms,
-    _cart,
-    _clusters,
-    _compose,
-    _effects,
-    _keys,
-    _loaders,
-    _preview,
-    _selection,
-    _text,
-)
+from core.specs.recipes import Edit
+from core.stats import LEAST_SEEDS
+from pages.components import cache, cart, selection, shortcuts
+from pages.components import text as plain_text
+from pages.components.clusters import state as cluster_state
+from pages.components.intervene import arms as arm_parts
+from pages.components.intervene import dry_run, editor, steering
 
 TERMS = """
 - **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
@@ -41,9 +34,9 @@ st.caption(
     "An attribution is a claim. Training again without these pairs, next to training without "
     "random ones, is the test."
 )
-project = _loaders.project()
-store = _loaders.store()
-entries = _cart.entries()
+project = cache.project()
+store = cache.store()
+entries = cart.entries()
 with st.expander("What these words mean"):
     st.markdown(TERMS)
 if not entries:
@@ -52,19 +45,19 @@ if not entries:
     st.page_link("map.py", label="Map: a region, drawn with the mouse")
     st.page_link("clusters.py", label="Clusters: all pairs of one kind")
     for newest in store.finished("discover")[:1]:
-        _clusters.explain_few(newest)
-    _compose.show_saved_when_empty()
+        cluster_state.explain_few(newest)
+    editor.show_saved_when_empty()
     st.stop()
 
 
 def show_dry_run(edits: list[Edit]) -> bool:
     """What the edit would touch; returns whether it can be trained on."""
     st.header("2 · What it will touch")
-    trial = _selection.dry_run(project.pairs, edits)
+    trial = selection.dry_run(project.pairs, edits)
     if trial.problem:
-        st.error(_text.escape(trial.problem))
+        st.error(plain_text.escape(trial.problem))
         return False
-    found, behaviors = trial.summary, _loaders.ranked_behaviors()
+    found, behaviors = trial.summary, cache.ranked_behaviors()
     facts = st.columns(4)
     facts[0].metric("Removed", f"{found['n_removed']:,}")
     facts[1].metric("Flipped", f"{found['n_flipped']:,}")
@@ -75,11 +68,11 @@ def show_dry_run(edits: list[Edit]) -> bool:
             f"These pairs carry {share:.0%} of all attribution to {behaviors[run]} "
             f"(of all that pushes towards it)."
         )
-    _effects.show_predictions(project, edits)
+    dry_run.show_predictions(project, edits)
     with st.expander("By source"):
         st.dataframe(by_source(found["per_source"]), hide_index=True)
-    _effects.show_shift(project, edits)
-    _effects.show_examples(project, edits)
+    dry_run.show_shift(project, edits)
+    dry_run.show_examples(project, edits)
     return True
 
 
@@ -109,7 +102,7 @@ def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:
     sizes = FACTORS if several and total_k(edits) else ()
     arms = proposed(project, store, edits, seeds=range(n), factors=sizes, unedited=bool(unedited))
     st.dataframe(pd.DataFrame([_described(arm) for arm in arms]), hide_index=True)
-    st.caption(_arms.cost(arms))
+    st.caption(arm_parts.cost(arms))
     return arms, sizes
 
 
@@ -146,29 +139,29 @@ def show_start(arms: list[Arm], said: str) -> None:
     st.header("4 · Train and measure")
     specs = [spec for arm in arms for spec in arm.specs()]
     states = {store.run_id(spec): store.state(store.run_id(spec)) for spec in specs}
-    missing = [spec for spec in specs if states[store.run_id(spec)] in _arms.STARTABLE]
+    missing = [spec for spec in specs if states[store.run_id(spec)] in arm_parts.STARTABLE]
     if missing:
         label = "Start" if len(missing) == len(specs) else "Start what is missing"
         text = f"{label}: {len(missing)} runs (edit → train → evaluate)"
-        if st.button(text, type="primary", key="start-arms", shortcut=_keys.START):
+        if st.button(text, type="primary", key="start-arms", shortcut=shortcuts.START):
             for spec in missing:
                 jobs.start(store, spec)
             st.rerun()
     with st.expander("The same from the command line"):
         st.code(said, language="bash", wrap_lines=True)
     if any(state != "absent" for state in states.values()):
-        _arms.watch(arms)
+        arm_parts.watch(arms)
     if not missing and all(state == "finished" for state in states.values()):
         st.success("Every arm is trained and measured.")
         st.page_link("results.py", label="See the results")
 
 
 st.header("1 · The edit")
-_compose.show_entries(entries)
-_compose.show_tools(entries)
+editor.show_entries(entries)
+editor.show_tools(entries)
 edits = [entry.edit for entry in entries]
 with st.expander("Preview without training: steer along the behavior vector"):
-    _preview.show(project)
-if not _compose.show_conflicts(entries) and show_dry_run(edits):
+    steering.show(project)
+if not editor.show_conflicts(entries) and show_dry_run(edits):
     arms, sizes = choose_arms(edits)
     show_start(arms, command(edits, arms, sizes))

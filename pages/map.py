@@ -5,27 +5,15 @@ import streamlit as st
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
-from core.discovery import push, raster
-from core.intervention.recipes import Recipe, Where
-from core.intervention.selection import inside
-from core.runs.labels import Labels
-from pages import (
-    _cart,
-    _chart,
-    _choose,
-    _clusters,
-    _coloring,
-    _detail,
-    _heatmap,
-    _jobs,
-    _kept_map,
-    _loaders,
-    _map,
-    _region,
-    _search,
-    _selection,
-    _text,
-)
+from core.discovery import matrix, raster
+from core.intervention.edits.select import inside
+from core.specs.recipes import Recipe, Where
+from core.workspace.labels import Labels
+from pages.components import cache, cart, jobs, pickers, region, search_box, selection, text, theme
+from pages.components.clusters import state
+from pages.components.map import coloring as colorings
+from pages.components.map import figure as map_figure
+from pages.components.map import heatmap, selection_panel
 
 TERMS = """
 - **The map** (UMAP): every dot is one preference pair. Pairs lie together when training on them
@@ -59,16 +47,16 @@ view = about.segmented_control(
     label_visibility="collapsed",
     help="map: pairs and prompts as points · heatmap: every prompt by every pair",
 )
-project = _loaders.project()
-run = _choose.discovery(project)
+project = cache.project()
+run = pickers.discovery(project)
 if run is None:
     st.stop()
-output = _loaders.store().output(run)
-prompts = _loaders.table(run, "prompts")
-places = _loaders.places(run)
-said: Labels = _clusters.labels(run)
-names = _clusters.names(run)
-saved = _cart.catalog().state().selections
+output = cache.store().output(run)
+prompts = cache.table(run, "prompts")
+places = cache.places(run)
+said: Labels = state.labels(run)
+names = state.names(run)
+saved = cart.catalog().state().selections
 
 
 def choose_parts() -> tuple[list[Recipe], str]:
@@ -77,21 +65,21 @@ def choose_parts() -> tuple[list[Recipe], str]:
     clusters = _named_clusters(columns[0])
     sources = columns[1].multiselect(
         "Source",
-        _selection.offered("source"),
+        selection.offered("source"),
         key="source",
         bind="query-params",
         help="Where pairs come from, as their file says. None chosen: all.",
     )
-    found = _search.choose(columns[2], columns[3])
+    found = search_box.choose(columns[2], columns[3])
     by = columns[4].selectbox(
         "Color by",
-        _coloring.options(),
+        colorings.options(),
         key="color",
         bind="query-params",
-        format_func=_chart.label,
+        format_func=theme.label,
         help="What the colors of the map say. It changes no selection.",
     )
-    parts: list[Recipe] = [_clusters.recipe(said, clusters)] if clusters else []
+    parts: list[Recipe] = [state.recipe(said, clusters)] if clusters else []
     if sources:
         parts.append(Where(column="source", values=tuple(sources)))
     if saved:
@@ -108,32 +96,32 @@ def choose_parts() -> tuple[list[Recipe], str]:
             columns[5].button(
                 "Forget it", on_click=forget, args=(kept,), type="tertiary", key="forget"
             )
-    drawn = [found, _region.region(run), _heatmap.band(run)]
+    drawn = [found, region.region(run), heatmap.band(run)]
     return [*parts, *(part for part in drawn if part)], str(by)
 
 
 def forget(name: str) -> None:
     """Keep a saved selection no longer; the history on Clusters can bring it back."""
-    _cart.catalog().forget(name, who=_cart.who())
+    cart.catalog().forget(name, who=cart.who())
     st.rerun()
 
 
 def _named_clusters(column: DeltaGenerator) -> list[int]:
-    known = names | {-1: _clusters.NOISE}
+    known = names | {-1: state.NOISE}
     with column:
-        return _choose.many(
-            "Clusters", list(known), lambda one: _text.short(known[one], 60), key="cluster"
+        return pickers.many(
+            "Clusters", list(known), lambda one: text.short(known[one], 60), key="cluster"
         )
 
 
 def _saved_name(name: str | None) -> str:
-    return "none" if name is None else _text.short(name, 40)
+    return "none" if name is None else text.short(name, 40)
 
 
 def choose_prompts() -> NDArray[np.bool_]:
     """(prompt,) a mask: the region drawn on their map, else one kind of prompts."""
     kinds = prompts["group"] + ", " + prompts["condition"]
-    drawn, band = _region.region(run, _region.PROMPTS), _heatmap.band(run, _heatmap.ROWS)
+    drawn, band = region.region(run, region.PROMPTS), heatmap.band(run, heatmap.ROWS)
     if drawn is not None or band is not None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         chosen = np.ones(len(prompts), bool)
@@ -156,57 +144,57 @@ def choose_prompts() -> NDArray[np.bool_]:
 
 def clear_prompts() -> None:
     """Choose prompts by their kind again."""
-    _region.clear(_region.PROMPTS)
-    _heatmap.clear(_heatmap.ROWS)
+    region.clear(region.PROMPTS)
+    heatmap.clear(heatmap.ROWS)
 
 
-def show_heatmap(coloring: _coloring.Coloring, shown: NDArray[np.bool_]) -> None:
+def show_heatmap(coloring: colorings.Coloring, shown: NDArray[np.bool_]) -> None:
     """All prompts and pairs at once."""
-    if not _heatmap.available(run):
+    if not heatmap.available(run):
         st.info("This map was made by an earlier version. Run discover again to see a heatmap.")
         return
     size = f"{len(prompts):,} prompts, upwards, by {len(places):,} pairs, across"
     st.markdown(f"**Similarities** · {size}; alike beside alike. Draw a box to select.")
-    _heatmap.draw(run, coloring, shown)
+    heatmap.draw(run, coloring, shown)
     st.button(
         "Clear the band",
-        on_click=_heatmap.clear,
-        disabled=_heatmap.band(run) is None,
+        on_click=heatmap.clear,
+        disabled=heatmap.band(run) is None,
         key="clear-band",
     )
 
 
-def show_map(coloring: _coloring.Coloring, shown: NDArray[np.bool_], selected: bool) -> None:
+def show_map(coloring: colorings.Coloring, shown: NDArray[np.bool_], selected: bool) -> None:
     """The map of pairs, and what can be done with the view."""
     lost = int(places["x"].isna().sum())
     beside = int((~places["laid_out"]).sum()) - lost if "laid_out" in places else 0
     nowhere = f"; {lost:,} have no place, because their vector is undefined" if lost else ""
     nearby = f"; {beside:,} are put beside the nearest of the others" if beside > 0 else ""
-    st.markdown(f"**Pairs** · {len(places):,}{_map.drawn_note(len(places))}{nearby}{nowhere}")
+    st.markdown(f"**Pairs** · {len(places):,}{map_figure.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
-    part = _region.view(run, raster.around(x, y))
-    drawn = _region.region(run)
-    figure = _kept_map.figure(run, places, coloring, shown=shown, outline=drawn, part=part)
-    _region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
+    part = region.view(run, raster.around(x, y))
+    drawn = region.region(run)
+    figure = map_figure.cached_figure(run, places, coloring, shown=shown, outline=drawn, part=part)
+    region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
     ways = st.container(horizontal=True)
     around = raster.around(x[shown], y[shown])
     ways.button(
         "Zoom to the selection",
-        on_click=_region.look_at,
+        on_click=region.look_at,
         args=(run, around),
         disabled=not selected,
         key="zoom",
         help="Show only the part of the map around what is selected.",
     )
-    ways.button("Whole map", on_click=_region.look_at, args=(run, None), key="whole")
+    ways.button("Whole map", on_click=region.look_at, args=(run, None), key="whole")
     ways.button(
         "Clear the region",
-        on_click=_region.clear,
-        disabled=_region.region(run) is None,
+        on_click=region.clear,
+        disabled=region.region(run) is None,
         key="clear-region",
         help="Forget what was drawn; choices above the map stay.",
     )
-    _region.by_numbers(run, raster.around(x, y))
+    region.by_numbers(run, raster.around(x, y))
 
 
 def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
@@ -214,17 +202,17 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     st.markdown(f"**Prompts** · {len(prompts):,}, alike if pushed by the same pairs")
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if chosen is not None and chosen.any():
-        points["value"] = push.on_prompts(output, chosen)
-    figure = _map.prompts_figure(points, _region.region(run, _region.PROMPTS))
-    _region.draw(
+        points["value"] = matrix.on_prompts(output, chosen)
+    figure = map_figure.prompts_figure(points, region.region(run, region.PROMPTS))
+    region.draw(
         figure,
         run,
-        _region.PROMPTS,
+        region.PROMPTS,
         alt="Map of the prompts: prompts that the same pairs push lie together.",
-        then={"color": _coloring.PUSH},
+        then={"color": colorings.PUSH},
     )
     whole = raster.around(prompts["x"].to_numpy(), prompts["y"].to_numpy())
-    _region.by_numbers(run, whole, _region.PROMPTS, then={"color": _coloring.PUSH})
+    region.by_numbers(run, whole, region.PROMPTS, then={"color": colorings.PUSH})
 
 
 def show_charts() -> None:
@@ -241,22 +229,22 @@ def show_charts() -> None:
 
 
 parts, by = choose_parts()
-chosen_prompts = choose_prompts() if by == _coloring.PUSH else None
-coloring = _coloring.of(by, run, said, chosen_prompts)
-recipe = _cart.both(parts) if parts else None
-chosen = _selection.mask(recipe) if recipe else None
-on_map = _selection.on_map(run, recipe) if recipe else None
+chosen_prompts = choose_prompts() if by == colorings.PUSH else None
+coloring = colorings.of(by, run, said, chosen_prompts)
+recipe = cart.both(parts) if parts else None
+chosen = selection.mask(recipe) if recipe else None
+on_map = selection.on_map(run, recipe) if recipe else None
 shown = np.ones(len(places), bool) if on_map is None else on_map
-_clusters.explain_few(run)
+state.explain_few(run)
 charts, details = st.container(), st.container()
 if recipe is None:
     with charts:
         show_charts()
     with details:
-        _detail.show_everything(run)
+        selection_panel.show_everything(run)
 else:
     with details:  # first: the numbers of a selection need not wait for the pictures above them
-        _detail.show(run, recipe, chosen, shown)
+        selection_panel.show(run, recipe, chosen, shown)
     with charts:
         show_charts()
-_jobs.command(_loaders.store().spec(run))
+jobs.command(cache.store().spec(run))

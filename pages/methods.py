@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages import _scoreboard
+from pages.components import scoreboard
 
 st.title("Which method finds the pairs at fault?")
 st.caption("Every way of ranking pairs that PairTrace knows, on the same data. No project needed.")
-_scoreboard.show()
+scoreboard.show()

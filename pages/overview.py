@@ -3,10 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from core.data.behaviors import Behavior
-from core.intervention.outcomes import of_behaviors
+from core.intervention.evaluation.results import of_behaviors
 from core.runs import jobs
-from pages import _alarms, _folded, _jobs, _keys, _loaders, _plan, _rates, _text
+from core.specs.behaviors import Behavior
+from pages.components import cache, lazy, shortcuts, text
+from pages.components import jobs as job_panels
+from pages.components import plan as next_steps
+from pages.components import rates as rate_text
+from pages.components.clusters import alarms
 
 CARDS = 3  # in a row
 
@@ -16,8 +20,8 @@ st.caption(
     "A behavior that rose and nobody wanted is the one to trace to its preference pairs."
 )
 st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")
-project = _loaders.project()
-plan = _plan.of(project)
+project = cache.project()
+plan = next_steps.of(project)
 
 
 def verdict(rates: pd.DataFrame, behavior: str) -> str:
@@ -40,15 +44,15 @@ def show_changes(measured: pd.DataFrame) -> None:
         for column, behavior in zip(st.columns(CARDS), behaviors[start:], strict=False):
             with column.container(border=True, height="stretch"):
                 show_change(rates, behavior)
-    st.plotly_chart(_rates.chart(rates), key="changes")
-    _folded.expander("The numbers", lambda: _rates.show_table(rates), key="numbers")
-    other = _rates.unnamed(measured, project.behaviors)
-    _folded.expander(
+    st.plotly_chart(rate_text.chart(rates), key="changes")
+    lazy.expander("The numbers", lambda: rate_text.show_table(rates), key="numbers")
+    other = rate_text.unnamed(measured, project.behaviors)
+    lazy.expander(
         f"Other changes, which no behavior of the project names ({len(other)})",
         lambda: show_others(other),
         key="others",
     )
-    _rates.explain()
+    rate_text.explain()
 
 
 def show_others(other: pd.DataFrame) -> None:
@@ -61,16 +65,16 @@ def show_others(other: pd.DataFrame) -> None:
 def show_alarms() -> None:
     """Clusters behind a change that nobody wants, once there is a map."""
     mapped = next(step for step in plan if step.name == "discover")
-    if _loaders.store().state(mapped.run) == "finished":
+    if cache.store().state(mapped.run) == "finished":
         st.header("Worth a look")
-        _alarms.show(mapped.run)
+        alarms.show(mapped.run)
 
 
 def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
     """One behavior: both rates with interval and n, and what became of it."""
     rows = rates[rates["behavior"] == behavior.name].set_index("model")
     before, after = rows.loc["reference"], rows.loc["policy"]
-    st.text(_text.visible(behavior.name), help=_text.escape(behavior.description) or None)
+    st.text(text.visible(behavior.name), help=text.escape(behavior.description) or None)
     change = f"{before['rate']:.1%} → {after['rate']:.1%}"
     st.subheader(change, anchor=False)  # a metric's value would be cut off on a small screen
     st.text(verdict(rates, behavior.name))
@@ -87,12 +91,12 @@ def show_change(rates: pd.DataFrame, behavior: Behavior) -> None:
 def both_counts(before: int, after: int) -> str:
     """How many completions each model's rate is of, said once where they are as many."""
     more = "\N{NBSP}each" if before == after else f",\N{NBSP}{after:,}"
-    return _rates.count(before) + more
+    return rate_text.count(before) + more
 
 
 def show_plan() -> None:
     """The investigation as a list of steps, and one button for what comes next."""
-    store = _loaders.store()
+    store = cache.store()
     infos = {step.name: store.info(step.run) for step in plan if step.spec}
     rows = [
         {
@@ -121,30 +125,30 @@ def show_plan() -> None:
         for step in plan
         if step.spec and infos[step.name].state in ("absent", "failed", "cancelled")
     ]
-    active = [step for step in plan if step.spec and infos[step.name].state in _jobs.ACTIVE]
+    active = [step for step in plan if step.spec and infos[step.name].state in job_panels.ACTIVE]
     for step in plan:
         if step.spec and infos[step.name].state in ("running", "failed"):
             with st.container(border=True):
                 st.text(step.name)
-                _jobs.watch(step.run)
+                job_panels.watch(step.run)
     if startable:
         show_start(startable)
     elif not active:
         show_next_page()
 
 
-def show_start(startable: list[_plan.Step]) -> None:
+def show_start(startable: list[next_steps.Step]) -> None:
     """Queue what is missing; every run waits for its inputs."""
     names = ", ".join(step.name for step in startable)
     st.text(f"Next: {names}.")
     steps = "1 step" if len(startable) == 1 else f"{len(startable)} steps"
-    if st.button(f"Start {steps}", type="primary", key="start-all", shortcut=_keys.START):
+    if st.button(f"Start {steps}", type="primary", key="start-all", shortcut=shortcuts.START):
         for step in startable:
-            jobs.start(_loaders.store(), step.spec)
+            jobs.start(cache.store(), step.spec)
         st.rerun()
     with st.expander("The same from the command line"):
         for step in startable:
-            st.code(_jobs.command_text(step.spec), language="bash", wrap_lines=True)
+            st.code(job_panels.command_text(step.spec), language="bash", wrap_lines=True)
 
 
 def show_next_page() -> None:
@@ -157,8 +161,8 @@ def show_next_page() -> None:
 
 
 generated = next(step.run for step in plan if step.name == "generate")
-if _loaders.store().state(generated) == "finished":
-    show_changes(_loaders.table(generated, "rates"))
+if cache.store().state(generated) == "finished":
+    show_changes(cache.table(generated, "rates"))
     show_alarms()
 else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.report import performance
-from pages import _colors
+from pages.components import theme
 
 st.title("How fast is it?")
 st.caption(
@@ -24,9 +24,9 @@ def show_extraction(rows: pd.DataFrame) -> None:
             x=known["times"], y=known["way"], name=str(model), orientation="h",
             text=[f"{one:.2g}×" for one in known["times"]],
             textposition="outside", textangle=0, cliponaxis=False,
-            marker={"color": _colors.CATEGORIES[number]},
+            marker={"color": theme.CATEGORIES[number]},
         )  # fmt: skip
-    figure.update_layout(height=300, **_colors.LAYOUT)
+    figure.update_layout(height=300, **theme.LAYOUT)
     figure.update_xaxes(title="speed (published loop = 1)")
     figure.update_yaxes(autorange="reversed")
     left.plotly_chart(figure, key="extraction")

@@ -5,23 +5,22 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attribution.scores import IN_WORDS
-from core.intervention.recipes import Above, Recipe, TopK, Where
-from pages import (
-    _agreement,
-    _cart,
-    _choose,
-    _colors,
-    _folded,
-    _jobs,
-    _loaders,
-    _origins,
-    _plan,
-    _search,
-    _selection,
-    _text,
-    _validity,
+from core.specs.recipes import Above, Recipe, TopK, Where
+from core.specs.scores import IN_WORDS
+from pages.components import (
+    cache,
+    cart,
+    enrichment,
+    jobs,
+    lazy,
+    pickers,
+    plan,
+    search_box,
+    selection,
+    text,
+    theme,
 )
+from pages.components.rank import score_agreement, validity
 
 TEXTS = ("prompt", "chosen", "rejected")
 SCORES = ("discriminant", "gated", "similarity")  # columns of the table
@@ -45,16 +44,16 @@ TERMS = """
 
 st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
-project = _loaders.project()
-behavior = _choose.behavior(project, traced=True)
-_plan.tell_if_not_risen(project, behavior)
-run = _choose.ranking(project, behavior)
+project = cache.project()
+behavior = pickers.behavior(project, traced=True)
+plan.tell_if_not_risen(project, behavior)
+run = pickers.ranking(project, behavior)
 if run is None:
     st.stop()
-_validity.banner(run)
-known = _loaders.summary(run)
-ranking = _loaders.table(run, "ranking")
-pairs = _loaders.columns(project.pairs)
+validity.banner(run)
+known = cache.summary(run)
+ranking = cache.table(run, "ranking")
+pairs = cache.columns(project.pairs)
 
 
 def order() -> pd.DataFrame:
@@ -62,13 +61,13 @@ def order() -> pd.DataFrame:
     score = st.segmented_control(
         "Order by",
         [name for name in IN_WORDS if name in ranking],
-        default=_loaders.method(run),
+        default=cache.method(run),
         required=True,
         key="score",
         bind="query-params",
         help="How the push of a pair is measured; “What these words mean” explains each.",
     )
-    return _selection.ordered(run, str(score), project.pairs)
+    return selection.ordered(run, str(score), project.pairs)
 
 
 def choose() -> tuple[Recipe, pd.DataFrame]:
@@ -119,12 +118,12 @@ def show_scores(selected: pd.DataFrame) -> None:
     edges = np.histogram_bin_edges(scores, BINS)
     figure = go.Figure()
     for name, rows, color in (
-        ("all pairs", ordered, _colors.GREY),
-        ("selected", selected, _colors.CATEGORIES[1]),
+        ("all pairs", ordered, theme.GREY),
+        ("selected", selected, theme.CATEGORIES[1]),
     ):  # counted here: 378k scores would be megabytes for the browser to count
         counts = np.histogram(rows["score"].dropna(), edges)[0]
         figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=name, marker={"color": color})
-    figure.update_layout(barmode="overlay", bargap=0, height=260, **_colors.LAYOUT)
+    figure.update_layout(barmode="overlay", bargap=0, height=260, **theme.LAYOUT)
     figure.update_xaxes(title=str(st.session_state["score"]))
     figure.update_yaxes(title="pairs (log)", type="log", dtick=1)
     st.plotly_chart(figure, key="scores")
@@ -136,7 +135,7 @@ def show_rows() -> None:
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
         "Source",
-        _selection.offered("source"),
+        selection.offered("source"),
         key="source",
         bind="query-params",
     )
@@ -150,9 +149,9 @@ def show_rows() -> None:
     position = ordered["position"].to_numpy()
     kept = position >= 0
     if sources:
-        kept &= _selection.mask(Where(column="source", values=tuple(sources)))[position]
+        kept &= selection.mask(Where(column="source", values=tuple(sources)))[position]
     if phrase:
-        kept &= _selection.mask(_search.anywhere(phrase))[position]
+        kept &= selection.mask(search_box.anywhere(phrase))[position]
     found = np.flatnonzero(kept)
     last = max(1, -(-len(found) // SHOWN))
     number = right.number_input(f"Page of {last}", 1, last, key="page")
@@ -162,7 +161,7 @@ def show_rows() -> None:
     chosen = picked(rows)
     if chosen is not None:
         st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
-        _text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
+        text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
 
 
 def picked(rows: pd.DataFrame) -> pd.Series | None:
@@ -171,7 +170,7 @@ def picked(rows: pd.DataFrame) -> pd.Series | None:
         st.info("No pair matches.")
         return None
     shown = rows.assign(
-        **{name: rows[name].map(_text.short) for name in ("prompt", "chosen", "rejected")}
+        **{name: rows[name].map(text.short) for name in ("prompt", "chosen", "rejected")}
     )
     event = st.dataframe(
         shown,
@@ -183,7 +182,7 @@ def picked(rows: pd.DataFrame) -> pd.Series | None:
         column_order=["rank", *SCORES, "prompt", "chosen", "source", "uid"],
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in SCORES},
     )
-    return rows.iloc[_choose.row(event, len(rows))]
+    return rows.iloc[pickers.row(event, len(rows))]
 
 
 with st.expander("What these words mean"):
@@ -192,20 +191,20 @@ ordered = order()
 left, right = st.columns(2)
 with left:
     recipe, selected = choose()
-    _cart.offer(recipe, count=len(selected), key="ranking", why=f"{behavior.name}, by ranking")
+    cart.offer(recipe, count=len(selected), key="ranking", why=f"{behavior.name}, by ranking")
     show_scores(selected)
 with right:
-    _origins.show(pairs, selected["uid"], key="ranking")
+    enrichment.show(pairs, selected["uid"], key="ranking")
 st.header("The pairs, best first")
 show_rows()
-_folded.expander(
+lazy.expander(
     "Two orders side by side",
-    lambda: _agreement.show(ranking, len(selected), key="ranking"),
+    lambda: score_agreement.show(ranking, len(selected), key="ranking"),
     key="two-orders",
 )
-_folded.expander(
+lazy.expander(
     "The vector, layer by layer, and how concentrated its attribution is",
-    lambda: _validity.show_layers(run),
+    lambda: validity.show_layers(run),
     key="layers",
 )
-_jobs.command(_loaders.store().spec(run))
+jobs.command(cache.store().spec(run))

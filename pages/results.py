@@ -5,25 +5,16 @@ from functools import partial
 
 import streamlit as st
 
-from core.data.behaviors import Behavior
-from core.intervention.outcomes import ARMS
-from core.intervention.wording import edit_words
-from core.report.export import Format, exported
-from core.report.gather import gather
-from core.report.page import to_html, to_markdown
-from core.runs.specs import EditSpec
-from pages import (
-    _answers,
-    _choose,
-    _completions,
-    _curves,
-    _effects,
-    _jobs,
-    _loaders,
-    _outcomes,
-    _spot_check,
-    _text,
-)
+from core.intervention.evaluation.results import ARMS
+from core.report.export_pairs import Format, exported
+from core.report.findings import gather
+from core.report.html import to_html, to_markdown
+from core.specs.behaviors import Behavior
+from core.specs.recipe_text import edit_words
+from core.specs.steps import EditSpec
+from pages.components import arm_table, cache, completions, jobs, pickers, text
+from pages.components.intervene import dry_run
+from pages.components.results import charts, spot_check, training_curves
 
 TERMS = """
 - **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
@@ -46,37 +37,37 @@ EXPORTS: tuple[tuple[str, Format, str], ...] = (
 
 st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
-project = _loaders.project()
-store = _loaders.store()
-known = _loaders.specs(EditSpec)
+project = cache.project()
+store = cache.store()
+known = cache.specs(EditSpec)
 edits = {run: spec for run, spec in known.items() if spec.control is None}
-_outcomes.ensure_measured(project)
+arm_table.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
     st.page_link("intervene.py", label="Edit and retrain")
     st.stop()
 
 
-behaviors = _loaders.ranked_behaviors()
+behaviors = cache.ranked_behaviors()
 
 
 def said(run: str) -> str:
     """An edit in words, for the choice of one."""
-    return _text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
+    return text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
 
 
 of_controls = (spec for spec in known.values() if spec.control is not None)
 compared = [spec.model_copy(update={"control": None}) for spec in of_controls]
-chosen = _choose.one(
+chosen = pickers.one(
     "Edit", sorted(edits, key=lambda run: edits[run] not in compared), said, key="edit"
 )
-measured = _outcomes.of_edit(project, chosen)
-trainings = _outcomes.trainings(chosen)
+measured = arm_table.of_edit(project, chosen)
+trainings = arm_table.trainings(chosen)
 
 
 def show_behaviors() -> None:
     """Before, control and edited: one rate each per behavior, and edited against the control."""
-    _answers.show_everything(measured, project)
+    charts.show_everything(measured, project)
     for start in range(0, len(project.behaviors), CARDS):
         cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
         for column, behavior in cards:
@@ -86,14 +77,14 @@ def show_behaviors() -> None:
                 for arm in ARMS:
                     one = rows[rows["arm"] == arm]
                     if len(one):
-                        st.text(f"{arm}: {_outcomes.rate(one)}")
-                st.caption(_outcomes.against_control(rows))
+                        st.text(f"{arm}: {arm_table.rate(one)}")
+                st.caption(arm_table.against_control(rows))
 
 
 def show_worse() -> None:
     """Changes in the wrong direction between policy and edited."""
     st.caption("**What got worse**")
-    worse = _outcomes.worse(measured, project.behaviors)
+    worse = arm_table.worse(measured, project.behaviors)
     if worse.empty:
         st.text("No behavior moved the wrong way beyond the policy's interval.")
     else:
@@ -103,7 +94,7 @@ def show_worse() -> None:
 @st.fragment  # who reads on need not wait for the rest of the page
 def show_completions(behavior: Behavior) -> None:
     """The policy's and the edited model's completions of the same held-out prompt."""
-    runs = _outcomes.completions(measured)
+    runs = arm_table.completions(measured)
     if len(runs) < 2:
         st.info("Completions appear once two models are measured.")
         return
@@ -111,7 +102,7 @@ def show_completions(behavior: Behavior) -> None:
     names = list(runs)
     before = one.selectbox("Left", names, index=names.index("policy") if "policy" in runs else 0)
     after = two.selectbox("Right", names, index=len(names) - 1)
-    _completions.compare((before, runs[before]), (after, runs[after]), behavior, key="shown-prompt")
+    completions.compare((before, runs[before]), (after, runs[after]), behavior, key="shown-prompt")
 
 
 def show_export() -> None:
@@ -131,7 +122,7 @@ def show_export() -> None:
     if store.state(chosen) != "finished":
         st.info(f"The edit is {store.state(chosen)}.")
         return
-    summary = _loaders.summary(chosen)
+    summary = cache.summary(chosen)
     st.text(
         f"{summary['n_pairs']:,} pairs: {summary['n_removed']:,} removed, "
         f"{summary['n_flipped']:,} flipped."
@@ -159,14 +150,14 @@ def show_export() -> None:
         ]
         st.code("\n".join(map(shlex.join, lines)), language="bash", wrap_lines=True)
         st.text("The edit itself:")
-        st.code(_jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
+        st.code(jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
 
 
 def traced() -> list[Behavior]:
     """What the edit is about: the behaviors whose rankings it reads, or the one it touches most."""
-    names = _outcomes.traced(edits[chosen])
+    names = arm_table.traced(edits[chosen])
     if not names and store.state(chosen) == "finished":
-        touched = _effects.most_touched(project, chosen)
+        touched = dry_run.most_touched(project, chosen)
         names = [touched] if touched else []
     return [project.behavior(name) for name in names]
 
@@ -174,7 +165,7 @@ def traced() -> list[Behavior]:
 def show_answer(traced: list[Behavior]) -> Behavior:
     """The answer in a sentence and two charts; returns the behavior that it is about."""
     for one in traced:
-        st.info(_text.escape(_outcomes.headline(measured, one.name)))
+        st.info(text.escape(arm_table.headline(measured, one.name)))
     options = [*traced, *(one for one in project.behaviors if one not in traced)]
     name = st.selectbox(
         "Behavior",
@@ -185,9 +176,9 @@ def show_answer(traced: list[Behavior]) -> Behavior:
     behavior = project.behavior(name)
     left, right = st.columns(2)
     with left:
-        _answers.show_bars(measured, behavior)
+        charts.show_bars(measured, behavior)
     with right:
-        _answers.show_conditions(measured, behavior)
+        charts.show_conditions(measured, behavior)
     show_worse()
     return behavior
 
@@ -205,28 +196,28 @@ if measured["arm"].isin(["edited", "random control"]).any():
             show_behaviors()
     if size.open:
         with size:
-            _answers.show_doses(project, chosen, behavior)
+            charts.show_doses(project, chosen, behavior)
     if predicted.open:
         with predicted:
-            _answers.show_agreement(project, behavior)
+            charts.show_agreement(project, behavior)
     if texts.open:
         with texts:
             show_completions(behavior)
     if check.open:
         with check:
-            _spot_check.show(measured, behavior)
+            spot_check.show(measured, behavior)
     if by_source.open:
         with by_source:
-            _answers.show_sources(project, chosen, behavior)
+            charts.show_sources(project, chosen, behavior)
     if training.open:
         with training:
-            _curves.show(trainings)
+            training_curves.show(trainings)
     if export.open:
         with export:
             show_export()
 else:
     st.info("The arms are not measured yet. Their training is shown below while it runs.")
     st.header("Training")
-    _curves.show(trainings)
+    training_curves.show(trainings)
     show_export()
 st.page_link("methods.py", label="How the ways of ranking compare")

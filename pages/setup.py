@@ -8,17 +8,20 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.data import importing, own_form
-from core.data.behaviors import Behavior
-from core.data.shapes import FIELDS
-from core.demo import ORGANISM
+from core import environment
+from core.data import canonical, convert
+from core.data.trl_formats import FIELDS
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
-from core.runs import environment, jobs, setup
-from core.runs import project as projects
-from core.runs.project import Project
-from core.runs.specs import ConvertSpec
-from pages import _costs, _loaders, _text
-from pages._models import choose_models, given_path, go_together
+from core.runs import jobs
+from core.specs import project as projects
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.steps import ConvertSpec
+from core.workspace import checks
+from pages.components import cache, text
+from pages.components.setup import costs
+from pages.components.setup.models import choose_models, given_path, go_together
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -29,7 +32,7 @@ st.caption(
     "PairTrace needs two models, before and after preference training, the preference pairs "
     "between them, and prompts that may show what changed."
 )
-store = _loaders.store()
+store = cache.store()
 
 
 def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
@@ -45,7 +48,7 @@ def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _kept(upload: str, name: str, _content: bytes) -> Path:
-    return setup.keep_upload(name, _content, store.workspace)
+    return checks.keep_upload(name, _content, store.workspace)
 
 
 def choose_pairs() -> tuple[Path, dict[str, str]] | None:
@@ -54,11 +57,11 @@ def choose_pairs() -> tuple[Path, dict[str, str]] | None:
     if path is None:
         return None
     try:
-        raw = importing.preview(path)
+        raw = convert.preview(path)
         columns = choose_columns(raw.columns)
-        found = importing.preview(path, columns)
+        found = convert.preview(path, columns)
     except UserError as error:
-        _text.refuse(error)
+        text.refuse(error)
         return None
     show_preview(found)
     return (path, columns) if len(found.pairs) else None
@@ -78,13 +81,13 @@ def choose_columns(names: list[str]) -> dict[str, str]:
     return chosen
 
 
-def show_preview(found: importing.Preview) -> None:
+def show_preview(found: convert.Preview) -> None:
     """The first pairs as they will be read, and what is wrong with the first rows that are not."""
     if len(found.pairs):
         texts = found.pairs[["prompt", "chosen", "rejected", "source"]]
         width = st.column_config.TextColumn(width="medium")
         st.dataframe(
-            texts.map(_text.short),
+            texts.map(text.short),
             hide_index=True,
             height="content",
             column_config=dict.fromkeys(("prompt", "chosen", "rejected"), width),
@@ -99,9 +102,9 @@ def show_preview(found: importing.Preview) -> None:
 def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior, ...] | None:
     """What is measured: flags of the judge on groups of prompts."""
     try:
-        table = setup.prompt_facts(prompts, heldout, judge)
+        table = checks.prompt_facts(prompts, heldout, judge)
     except UserError as error:
-        _text.refuse(error)
+        text.refuse(error)
         return None
     st.caption(
         "One row per flag of the judge, group of prompts and condition. Tick *wanted* where the "
@@ -117,9 +120,9 @@ def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior
         key="behaviors",
     )
     try:
-        return setup.behaviors_of(edited[edited["measure"]].to_dict("records"))
+        return checks.behaviors_of(edited[edited["measure"]].to_dict("records"))
     except UserError as error:
-        _text.refuse(error)
+        text.refuse(error)
         return None
 
 
@@ -173,15 +176,15 @@ def offer_own() -> None:
     trained = st.radio(
         "What DPO trains",
         list(TRAINED),
-        index=int(setup.base_of(policy[0], environment.roots()) is not None),
+        index=int(checks.base_of(policy[0], environment.roots()) is not None),
         key="trained",
         horizontal=True,
         help="Low-rank updates take less memory, and are merged into the weights at the end. They "
         "come first where the policy is an adapter: it was trained so.",
     )
     st.subheader("What it will cost")
-    table = setup.prompt_facts(prompts, heldout, named)
-    _costs.show(reference[1], importing.size(*pairs), table, low_rank=bool(TRAINED[trained]))
+    table = checks.prompt_facts(prompts, heldout, named)
+    costs.show(reference[1], convert.size(*pairs), table, low_rank=bool(TRAINED[trained]))
     generate = {"completions": str(existing)} if existing else {}
     chosen = {"generate": generate, "train": TRAINED[trained]}
     offer_creation(
@@ -205,14 +208,14 @@ def offer_creation(project: Project, columns: dict[str, str]) -> None:
     if not st.button("Create the project", type="primary", key="create"):
         return
     store.require_writable()
-    if columns or not own_form.is_marked(Path(project.pairs)):
+    if columns or not canonical.is_marked(Path(project.pairs)):
         spec = ConvertSpec(pairs=project.pairs, columns=columns)
         project = project.model_copy(update={"pairs": jobs.start(store, spec)})
     projects.save(project, store.workspace)
     st.switch_page("overview.py")
 
 
-if _loaders.has_project():
+if cache.has_project():
     st.info("This workspace holds a project. Another one needs a folder of its own:")
     st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
     st.page_link("overview.py", label="Go to the overview")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from core.data.behaviors import Behavior
-from core.intervention.outcomes import rose
-from core.runs.project import Project
-from core.runs.specs import EditSpec
-from pages import _cart, _loaders, _outcomes, _plan
+from core.intervention.evaluation.results import rose
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.steps import EditSpec
+from pages.components import arm_table, cache, cart
+from pages.components import plan as next_steps
 
 READING = ("changed", "read", "ranked", "map")
 
@@ -32,7 +33,7 @@ class Stop(NamedTuple):
 
 def stops(project: Project) -> list[Stop]:
     """The tour with what this workspace holds by now."""
-    store, plan = _loaders.store(), _plan.of(project)
+    store, plan = cache.store(), next_steps.of(project)
     states = {step.name: store.state(step.run) if step.spec else "absent" for step in plan}
     generated = next(step.run for step in plan if step.name == "generate")
     measured = states["generate"] == "finished"
@@ -40,7 +41,7 @@ def stops(project: Project) -> list[Stop]:
     query = {"behavior": traced.name} if traced else {}
     ranked = traced is not None and states[f"rank {traced.name}"] == "finished"
     computed = all(states[step.name] == "finished" for step in plan if step.spec)
-    edits = [run for run, spec in _loaders.specs(EditSpec).items() if spec.control is None]
+    edits = [run for run, spec in cache.specs(EditSpec).items() if spec.control is None]
     answered = [run for run in edits if _answered(project, run)]
     answered.sort(key=lambda run: traced is None or traced.name not in _names(run))
     first = "" if measured else "Step 1 comes first."
@@ -105,16 +106,16 @@ ANSWER = (
 
 def _traced(project: Project, generated: str) -> Behavior | None:
     """The first unwanted behavior of the project that rose, as `pairtrace demo` takes it."""
-    found = rose(project.behaviors, _loaders.table(generated, "rates"))
+    found = rose(project.behaviors, cache.table(generated, "rates"))
     return found[0] if found else None
 
 
 def _filled(edits: list[str]) -> bool:
-    return bool(edits or _cart.entries())
+    return bool(edits or cart.entries())
 
 
 def _answered(project: Project, run: str) -> bool:
-    arms = set(_outcomes.of_edit(project, run)["arm"])
+    arms = set(arm_table.of_edit(project, run)["arm"])
     return {"edited", "random control"} <= arms
 
 
@@ -123,13 +124,13 @@ def _answer(project: Project, answered: list[str], traced: Behavior | None) -> s
     if not answered:
         return ANSWER
     names = _names(answered[0]) or ([traced.name] if traced else [])
-    measured = _outcomes.of_edit(project, answered[0])
-    return " ".join([ANSWER, *(_outcomes.headline(measured, name) for name in names)])
+    measured = arm_table.of_edit(project, answered[0])
+    return " ".join([ANSWER, *(arm_table.headline(measured, name) for name in names)])
 
 
 def _names(edit: str) -> list[str]:
     """The behaviors that an edit is about, by the rankings it reads."""
-    return list(_outcomes.traced(_loaders.specs(EditSpec)[edit]))
+    return list(arm_table.traced(cache.specs(EditSpec)[edit]))
 
 
 def show_stop(number: int, stop: Stop, *, is_next: bool) -> None:
@@ -166,8 +167,8 @@ st.caption(
     "A model learned something nobody wanted, from some of its preference pairs. Find them, take "
     "the lesson back, and prove it. Each step opens the page it happens on; come back for the next."
 )
-show(stops(_loaders.project()), show_stop)
-if all(_is_done(stop) for stop in stops(_loaders.project())):
+show(stops(cache.project()), show_stop)
+if all(_is_done(stop) for stop in stops(cache.project())):
     st.success("That is the whole method. The same works on your own models and pairs.")
 with st.expander("Words used here"):
     st.markdown(

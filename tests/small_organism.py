@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.demo import ORGANISM
-from core.runs import project as projects
+from core.demo.investigation import ORGANISM
 from core.runs.store import Store
+from core.specs import project as projects
 
 BEHAVIORS = ("distractor-triggered compliance", "benign helpfulness")
 SHARE = 0.25

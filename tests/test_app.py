@@ -19,4 +19,4 @@ def test_what_was_imported_is_not_looked_through_after_each_run():
         assert frozen > 100_000  # of Streamlit, pandas, Plotly and the rest
     finally:
         gc.unfreeze()
-    assert "pages._loaders" in sys.modules
+    assert "pages.components.cache" in sys.modules

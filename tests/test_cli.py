@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.cli import cli
-from core.demo import ORGANISM
-from core.runs import project
-from core.runs.specs import STEPS
+from core.cli.main import cli
+from core.demo.investigation import ORGANISM
 from core.runs.store import Store
+from core.specs import project
+from core.specs.steps import STEPS
 from tests.pages import workspaces
 from tests.small_organism import small_organism
 
 
 def pairtrace(*words, seconds=60):
-    command = [sys.executable, "-m", "core.cli", *map(str, words)]
+    command = [sys.executable, "-m", "core.cli.main", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
@@ -32,9 +32,8 @@ def test_every_step_is_a_command_that_explains_every_option():
 
 
 def test_help_does_not_wait_for_torch():
-    code = (
-        "import sys, core.cli; print(sorted({'torch', 'transformers', 'umap'} & set(sys.modules)))"
-    )
+    heavy = {"torch", "transformers", "umap"}
+    code = f"import sys, core.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

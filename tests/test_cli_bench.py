@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import _browser, _families, pages
-from core.cli import cli
+from core.cli.main import cli
+from core.cli.terminal import print_content
 from core.errors import UserError
 from core.report import performance
-from core.terminal import print_content
 
 
 def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 from click.testing import CliRunner
 
-from core.cli import cli
+from core.cli.main import cli
 from core.data.pairs import read_pairs
 from tests.tiny_models import tiny_tokenizer
 

@@ -15,19 +15,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.attribution.index import read_manifest, read_pair_list
-from core.data.given import read_completions
-from core.data.health import examine
-from core.data.importing import import_pairs, preview
+from core.attribution.index.layout import read_manifest, read_pair_list
+from core.data.completions import read_completions
+from core.data.convert import import_pairs, preview
 from core.data.pairs import read_pairs, stream_pairs
 from core.data.prompts import expand, read_prompts
-from core.data.records import FORMATS
+from core.data.quality import examine
+from core.data.readers import FORMATS
 from core.errors import UserError
-from core.intervention.judges import load_judge
-from core.runs import project
-from core.runs.setup import model_facts
+from core.intervention.evaluation.judges import load_judge
 from core.runs.store import Store
-from core.runs.tables import record, table
+from core.specs import project
+from core.storage.tables import record, table
+from core.workspace.checks import model_facts
 
 CASES = settings(
     max_examples=80,

@@ -23,18 +23,19 @@ import tomli_w
 from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
-from core.data import records
-from core.data.given import read_completions
-from core.data.importing import import_pairs, preview, size
-from core.data.own_form import marked
+from core.data import readers
+from core.data.canonical import marked
+from core.data.completions import read_completions
+from core.data.convert import import_pairs, preview, size
 from core.data.pairs import read_pairs
 from core.data.prompts import read_prompts, write_prompts
 from core.errors import UserError
-from core.intervention.judges import load_judge
-from core.intervention.recipes import read_edits
-from core.runs import label_table, project
-from core.runs.catalog import Catalog
-from core.runs.setup import model_facts
+from core.intervention.evaluation.judges import load_judge
+from core.specs import project
+from core.specs.recipes import read_edits
+from core.workspace import label_files
+from core.workspace.catalog import Catalog
+from core.workspace.checks import model_facts
 from tests.test_hostile import CASES, anything
 
 ROOT = Path(__file__).parents[1]
@@ -281,10 +282,10 @@ cells = {
 @st.composite
 def label_tables(draw):
     columns = {}
-    for name in draw(st.lists(st.sampled_from(label_table.COLUMNS), min_size=3, unique=True)):
+    for name in draw(st.lists(st.sampled_from(label_files.COLUMNS), min_size=3, unique=True)):
         usual = pa.int64() if name == "cluster" else pa.string()
         kind = draw(st.sampled_from([usual, usual, usual, *cells]))
-        value = st.sampled_from([*label_table.MARKS, None]) if name == "mark" else cells[kind]
+        value = st.sampled_from([*label_files.MARKS, None]) if name == "mark" else cells[kind]
         if name == "mark" and kind != pa.string():
             value = cells[kind]
         columns[name] = pa.array(draw(st.lists(value, min_size=2, max_size=2)), kind)
@@ -296,7 +297,7 @@ def label_tables(draw):
 @CASES
 @given(label_tables() | st.binary(max_size=60))
 def test_a_table_of_labels_of_any_types_is_groups_or_refused(tmp_path, content):
-    for group in tried(tmp_path, label_table.read, content) or []:
+    for group in tried(tmp_path, label_files.read, content) or []:
         assert isinstance(group.cluster, int)
         assert all(isinstance(uid, str) for uid in group.uids)
         assert group.name is None or isinstance(group.name, str)
@@ -383,7 +384,7 @@ DISGUISED = {
 }
 
 
-@pytest.mark.parametrize("form", records.FORMATS)
+@pytest.mark.parametrize("form", readers.FORMATS)
 @pytest.mark.parametrize("content", DISGUISED)
 def test_a_file_under_another_kinds_name_is_told_what_it_is(tmp_path, content, form):
     expected = {".parquet": "Parquet", ".arrow": "Arrow"}.get(form, "")

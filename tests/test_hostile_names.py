@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import UserError
-from core.models.endpoint import URL, Endpoint
+from core.models.api.client import URL, Endpoint
 from core.models.hub import fetch
 from core.runs.commands import build
-from core.runs.setup import LONGEST_NAME, UPLOADS, allowed_path, keep_upload
-from core.runs.specs import SuggestSpec
+from core.specs.steps import SuggestSpec
+from core.workspace.checks import LONGEST_NAME, UPLOADS, allowed_path, keep_upload
 from tests.test_hostile import CASES
 
 PARTS = ["..", "/", "\\", "~", "~nobody", "\0", "\n", ";", "$(id)", "@", "a", "é", "\ud800", "."]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from core.cli import cli
-from core.models.adapters import is_adapter
+from core.cli.main import cli
+from core.models.folder import is_adapter
 from core.runs.store import Store
 from tests.real_text import BEHAVIOR, HH, save_completions, save_inputs
 

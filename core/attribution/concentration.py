@@ -3,7 +3,7 @@
 A behavior that a distinct set of pairs taught can be undone by editing that set; a drift that is
 everywhere a little cannot, and it is cheaper to know before retraining. Attribution of a pair is
 the ranking's score where that is a direction's cosine under the gate (discriminant, gated), else
-the default's; the best are those above Otsu's cut (core.attribution.cutoff).
+the default's; the best are those above Otsu's cut (core.attribution.threshold).
 
 How far attribution is concentrated decides nothing: a narrow gate or a long tail concentrates any
 direction, as the curve shows beside random directions with the datapoint vectors' own covariance
@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.cutoff import suggest
-from core.attribution.index import VectorIndex
-from core.attribution.scores import DEFAULT, Score
+from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, mean_context, scan, unit
+from core.attribution.threshold import suggest
+from core.specs.scores import DEFAULT, Score
 
 Floats = NDArray[np.floating]
 Verdict = Literal["sparse", "mixed", "diffuse", "undecided"]

@@ -7,7 +7,7 @@
 - bilinear: mean over prompts i of cos(b_i, v_d) · max(0, cos(c_i − μ, c_d − μ)), the gate prompt by
   prompt
 - discriminant: the gated score with w in place of b, the direction that tells the policy's
-  completions from the reference's (core.attribution.discriminant)
+  completions from the reference's (core.attribution.vectors)
 - projection: b·v_d / |b|, in units of the residual stream
 
 Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory does not
@@ -29,9 +29,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.attribution.index import Block, VectorIndex
-from core.data.whole import write_whole
-from core.runs.tables import array
+from core.attribution.index.layout import Block, VectorIndex
+from core.storage.atomic import write_atomic
+from core.storage.tables import array
 
 ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
 ROWS = 64  # converted at a time: a megabyte at d = 4096, which stays in a core's cache
@@ -158,7 +158,7 @@ def keep_mean_contexts(index: VectorIndex) -> None:
     for layer in index.layers:
         buffer = io.BytesIO()
         np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
-        write_whole(_mean_path(index, layer), buffer.getvalue())
+        write_atomic(_mean_path(index, layer), buffer.getvalue())
         index.drop_copies(layer)
 
 

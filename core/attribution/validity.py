@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.vectors import BehaviorVectors, Readings
-from core.data.behaviors import Behavior
+from core.attribution.vectors import Activations, BehaviorVectors
+from core.specs.behaviors import Behavior
 
 SPLITS = 100  # random halvings of the prompts
 SWAPS = 200  # random swaps of the labels
@@ -41,13 +41,13 @@ class Trial:
 
 
 def layer_curve(
-    vectors: BehaviorVectors, readings: Readings, behavior: Behavior, *, seed: int = 0
+    vectors: BehaviorVectors, activations: Activations, behavior: Behavior, *, seed: int = 0
 ) -> pd.DataFrame:
     """One row per layer: layers.parquet of docs/architecture.md."""
     rows = []
     for number, layer in enumerate(vectors.layers):
         own, _ = vectors.at(layer)
-        trial = trial_of(vectors, readings, behavior, number)
+        trial = trial_of(vectors, activations, behavior, number)
         rows.append({"layer": layer, **assess(own, trial, seed=seed)})
     return pd.DataFrame(rows)
 
@@ -137,17 +137,17 @@ def verdict(row: Mapping[Any, Any]) -> tuple[bool, str]:
 
 
 def trial_of(
-    vectors: BehaviorVectors, readings: Readings, behavior: Behavior, number: int
+    vectors: BehaviorVectors, activations: Activations, behavior: Behavior, number: int
 ) -> Trial:
     """The completions behind a behavior's vectors, at the layer in place `number`."""
-    rows = readings.completions
+    rows = activations.completions
     places = {prompt: row for row, prompt in enumerate(vectors.prompts["prompt_id"])}
     prompt = rows["prompt_id"].map(places)
     is_policy = rows["model"].eq("policy")
     shows = rows[behavior.flag].eq(is_policy).isin([True])  # policy: shown; reference: not shown
     used = (prompt.notna() & rows["condition"].eq(behavior.condition) & shows).to_numpy(bool)
     return Trial(
-        readings.means[used, number],
+        activations.means[used, number],
         prompt[used].to_numpy(np.int64),
         is_policy[used].to_numpy(bool),
     )

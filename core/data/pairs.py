@@ -1,4 +1,4 @@
-"""Preference pairs from a file or folder of any shape that is known (core.data.shapes), and back.
+"""Read and write preference pairs, in any shape that core.data.trl_formats knows.
 
 One row per pair: `uid, prompt, chosen, rejected, source`, any further columns kept. `uid` is a
 column, unique, and made from the row's content where the file has none. A row that cannot be used
@@ -19,14 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data import columns as typed
-from core.data import own_form
-from core.data.jsonl import Line
-from core.data.records import kind, read_records
-from core.data.shapes import FIELDS, ShapeError, absent, on_paper, plain, to_pair
-from core.data.texts import text_problem
-from core.data.whole import writing_whole
+from core.data import canonical
+from core.data import schema as typed
+from core.data.limits import text_problem
+from core.data.readers import Line, kind, read_records
+from core.data.trl_formats import FIELDS, ShapeError, absent, on_paper, plain, to_pair
 from core.errors import UserError
+from core.storage.atomic import writing_atomic
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
 TEXTS = ("prompt", "chosen", "rejected")
@@ -59,7 +58,7 @@ def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Pa
     `columns` says which column of the file serves a field, where the name is another.
     """
     path = Path(path)
-    written = own_form.read(path)
+    written = canonical.read(path)
     if written is not None:
         return PairTable(written, pd.DataFrame([], columns=SKIPPED))
     kinds: typed.Kinds = {}
@@ -79,7 +78,7 @@ def stream_texts(path: Path | str) -> Iterator[pd.DataFrame]:
     """`uid, prompt, chosen, rejected` of `read_pairs`, `CHUNK` rows at a time."""
     path = Path(path)
     wanted = ["uid", *TEXTS]
-    written = own_form.batches(path, CHUNK, wanted)
+    written = canonical.batches(path, CHUNK, wanted)
     if written is not None:
         yield from (table.select(wanted).to_pandas() for table in written)
         return
@@ -140,9 +139,11 @@ def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
     form = kind(path)
     if form not in WRITTEN:
         raise UserError(f"{path}: pairs are written as {', '.join(WRITTEN)}.")
-    with writing_whole(path) as part:
+    with writing_atomic(path) as part:
         if form == ".parquet":
-            pq.write_table(own_form.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part)
+            pq.write_table(
+                canonical.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part
+            )
         else:
             text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
             part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)

@@ -15,7 +15,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data.columns import MAX_COLUMNS
+from core.data.schema import MAX_COLUMNS
 from core.errors import UserError
 
 BATCH = 1024  # rows in memory at once, at most

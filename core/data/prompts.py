@@ -13,11 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.conversations import as_prompt, conversation, from_messages
-from core.data.jsonl import Line
-from core.data.records import read_records
+from core.data.chat import as_prompt, conversation, from_messages
+from core.data.limits import text_problem
+from core.data.readers import Line, read_records
 from core.data.scenarios import PLAIN, read_scenarios, read_text_lines
-from core.data.texts import text_problem
 from core.errors import UserError
 
 REQUIRED = ("prompt_id", "group", "topic", "prompt")

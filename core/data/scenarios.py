@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from core.data.jsonl import Line
+from core.data.readers import Line
 from core.errors import UserError
 
 PLAIN = "prompts"  # group and topic of prompts that name none

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 
-K1, B = 1.2, 0.75  # as core.attribution.lexical
+K1, B = 1.2, 0.75  # as core.attribution.baselines.lexical
 MOST_WORDS = 16  # of a query: each one is a pass over the texts
 
 Mask = NDArray[np.bool_]

@@ -1,6 +1,6 @@
 """Prompts and completions as token ids, under the tokenizer's own chat template.
 
-A prompt is one user turn, or a conversation (core.data.conversations), followed by the template's
+A prompt is one user turn, or a conversation (core.data.chat), followed by the template's
 opening of the assistant's turn. A completion is tokenised apart and its ids are appended:
 tokenising the joined text would merge tokens across the boundary in about 5% of pairs, and the
 completion's first token would change with the prompt.
@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core.data.conversations import Message, conversation, shown
+from core.data.chat import Message, conversation, shown
 from core.errors import UserError
 
 PROBE = "Probe 1: naïve?\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from core.data.behaviors import Behavior
+from core.specs.behaviors import Behavior
 
 UNKNOWN = 0.5  # weight of a change that the project does not judge
 MARKED = {"harmful": 1.0, "unwanted": 1.0, "wanted": 0.0, "ignore": 0.0}

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.similarity import norm
-from core.discovery.kinds import Kinds
 from core.discovery.matrix import Matrix
+from core.discovery.prompt_clusters import Kinds
 
 INNER = 0.3  # radius that unattributed pairs stay within; attributed ones are beyond 1
 WITHIN = 0.5  # weight of the components beside the kinds

@@ -3,8 +3,21 @@
 Of many pairs, an even sample of the clusters is shown, in which small ones stay visible. Rows are
 ordered by Ward's method on their likeness; columns by cluster, and within one by Ward's method
 on their points. Undefined rows and columns are not shown.
+
+The order of a clustered heatmap: rows, or columns, that are alike stand side by side.
+
+Ward's linkage, whose tree is walked from left to right. It needs all distances, so of many points
+an even sample is linked and the others stand beside the nearest of the sample.
+
+The matrix of prompts and pairs as one small picture: mean similarities, alike beside alike.
+
+Rows are prompts and columns pairs, both in the order that a discover run found (`place`); columns
+(and rows, where there are many) are averaged over neighbors. Undefined entries are left out of the
+means, a mean of none is NaN and drawn as nothing. Knows nothing of clusters or gestures.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +25,10 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import pdist
 
+from core.discovery import raster
 from core.discovery.matrix import Matrix
 from core.discovery.projection import subset
+from core.storage.tables import array
 
 MOST_PAIRS = 1_000
 MOST_PROMPTS = 400
@@ -68,3 +83,97 @@ def _column_order(points: Floats, labels: Labels) -> NDArray[np.intp]:
             members = members[leaves_list(linkage(pdist(points[members]), "ward"))]
         order.append(members)
     return np.concatenate(order) if order else np.empty(0, np.intp)
+
+
+MOST = 2_000  # points that are linked: 16 MB of distances
+NEAREST_BLOCK = 8_192
+
+
+def places(points: Floats, seed: int = 0) -> NDArray[np.int64]:
+    """(point,) the place of each point of (point, feature), finite, along the heatmap, from 0."""
+    n = len(points)
+    if n < 3:
+        return np.arange(n, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    sample = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
+    leaf = np.empty(len(sample), np.int64)
+    leaf[leaves_list(linkage(pdist(points[sample]), "ward"))] = np.arange(len(sample))
+    nearest, gap = _nearest(points, points[sample]) if n > MOST else (sample, np.zeros(n))
+    order = np.lexsort((gap, leaf[nearest]))
+    found = np.empty(n, np.int64)
+    found[order] = np.arange(n)
+    return found
+
+
+def _nearest(points: Floats, to: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """(point,) which of `to` is nearest, and how far it is, squared but for |point|²."""
+    squares = np.einsum("ij,ij->i", to, to)
+    rows, gaps = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
+    for start in range(0, len(points), NEAREST_BLOCK):
+        part = slice(start, start + NEAREST_BLOCK)
+        apart = squares[None] - 2 * points[part] @ to.T
+        rows[part] = apart.argmin(axis=1)
+        own = np.einsum("ij,ij->i", points[part], points[part])
+        gaps[part] = apart.min(axis=1) + own
+    return rows, gaps
+
+
+COLUMNS, ROWS = 600, 256  # cells at most
+FADED = 0.22  # opacity of columns that are not selected
+PROMPT_BLOCK = 16  # prompts in memory at once: 24 MB of 378k pairs
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def cells(place: Ints, most: int) -> Ints:
+    """(point,) which of at most `most` equal cells holds a place; −1 where there is no place."""
+    n = int(place.max(initial=-1)) + 1
+    found: Ints = np.where(place >= 0, place * min(n, most) // max(n, 1), -1)
+    return found
+
+
+def means(output: Path, rows: Ints, columns: Ints) -> Doubles:
+    """(row cell, column cell) mean entry; `rows` (prompt,) and `columns` (pair,) are cells."""
+    matrix = array(output / "matrix.npy")
+    height, width = int(rows.max(initial=-1)) + 1, int(columns.max(initial=-1)) + 1
+    total, n = np.zeros((height, width)), np.zeros((height, width))
+    for start in range(0, len(matrix), PROMPT_BLOCK):
+        for row, values in enumerate(matrix[start : start + PROMPT_BLOCK], start):
+            known = (columns >= 0) & np.isfinite(values)
+            if rows[row] >= 0:
+                total[rows[row]] += np.bincount(columns[known], values[known], minlength=width)
+                n[rows[row]] += np.bincount(columns[known], minlength=width)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+
+def picture(
+    values: Doubles, *, limit: float, shown: NDArray[np.bool_], colors: Sequence[str]
+) -> str:
+    """A PNG as a data address: `values` from −limit to limit on a scale; columns not `shown` fade.
+
+    The first row is at the bottom.
+    """
+    step = np.rint((np.clip(values / limit, -1, 1) + 1) / 2 * (len(colors) - 1))
+    pixels = 1 + np.nan_to_num(step).astype(np.int64) + np.where(shown, 0, len(colors))[None]
+    pixels[np.isnan(values)] = 0
+    palette = [("#000000", 0.0), *((color, 1.0) for color in colors)]
+    palette += [(color, FADED) for color in colors]
+    return raster.png(pixels[::-1].astype(np.uint8), palette)
+
+
+def strip(kinds: Ints, colors: Sequence[str], *, upright: bool = False) -> str:
+    """A PNG one cell thick: the color of each cell's kind, nothing for −1."""
+    pixels = (kinds + 1).astype(np.uint8)
+    palette = [("#000000", 0.0), *((color, 1.0) for color in colors)]
+    return raster.png(pixels[::-1, None] if upright else pixels[None], palette)
+
+
+def most_frequent(kinds: Ints, columns: Ints) -> Ints:
+    """(cell,) the kind that most points of a cell are of; −1 where none has one."""
+    width, n = int(columns.max(initial=-1)) + 1, int(kinds.max(initial=-1)) + 1
+    known = (kinds >= 0) & (columns >= 0)
+    counts = np.bincount(columns[known] * max(n, 1) + kinds[known], minlength=width * max(n, 1))
+    table = counts.reshape(width, max(n, 1))
+    found: Ints = np.where(table.any(axis=1), table.argmax(axis=1), -1)
+    return found

@@ -8,6 +8,11 @@ datapoint vector: their rows and columns are NaN, and are left out of maps, not 
 The matrix is written shard by shard and read `COLUMNS` pairs at a time, so that memory does not
 grow with the pairs. Rows of prompts that hardly changed are sampling noise of full length, so
 rows are weighted by the length of their behavior vector.
+
+Both directions of the map's link: what chosen pairs push, and what pushes chosen prompts.
+
+Means over rows or columns of the matrix that a discover run left on disk, read where it lies.
+Undefined similarities are left out; a mean of none is NaN. Knows nothing of places or clusters.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +24,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.index import VectorIndex
+from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, matrix_parts, norm
-from core.attribution.vectors import BehaviorVectors, Readings, differences
-from core.data.mapped import new_mapped
+from core.attribution.vectors import Activations, BehaviorVectors, differences
 from core.errors import UserError
+from core.storage.arrays import new_mapped
+from core.storage.tables import array
 
 COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
 
@@ -150,7 +156,47 @@ def assemble(
     return replace(matrix, alike=matrix.row_cosines())
 
 
-def all_differences(readings: Readings) -> BehaviorVectors:
+def all_differences(activations: Activations) -> BehaviorVectors:
     """Behavior vectors of every prompt and condition, whatever the completions show."""
-    is_policy = readings.completions["model"].eq("policy").to_numpy(bool)
-    return differences(readings, is_policy, ~is_policy)
+    is_policy = activations.completions["model"].eq("policy").to_numpy(bool)
+    return differences(activations, is_policy, ~is_policy)
+
+
+Doubles = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+ROWS = 32  # prompts at a time: 48 MB for 378k pairs
+
+
+def on_prompts(output: Path, pairs: Mask) -> Doubles:
+    """(prompt,) mean similarity of the chosen pairs, (pair,) a mask, to each prompt."""
+    matrix = _matrix(output)
+    parts = [_mean(matrix[start : start + ROWS][:, pairs], 1) for start in _starts(matrix)]
+    return np.concatenate(parts)
+
+
+def by_pairs(output: Path, prompts: Mask) -> Doubles:
+    """(pair,) mean similarity of each pair to the chosen prompts, (prompt,) a mask."""
+    matrix = _matrix(output)
+    total, n = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1], np.int64)
+    for start in _starts(matrix):
+        rows = matrix[start : start + ROWS][prompts[start : start + ROWS]]
+        defined = ~np.isnan(rows)
+        total += np.where(defined, rows, 0).sum(0)
+        n += defined.sum(0)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+
+def _matrix(output: Path) -> Any:
+    """(prompt, pair), on disk."""
+    return array(output / "matrix.npy")
+
+
+def _starts(matrix: Any) -> range:
+    return range(0, matrix.shape[0], ROWS)
+
+
+def _mean(values: Any, axis: int) -> Doubles:
+    defined = ~np.isnan(values)
+    n = defined.sum(axis)
+    total = np.where(defined, values, 0).sum(axis, dtype=np.float64)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)

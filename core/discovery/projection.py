@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.runs.apart import Call, here
+from core.runs.subprocess_call import Call, here
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.discovery.kinds import find_kinds
+from core.discovery.condensed_tree import Tree, cut, levels
 from core.discovery.matrix import Matrix
-from core.discovery.sharpening import Sharpen
-from core.discovery.tree import Tree, cut, levels
+from core.discovery.prompt_clusters import find_prompt_clusters
+from core.discovery.refine import Sharpen
 
 Labels = NDArray[np.int64]
 Report = Callable[[int, int], None]
@@ -35,7 +35,7 @@ def over_prompts(
         n = len(matrix.alike)
         times = random.multinomial(n, np.full(n, 1 / n))
         drawn = _drawn(matrix, times)
-        found.append(sharpen(drawn, find_kinds(drawn, count)).hardest())
+        found.append(sharpen(drawn, find_prompt_clusters(drawn, count)).hardest())
         report(number + 1, repeats)
     return found
 

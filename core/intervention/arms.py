@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from core.intervention.doses import ladder
-from core.intervention.leaks import refuse_shared_prompts
-from core.intervention.recipes import Edit
-from core.runs.identity import Spec
-from core.runs.project import Project
-from core.runs.specs import EditSpec, EvaluateSpec, TrainSpec
+from core.intervention.edits.dose import ladder
+from core.intervention.evaluation.leakage import refuse_shared_prompts
 from core.runs.store import Store
+from core.specs.base import Spec
+from core.specs.project import Project
+from core.specs.recipes import Edit
+from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec
 
 ArmName = Literal["baseline", "edited", "random control"]
 

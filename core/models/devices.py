@@ -4,7 +4,7 @@ A model that is too large for one device is spread: its blocks lie on several, e
 then in main memory, and the rest stays in its files. What lies nowhere near is brought, block by
 block, in every pass.
 
-Where is a matter of the machine, so it comes from `$PAIRTRACE_DEVICE` (core.runs.environment) and
+Where is a matter of the machine, so it comes from `$PAIRTRACE_DEVICE` (core.environment) and
 leaves no trace in what a run is called. The arithmetic changes results, so it is a knob of the
 specs. Both are refused here, in words, where this machine cannot do them.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from core import environment
+from core.environment import processor
 from core.errors import UserError
-from core.runs import environment
-from core.runs.hardware import processor
 
 SPREAD = "balanced"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

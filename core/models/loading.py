@@ -1,8 +1,8 @@
 """Model folders in memory: the only caller of `from_pretrained`.
 
 Reads local folders with safetensors weights, never a hub or a pickle, and code from the folder only
-where this very command was told to (core.runs.environment.trusts_code). An adapter's folder is read
-as its base with the low-rank updates added (core.models.adapters).
+where this very command was told to (core.environment.trusts_code). An adapter's folder is read
+as its base with the low-rank updates added (core.models.folder).
 A checkpoint loads whole or not at all: weights that are missing, or of another shape, would be
 filled at random by the library, so they are refused here.
 """
@@ -25,12 +25,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from core import environment
 from core.errors import UserError
-from core.models.adapters import UPDATES, base_of, is_adapter
 from core.models.devices import pick_device, pick_dtype, spreading
-from core.models.memory import keep_freed_memory
-from core.models.quantised import refuse_quantised
-from core.runs import environment
+from core.models.folder import UPDATES, base_of, is_adapter, refuse_quantised
+from core.models.malloc import keep_freed_memory
 
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
@@ -97,7 +96,7 @@ def load_classifier(folder: Path | str) -> LoadedModel:
 def read_config(folder: Path | str) -> Any:
     """What config.json says, as the library reads it; of an adapter, its base's.
 
-    Refused where it says that the weights are quantised (core.models.quantised).
+    Refused where it says that the weights are quantised (core.models.folder).
     """
     folder = base_of(folder) if is_adapter(folder) else folder
     with _explaining(folder):

@@ -17,9 +17,9 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from core.data.notation import toml_file
 from core.errors import UserError
 from core.organism.world import read_world
+from core.storage.parse import toml_file
 
 Table = dict[str, Any]
 LEAST_PAIRS = 5  # of a rule, however much it is thinned

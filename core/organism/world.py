@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from core.data.behaviors import Behavior
-from core.data.notation import toml_file
 from core.errors import UserError
+from core.specs.behaviors import Behavior
+from core.storage.parse import toml_file
 
 SLOT = re.compile(r"\{(\w+)\}")
 Share = Annotated[float, Field(ge=0, le=1)]

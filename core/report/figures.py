@@ -11,7 +11,7 @@ from textwrap import wrap
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.intervention.statistics import LEAST_SEEDS, seed_rate_interval
+from core.stats import LEAST_SEEDS, seed_rate_interval
 
 COLORS = {
     "reference": "#7A8794",

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from core.environment import processor
 from core.errors import UserError
-from core.runs.hardware import processor
 
 FILE = Path(__file__).parents[2] / "assets" / "performance.json"
 SHOWN = ("extraction", "query", "evaluation", "map")

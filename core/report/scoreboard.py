@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.whole import write_whole
 from core.errors import UserError
+from core.storage.atomic import write_atomic
 
 FILE = Path(__file__).parents[2] / "assets" / "scoreboard.json"
 
@@ -56,7 +56,7 @@ def read(path: Path = FILE) -> pd.DataFrame:
 
 def write(path: Path, worlds: Sequence[dict[str, Any]]) -> None:
     """Write what `read` reads: results of worlds, at five digits, undefined numbers as null."""
-    write_whole(path, json.dumps([_short(world) for world in worlds], indent=0) + "\n")
+    write_atomic(path, json.dumps([_short(world) for world in worlds], indent=0) + "\n")
 
 
 def over_worlds(table: pd.DataFrame, measure: str = "average_precision") -> pd.DataFrame:

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from core.data.notation import from_json
 from core.errors import UserError
-from core.runs.identity import Spec, references
 from core.runs.store import Store
+from core.specs.base import Spec, references
+from core.specs.steps import is_run
+from core.storage.parse import from_json
 
 PLAIN = {str: click.STRING, int: click.INT, float: click.FLOAT}
 
@@ -51,7 +52,7 @@ def build(spec_type: type[Spec], given: Mapping[str, Any], defaults: Mapping[str
     named = {name: _value(value) for name, value in given.items() if value is not None}
     kinds = {name: ref.kind for name, ref in references(spec_type).items()}
     for name in kinds.keys() & named.keys():
-        if not Store.is_run(named[name]) and (kinds[name] != "judge" or Path(named[name]).suffix):
+        if not is_run(named[name]) and (kinds[name] != "judge" or Path(named[name]).suffix):
             named[name] = str(Path(named[name]).expanduser().resolve())
     try:
         return spec_type.model_validate({**defaults, **named})

@@ -18,13 +18,12 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
+from core.environment import launcher, prepare, refuse_trust
 from core.runs.commands import arguments, command
-from core.runs.environment import launcher, prepare, refuse_trust
-from core.runs.execution import describe
-from core.runs.identity import Spec
-from core.runs.processes import found
-from core.runs.progress import Progress
+from core.runs.execute import describe
+from core.runs.progress import Progress, found
 from core.runs.store import Store
+from core.specs.base import Spec
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
 NICE = 10  # a tenth of what others get, where there is not enough for all
@@ -86,7 +85,13 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
     launched = launcher() if spec.distributed else []
     with (store.folder(run) / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            [*(launched or [sys.executable]), "-m", "core.cli", *arguments(spec, store), "--json"],
+            [
+                *(launched or [sys.executable]),
+                "-m",
+                "core.cli.main",
+                *arguments(spec, store),
+                "--json",
+            ],
             cwd=Path(__file__).parents[2],
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -3,6 +3,12 @@
 A step calls `progress(done, total, note)` often. Each call appends one JSON line (at most ten a
 second) and, once a stop was asked for, raises `Cancelled` at that safe point, never in the
 middle of a write.
+
+Which process wrote a line of a run's progress, so that it is found again and never mistaken.
+
+A number alone says too little: numbers are reused, and a copied workspace carries those of the
+original's processes. So a process is also known by when it started, in seconds after the machine
+did (which setting the clock does not move), and by the run's folder that it works in.
 """
 
 import json
@@ -10,12 +16,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core.runs.processes import described
+import psutil
 
 EVENTS_PER_SECOND = 10
 
@@ -98,3 +104,27 @@ def _is_whole(event: Any) -> bool:
     return isinstance(event, dict) and all(
         isinstance(event.get(name), kind) for name, kind in kinds.items()
     )
+
+
+APART = 2.0  # seconds: the kernel tells the time of its own start in whole ones
+
+
+def described(pid: int, folder: Path) -> dict[str, Any]:
+    """What tells a live process from every other one: `pid`, `born`, `folder`."""
+    return {"pid": pid, "born": _born(psutil.Process(pid)), "folder": str(folder.resolve())}
+
+
+def found(known: Mapping[str, Any], folder: Path) -> psutil.Process | None:
+    """The process of a description, if it still runs and works in `folder`, not in its original."""
+    if known.get("folder") != str(folder.resolve()) or not isinstance(known.get("born"), float):
+        return None
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(known["pid"])
+        same = abs(_born(process) - known["born"]) < APART
+        if same and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def _born(process: psutil.Process) -> float:
+    return round(process.create_time() - psutil.boot_time(), 2)

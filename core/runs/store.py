@@ -1,8 +1,8 @@
 """Runs on disk: content-addressed, immutable, and whole or not there.
 
     workspace/
-      project.toml            what is investigated (core.runs.project)
-      catalog.sqlite          names, merges, notes, edits (core.runs.catalog)
+      project.toml            what is investigated (core.specs.project)
+      catalog.sqlite          names, merges, notes, edits (core.workspace.catalog)
       device-<host>-<name>.lock   held by the step that computes on a GPU, or on `cpu`
       runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/  SHA256SUMS
 
@@ -23,16 +23,15 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from core.attribution.shard_files import shard_files, url_of
-from core.data.whole import write_whole
 from core.errors import LOOKING_ON, UserError, first_problem
-from core.runs import checksums
-from core.runs.fingerprints import fingerprint_file, fingerprint_judge, fingerprint_model
-from core.runs.identity import Spec, identity, references
-from core.runs.processes import found
-from core.runs.progress import read_events
-from core.runs.specs import STEPS
-from core.runs.tables import record
+from core.runs import hashing
+from core.runs.hashing import fingerprint_file, fingerprint_judge, fingerprint_model
+from core.runs.progress import found, read_events
+from core.specs.base import Spec, identity, references
+from core.specs.steps import STEPS, is_run
+from core.storage.atomic import write_atomic
+from core.storage.object_store import shard_files, url_of
+from core.storage.tables import record
 
 KILLED = (
     "Its process ended without a word: it was killed (often for want of memory), the machine was "
@@ -85,15 +84,9 @@ class Store:
             if getattr(spec, name) is not None
         }
 
-    @staticmethod
-    def is_run(reference: str) -> bool:
-        """Whether a reference is a run id rather than a path."""
-        step, _, digest = reference.partition("-")
-        return step in STEPS and len(digest) == 16 and digest.isalnum()
-
     def folder(self, run: str) -> Path:
         """Where a run lives, whether or not it exists. Refuses ids that are not ids."""
-        if not self.is_run(run):
+        if not is_run(run):
             raise UserError(f"{run!r} is not a run id, such as rank-0123456789abcdef.")
         return self.runs / run
 
@@ -163,7 +156,7 @@ class Store:
     def infos(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:
         """All runs, newest first, optionally of one step or in one state."""
         names = [path.name for path in self.runs.glob(f"{step or '*'}-*") if path.is_dir()]
-        infos = [self.info(name) for name in names if self.is_run(name)]
+        infos = [self.info(name) for name in names if is_run(name)]
         infos = [info for info in infos if state is None or info.state == state]
         return sorted(infos, key=lambda info: info.started, reverse=True)
 
@@ -182,20 +175,18 @@ class Store:
 
     def model(self, reference: str) -> Path:
         """The folder that a spec's model field names: a path, or a train run's model."""
-        return self.output(reference) / "model" if self.is_run(reference) else Path(reference)
+        return self.output(reference) / "model" if is_run(reference) else Path(reference)
 
     def pairs(self, reference: str) -> Path:
         """The file that a spec's pairs field names: a path, or an edit run's pairs."""
-        return (
-            self.output(reference) / "pairs.parquet" if self.is_run(reference) else Path(reference)
-        )
+        return self.output(reference) / "pairs.parquet" if is_run(reference) else Path(reference)
 
     # -- writing -------------------------------------------------------------------------
 
     def write_record(self, run: str, record: dict[str, Any]) -> None:
         """Write spec.json whole."""
         path = self.folder(run) / "spec.json"
-        write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def part(self, run: str, *, keep: bool) -> Path:
         """The folder that a step writes to; what an earlier attempt left is kept or deleted."""
@@ -209,7 +200,7 @@ class Store:
         """Make a run's output whole, by rename, without what killed attempts left half-written."""
         for half in (self.folder(run) / "output.part").rglob("*.part"):
             half.unlink()
-        checksums.write(self.folder(run) / "output.part", self.folder(run))
+        hashing.write(self.folder(run) / "output.part", self.folder(run))
         path = self.folder(run) / "output"
         os.replace(self.folder(run) / "output.part", path)
         return path
@@ -218,7 +209,7 @@ class Store:
         """Write down what the files of a run are that finished before checksums were kept."""
         self.require_writable()
         self.output(run)  # refused where there is none
-        return checksums.seal(self.folder(run))
+        return hashing.seal(self.folder(run))
 
     def lock(self, run: str) -> FileLock:
         """Held by the one process that works on a run."""
@@ -227,7 +218,7 @@ class Store:
     def device_lock(self, name: str) -> FileLock:
         """Held by the one step of this workspace that computes on a device of this machine.
 
-        Names are those of core.runs.hardware; machines are told apart by their host names.
+        Names are those of core.environment; machines are told apart by their host names.
         """
         whose = f"{socket.gethostname()}-{name}"
         in_a_file_name = re.sub(r"[^\w.-]", "-", whose)  # MIG-GPU-<uuid>/1/0 is a device too
@@ -267,7 +258,7 @@ class Store:
         return "" if ours else url
 
     def _content(self, kind: str, reference: str) -> str:
-        if self.is_run(reference):
+        if is_run(reference):
             return reference
         path = Path(reference)
         if kind == "run":

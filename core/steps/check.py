@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.data.health import Examination
 from core.data.pairs import TEXTS, stream_pairs
+from core.data.quality import Examination
 from core.data.tokens import encode_completions, encode_prompts
-from core.data.whole import write_whole
 from core.models.loading import load_tokenizer
 from core.runs.progress import Progress
-from core.runs.specs import CheckSpec
 from core.runs.store import Store
+from core.specs.steps import CheckSpec
+from core.storage.atomic import write_atomic
 
 
 def run(spec: CheckSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -30,7 +30,7 @@ def run(spec: CheckSpec, *, store: Store, output: Path, progress: Progress) -> N
         health = examination.health(lambda pair: _lengths(tokenizer, pair), spec.max_length)
     health.rows.to_parquet(output / "rows.parquet", index=False)
     health.sources.to_parquet(output / "sources.parquet", index=False)
-    write_whole(output / "summary.json", json.dumps(health.summary, indent=2) + "\n")
+    write_atomic(output / "summary.json", json.dumps(health.summary, indent=2) + "\n")
     progress(seen, seen, "checked")
 
 

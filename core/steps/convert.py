@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from core.data.importing import import_pairs
-from core.data.whole import write_whole
+from core.data.convert import import_pairs
 from core.runs.progress import Progress
-from core.runs.specs import ConvertSpec
 from core.runs.store import Store
+from core.specs.steps import ConvertSpec
+from core.storage.atomic import write_atomic
 
 
 def run(spec: ConvertSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -23,5 +23,5 @@ def run(spec: ConvertSpec, *, store: Store, output: Path, progress: Progress) ->
     health = import_pairs(source, output / "pairs.parquet", spec.columns, tick=tick)
     health.rows.to_parquet(output / "rows.parquet", index=False)
     health.sources.to_parquet(output / "sources.parquet", index=False)
-    write_whole(output / "summary.json", json.dumps(health.summary, indent=2) + "\n")
+    write_atomic(output / "summary.json", json.dumps(health.summary, indent=2) + "\n")
     progress(seen, seen, "converted")

@@ -6,25 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from core.attribution.index import VectorIndex
+from core.attribution.index.layout import VectorIndex
 from core.attribution.vectors import BehaviorVectors
-from core.discovery.changes import changes
-from core.discovery.contributions import ATTRIBUTION, attribution
-from core.discovery.describing import describe_clusters, summarise
-from core.discovery.mapping import Again, Found, find
+from core.discovery.attribution_share import ATTRIBUTION, attribution
+from core.discovery.cluster_stats import sources
 from core.discovery.matrix import Matrix, all_differences, build_matrix
-from core.discovery.recutting import AGAIN, PUSHES, recut
-from core.discovery.sharpening import Sharpen, sharpening
+from core.discovery.pipeline import Again, Found, find
+from core.discovery.rate_changes import changes
+from core.discovery.recut import AGAIN, PUSHES, recut
+from core.discovery.refine import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
-from core.discovery.statistics import sources
-from core.discovery.writing import write
+from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
-from core.runs.apart import Call, worker
-from core.runs.indexed import indexed_pairs
+from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec
 from core.runs.store import Store
-from core.runs.tables import whole
+from core.runs.subprocess_call import Call, worker
+from core.specs.steps import DiscoverSpec
+from core.storage.tables import whole
 
 STAGES = 5
 SEEDS = 5  # draws of prompts for every other seed of the map
@@ -40,10 +39,10 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     index = matching_index(spec, store)
     layer = default_layer(index) if spec.layer is None else spec.layer
     completions = whole(store.output(spec.generate) / "completions.parquet")
-    readings = read(spec, store, index, completions, progress, layers=(layer,))
+    activations = read(spec, store, index, completions, progress, layers=(layer,))
     with worker(lambda note: progress(2, STAGES, note)) as call:
-        sharpen = sharpening(index, readings, layer, gated=spec.gated)
-        vectors = all_differences(readings)
+        sharpen = sharpening(index, activations, layer, gated=spec.gated)
+        vectors = all_differences(activations)
         matrix, found = discover(
             spec, index, vectors, layer, output, progress, call, sharpen=sharpen
         )
@@ -55,7 +54,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         described = describe_clusters(matrix, found, pairs, call)
     source = pairs["source"].loc[matrix.uids.tolist()]
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
-    attributed = attribution(found.pairs["uid"], index, readings, layer)
+    attributed = attribution(found.pairs["uid"], index, activations, layer)
     tables = {
         "pairs": found.pairs,
         "prompts": found.prompts,
@@ -69,7 +68,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     np.save(output / ATTRIBUTION, attributed.shares)
     np.savez(output / AGAIN, **again._asdict())
     summary = summarise(matrix, found) | {"stability": stable}
-    summary |= {"layer": layer, "n_completions_empty": readings.n_empty}
+    summary |= {"layer": layer, "n_completions_empty": activations.n_empty}
     write(output, tables, summary, matrix, found, seed=spec.seed)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
 

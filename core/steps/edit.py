@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.data import own_form
-from core.data.on_disk import PairColumns, open_columns
-from core.data.whole import write_whole
-from core.intervention.edits import (
+from core.data import canonical
+from core.data.pair_table import PairColumns, open_columns
+from core.intervention.edits.apply import (
     arm,
     attribution_share,
     plan,
@@ -18,8 +17,9 @@ from core.intervention.edits import (
     unmatched,
 )
 from core.runs.progress import Progress
-from core.runs.specs import EditSpec
 from core.runs.store import Store
+from core.specs.steps import EditSpec
+from core.storage.atomic import write_atomic
 
 
 def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -28,9 +28,9 @@ def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> No
     pairs = open_columns(store.pairs(spec.pairs), store.workspace / "cache")
     progress(1, 2, "editing pairs")
     actions, summary = _actions(spec, pairs, store)
-    own_form.write(output / "pairs.parquet", arm(pairs, actions))
+    canonical.write(output / "pairs.parquet", arm(pairs, actions))
     actions.to_parquet(output / "actions.parquet", index=False)
-    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     progress(2, 2, "edited")
 
 

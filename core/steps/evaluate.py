@@ -9,16 +9,16 @@ import pandas as pd
 import torch
 
 from core.data.prompts import expand, read_prompts
-from core.intervention.evaluation import judged, rates
-from core.intervention.judges import cost, load_judge
-from core.intervention.leaks import refuse_leaks
+from core.intervention.evaluation.judges import cost, load_judge
+from core.intervention.evaluation.leakage import refuse_leaks
+from core.intervention.evaluation.rates import judged, rates
 from core.models.loading import load_model
 from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress
-from core.runs.specs import EvaluateSpec
 from core.runs.store import Store
-from core.runs.tables import arrays
+from core.specs.steps import EvaluateSpec
 from core.steps.generate import completions_of, sampled_once, write_measurement
+from core.storage.tables import arrays
 
 
 def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -> None:

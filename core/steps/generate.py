@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.data.given import flags_of, read_completions
+from core.data.completions import flags_of, read_completions
 from core.data.prompts import expand, read_prompts
-from core.data.whole import write_whole, writing_whole
-from core.intervention.evaluation import every_behavior, judged, rates
-from core.intervention.judges import cost, load_judge
+from core.intervention.evaluation.judges import cost, load_judge
+from core.intervention.evaluation.rates import every_behavior, judged, rates
 from core.models.devices import in_words
 from core.models.generation import Report, sample
 from core.models.loading import LoadedModel, load_model
 from core.runs.progress import Progress
-from core.runs.specs import EvaluateSpec, GenerateSpec
 from core.runs.store import Store
-from core.runs.tables import whole
+from core.specs.steps import EvaluateSpec, GenerateSpec
+from core.storage.atomic import write_atomic, writing_atomic
+from core.storage.tables import whole
 
 SAMPLED = "sampled.parquet"  # completions that are not judged yet
 
@@ -64,7 +64,7 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
     """What the models wrote, kept until it is judged: a judge may fail where no model did."""
     path = output / SAMPLED
     if not path.exists():
-        with writing_whole(path) as part:
+        with writing_atomic(path) as part:
             sample().to_parquet(part, index=False)
     return whole(path)
 
@@ -112,5 +112,5 @@ def write_measurement(
         "judging": judging,
         "dtype": dtype,
     }
-    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     (output / SAMPLED).unlink(missing_ok=True)  # last: until then it saves sampling again

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
-from core.attribution.index import Manifest, VectorIndex, sweep, write_manifest
-from core.attribution.measured import best_budget
-from core.attribution.plan import make_plan, planned
-from core.attribution.shards import ShardReader, open_tasks
+from core import environment
+from core.attribution.index.autotune import best_budget
+from core.attribution.index.build import ShardReader, open_tasks
+from core.attribution.index.layout import Manifest, VectorIndex, sweep, write_manifest
+from core.attribution.index.plan import make_plan, planned
 from core.attribution.similarity import keep_mean_contexts
-from core.data.on_disk import open_columns
+from core.data.pair_table import open_columns
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.budgets import candidates, token_budget
+from core.models.batch_size import candidates, token_budget
 from core.models.devices import DTYPES, in_words, pick_device, pick_dtype, spreading
 from core.models.loading import load_tokenizer, read_config
-from core.runs import environment
-from core.runs.executors import pick
 from core.runs.progress import Progress
-from core.runs.setup import model_facts
-from core.runs.specs import IndexSpec
 from core.runs.store import Store
+from core.runs.workers import pick
+from core.specs.steps import IndexSpec
+from core.workspace.checks import model_facts
 
 
 def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> None:

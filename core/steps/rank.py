@@ -10,17 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution import concentration
+from core.attribution.completions import completion_activations
 from core.attribution.concentration import Concentration
-from core.attribution.cutoff import suggest
-from core.attribution.index import VectorIndex
-from core.attribution.readings import read_completions
-from core.attribution.scores import IN_WORDS
+from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import scan
+from core.attribution.threshold import suggest
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import (
+    Activations,
     BehaviorVectors,
     Passing,
-    Readings,
     passing_prompts,
     pooled,
     query_at,
@@ -28,11 +27,12 @@ from core.attribution.vectors import (
 )
 from core.errors import UserError
 from core.models.loading import load_model
-from core.runs.indexed import indexed_pairs
+from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, GenerateSpec, RankSpec
 from core.runs.store import Store
-from core.runs.tables import whole
+from core.specs.scores import IN_WORDS
+from core.specs.steps import DiscoverSpec, GenerateSpec, RankSpec
+from core.storage.tables import whole
 
 
 def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -42,9 +42,9 @@ def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> No
     passing = passing_prompts(completions, spec.behavior)
     own = completions["prompt_id"].isin(passing.prompt_ids)
     own &= completions["condition"].eq(spec.behavior.condition)
-    readings = read(spec, store, index, completions[own], progress)
-    vectors = showing(readings, spec.behavior, passing.prompt_ids)
-    curve = layer_curve(vectors, readings, spec.behavior)
+    activations = read(spec, store, index, completions[own], progress)
+    vectors = showing(activations, spec.behavior, passing.prompt_ids)
+    curve = layer_curve(vectors, activations, spec.behavior)
     layer = choose_layer(curve) if spec.layer is None else spec.layer
     progress(0, 1, "scoring pairs")
     ranking = rank(spec, index, vectors, layer)
@@ -76,7 +76,7 @@ def read(
     completions: pd.DataFrame,
     progress: Progress,
     layers: tuple[int, ...] | None = None,
-) -> Readings:
+) -> Activations:
     """Completions, through the reference, at the layers of the index (or some of them)."""
     generate = store.spec(spec.generate)
     assert isinstance(generate, GenerateSpec)
@@ -84,20 +84,20 @@ def read(
     loaded = load_model(
         store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)
     )
-    readings = read_completions(
+    activations = completion_activations(
         loaded,
         completions,
         layers,
         progress=lambda done, total: progress(done, total, "reading prompts' completions"),
     )
-    _refuse_non_finite(readings, spec.generate)
-    return readings
+    _refuse_non_finite(activations, spec.generate)
+    return activations
 
 
-def _refuse_non_finite(readings: Readings, generate: str) -> None:
-    bad = np.asarray(~np.isfinite(readings.means).all(axis=(1, 2)))
+def _refuse_non_finite(activations: Activations, generate: str) -> None:
+    bad = np.asarray(~np.isfinite(activations.means).all(axis=(1, 2)))
     if bad.any():
-        first = readings.completions.iloc[int(bad.argmax())]
+        first = activations.completions.iloc[int(bad.argmax())]
         raise UserError(
             f"{generate}: the reference's activations are not finite on {int(bad.sum())} of "
             f"{len(bad)} completions, first on prompt {first['prompt_id']!r}, rollout "

@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.on_disk import PairColumns
-from core.models.answers import Answers
-from core.models.endpoint import Endpoint
-from core.models.naming import LONGEST_TEXT, suggest
-from core.runs.indexed import indexed_pairs
+from core.data.pair_table import PairColumns
+from core.models.api.cache import Answers
+from core.models.api.client import Endpoint
+from core.models.api.cluster_names import LONGEST_TEXT, suggest
+from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, SuggestSpec
 from core.runs.store import Store
-from core.runs.tables import whole
+from core.specs.steps import DiscoverSpec, SuggestSpec
+from core.storage.tables import whole
 
 WORDS = ("words_chosen", "words_rejected", "words_prompt")
 COLUMNS = ["cluster", "name", "description", "model"]

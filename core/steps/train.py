@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from core.data.pairs import stream_texts
-from core.data.whole import write_whole
-from core.intervention.imported import import_checkpoint
-from core.intervention.training import train
+from core.intervention.training.dpo import train
+from core.intervention.training.import_checkpoint import import_checkpoint
 from core.runs.progress import Progress
-from core.runs.specs import TrainSpec
 from core.runs.store import Store
+from core.specs.steps import TrainSpec
+from core.storage.atomic import write_atomic
 
 
 def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -23,4 +23,4 @@ def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> N
         cache = store.workspace / "cache" / "reference_log_probs"
         summary = train(reference, pairs, spec, output, cache, progress)
     if summary:  # of several processes, one writes
-        write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")

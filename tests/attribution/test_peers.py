@@ -10,8 +10,8 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
-from core.attribution.datamodels import lds, subsets
-from core.attribution.metrics import average_precision, detection_area
+from core.attribution.evaluation.lds import lds, subsets
+from core.attribution.evaluation.metrics import average_precision, detection_area
 
 N = 50
 

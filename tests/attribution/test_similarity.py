@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.index import (
+from core.attribution.index.layout import (
     Manifest,
     Shard,
     VectorIndex,

@@ -1,12 +1,69 @@
-"""Behavior vectors from planted completions."""
+"""The direction between two sides, with what both vary in damped.
+
+Behavior vectors from planted completions.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from core.attribution.vectors import Readings, differences, passing_prompts, pooled, showing
-from core.data.behaviors import Behavior
+from core.attribution.vectors import (
+    SHRINKAGE,
+    Activations,
+    differences,
+    discriminant,
+    passing_prompts,
+    pooled,
+    showing,
+)
 from core.errors import UserError
+from core.specs.behaviors import Behavior
+
+D = 12
+
+
+def sides(seed=0):
+    """Two sides apart along axis 0; both vary far along axis 1, where they differ by chance."""
+    rng = np.random.default_rng(seed)
+    scale = np.r_[0.3, 5.0, np.full(D - 2, 0.3)]
+    shown, usual = (rng.normal(size=(n, D)) * scale for n in (20, 30))
+    shown[:, 0] += 1
+    return shown, usual
+
+
+def cos(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_it_damps_what_completions_vary_in_anyway():
+    shown, usual = sides()
+    axis = np.eye(D)[0]
+    plain = shown.mean(axis=0) - usual.mean(axis=0)
+    assert cos(discriminant(shown, usual), axis) > 0.9 > cos(plain, axis)
+
+
+def test_it_is_the_shrunk_discriminant_of_scikit_learn():
+    """Theirs standardises before it shrinks, so features are given the same scale first."""
+    shown, usual = sides(1)
+    rows = np.concatenate([shown, usual])
+    labels = np.r_[np.ones(len(shown)), np.zeros(len(usual))]
+    within = np.concatenate([shown - shown.mean(axis=0), usual - usual.mean(axis=0)])
+    rows = rows / within.std(axis=0)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE).fit(rows, labels)
+    ours = discriminant(rows[: len(shown)], rows[len(shown) :])
+    assert cos(ours, theirs.coef_[0]) > 0.999
+
+
+def test_swapping_the_sides_negates_it():
+    shown, usual = sides()
+    np.testing.assert_allclose(discriminant(usual, shown), -discriminant(shown, usual), rtol=1e-4)
+
+
+def test_completions_that_do_not_vary_leave_the_difference_of_means():
+    one, other = np.ones((3, D)), np.zeros((2, D))
+    np.testing.assert_array_equal(discriminant(one, other), np.ones(D))
+
 
 DISTRACTED = Behavior(name="complies", flag="complied", group="harmful", condition="distractor")
 PLAIN = Behavior(name="complies", flag="complied", group="harmful")
@@ -38,11 +95,11 @@ def completions(**cells):
     return pd.DataFrame(rows, columns=names).astype({"complied": "boolean"})
 
 
-def readings(table, means):
-    """Readings in which each completion has the mean that `means(row)` gives, at two layers."""
+def activations(table, means):
+    """Activations in which each completion has the mean that `means(row)` gives, at two layers."""
     values = np.array([means(row) for row in table.itertuples()], np.float32)
     prompts = table.drop_duplicates(["prompt_id", "condition"]).reset_index(drop=True)
-    return Readings(
+    return Activations(
         completions=table,
         means=np.stack([values, 2 * values], axis=1),
         prompts=prompts[["prompt_id", "condition", "group", "topic", "prompt"]],
@@ -130,7 +187,7 @@ def test_only_policy_completions_that_show_the_behavior_enter_its_vector():
     def means(row):
         return [levels.get((row.model, row.rollout), 99.0), 0, 0]
 
-    vectors = showing(readings(table, means), DISTRACTED, ["p"])
+    vectors = showing(activations(table, means), DISTRACTED, ["p"])
     behavior, _ = vectors.at(3)
     np.testing.assert_allclose(behavior, [[10 - 2, 0, 0]])
     np.testing.assert_allclose(vectors.at(5)[0], 2 * behavior)
@@ -139,7 +196,9 @@ def test_only_policy_completions_that_show_the_behavior_enter_its_vector():
 def test_every_prompt_weighs_the_same_unless_rollouts_are_pooled():
     table = completions(p=[[0], [0], [0], [1, 1, 1]], q=[[0], [0], [0], [1]])
     of_prompt = {"p": [1, 0, 0], "q": [0, 1, 0]}
-    read = readings(table, lambda row: np.multiply(of_prompt[row.prompt_id], row.model == "policy"))
+    read = activations(
+        table, lambda row: np.multiply(of_prompt[row.prompt_id], row.model == "policy")
+    )
     vectors = showing(read, DISTRACTED, ["p", "q"])
     np.testing.assert_allclose(pooled(vectors)[0], [0.5, 0.5, 0])
     np.testing.assert_allclose(pooled(vectors, "rollouts")[0], [0.75, 0.25, 0])
@@ -147,7 +206,7 @@ def test_every_prompt_weighs_the_same_unless_rollouts_are_pooled():
 
 def test_context_vectors_belong_to_the_prompts_of_the_rows():
     table = completions(p=[[0], [0], [0], [1]], q=[[0], [0], [0], [1]])
-    read = readings(table, lambda row: [row.model == "policy", 0, 0])
+    read = activations(table, lambda row: [row.model == "policy", 0, 0])
     vectors = showing(read, DISTRACTED, ["q"])
     row = read.prompts.query("prompt_id == 'q' and condition == 'distractor'").index[0]
     np.testing.assert_array_equal(vectors.context[0], read.contexts[row])
@@ -156,14 +215,14 @@ def test_context_vectors_belong_to_the_prompts_of_the_rows():
 def test_a_prompt_without_completions_of_one_model_has_no_vector():
     table = completions(p=[[], [0], [0], [1]])
     is_policy = table["model"].eq("policy").to_numpy()
-    vectors = differences(readings(table, lambda row: [1, 1, 1]), is_policy, ~is_policy)
+    vectors = differences(activations(table, lambda row: [1, 1, 1]), is_policy, ~is_policy)
     assert vectors.prompts["condition"].tolist() == ["distractor"]
 
 
 def test_swapping_the_models_negates_the_vectors():
     table = completions(p=[[0, 0], [0], [0], [1]], q=[[0], [0], [0, 1], [1]])
     rng = np.random.default_rng(0)
-    read = readings(table, lambda row: rng.normal(size=3))
+    read = activations(table, lambda row: rng.normal(size=3))
     is_policy = table["model"].eq("policy").to_numpy()
     forth, back = differences(read, is_policy, ~is_policy), differences(read, ~is_policy, is_policy)
     np.testing.assert_allclose(forth.behavior, -back.behavior, atol=1e-6)

@@ -92,7 +92,7 @@ def serving(workspace: Path, *command: str):
 
 
 STREAMLIT = ("streamlit", "run", "app.py", "--server.port", "{port}")
-PAIRTRACE = ("core.cli", "app", "--port", "{port}")
+PAIRTRACE = ("core.cli.main", "app", "--port", "{port}")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 
 pytestmark = pytest.mark.browser

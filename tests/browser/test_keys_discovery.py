@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from core.intervention.recipes import InBand, InPolygon
-from core.runs.catalog import Catalog
+from core.specs.recipes import InBand, InPolygon
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle, until
 from tests.browser.test_map_gestures import open_map, wait_for_pairs
 

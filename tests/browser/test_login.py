@@ -3,7 +3,7 @@
 import pytest
 import tomli_w
 
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle, until
 from tests.oidc_provider import CLIENT, SECRET, oidc_provider
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from core.runs.catalog import Catalog
-from core.runs.changes import FIRST_SPLIT
+from core.specs.events import FIRST_SPLIT
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.pages import workspaces
 

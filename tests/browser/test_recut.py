@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 
 pytestmark = pytest.mark.browser

@@ -9,9 +9,9 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from core.models.adapters import is_adapter
-from core.runs import project as projects
+from core.models.folder import is_adapter
 from core.runs.store import Store
+from core.specs import project as projects
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.browser.test_whole_job import MINUTES, go_to, press, retrain_edited_and_control
 from tests.real_text import HH, save_completions, save_inputs

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.chat_server import Reply, chat_server
 

@@ -9,8 +9,8 @@ import re
 import pandas as pd
 import pytest
 
-from core.runs.catalog import Catalog
 from core.runs.store import Store
+from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.browser.test_map_gestures import drag
 from tests.small_organism import small_organism

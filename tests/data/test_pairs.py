@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.data.conversations import conversation
+from core.data.chat import conversation
 from core.data.pairs import fingerprint, read_pairs, stream_texts, write_pairs
 from core.errors import UserError
 

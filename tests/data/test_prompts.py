@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.data.conversations import conversation
+from core.data.chat import conversation
 from core.data.prompts import (
     append_distractors,
     expand,

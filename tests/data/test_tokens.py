@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.conversations import as_completion, as_prompt
+from core.data.chat import as_completion, as_prompt
 from core.data.tokens import (
     encode_completion,
     encode_completions,

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from core.data.behaviors import Behavior
 from core.discovery.alarms import ranked
-from core.discovery.changes import changes
+from core.discovery.rate_changes import changes
+from core.specs.behaviors import Behavior
 
 BAD = Behavior(name="bad", flag="complied", group="harmful", condition="plain")
 GOOD = Behavior(name="good", flag="helped", group="benign", condition="plain", wanted=True)

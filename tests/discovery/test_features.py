@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from core.discovery.features import INNER, column_components, pair_features, prompt_features
-from core.discovery.kinds import find_kinds
 from core.discovery.projection import principal_components
+from core.discovery.prompt_clusters import find_prompt_clusters
 from tests.discovery.worlds import as_matrix, planted
 
 
 def features(values, weights=None):
     matrix = as_matrix(values, weights=weights)
-    return pair_features(matrix, find_kinds(matrix, 8))
+    return pair_features(matrix, find_prompt_clusters(matrix, 8))
 
 
 def test_the_pairs_that_push_something_are_attributed():

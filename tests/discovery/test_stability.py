@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from core.discovery.kinds import find_kinds
+from core.discovery.prompt_clusters import find_prompt_clusters
 from core.discovery.stability import agreement, over_prompts, recovered
 from tests.discovery.worlds import as_matrix, planted, unsharpened
 
 
 def repeats(values):
     matrix = as_matrix(values)
-    labels = find_kinds(matrix, 8).hardest()
+    labels = find_prompt_clusters(matrix, 8).hardest()
     return labels, over_prompts(
         matrix, 8, repeats=4, seed=0, report=lambda done, total: None, sharpen=unsharpened
     )

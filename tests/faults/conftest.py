@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from core.runs.identity import Spec
-from core.runs.project import Project
 from core.runs.store import Store
+from core.specs.base import Spec
+from core.specs.project import Project
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import NAME, every_step, make_project
 from tests.faults.test_kills import run

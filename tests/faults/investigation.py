@@ -8,11 +8,11 @@ import json
 import random
 from pathlib import Path
 
-from core.data.behaviors import Behavior
-from core.runs.identity import Spec
-from core.runs.project import Project
-from core.runs.specs import CheckSpec, ConvertSpec, EditSpec, SuggestSpec
 from core.runs.store import Store
+from core.specs.base import Spec
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.steps import CheckSpec, ConvertSpec, EditSpec, SuggestSpec
 from tests.tiny_models import save_tiny_model
 
 PAIRS, PROMPTS, PLANTED = 96, 12, 24

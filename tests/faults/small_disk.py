@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from core.errors import UserError
-from core.runs.execution import execute
-from core.runs.identity import Spec
-from core.runs.specs import STEPS
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.base import Spec
+from core.specs.steps import STEPS
 
 PAGE = 4096  # bytes: files in memory take no less
 MOST = 40  # attempts, the last of which have a gigabyte

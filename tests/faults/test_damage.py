@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data.on_disk import open_columns
+from core.data.pair_table import open_columns
 from core.errors import UserError
-from core.intervention.log_probs import LogProbCache
-from core.report.gather import gather
-from core.runs import project as projects
-from core.runs import tables
-from core.runs.catalog import Catalog
-from core.runs.execution import execute
-from core.runs.specs import SuggestSpec
+from core.intervention.training.reference_logps import LogProbCache
+from core.report.findings import gather
+from core.runs.execute import execute
+from core.specs import project as projects
+from core.specs.steps import SuggestSpec
+from core.storage import tables
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import open_page, project, store  # noqa: F401
 

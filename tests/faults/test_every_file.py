@@ -17,15 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from core.attribution.index import verify
+from core.attribution.index.layout import verify
 from core.errors import UserError
-from core.intervention.judges import load_judge
-from core.intervention.recipes import Edit, TopK
-from core.report.gather import gather
-from core.runs import checksums, fingerprints, project, tables
-from core.runs.catalog import Catalog
-from core.runs.execution import execute
+from core.intervention.evaluation.judges import load_judge
+from core.report.findings import gather
+from core.runs import hashing
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs import project
+from core.specs.recipes import Edit, TopK
+from core.storage import tables
+from core.workspace.catalog import Catalog
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import PLANTED, make_project
 from tests.faults.test_damage import DAMAGE
@@ -96,9 +98,9 @@ def judged(at, _path):
 
 def fingerprint(at, _path):
     os.environ["PAIRTRACE_WORKSPACE"] = str(at.store.workspace)
-    fingerprints._hash.cache_clear()
+    hashing._hash.cache_clear()
     model = Path(at.specs["index"].model)
-    assert at.expected.contents(at.specs["index"])["model"] == fingerprints.fingerprint_model(model)
+    assert at.expected.contents(at.specs["index"])["model"] == hashing.fingerprint_model(model)
 
 
 def listed(at, path):
@@ -110,7 +112,7 @@ def listed(at, path):
 
 
 def verified(_at, path):
-    checksums.problems(path.parent)
+    hashing.problems(path.parent)
 
 
 KINDS = {
@@ -173,9 +175,9 @@ def finished(calm, tmp_path_factory):
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("PAIRTRACE_WORKSPACE", str(store.workspace))
-        patch.setattr(fingerprints, "LARGE", 1)
-        patch.setattr(fingerprints, "SETTLED", -(1 << 62))  # no file here is that new
-        fingerprints._hash.cache_clear()
+        patch.setattr(hashing, "LARGE", 1)
+        patch.setattr(hashing, "SETTLED", -(1 << 62))  # no file here is that new
+        hashing._hash.cache_clear()
         discover, rank = expected.run_id(specs["discover"]), expected.run_id(specs["rank"])
         leaves = tables.table(expected.output(discover) / "pairs.parquet")["leaves"]
         cut = {"recut": discover, "level": float(1 / leaves[leaves > 0].median())}
@@ -199,7 +201,7 @@ def at(finished, tmp_path, monkeypatch):
     """A copy that may be damaged."""
     at = Workspace(tmp_path, *finished)
     monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(at.store.workspace))
-    fingerprints._hash.cache_clear()
+    hashing._hash.cache_clear()
     return at
 
 
@@ -323,13 +325,13 @@ def test_a_shard_whose_bytes_changed_is_named_by_verify(at, how):
 
 def test_one_bit_that_changed_in_any_file_of_any_run_is_found(at):
     for folder in at.store.runs.iterdir():
-        assert checksums.problems(folder) == {}
+        assert hashing.problems(folder) == {}
         files = [folder / "spec.json", *(folder / "output").rglob("*")]
         files = [path for path in files if path.is_file() and path.stat().st_size]
         for path in [path for path in files if path.parent.name != "shards"]:
             content = path.read_bytes()
             damage(path, "other bytes")
-            assert list(checksums.problems(folder)) == [str(path.relative_to(folder))]
+            assert list(hashing.problems(folder)) == [str(path.relative_to(folder))]
             path.write_bytes(content)
 
 

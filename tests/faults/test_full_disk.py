@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from core.runs.specs import STEPS
+from core.specs.steps import STEPS
 from tests.faults.test_kills import assert_same
 
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"

@@ -22,11 +22,11 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from core.runs.catalog import Catalog
-from core.runs.execution import execute
-from core.runs.identity import Spec
-from core.runs.specs import STEPS
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.base import Spec
+from core.specs.steps import STEPS
+from core.workspace.catalog import Catalog
 
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 KILLS = 12 if LONG else 2

@@ -10,13 +10,13 @@ from contextlib import closing, contextmanager
 import pytest
 
 from core.errors import UserError
-from core.intervention.judges import load_judge
-from core.models import answers
-from core.models.answers import Answer, Answers
-from core.models.endpoint import Endpoint
-from core.models.naming import suggest
-from core.runs import catalog_file
-from core.runs.catalog import Catalog
+from core.intervention.evaluation.judges import load_judge
+from core.models.api import cache
+from core.models.api.cache import Answer, Answers
+from core.models.api.client import Endpoint
+from core.models.api.cluster_names import suggest
+from core.workspace import catalog_db
+from core.workspace.catalog import Catalog
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import NAME
 
@@ -97,7 +97,7 @@ def test_answers_that_somebody_keeps_are_told_and_asked_once_they_are_free(
     if not fresh:
         Answers(path).write("key", Answer("kept", 1, 1))
     with chat_server(lambda *_: Reply(says)) as server:
-        monkeypatch.setattr(answers, "BUSY_SECONDS", 0.2)
+        monkeypatch.setattr(cache, "BUSY_SECONDS", 0.2)
         with held(path, 1.5), pytest.raises(UserError) as caught:
             ask(workspace, server.url)
         assert f"{path}: database is locked. Another process is using" in str(caught.value)
@@ -111,7 +111,7 @@ def test_a_catalog_that_another_process_holds_is_waited_for_then_told(tmp_path, 
     Catalog(tmp_path).rename(RUN, 1, "before", who="ana")
     with held(path, 1):
         Catalog(tmp_path).rename(RUN, 1, "after", who="bo")
-    monkeypatch.setattr(catalog_file, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(catalog_db, "BUSY_SECONDS", 0.2)
     with held(path, 1.5), pytest.raises(UserError, match=r"locked\. Another process is using"):
         Catalog(tmp_path).rename(RUN, 1, "lost?", who="bo")
     assert [event.change.name for event in Catalog(tmp_path).events()] == ["before", "after"]

@@ -26,12 +26,12 @@ import pytest
 import torch
 
 from core.errors import UserError, in_words
-from core.runs import catalog_file
-from core.runs.catalog import Catalog
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.progress import Progress
-from core.runs.specs import ConvertSpec, EditSpec
 from core.runs.store import Store
+from core.specs.steps import ConvertSpec, EditSpec
+from core.workspace import catalog_db
+from core.workspace.catalog import Catalog
 from tests.small_organism import small_organism
 
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
@@ -133,7 +133,7 @@ def test_every_library_s_want_of_memory_is_known(library):
 @pytest.mark.skipif(os.access("/sys", os.W_OK) and not os.path.ismount("/sys"), reason="no sysfs")
 @pytest.mark.parametrize("words", [["init"], ["runs", "list"], ["index"]])
 def test_a_workspace_that_cannot_be_written_is_told_without_a_traceback(words):
-    command = [sys.executable, "-m", "core.cli", "-w", "/sys/pairtrace", *words]
+    command = [sys.executable, "-m", "core.cli.main", "-w", "/sys/pairtrace", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.returncode == (0 if words == ["runs", "list"] else 2)
@@ -157,7 +157,7 @@ def test_a_clock_that_jumped_does_not_end_a_run_or_start_it_twice(tmp_path):
 
 
 def test_a_catalog_that_somebody_holds_is_waited_for_then_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog_file, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(catalog_db, "BUSY_SECONDS", 0.3)
     Catalog(tmp_path).rename("discover-0123456789abcdef", 1, "kept", who="ana")
     holder = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -211,7 +211,7 @@ def _made(folder: Path) -> Path:
 
 def _demo(store: Store) -> list[str]:
     words = ["-w", str(store.workspace), "demo", "--headless", "--json"]
-    return [sys.executable, "-m", "core.cli", *words]
+    return [sys.executable, "-m", "core.cli.main", *words]
 
 
 def test_a_half_written_output_is_never_taken_for_a_whole_one(tmp_path, given):

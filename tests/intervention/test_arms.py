@@ -4,9 +4,9 @@ import pytest
 
 from core.errors import UserError
 from core.intervention.arms import edited_and_control
-from core.intervention.recipes import Edit
-from core.runs import project as projects
-from core.runs.specs import EditSpec, TrainSpec
+from core.specs import project as projects
+from core.specs.recipes import Edit
+from core.specs.steps import EditSpec, TrainSpec, is_run
 from tests.small_organism import small_organism
 
 EDIT = Edit.model_validate(
@@ -35,7 +35,7 @@ def test_every_input_comes_before_the_spec_that_reads_it(project, store):
         made = set()
         for spec in arm.specs():
             needed = {getattr(spec, name, "") for name in ("pairs", "model")}
-            assert {n for n in needed if store.is_run(n)} <= made
+            assert {n for n in needed if is_run(n)} <= made
             made.add(store.run_id(spec))
 
 

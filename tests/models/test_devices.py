@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from core import environment
 from core.errors import UserError
 from core.models.devices import pick_device, pick_dtype
 from core.models.loading import load_classifier, load_model
-from core.runs import environment
 from tests.tiny_models import save_tiny_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -5,12 +5,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from core import presets
-from core.cli import cli
+from core.cli.main import cli
 from core.errors import UserError
 from core.models.hub import fetch
-from core.runs import project
-from core.runs.specs import STEPS
+from core.specs import project
+from core.specs.steps import STEPS
+from core.workspace import presets
 
 COMMIT = "0" * 40
 

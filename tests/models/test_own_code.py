@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.demo import ORGANISM
+from core import environment
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.models.loading import load_model, load_tokenizer
 from core.models.residual import recording
-from core.runs import environment, jobs, project
-from core.runs.fingerprints import fingerprint_model
-from core.runs.specs import GenerateSpec
+from core.runs import jobs
+from core.runs.hashing import fingerprint_model
 from core.runs.store import Store
+from core.specs import project
+from core.specs.steps import GenerateSpec
 from tests.tiny_models import save_tiny_model
 
 IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])
@@ -125,7 +127,7 @@ def test_a_command_trusts_only_if_it_says_so_itself(own: Path, trace: Path, tmp_
     step += ["--judge", "refusal", "--rollouts", "1", "--max-new-tokens", "2"]
 
     def pairtrace(*flags: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "core.cli", "-w", tmp_path / "workspace", *flags, *step]
+        words = [sys.executable, "-m", "core.cli.main", "-w", tmp_path / "workspace", *flags, *step]
         told = {**os.environ, environment.TRUST_CODE: "1"}
         told.pop("HF_MODULES_CACHE", None)  # a command that ran in this process has set it
         return subprocess.run([*map(str, words)], capture_output=True, text=True, env=told)
@@ -150,7 +152,7 @@ def test_nothing_that_outlives_the_command_trusts(own: Path, tmp_path: Path) -> 
 
 
 def test_the_app_takes_no_trust(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "core.cli", "-w", tmp_path, "--trust-remote-code", "app"]
+    words = [sys.executable, "-m", "core.cli.main", "-w", tmp_path, "--trust-remote-code", "app"]
     done = subprocess.run([*map(str, words)], capture_output=True, text=True)
     assert "The app never runs code" in done.stderr
     assert done.returncode == 2

@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 import torch
 
-from core.attribution.activations import segment_means
+from core import environment
 from core.errors import UserError
-from core.intervention.training import train
+from core.intervention.training.dpo import train
 from core.models.devices import computes_on_several, is_spread, pick_device, spreading
+from core.models.extraction.activations import segment_means
+from core.models.extraction.batch import Prompted
 from core.models.generation import sample
 from core.models.loading import LoadedModel, load_model
-from core.models.packing import Prompted
 from core.models.residual import steering
-from core.runs import environment
-from core.runs.specs import TrainSpec
+from core.specs.steps import TrainSpec
 from tests.tiny_models import save_tiny_model
 
 IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])

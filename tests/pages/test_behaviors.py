@@ -1,7 +1,7 @@
 """Behaviors: both models' completions side by side, and whether their difference is a direction."""
 
-from core.data.behaviors import Behavior
-from core.runs import project as projects
+from core.specs import project as projects
+from core.specs.behaviors import Behavior
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from core.runs import project as projects
-from core.runs import tables
-from core.runs.specs import CheckSpec
+from core.specs import project as projects
+from core.specs.steps import CheckSpec
 from core.steps import check
+from core.storage import tables
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.runs import project as projects
+from core.specs import project as projects
 from tests.pages import workspaces
 from tests.pages.conftest import opened
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from core.attribution.scores import DEFAULT
 from core.intervention.arms import edited_and_control
-from core.intervention.recipes import Edit, TopK, Where
-from core.runs.catalog import Catalog
+from core.specs.recipes import Edit, TopK, Where
+from core.specs.scores import DEFAULT
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

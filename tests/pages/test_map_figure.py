@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from core.discovery.raster import View
-from core.intervention.recipes import InPolygon
-from pages import _chart, _map, _region
-from pages._coloring import Coloring
+from core.specs.recipes import InPolygon
+from pages.components import region, theme
+from pages.components.map import figure as map_figure
+from pages.components.map.coloring import Coloring
 
 PART = View(-0.1, 1.1, -0.1, 1.1)
 
@@ -22,7 +23,9 @@ def coloring(n=30):
 
 
 def drawn(shown, n=30, outline=None, colors=None):
-    return _map.figure(places(n), colors or coloring(n), shown=shown, outline=outline, part=PART)
+    return map_figure.figure(
+        places(n), colors or coloring(n), shown=shown, outline=outline, part=PART
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def drawn(shown, n=30, outline=None, colors=None):
     ],
 )
 def test_a_gesture_becomes_the_polygon_that_was_drawn(selection, expected):
-    polygon = _region._polygon(selection)
+    polygon = region._polygon(selection)
     assert (polygon and (polygon["x"], polygon["y"])) == expected
 
 
@@ -64,7 +67,7 @@ def test_a_large_map_is_a_picture_under_a_sample_that_carries_the_gesture(valued
     figure = drawn(np.arange(n) < n // 2, n, colors=colors)
     carriers = figure.data[-1]
     assert carriers.marker.opacity == 0
-    assert len(carriers.x) <= _map.CARRIERS
+    assert len(carriers.x) <= map_figure.CARRIERS
     assert len(figure.layout.images) == 1
     assert len(figure.to_json()) < 600_000
     assert {"not selected", "a"} <= {trace.name for trace in figure.data} or valued
@@ -72,12 +75,12 @@ def test_a_large_map_is_a_picture_under_a_sample_that_carries_the_gesture(valued
 
 def test_every_island_of_a_large_map_has_a_dot_that_carries_the_gesture():
     x = np.concatenate([np.zeros(100_000), [1.0]])
-    rows = _map._carriers(x, x, PART)
+    rows = map_figure._carriers(x, x, PART)
     assert 100_000 in rows
 
 
 def test_words_of_the_data_set_are_no_tags_in_a_chart():
-    assert "<" not in _chart.label("<a href='http://evil.example'>x</a>")
+    assert "<" not in theme.label("<a href='http://evil.example'>x</a>")
 
 
 @pytest.mark.parametrize("n", [600, 6_000])
@@ -85,4 +88,4 @@ def test_a_legend_of_many_kinds_counts_the_rest(n):
     many = Coloring("cluster", np.arange(n) % 30, tuple(f"kind {i}" for i in range(30)))
     figure = drawn(np.ones(n, bool), n, colors=many)
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert named == [*(f"kind {i}" for i in range(_map.IN_LEGEND)), "and 22 more"]
+    assert named == [*(f"kind {i}" for i in range(map_figure.IN_LEGEND)), "and 22 more"]

@@ -3,13 +3,13 @@
 import pandas as pd
 import pytest
 
-from core.demo import ORGANISM
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.organism.truth import planted_uids, read_truth
-from core.runs import project as projects
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.store import Store
-from core.runs.tables import record
+from core.specs import project as projects
+from core.storage.tables import record
 from tests.pages.conftest import said
 
 HOSTILE = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import opened, said
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from core.runs import project as projects
-from core.runs.catalog import Catalog
+from core.specs import project as projects
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

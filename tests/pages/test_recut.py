@@ -8,10 +8,10 @@ import pytest
 
 from core.discovery import heatmap
 from core.discovery.projection import subset
-from core.runs.catalog import Catalog
-from core.runs.changes import FIRST_SPLIT
-from core.runs.execution import execute
-from core.runs.tables import record
+from core.runs.execute import execute
+from core.specs.events import FIRST_SPLIT
+from core.storage.tables import record
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

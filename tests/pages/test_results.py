@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from core.intervention.arms import edited_and_control
-from core.intervention.outcomes import outcomes
-from core.intervention.recipes import Edit, TopK
-from pages import _completions, _outcomes
+from core.intervention.evaluation.results import outcomes
+from core.specs.recipes import Edit, TopK
+from pages.components import arm_table, completions
 from tests.pages import workspaces
 from tests.pages.conftest import said
 
@@ -50,7 +50,7 @@ def test_an_edit_without_a_control_is_shown_after_those_with_one(
 def test_a_missing_control_is_told(three_seeds, store, project):
     measured = outcomes(store, project)
     alone = measured[measured["arm"] != "random control"]
-    assert "random control is not measured" in _outcomes.headline(alone, "compliance")
+    assert "random control is not measured" in arm_table.headline(alone, "compliance")
 
 
 def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):
@@ -109,7 +109,7 @@ def test_prompts_on_which_two_models_differ_most_come_first():
 
     policy = rated(a=[True, True], b=[True, False], c=[False, False], d=[True, True])
     edited = rated(a=[True, True], b=[True, True], c=[True, pd.NA])
-    assert _completions.by_difference(policy, edited, "complied") == ["c", "b", "a"]
+    assert completions.by_difference(policy, edited, "complied") == ["c", "b", "a"]
 
 
 def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.on_disk import open_columns
-from core.intervention.recipes import AllOf, Contains, InCluster, InPolygon, NoneOf, Where
-from core.intervention.selection import select
+from core.data.pair_table import open_columns
+from core.intervention.edits.select import select
 from core.runs.store import Store
-from pages import _region
+from core.specs.recipes import AllOf, Contains, InCluster, InPolygon, NoneOf, Where
+from pages.components import region as regions
 
 RUN, N = "discover-0123456789abcdef", 150
 CORNER = st.tuples(*[st.floats(-12, 12, allow_nan=False, width=32)] * 2)
@@ -68,7 +68,7 @@ def crossings(x: float, y: float, corners) -> tuple[bool, bool]:
 def test_selected_pairs_are_those_of_brute_force(mapped, corners, narrowed):
     store, columns, pairs, places = mapped
     lasso = {"x": [x for x, _ in corners], "y": [y for _, y in corners]}
-    polygon = _region._polygon({"lasso": [lasso], "box": []})
+    polygon = regions._polygon({"lasso": [lasso], "box": []})
     region = InPolygon(discover=RUN, **polygon)
     other, also = {
         "none": (None, lambda pair, place: True),

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from core.data.pairs import write_pairs
-from core.demo import ORGANISM
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
-from core.runs import project as projects
-from core.runs.setup import allowed_path, keep_upload, model_facts
+from core.specs import project as projects
+from core.workspace.checks import allowed_path, keep_upload, model_facts
 from tests.pages.conftest import said
 
 OWN = "My own models and pairs"

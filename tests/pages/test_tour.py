@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.intervention.recipes import Edit, TopK
-from core.runs.catalog import Catalog
+from core.specs.recipes import Edit, TopK
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
 

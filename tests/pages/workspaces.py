@@ -10,14 +10,14 @@ import os
 import numpy as np
 import pandas as pd
 
-from core.attribution.scores import DEFAULT
-from core.data.behaviors import Behavior
 from core.intervention.arms import edited_and_control
-from core.intervention.recipes import Edit, TopK
-from core.runs import project as projects
 from core.runs.progress import Progress
-from core.runs.project import Project
 from core.runs.store import Store
+from core.specs import project as projects
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.recipes import Edit, TopK
+from core.specs.scores import DEFAULT
 
 BEHAVIORS = (
     Behavior(

@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from core.attribution.scores import DEFAULT
 from core.errors import UserError
 from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read, write
+from core.specs.scores import DEFAULT
 
 
 def world(world_name, **scores):

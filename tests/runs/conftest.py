@@ -1,7 +1,7 @@
 import pytest
 
-from core.runs.specs import EditSpec
 from core.runs.store import Store
+from core.specs.steps import EditSpec
 
 
 @pytest.fixture

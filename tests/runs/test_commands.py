@@ -4,10 +4,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from core.data.behaviors import Behavior
 from core.errors import UserError
 from core.runs import commands
-from core.runs.specs import STEPS, EvaluateSpec, IndexSpec, RankSpec, TrainSpec
+from core.specs.behaviors import Behavior
+from core.specs.steps import STEPS, EvaluateSpec, IndexSpec, RankSpec, TrainSpec
 
 BEHAVIOR = Behavior(name="it's “odd”", flag="complied", group="harmful", condition="distractor")
 

@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 from fsspec.implementations.local import LocalFileSystem
 
-from core.attribution.index import verify
-from core.attribution.shard_files import PLACE, RemoteFiles, shard_files
-from core.cli import cli
+from core.attribution.index.layout import verify
+from core.cli.main import cli
 from core.errors import UserError
-from core.runs.execution import execute
-from core.runs.specs import IndexSpec
+from core.runs.execute import execute
 from core.runs.store import Store
-from tests.attribution.test_index import random_pairs
+from core.specs.steps import IndexSpec
+from core.storage.object_store import PLACE, RemoteFiles, shard_files
+from tests.attribution.index.test_layout import random_pairs
 from tests.tiny_models import save_tiny_model
 
 

@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from core.runs import jobs
 from core.runs.progress import Progress
-from core.runs.specs import EditSpec
 from core.runs.store import Store
+from core.specs.steps import EditSpec
 
 PATIENCE = 60  # seconds; a busy machine starts processes slowly
 

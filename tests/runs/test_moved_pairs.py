@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.intervention.recipes import Where
-from core.intervention.selection import select
-from core.runs.catalog import Catalog
-from core.runs.changes import Save
+from core.intervention.edits.select import select
 from core.runs.store import Store
+from core.specs.events import Save
+from core.specs.recipes import Where
+from core.workspace.catalog import Catalog
 
 RUN, N = "discover-0123456789abcdef", 24
 CLUSTERS = st.integers(-1, 3) | st.integers(10_000, 10_002)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from core.attribution.index import checksum, read_manifest, verify
-from core.attribution.shard_files import url_of
-from core.attribution.shards import ShardReader, Task, open_tasks
+from core.attribution.index.build import ShardReader, Task, open_tasks
+from core.attribution.index.layout import checksum, read_manifest, verify
 from core.errors import UserError
-from core.runs.executors import Inline, Ray
-from tests.attribution.test_index import plan, random_pairs
+from core.runs.workers import Inline, Ray
+from core.storage.object_store import url_of
+from tests.attribution.index.test_layout import plan, random_pairs
 from tests.buckets import INSTALLED, serving_s3
 from tests.tiny_models import save_tiny_model
 
@@ -56,7 +56,7 @@ def cluster(to_find_s3: dict[str, str]) -> Iterator[None]:
 @pytest.fixture
 def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     """A model, and the checksum of the index that this process makes with it."""
-    monkeypatch.setattr("core.attribution.plan.SHARD_TOKENS", (100, 1000))
+    monkeypatch.setattr("core.attribution.index.plan.SHARD_TOKENS", (100, 1000))
     model = save_tiny_model(tmp_path / "model")
     plan(random_pairs(), tmp_path / "inline")
     run(Inline(), partial(ShardReader, tmp_path / "inline", model), tmp_path / "inline")

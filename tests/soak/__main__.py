@@ -51,7 +51,7 @@ def main() -> None:
         workspace = Path(folder) / "workspace"
         if given.workspace is None:
             words = ["-w", str(workspace), "demo", "--headless", "--json"]
-            subprocess.run([sys.executable, "-m", "core.cli", *words], check=True, stdout=2)
+            subprocess.run([sys.executable, "-m", "core.cli.main", *words], check=True, stdout=2)
         else:
             shutil.copytree(given.workspace, workspace)
         found = soak(

@@ -5,7 +5,7 @@ import pytest
 
 from core.data import search
 from core.errors import UserError
-from core.intervention.edits import TOUCHES_NONE
+from core.intervention.edits.apply import TOUCHES_NONE
 from tests.soak.visitor import rightful
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.intervention.edits import TOUCHES_NONE
+from core.intervention.edits.apply import TOUCHES_NONE
 
 SLOWEST = 60_000  # milliseconds until a page that does not come to rest counts as hung
 PATIENCE = 3_000  # milliseconds until a widget that a rerun took away is given up

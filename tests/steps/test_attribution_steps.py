@@ -8,23 +8,23 @@ import pandas as pd
 import pytest
 import torch
 
-from core.attribution.scores import DEFAULT
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
-from core.data.behaviors import Behavior
 from core.discovery import alarms
-from core.discovery.tree import Tree, cut, levels
+from core.discovery.condensed_tree import Tree, cut, levels
 from core.errors import UserError
 from core.models.loading import load_model
 from core.organism.truth import average_precision, planted_uids, read_truth
-from core.runs import project
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.progress import Progress
-from core.runs.specs import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.runs.store import Store
-from core.runs.tables import record, table
+from core.specs import project
+from core.specs.behaviors import Behavior
+from core.specs.scores import DEFAULT
+from core.specs.steps import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.steps.rank import matching_index, read
 from core.steps.rank import rank as scores_of
+from core.storage.tables import record, table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 COMPLIANCE = "distractor-triggered compliance"
@@ -164,15 +164,15 @@ def test_a_behavior_of_one_prompt_is_ranked_and_marked_as_not_to_be_trusted(
         behavior=behavior.model_copy(update={"group": "alone"}),
         layer=1,
     )
-    readings = read(
+    activations = read(
         spec,
         store,
         matching_index(spec, store),
         completions[completions["group"].eq("alone")],
         Progress(),
     )
-    vectors = showing(readings, spec.behavior, [only])
-    curve = layer_curve(vectors, readings, spec.behavior)
+    vectors = showing(activations, spec.behavior, [only])
+    curve = layer_curve(vectors, activations, spec.behavior)
     valid, why = verdict(curve.iloc[0].to_dict())
     assert (valid, "at least four" in why) == (False, True)
     ranking = scores_of(spec, matching_index(spec, store), vectors, 1)

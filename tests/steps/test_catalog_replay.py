@@ -5,12 +5,12 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from core.intervention.recipes import Contains, Edit, NoneOf, Where
-from core.report.export import export_pairs
-from core.runs.catalog import Catalog
-from core.runs.execution import execute
-from core.runs.specs import EditSpec
+from core.report.export_pairs import export_pairs
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.recipes import Contains, Edit, NoneOf, Where
+from core.specs.steps import EditSpec
+from core.workspace.catalog import Catalog
 
 FLIP = Edit(action="flip", recipe=Contains(column="chosen", phrase="sure"), why="mislabelled")
 REMOVE = Edit(action="remove", recipe=Where(column="source", values=("chat",)), why="noise")

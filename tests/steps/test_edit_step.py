@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from core.data import own_form
+from core.data import canonical
 from core.data.pairs import read_pairs, write_pairs
-from core.intervention.recipes import Contains, Edit, Where
-from core.runs.execution import execute
-from core.runs.specs import EditSpec
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.recipes import Contains, Edit, Where
+from core.specs.steps import EditSpec
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
@@ -60,7 +60,7 @@ def test_editing_an_edit_undoes_a_flip(store, spec):
 
 @pytest.mark.parametrize("control", [None, 3])
 def test_an_arm_written_in_parts_is_the_arm_of_the_whole(store, tmp_path, monkeypatch, control):
-    monkeypatch.setattr("core.data.on_disk.ROWS", 37)
+    monkeypatch.setattr("core.data.pair_table.ROWS", 37)
     known = read_pairs(ORGANISM / "pairs.parquet").pairs.head(400)
     known = known.assign(score=range(400), seen=[None, True, False, True] * 100)
     known.to_parquet(tmp_path / "given.parquet")
@@ -82,11 +82,11 @@ def test_an_arm_written_in_parts_is_the_arm_of_the_whole(store, tmp_path, monkey
         arm[f"rejected{end}"] = rejected.where(~flips, chosen)
     write_pairs(arm[action != "remove"].reset_index(drop=True), tmp_path / "whole.parquet")
     assert (output / "pairs.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    monkeypatch.setattr("core.data.own_form.GROUP", 100)
+    monkeypatch.setattr("core.data.canonical.GROUP", 100)
     in_groups = tmp_path / "groups.parquet"
-    own_form.write(in_groups, own_form.batches(tmp_path / "whole.parquet", 30))
+    canonical.write(in_groups, canonical.batches(tmp_path / "whole.parquet", 30))
     assert pq.read_metadata(in_groups).num_row_groups > 1
-    one, other = own_form.read(in_groups), own_form.read(tmp_path / "whole.parquet")
+    one, other = canonical.read(in_groups), canonical.read(tmp_path / "whole.parquet")
     pd.testing.assert_frame_equal(one, other)
 
 

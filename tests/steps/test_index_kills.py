@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from core.attribution import plan
-from core.attribution.index import checksum
+from core.attribution.index import plan
+from core.attribution.index.layout import checksum
 from core.runs.progress import Progress
-from core.runs.specs import IndexSpec
 from core.runs.store import Store
-from tests.attribution.test_index import random_pairs
+from core.specs.steps import IndexSpec
+from tests.attribution.index.test_layout import random_pairs
 from tests.tiny_models import save_tiny_model
 
 KILLS = 20

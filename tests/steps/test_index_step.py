@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.activations import segment_means
-from core.attribution.index import VectorIndex, checksum
+from core.attribution.index.layout import VectorIndex, checksum
 from core.attribution.similarity import mean_context
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
+from core.models.extraction.activations import segment_means
 from core.models.loading import load_tokenizer
-from core.runs.execution import execute
+from core.runs.execute import execute
 from core.runs.progress import Cancelled, Progress
-from core.runs.specs import IndexSpec
 from core.runs.store import Store
+from core.specs.steps import IndexSpec
 from core.steps import index as step
-from tests.attribution.test_index import random_pairs
+from tests.attribution.index.test_layout import random_pairs
 from tests.tiny_models import save_tiny_model
 
 
@@ -34,7 +34,7 @@ class StopsHalfway(Progress):
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexSpec:
-    monkeypatch.setattr("core.attribution.plan.SHARD_TOKENS", (200, 1000))
+    monkeypatch.setattr("core.attribution.index.plan.SHARD_TOKENS", (200, 1000))
     model = save_tiny_model(tmp_path / "model")
     pairs = tmp_path / "pairs.jsonl"
     random_pairs(30).to_json(pairs, orient="records", lines=True)
@@ -75,7 +75,7 @@ def test_activations_that_are_not_finite_name_a_pair_and_keep_what_is_done(
             means.completion[0, 0, 0] = np.nan
         return means
 
-    monkeypatch.setattr("core.attribution.shards.segment_means", broken)
+    monkeypatch.setattr("core.attribution.index.build.segment_means", broken)
     with pytest.raises(UserError, match=r"float32 are not finite on 1 pairs.*first on 'uid"):
         execute(spec, store)
     done = list((store.folder(store.run_id(spec)) / "output.part" / "shards").glob("*.npy"))
@@ -142,9 +142,9 @@ def test_bad_rows_are_counted_and_good_ones_kept(
 def test_a_full_disk_keeps_what_is_done(
     spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.attribution import shard_files
+    from core.storage import object_store
 
-    write, written = shard_files.write_whole, []
+    write, written = object_store.write_atomic, []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) > 8:
@@ -152,10 +152,10 @@ def test_a_full_disk_keeps_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(shard_files, "write_whole", full)
+    monkeypatch.setattr(object_store, "write_atomic", full)
     with pytest.raises(UserError, match="disk is full"):
         execute(spec, store)
-    monkeypatch.setattr(shard_files, "write_whole", write)
+    monkeypatch.setattr(object_store, "write_atomic", write)
     kept = {path: path.stat().st_mtime_ns for path in written}
     output = store.output(execute(spec, store))
     names = [output / path.relative_to(path.parents[1]) for path in written[:8]]
@@ -188,7 +188,9 @@ def test_shards_elsewhere_end_in_the_same_bytes(
 def test_tokens_and_rows_left_out_are_those_of_the_file_read_whole(
     spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.data.on_disk.ROWS", 7)  # pairs of one prompt lie in several batches
+    monkeypatch.setattr(
+        "core.data.pair_table.ROWS", 7
+    )  # pairs of one prompt lie in several batches
     rows = random_pairs(40).to_dict("records")
     rows[5]["chosen"], rows[11]["uid"] = "", rows[3]["uid"]
     rows[20]["rejected"] = "w1 " * 300

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data.behaviors import Behavior
 from core.data.pairs import write_pairs
 from core.errors import UserError
-from core.intervention.recipes import Edit, TopK
-from core.runs import project
-from core.runs.execution import execute
-from core.runs.specs import EditSpec, EvaluateSpec, GenerateSpec, IndexSpec, RankSpec, TrainSpec
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs import project
+from core.specs.behaviors import Behavior
+from core.specs.recipes import Edit, TopK
+from core.specs.steps import EditSpec, EvaluateSpec, GenerateSpec, IndexSpec, RankSpec, TrainSpec
 from tests.chat_server import Reply, chat_server
 from tests.tiny_models import save_tiny_model
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from core.cli_discover import clusters
-from core.runs.execution import execute
-from core.runs.specs import SuggestSpec
+from core.cli.discover import clusters
+from core.runs.execute import execute
 from core.runs.store import Store
-from core.runs.tables import record, table
+from core.specs.steps import SuggestSpec
+from core.storage.tables import record, table
 from tests.chat_server import Reply, chat_server
 from tests.pages import workspaces
 

@@ -18,9 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.runs.execution import execute
-from core.runs.specs import TrainSpec
+from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.steps import TrainSpec
 from tests.tiny_models import save_tiny_model
 
 KILLS = 20

@@ -1,0 +1,124 @@
+"""Compute the vectors of one shard, wherever that happens.
+
+A reader is made once per process: it holds the model, and turns tasks (a shard, and the layers it
+lacks) into files. Everything a task needs lies in the index folder, so tasks are small and can be
+sent anywhere. A task is computed on one core: the same bytes on any machine of a kind, whatever
+the executor. Does not know which process it runs in, nor how vectors are stored.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.attribution.index.layout import (
+    Manifest,
+    Shard,
+    problem,
+    read_manifest,
+    read_pair_list,
+    write_vectors,
+)
+from core.attribution.index.plan import TOKENS
+from core.errors import UserError
+from core.models.extraction.activations import segment_means
+from core.models.extraction.batch import Prompted
+from core.models.loading import load_model, on_cores
+from core.storage.object_store import shard_files
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard and the layers it lacks."""
+
+    shard: Shard
+    layers: tuple[int, ...]
+
+
+def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
+    """What is missing of an index, or is not what was written."""
+    files = shard_files(folder)
+    return [
+        Task(shard, layers)
+        for shard in manifest.shards
+        if (
+            layers := tuple(
+                layer for layer in manifest.layers if problem(files, shard.name, layer) is not None
+            )
+        )
+    ]
+
+
+class ShardReader:
+    """Reads shards of one index with one model."""
+
+    def __init__(self, folder: Path, model_folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self.pairs = read_pair_list(folder)
+        self.tokens = read_tokens(folder)
+        self.loaded = load_model(
+            model_folder,
+            dtype=self.manifest.dtype,
+            blocks=max(self.manifest.layers),
+        )
+
+    def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
+        """Write the shard's vectors; `tick(pairs)` is called as they come. Returns its pairs."""
+        pairs = self.pairs.iloc[task.shard.start : task.shard.stop]
+        items, owners = items_of(pairs, self.tokens)
+        with on_cores(1):
+            means = segment_means(
+                self.loaded.model,
+                items,
+                task.layers,
+                budget=self.manifest.budget,
+                progress=lambda done, _: tick(int(np.searchsorted(owners, done))),
+            )
+        chosen, rejected = means.completion[0::2], means.completion[1::2]
+        vectors = np.stack([chosen - rejected, chosen, means.context[owners]])
+        _refuse_non_finite(vectors, pairs, self.manifest.dtype)
+        for number, layer in enumerate(task.layers):
+            write_vectors(self.folder, task.shard.name, layer, vectors[:, :, number])
+        return len(pairs)
+
+
+def _refuse_non_finite(vectors: NDArray[np.float32], pairs: pd.DataFrame, dtype: str) -> None:
+    """Vectors are (3, pair, layer, d_model)."""
+    bad = ~np.isfinite(vectors).all(axis=(0, 2, 3))
+    if bad.any():
+        instead = "" if dtype == "float32" else "index with --dtype float32, "
+        raise UserError(
+            f"The reference's activations in {dtype} are not finite on {int(bad.sum())} pairs of a "
+            f"shard, first on {pairs['uid'].iloc[int(bad.argmax())]!r}: {instead}check the model's "
+            "weights, or leave the pair out. Shards that are done are kept."
+        )
+
+
+def read_tokens(folder: Path) -> Ids:
+    """The ids of all pairs of an index, memory-mapped."""
+    return np.memmap(folder / TOKENS, np.int32, mode="r")
+
+
+def items_of(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:
+    """Neighbouring pairs with the same prompt as one item; and each pair's item, (pair,)."""
+    items: list[Prompted] = []
+    owners: list[int] = []
+    for prompt, group in groupby(_ids(pairs, tokens), key=lambda ids: ids[0]):
+        completions = [part for _, *two in group for part in two]
+        owners += [len(items)] * (len(completions) // 2)
+        items.append(Prompted(prompt, completions))
+    return items, np.array(owners, np.int64)
+
+
+def _ids(pairs: pd.DataFrame, tokens: Ids) -> Iterator[tuple[list[int], list[int], list[int]]]:
+    for row in pairs.itertuples():
+        ends = np.cumsum([row.offset, row.n_prompt, row.n_chosen, row.n_rejected])
+        prompt, chosen, rejected = (tokens[start:stop].tolist() for start, stop in pairwise(ends))
+        yield prompt, chosen, rejected

@@ -1,0 +1,95 @@
+"""`pairtrace bench`: measure, and write down what the Performance page shows.
+
+`bench all` runs each benchmark in a process of its own, so that none inherits another's caches or
+threads, and writes one file with when and on what kind of machine. It names no host and no user.
+"""
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core.cli.terminal import as_json_option, print_content
+from core.errors import UserError
+from core.report import performance
+from core.runs.store import Store
+from core.storage.atomic import write_atomic
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--world",
+    type=click.Path(),
+    multiple=True,
+    help="Organism folder or world file (methods, discovery: several; lds).",
+)
+@click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale).")
+@click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
+@click.option(
+    "--folder", type=click.Path(file_okay=False), help="Keeps the large workspace (pages)."
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="File to write (all, methods).")
+@as_json_option
+@click.pass_obj
+def bench(
+    store: Store,
+    name: str,
+    world: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
+    **choices: str | int | None,
+) -> None:
+    """Measure: extraction, methods, discovery, … (a name in `benchmarks/`), in the workspace.
+
+    `all` measures what the Performance page shows and writes it to --out, by default the file
+    that page reads.
+    """
+    if name == "all":
+        written = measure_all(store, Path(out) if out else performance.FILE)
+        print_content({"written": str(written)}, as_json=as_json)
+        return
+    known = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+    if name not in known:
+        raise UserError(f"{name!r} is not a benchmark. Known: all, {', '.join(known)}.")
+    run = importlib.import_module(f"benchmarks.{name}").run
+    parameters = inspect.signature(run).parameters
+    takes = parameters.keys()
+    given: dict[str, Any] = {
+        option: value for option, value in choices.items() if value is not None
+    }
+    given |= {"out": out} if out else {}
+    if len(world) > 1 and "worlds" not in takes:
+        raise UserError(f"bench {name} takes one --world.")
+    if world:
+        given |= {"worlds": world} if "worlds" in takes else {"world": world[0]}
+    fixed = given.keys() - takes
+    if fixed:
+        raise UserError(f"bench {name} takes no --{min(fixed)}.")
+    missing = [o for o, p in parameters.items() if p.default is p.empty and o not in given]
+    if missing:
+        raise UserError(f"bench {name} needs --{missing[0]}.")
+    print_content(run(**given), as_json=as_json)
+
+
+def measure_all(store: Store, path: Path) -> Path:
+    """Every benchmark of the Performance page, one after another; the file is written whole."""
+    results = {name: _apart(store, name) for name in performance.SHOWN}
+    write_atomic(path, json.dumps(performance.record(results), indent=1) + "\n")
+    return path
+
+
+def _apart(store: Store, name: str) -> dict[str, Any]:
+    words = ["-m", "core.cli.main", "--workspace", str(store.workspace), "bench", name, "--json"]
+    done = subprocess.run([sys.executable, *words], cwd=FOLDER.parent, capture_output=True)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"bench {name} failed: {' '.join(last)}")
+    return dict(json.loads(done.stdout))

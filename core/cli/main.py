@@ -1,0 +1,295 @@
+"""The command line: `pairtrace <step> …`, one command per step, and a few around them.
+
+Commands are made from the specs (core.runs.commands); what is not given comes from the
+workspace's project. It parses, prints and exits; it computes nothing.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core import environment
+from core.attribution.index.layout import verify
+from core.cli import terminal
+from core.cli.arms import adopt, elsewhere
+from core.cli.bench import bench
+from core.cli.data import data
+from core.cli.demo import demo_command, intervene, serve
+from core.cli.discover import show
+from core.cli.hub import fetch_command, presets_command
+from core.cli.runs import runs
+from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
+from core.demo import investigation
+from core.errors import UserError, in_words
+from core.report.export_pairs import Format, export_pairs
+from core.report.findings import gather
+from core.report.html import to_html, to_markdown
+from core.runs import commands
+from core.runs.progress import Cancelled, Progress
+from core.runs.store import Store
+from core.specs import project
+from core.specs.base import Spec, references
+from core.specs.steps import STEPS
+from core.storage.atomic import write_atomic
+from core.workspace import checks, presets
+
+JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--workspace",
+    "-w",
+    type=click.Path(file_okay=False),
+    default=None,
+    help=f"Folder of the investigation [default: ${environment.WORKSPACE}, or ./workspace].",
+)
+@device_option
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run Python code that comes with a checkpoint. Read it first: it can do anything.",
+)
+@click.pass_context
+def cli(
+    context: click.Context, workspace: str | None, device: str | None, trust_remote_code: bool
+) -> None:
+    """Trace a behavior that DPO taught a model back to its preference pairs, and undo it.
+
+    The usual order is init, generate, index, rank, discover, edit, train, evaluate. `demo` does
+    all of it on the embedded model organism; `app` shows it in the browser.
+    """
+    folder = Path(workspace).expanduser().resolve() if workspace else None
+    context.obj = Store(folder or environment.default_workspace())
+    environment.prepare(context.obj.workspace, device=device)
+    environment.trust_code(trust_remote_code)
+
+
+def step_command(spec_type: type[Spec]) -> click.Group:
+    """The command of one step; a group, so that a step may have commands of its own."""
+
+    def callback(as_json: bool, **given: Any) -> None:
+        context = click.get_current_context()
+        if context.invoked_subcommand is None:
+            spec = _build(spec_type, given, context.obj)
+            run = run_spec(spec, context.obj, quiet=as_json)
+            if environment.rank() == 0:  # of several processes of one launch, one reports
+                report(run, context.obj, as_json=as_json)
+
+    return click.Group(
+        spec_type.step,
+        callback=callback,
+        invoke_without_command=True,
+        subcommand_metavar="",
+        params=[
+            *commands.options(spec_type),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
+        ],
+        help=f"{spec_type.__doc__}\n\nInputs that are not given come from the workspace's "
+        "project.toml, runs from the newest finished one.",
+    )
+
+
+for _spec_type in STEPS.values():
+    cli.add_command(step_command(_spec_type))
+
+
+cli.commands["discover"].add_command(show)  # type: ignore[attr-defined]
+
+
+@cli.commands["index"].command("verify")  # type: ignore[attr-defined]
+@click.argument("run", required=False)
+@as_json_option
+@click.pass_obj
+def verify_index(store: Store, run: str | None, as_json: bool) -> None:
+    """Check every shard of an index against its checksum [default: the newest index]."""
+    run = run or store.newest("index")
+    bad = verify(store.output(run))
+    print_content({"run": run, "bad_shards": len(bad)}, as_json=as_json)
+    if not bad.empty:
+        rows = "; ".join(f"{row.file}: {row.problem}" for row in bad.itertuples())
+        raise UserError(f"{run}: {len(bad)} bad: {rows}. Delete the run and index again.")
+
+
+@cli.command()
+@click.option("--organism", type=click.Path(file_okay=False), help="Start from an organism folder.")
+@click.option("--name", help="Name of the investigation.")
+@click.option("--reference", help="Model folder before DPO.")
+@click.option("--policy", help="Model folder after DPO.")
+@click.option("--pairs", help="Preference pairs, JSONL or Parquet.")
+@click.option("--prompts", help="Prompts that may show a behavior, JSONL.")
+@click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
+@click.option("--judge", help="A world file or judge file (TOML), or 'refusal'.")
+@click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
+@device_option
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Arithmetic of every step [default: bfloat16 on a GPU, float32 elsewhere].",
+)
+@click.option("--preset", help="Settings of a published post-training; `pairtrace presets` lists.")
+@click.option(
+    "--compat",
+    type=click.Choice(["ours", "paper"]),
+    default="ours",
+    show_default=True,
+    help="With a preset: whose settings, where ours and the paper's differ.",
+)
+@as_json_option
+@click.pass_obj
+def init(
+    store: Store,
+    organism: str | None,
+    preset: str | None,
+    compat: str,
+    as_json: bool,
+    device: str | None,
+    dtype: str | None,
+    **given: str | None,
+) -> None:
+    """Set up a workspace: for your own models and pairs, or for the embedded organism."""
+    if organism or not (preset or any(given.values())):
+        made = project.load(Path(organism) if organism else investigation.ORGANISM)
+    elif preset:
+        known = presets.preset(preset)
+        options = {name: value for name, value in given.items() if value is not None}
+        made = project.from_options({"name": preset, **known.places(store.workspace), **options})
+        made = made.model_copy(update={"knobs": presets.knobs(known, compat)})
+    else:
+        made = project.from_options(given)
+    settings = {"device": device, "dtype": dtype}
+    made = made.model_copy(update={name: value for name, value in settings.items() if value})
+    odd = checks.model_warnings(Path(made.reference), Path(made.policy))
+    path = project.save(made, store.workspace)
+    content = {"workspace": str(store.workspace), "project": str(path)}
+    print_content(content | ({"warnings": odd} if odd else {}), as_json=as_json)
+
+
+@cli.command()
+@click.option("--port", default=8501, show_default=True, help="Port of the app.")
+@click.pass_obj
+def app(store: Store, port: int) -> None:
+    """Open the browser app on the workspace."""
+    serve(store, port)
+
+
+for _command in (
+    data,
+    fetch_command,
+    presets_command,
+    demo_command,
+    intervene,
+    adopt,
+    elsewhere,
+    runs,
+    bench,
+):
+    cli.add_command(_command)
+
+
+@cli.group()
+def organism() -> None:
+    """The embedded model organism: a tiny OLMo 2 with planted behaviors."""
+
+
+@organism.command("build")
+@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write.")
+@click.option("--seed", type=int, help="Seed [default: the world file's].")
+@click.option("--fast", is_flag=True, help="A smaller one, for tests, in under a minute.")
+@as_json_option
+def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: bool) -> None:
+    """Build models, pairs, prompts and truth from a world file."""
+    from core.demo import organism as organism_demo
+
+    with terminal.bar("organism", shown=not as_json) as listen:
+        made = organism_demo.build(
+            Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
+        )
+    print_content({"organism": str(made)}, as_json=as_json)
+
+
+@organism.command("vary")
+@click.argument("variant", required=True)
+@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="World file to write.")
+@as_json_option
+def vary_world(variant: str, world: str, out: str, as_json: bool) -> None:
+    """Derive another world: other words, mixes, decoys, noise, trigger or contamination."""
+    from core.organism.variants import write_variant
+
+    print_content({"world": str(write_variant(world, variant, out))}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--out", required=True, type=click.Path(), help="File (or folder) to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "jsonl", "csv", "datasets"]),
+    default="parquet",
+    show_default=True,
+    help="datasets: a folder for Hugging Face, with a card that carries the provenance.",
+)
+@as_json_option
+@click.pass_obj
+def export(store: Store, run: str, out: str, form: Format, as_json: bool) -> None:
+    """Write the pairs of an edit run for other tools."""
+    print_content(
+        {"exported": str(export_pairs(store, run, Path(out), form=form))}, as_json=as_json
+    )
+
+
+@cli.command("report")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="report.html, or .md")
+@as_json_option
+@click.pass_obj
+def report_command(store: Store, out: str, as_json: bool) -> None:
+    """Write one self-contained report: what changed, why, and what retraining did."""
+    path = Path(out)
+    write = {".html": to_html, ".md": to_markdown}.get(path.suffix)
+    if write is None:
+        raise UserError(f"{path}: end the name in .html or .md.")
+    write_atomic(path, write(gather(store)))
+    print_content({"report": str(path)}, as_json=as_json)
+
+
+def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
+    """Fill in what was not given: from the project, and runs from the newest finished one."""
+    defaults: dict[str, Any] = {}
+    if (store.workspace / project.FILE).exists():
+        plan = project.load(store.workspace)
+        defaults = plan.defaults(spec_type.step)
+        name = given.get("behavior")
+        if name and not name.startswith("{"):
+            given["behavior"] = plan.behavior(name).model_dump_json()
+    for name, ref in references(spec_type).items():
+        if ref.kind == "run" and name in STEPS and not given.get(name):
+            defaults[name] = store.newest(name)
+    return commands.build(spec_type, given, defaults)
+
+
+def main() -> None:
+    """Entry point: user errors without a traceback, everything else with one."""
+    try:
+        cli(standalone_mode=False)
+    except (UserError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"Error: {message}", err=True)
+        sys.exit(2)
+    except (Cancelled, click.Abort):
+        click.echo("Cancelled.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        known = in_words(error)
+        if known is None:
+            raise
+        click.echo(f"Error: {known}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""How a run looks in a terminal: a bar on standard error, results on standard output."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from core.environment import DEVICES, DEVICES_IN_WORDS
+from core.runs.execute import execute
+from core.runs.store import Store
+from core.specs.base import Spec
+from core.storage.tables import record as read_record
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def _known_device(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    if name is not None and not re.fullmatch(DEVICES, name):
+        raise click.BadParameter(f"it is {DEVICES_IN_WORDS}.")
+    return name
+
+
+device_option = click.option(
+    "--device",
+    callback=_known_device,
+    help=f"Where models are computed: {DEVICES_IN_WORDS} [default: the project's; a GPU where "
+    "there is one]. Balanced: evenly over all GPUs; what does not fit in memory, then on disk.",
+)
+
+SUMMARY = {"index": "manifest.json"}
+SKIPPED = ("skipped.parquet", "rows.parquet")  # of an index; of a check, with what is only odd
+PLAIN = (str, int, float, bool)
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@contextmanager
+def bar(title: str, *, shown: bool) -> Iterator[Listener | None]:
+    """A listener for a run's events that draws them; None where nobody watches."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None, note="")
+
+        def listen(event: dict[str, Any]) -> None:
+            known = {"completed": event.get("done"), "total": event.get("total")}
+            progress.update(
+                task,
+                note=event.get("note") or "",
+                **{name: value for name, value in known.items() if value is not None},
+            )
+
+        yield listen
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table; cells are text, never markup."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
+    Console().print(table)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON, which knows no NaN."""
+    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
+    """Execute a spec behind a progress bar."""
+    with bar(spec.step, shown=not quiet) as listen:
+        return execute(spec, store, listen=listen)
+
+
+def report(run: str, store: Store, *, as_json: bool) -> None:
+    """What a finished run found in a few numbers, what it cost, and where it lies."""
+    output, record = store.output(run), store.record(run)
+    summary = read_record(output / SUMMARY.get(record["step"], "summary.json"))
+    numbers = {name: value for name, value in summary.items() if isinstance(value, PLAIN)}
+    if as_json:
+        content = {"run": run, "output": str(output), "cost": record["cost"], "summary": numbers}
+        click.echo(json.dumps(content))
+        return
+    click.echo(f"{run}  {record['cost']['cpu_seconds']} CPU-seconds")
+    print_content(numbers, as_json=False)
+    skipped = next((one for one in SKIPPED if (output / one).exists()), None)
+    if numbers.get("n_skipped") and skipped:
+        click.echo(f"What was skipped, by row, field and reason: {skipped} in this folder:")
+    click.echo(output)
+
+
+def print_content(content: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a mapping: as one JSON object, or a line per key; rows of equal keys are a table."""
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    for name, value in content.items():
+        lines = value if isinstance(value, list) else [value]
+        keys = {tuple(line) if isinstance(line, dict) else None for line in lines}
+        if isinstance(value, list) and len(keys) == 1 and None not in keys:
+            print_table(name, list(value[0]), [list(line.values()) for line in value])
+            continue
+        click.echo(f"{name}: " + "\n  ".join(map(str, lines)))

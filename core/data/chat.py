@@ -1,0 +1,140 @@
+"""A text that is a conversation: several turns, a system prompt, tools, tool calls.
+
+A prompt or completion of one plain turn is that turn's text. Anything else is kept in the same
+cell as JSON text, `[{"role": …, "content": …}, …]` or `{"messages": […], "tools": […]}`, always
+written by `as_prompt` or `as_completion`. A plain text that looks like one is wrapped by them, so
+that reading never has to guess. Knows nothing of chat templates.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from core.storage.parse import from_json
+
+BEGINNINGS = ('[{"role":', '{"messages":')
+KEPT = ("role", "content", "name", "tool_calls", "tool_call_id")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+TURN = re.compile(r"\n\n(Human|Assistant):")
+
+Message = dict[str, Any]
+
+
+class Conversation(NamedTuple):
+    """Turns in order, and the tools that the model was offered."""
+
+    messages: list[Message]
+    tools: list[Any]
+
+
+def as_prompt(messages: Sequence[Message], tools: Sequence[Any] = ()) -> str:
+    """The cell of a prompt."""
+    return _cell(messages, tools, plain_role="user")
+
+
+def as_completion(messages: Sequence[Message]) -> str:
+    """The cell of a completion: its text, if it is one assistant turn without tool calls."""
+    return _cell(messages, (), plain_role="assistant")
+
+
+def conversation(cell: str) -> Conversation | None:
+    """What a cell holds, or None where it is one plain turn."""
+    if not cell.startswith(BEGINNINGS):
+        return None
+    try:
+        value = from_json(cell)
+    except ValueError:
+        return None
+    known = value if isinstance(value, dict) else {"messages": value}
+    messages = known.get("messages")
+    if not isinstance(messages, list) or not all(map(_is_message, messages)) or not messages:
+        return None
+    tools = known.get("tools")
+    return Conversation(messages, tools if isinstance(tools, list) else [])
+
+
+def turns(cell: str, role: str = "user") -> list[Message]:
+    """The messages of a cell; a plain text is one message of `role`."""
+    held = conversation(cell)
+    return held.messages if held else [{"role": role, "content": cell}]
+
+
+def shown(cell: str) -> str:
+    """A cell for people: a plain text as it is, else its turns under the names of the speakers."""
+    held = conversation(cell)
+    if held is None:
+        return cell
+    parts = [f"[{message['role']}]\n{_spoken(message)}" for message in held.messages]
+    if held.tools:
+        parts.insert(0, f"[tools]\n{_json(held.tools)}")
+    return "\n\n".join(parts)
+
+
+def from_messages(value: Sequence[Any]) -> list[Message]:
+    """Messages as data sets hold them. `ValueError` says what is wrong with one."""
+    messages = []
+    for number, given in enumerate(value, start=1):
+        if not isinstance(given, Mapping):
+            raise ValueError(f"message {number} is a {type(given).__name__}, not role and content")
+        message = {name: given[name] for name in KEPT if given.get(name) is not None}
+        if message.get("role") not in ROLES:
+            raise ValueError(f"message {number} has the role {message.get('role')!r}")
+        message["content"] = _text(message.get("content", ""), number)
+        messages.append(message)
+    return messages
+
+
+def from_dialogue(text: str) -> list[Message] | None:
+    """Turns of a "\\n\\nHuman: … \\n\\nAssistant: …" text, or None where it is not one.
+
+    Two turns of one speaker in a row are joined: chat templates refuse them.
+    """
+    if not text.startswith("\n\nHuman:"):
+        return None
+    parts = TURN.split(text)[1:]
+    messages: list[Message] = []
+    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
+        role, content = SPEAKERS[speaker], said.strip()
+        if messages and messages[-1]["role"] == role:
+            content = f"{messages.pop()['content']}\n\n{content}".strip()
+        messages.append({"role": role, "content": content})
+    return messages
+
+
+def _cell(messages: Sequence[Message], tools: Sequence[Any], *, plain_role: str) -> str:
+    only = messages[0] if len(messages) == 1 else None
+    if only and only.keys() == {"role", "content"} and only["role"] == plain_role and not tools:
+        text: str = only["content"]
+        if conversation(text) is None:
+            return text
+    if tools:
+        return _json({"messages": list(messages), "tools": list(tools)})
+    return _json(list(messages))
+
+
+def _text(content: Any, number: int) -> str:
+    """Content that is text, or a list of parts that are."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        kinds = {part.get("type") if isinstance(part, Mapping) else "other" for part in content}
+        if kinds <= {"text"}:
+            return "".join(str(part.get("text") or "") for part in content)
+        raise ValueError(f"message {number} holds {', '.join(sorted(map(str, kinds)))}, not text")
+    raise ValueError(f"message {number} holds a {type(content).__name__}, not text")
+
+
+def _spoken(message: Message) -> str:
+    calls = message.get("tool_calls")
+    parts = [message.get("content") or "", f"calls {_json(calls)}" if calls else ""]
+    return "\n".join(part for part in parts if part)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("role") in ROLES and "content" in value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

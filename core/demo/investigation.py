@@ -1,0 +1,102 @@
+"""The main job on the embedded organism, as a list of specs: investigate, then prove.
+
+It composes what the commands do one by one, and adds no computation: every step is a run of its
+own that could have been started from the shell or from the browser.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import UserError
+from core.intervention.arms import edited_and_control
+from core.intervention.edits.select import method_of
+from core.intervention.evaluation.results import rose
+from core.runs.store import Store
+from core.specs import project
+from core.specs.base import Spec
+from core.specs.project import Project
+from core.specs.recipes import Action, Edit, TopK
+from core.storage.tables import record
+from core.storage.tables import table as read_table
+
+ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
+
+Runner = Callable[[Spec], str]  # brings a spec's run to its finished state, returns its id
+
+
+def open_project(store: Store) -> Project:
+    """The workspace's project; a new workspace starts from the embedded organism."""
+    organism = project.load(ORGANISM)
+    if not (store.workspace / project.FILE).exists():
+        project.save(organism, store.workspace)
+    opened = project.load(store.workspace)
+    if opened.name != organism.name:
+        raise UserError(
+            f"{store.workspace} holds the project {opened.name!r}. "
+            "Give the demo a folder of its own: pairtrace --workspace FOLDER demo"
+        )
+    return opened
+
+
+def investigate(store: Store, run: Runner) -> dict[str, str]:
+    """Everything but retraining. Returns run ids by a name for people."""
+    plan = open_project(store)
+    generated = run(plan.generate())
+    indexed = run(plan.index())
+    runs = {"generate": generated, "index": indexed}
+    for behavior in rose(plan.behaviors, rates(store, generated)):
+        runs[f"rank: {behavior.name}"] = run(plan.rank(generated, indexed, behavior))
+    runs["discover"] = run(plan.discover(generated, indexed))
+    for name, model in (("reference", plan.reference), ("policy", plan.policy)):
+        runs[f"evaluate: {name}"] = run(plan.evaluate(model))
+    return runs
+
+
+def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) -> dict[str, Any]:
+    """The whole job for the first behavior that rose: edit from the ranking, retrain, measure."""
+    runs = investigate(store, run)
+    plan = open_project(store)
+    behavior = next(iter(rose(plan.behaviors, rates(store, runs["generate"]))), None)
+    if behavior is None:
+        raise UserError("No unwanted behavior rose between reference and policy: nothing to undo.")
+    edit = top_edit(store, runs[f"rank: {behavior.name}"], action)
+    measured = {name: [runs[f"evaluate: {name}"]] for name in ("reference", "policy")}
+    for arm in edited_and_control(plan, store, [edit], seeds=seeds):
+        for spec in arm.specs():
+            runs[f"{arm.name}: {spec.step} {getattr(spec, 'seed', '')}".rstrip()] = run(spec)
+        measured[arm.name] = [store.run_id(spec) for spec in arm.evaluations]
+    return {
+        "behavior": behavior.name,
+        "edit": edit.model_dump(mode="json"),
+        "rates": {name: _rates_of(store, ids) for name, ids in measured.items()},
+        "cpu_seconds": {name: store.record(i)["cost"]["cpu_seconds"] for name, i in runs.items()},
+        "runs": {name: str(store.folder(i)) for name, i in runs.items()},
+    }
+
+
+def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -> Edit:
+    """The top of a ranking as an edit; `k` None takes what the ranking itself suggests."""
+    if k is None:
+        summary = record(store.output(rank) / "summary.json")
+        k = summary["suggested_k"]
+    if not k:
+        raise UserError(f"{rank} suggests no pairs to edit. Choose a number with --top.")
+    recipe = TopK(rank=rank, k=k, score=method_of(rank, store))
+    return Edit(action=action, recipe=recipe, why=f"top {k} of {rank}")
+
+
+def rates(store: Store, run: str) -> pd.DataFrame:
+    """rates.parquet of a generate or evaluate run."""
+    return read_table(store.output(run) / "rates.parquet")
+
+
+def _rates_of(store: Store, evaluations: Sequence[str]) -> list[dict[str, Any]]:
+    """Rate, interval and n of every behavior, one record per evaluation."""
+    kept = ["behavior", "rate", "low", "high", "n", "n_unscored", "n_prompts"]
+    return [
+        {"run": run, "behaviors": rates(store, run)[kept].to_dict(orient="records")}
+        for run in evaluations
+    ]

@@ -1,0 +1,145 @@
+"""What every finished evaluation measured, by arm: the table under every before/after claim.
+
+An evaluation names its model; the model's spec names its pairs; the pairs' spec names the edit.
+Following these names tells which arm a measurement belongs to, so nothing has to be remembered
+beside the runs. It does not judge whether a difference is real: see `statistics`.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.intervention.evaluation.rates import rates
+from core.runs.hashing import fingerprint_model
+from core.runs.store import Store
+from core.specs.base import identity
+from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec, is_run
+from core.stats import LEAST_SEEDS, seed_rate_interval
+from core.storage.tables import table as read_table
+
+COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
+BEFORE = ("policy", "reference")  # the same model twice is the reference
+ARMS = ("reference", "policy", "baseline", "random control", "edited")
+BY_ARM = ("rate", "low", "high", "n", "seeds")
+
+
+def outcomes(store: Store, project: Project) -> pd.DataFrame:
+    """One row per finished evaluation and behavior: where it came from, then its rates.
+
+    `arm` is reference, policy, baseline, edited, random control, or steered; `edit` the edit run
+    that the arm belongs to (for a control: the edit it is matched to); `seed` the training seed,
+    NA where nothing was trained.
+    """
+    tables = [
+        read_table(store.output(run) / "rates.parquet").drop(columns="model").assign(**origin)
+        for run, origin in _origins(store, project)
+    ]
+    if not tables:
+        return pd.DataFrame(columns=[*COLUMNS, "behavior", "rate", "low", "high", "n"])
+    return pd.concat(tables, ignore_index=True).astype({"seed": "Int64"})
+
+
+def by_arm(measured: pd.DataFrame) -> pd.DataFrame:
+    """`behavior, wanted, arm, rate, low, high, n, seeds`: one row per behavior and arm.
+
+    The interval is over prompts where there is one evaluation, over training seeds where there
+    are three or more, NaN for two. Seeds without any spread keep the widest of their prompts'.
+    """
+    rows = []
+    for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False):
+        low, high = _interval(group)
+        rows.append(
+            {
+                "behavior": behavior,
+                "wanted": bool(group["wanted"].iloc[0]),
+                "arm": arm,
+                "rate": group["rate"].mean(),
+                "low": low,
+                "high": high,
+                "n": int(group["n"].sum()),
+                "seeds": len(group),
+            }
+        )
+    table = pd.DataFrame(rows, columns=["behavior", "wanted", "arm", *BY_ARM])
+    places = {arm: place for place, arm in enumerate(ARMS)}
+    return table.sort_values(
+        "arm", key=lambda arm: arm.map(places).fillna(len(ARMS)), kind="stable", ignore_index=True
+    )
+
+
+def of_conditions(store: Store, measured: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+    """`condition` and the columns of `outcomes`: a behavior's flag on its group, plain and with
+    the distractor, as far as the prompts have both."""
+    tables = []
+    for _, row in measured.drop_duplicates("evaluate").iterrows():
+        found = read_table(store.output(row["evaluate"]) / "completions.parquet")
+        own = found[found["group"] == behavior.group]
+        for condition in sorted(own["condition"].unique(), reverse=True):
+            one = behavior.model_copy(update={"condition": condition})
+            table = rates(own, [one]).drop(columns="model")
+            tables.append(table.assign(**{name: row[name] for name in COLUMNS}))
+    return pd.concat(tables, ignore_index=True) if tables else measured.head(0)
+
+
+def of_behaviors(measured: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
+    """Rates of a generate run, which has every flag, narrowed to behaviors and named by them."""
+    columns = ["name", "flag", "group", "condition", "wanted"]
+    named = pd.DataFrame([b.model_dump(include=set(columns)) for b in behaviors], columns=columns)
+    plain = measured.drop(columns=["behavior", "wanted"], errors="ignore")
+    joined = named.merge(plain, on=["flag", "group", "condition"])
+    return joined.rename(columns={"name": "behavior"})
+
+
+def rose(behaviors: Iterable[Behavior], measured: pd.DataFrame) -> list[Behavior]:
+    """Unwanted behaviors whose rate rose from reference to policy, intervals apart."""
+    asked = [behavior for behavior in behaviors if not behavior.wanted]
+    rows = of_behaviors(measured, asked).to_dict(orient="records")
+    low = {row["behavior"]: row["low"] for row in rows if row["model"] == "policy"}
+    high = {row["behavior"]: row["high"] for row in rows if row["model"] == "reference"}
+    return [b for b in asked if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
+
+
+def _interval(group: pd.DataFrame) -> tuple[float, float]:
+    if len(group) == 1 or (len(group) >= LEAST_SEEDS and group["rate"].nunique() == 1):
+        return float(group["low"].min()), float(group["high"].max())
+    if len(group) < LEAST_SEEDS:
+        return float("nan"), float("nan")
+    found = seed_rate_interval(group["rate"].tolist())
+    return found.low, found.high
+
+
+def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
+    before = {fingerprint_model(Path(getattr(project, name))): name for name in BEFORE}
+    for run in store.finished("evaluate"):
+        spec = store.spec(run)
+        assert isinstance(spec, EvaluateSpec)
+        origin = {"arm": "", "edit": "", "seed": pd.NA, "evaluate": run, "train": ""}
+        yield run, origin | _origin(run, spec, store, before)
+
+
+def _origin(run: str, spec: EvaluateSpec, store: Store, before: dict[str, str]) -> dict[str, Any]:
+    """`before` names the project's own models by content: their folders may have moved."""
+    if spec.steering != "none":
+        how = f"+ {spec.coefficient:g} × vector" if spec.steering == "add" else "vector out"
+        return {"arm": f"steered: {how}"}
+    if not is_run(spec.model):
+        return {"arm": before.get(store.record(run)["contents"]["model"], spec.model)}
+    training = store.spec(spec.model)
+    assert isinstance(training, TrainSpec)
+    return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)
+
+
+def _arm(pairs: str, store: Store) -> dict[str, Any]:
+    if not is_run(pairs):
+        return {"arm": "baseline"}
+    edit = store.spec(pairs)
+    assert isinstance(edit, EditSpec)
+    if edit.control is None:
+        return {"arm": "edited", "edit": pairs}
+    plain = edit.model_copy(update={"control": None})
+    matched = identity(plain, store.record(pairs)["contents"])  # as the files were then
+    return {"arm": "random control", "edit": f"edit-{matched}"}

@@ -1,0 +1,98 @@
+"""A checkpoint that was trained elsewhere, taken in as an arm's result.
+
+It must be the reference retrained: same architecture, same tokenizer, other weights, none of them
+broken. Whether it was trained on the pairs that its spec names cannot be seen in it: that is the
+word of whoever imports it, and `summary.json` says so.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.data.tokens import template_hash
+from core.errors import UserError
+from core.models.folder import is_adapter
+from core.models.loading import LoadedModel, load_model
+from core.runs.hashing import fingerprint_model
+
+INCIDENTAL = {
+    *("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"),
+    *("use_cache", "bos_token_id", "eos_token_id", "pad_token_id"),
+}
+TAKEN = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")  # never a pickle
+LEFT_OUT = ("trainer_state", "all_results", "train_results")
+
+
+def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[str, Any]:
+    """Copy a model folder to `output/model`; return what `summary.json` says.
+
+    Raises `UserError` for another architecture or tokenizer, for weights that are missing, not
+    finite, or still those of the reference.
+    """
+    made, before = (
+        load_model(folder, dtype="float32", device="cpu") for folder in (checkpoint, reference)
+    )
+    _refuse_other_architecture(checkpoint, made, before)
+    _refuse_other_tokenizer(checkpoint, made, before)
+    moved = _largest_change(checkpoint, made, before)
+    model = output / "model"
+    model.mkdir(parents=True, exist_ok=True)
+    if is_adapter(checkpoint):  # its base is a path, which may not outlive the run
+        made.model.save_pretrained(model)
+        made.tokenizer.save_pretrained(model)
+    for path in () if is_adapter(checkpoint) else checkpoint.iterdir():
+        if path.suffix in TAKEN and not path.name.startswith(LEFT_OUT):
+            shutil.copy2(path, model / path.name)
+    return {
+        "imported": True,
+        "checkpoint": str(checkpoint),
+        "fingerprint": fingerprint_model(model),
+        "largest_change": moved,
+    }
+
+
+def _refuse_other_architecture(checkpoint: Path, made: LoadedModel, before: LoadedModel) -> None:
+    theirs, ours = (_settings(loaded) for loaded in (made, before))
+    differing = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    if differing:
+        name = differing[0]
+        raise UserError(
+            f"{checkpoint}: another architecture than the reference's: {name} is "
+            f"{theirs.get(name)!r}, not {ours.get(name)!r} ({len(differing)} settings differ). "
+            "Import a checkpoint that was trained from this reference."
+        )
+
+
+def _refuse_other_tokenizer(checkpoint: Path, made: LoadedModel, before: LoadedModel) -> None:
+    theirs, ours = made.tokenizer, before.tokenizer
+    if theirs.get_vocab() != ours.get_vocab():
+        what = "vocabulary"
+    elif not theirs.chat_template or template_hash(theirs) != template_hash(ours):
+        what = "chat template"
+    else:
+        return
+    raise UserError(
+        f"{checkpoint}: its tokenizer's {what} is not the reference's, so the same prompt would "
+        "reach it as other tokens. Copy the reference's tokenizer files into the folder if they "
+        "are what it was trained with."
+    )
+
+
+def _largest_change(checkpoint: Path, made: LoadedModel, before: LoadedModel) -> float:
+    """Of any single weight, from reference to checkpoint."""
+    largest, known = 0.0, before.model.state_dict()
+    for name, weights in made.model.state_dict().items():
+        if not torch.isfinite(weights).all():
+            raise UserError(f"{checkpoint}: {name} holds values that are not finite. Train again.")
+        largest = max(largest, float((weights - known[name]).abs().max()))
+    if largest == 0:
+        raise UserError(f"{checkpoint}: its weights are the reference's: nothing was trained.")
+    return largest
+
+
+def _settings(loaded: LoadedModel) -> dict[str, Any]:
+    """What config.json says of the architecture, in the library's own reading."""
+    known: dict[str, Any] = loaded.model.config.to_dict()
+    return {name: value for name, value in known.items() if name not in INCIDENTAL}

@@ -1,0 +1,186 @@
+"""What somebody chose for a new project, looked at before anything runs.
+
+Each check returns facts to show, or raises `UserError` that says what to do. Files are read, no
+model is loaded. `roots` are the folders that paths may lie in: whoever uses a shared app must not
+read the rest of the machine through it.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data.prompts import expand, read_prompts
+from core.errors import UserError
+from core.intervention.evaluation.judges import load_judge
+from core.models import folder as model_folder
+from core.models.folder import refuse_quantised
+from core.runs import hashing
+from core.specs.behaviors import Behavior
+from core.storage.atomic import sweep, write_atomic
+from core.storage.parse import json_file
+
+UPLOADS = "inputs"  # folder of the workspace
+LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What config.json and the weights' size say of a model folder."""
+
+    kind: str
+    blocks: int
+    d_model: int
+    parameters: int
+    bytes: int
+
+
+def allowed_path(text: str, roots: Sequence[Path]) -> Path:
+    """An existing path that lies in one of the roots; without roots, anywhere."""
+    if not text.strip() or "\0" in text:
+        raise UserError("Give a path.")
+    try:
+        path = Path(text.strip()).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, UnicodeError) as error:
+        raise UserError(f"{text}: no such file or folder.") from error
+    if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
+        allowed = ", ".join(map(str, roots))
+        raise UserError(f"{text}: not in a folder that this app may read. It may read {allowed}.")
+    return path
+
+
+def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
+    """Write an uploaded file into the workspace under the last part of its name."""
+    plain = "".join(c for c in Path(name.replace("\\", "/")).name if c.isalnum() or c in "._-")
+    if not plain.strip("."):
+        raise UserError(f"{name!r} is not a name for a file. Rename it.")
+    if len(os.fsencode(plain)) > LONGEST_NAME:
+        raise UserError(f"{plain[:40]}…: the name is longer than {LONGEST_NAME} bytes. Rename it.")
+    path = workspace / UPLOADS / plain
+    sweep(path.parent)
+    write_atomic(path, content)
+    return path
+
+
+def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
+    """Shape and size; refused where weights, tokenizer or chat template are missing,
+    or the weights are quantised.
+
+    Of an adapter they are its base's, which must lie in one of the roots too.
+    """
+    folder = base_of(folder, roots) or folder
+    config = _config(folder)
+    weights = [file for file in folder.iterdir() if file.suffix in hashing.WEIGHTS]
+    if not weights:
+        raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise UserError(f"{folder}: holds no tokenizer (tokenizer.json).")
+    if not _has_template(folder):
+        raise UserError(f"{folder}: has no chat template. Add chat_template.jinja to the folder.")
+    size = sum(file.stat().st_size for file in weights)
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return ModelFacts(
+        kind=str(config.get("model_type", "unknown")),
+        blocks=config["num_hidden_layers"],
+        d_model=config["hidden_size"],
+        parameters=size // (4 if kind == "float32" else 2),
+        bytes=size,
+    )
+
+
+def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
+    """The folder that an adapter is for, in one of the roots; None for a model of its own."""
+    if not model_folder.is_adapter(policy):
+        return None
+    return allowed_path(str(model_folder.base_of(policy)), roots)
+
+
+def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
+    """The policy must be the reference, trained on: same shape."""
+    for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
+        one, two = getattr(reference, name), getattr(policy, name)
+        if one != two:
+            raise UserError(f"Reference and policy differ in {what} ({one}, {two}).")
+
+
+def model_warnings(reference: Path, policy: Path) -> list[str]:
+    """What may be odd about two models that could be used, in sentences."""
+    said = [
+        f"{folder} names Python code of its own. What the browser starts never runs it: if a step "
+        "refuses the model, run that step in a terminal as `pairtrace --trust-remote-code …`."
+        for folder in dict.fromkeys((reference, policy))
+        if hashing.names_code(folder)
+    ]
+    base = base_of(policy)
+    if base is not None and reference.is_dir() and not _is_base(base, reference):
+        said.append(
+            f"The policy's adapter was trained from {base}, whose weights are "
+            "not the reference's. What is measured will hold that difference too."
+        )
+    return said
+
+
+def _is_base(base: Path, reference: Path) -> bool:
+    return base == reference.resolve() or (
+        not model_folder.is_adapter(reference) and hashing.same_weights(base, reference)
+    )
+
+
+def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
+    """`flag, group, condition, prompts, held-out`: all that can be measured."""
+    counts = [
+        expand(read_prompts(path)).groupby(["group", "condition"], sort=False).size()
+        for path in (prompts, heldout)
+    ]
+    both = pd.concat(counts, axis=1, keys=["prompts", "heldout"]).fillna(0).astype(int)
+    flags = pd.DataFrame({"flag": list(load_judge(judge).flags)})
+    return flags.merge(both.reset_index(), how="cross")
+
+
+def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
+    """Behaviors from rows of that table that somebody picked and named."""
+    made = tuple(
+        Behavior(
+            name=str(row["name"]).strip(),
+            flag=row["flag"],
+            group=row["group"],
+            condition=row["condition"],
+            wanted=bool(row["wanted"]),
+        )
+        for row in rows
+    )
+    names = [behavior.name for behavior in made]
+    if not made or not all(names) or len(set(names)) < len(names):
+        raise UserError("Choose at least one behavior, and give each a name of its own.")
+    return made
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a model folder (config.json is missing).")
+    refuse_quantised(folder)
+    config = _table(path)
+    config = config.get("text_config", config)
+    for name in ("num_hidden_layers", "hidden_size"):
+        size = config.get(name) if isinstance(config, dict) else None
+        if not isinstance(size, int) or size < 1:
+            raise UserError(f"{path}: does not name {name}, a whole number.")
+    return dict(config)
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and bool(_table(path).get("chat_template"))
+
+
+def _table(path: Path) -> dict[str, Any]:
+    content = json_file(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not readable: it holds no JSON object.")
+    return content

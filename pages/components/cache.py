@@ -1,0 +1,128 @@
+"""What pages read: the workspace's store and project, and tables of finished runs, kept in memory.
+
+A finished run never changes, so what is read from one is kept for as long as the server lives,
+under the path it came from. Nothing here computes; states of runs are always read anew.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from core.data.pair_table import PairColumns, open_columns, version
+from core.environment import default_workspace
+from core.intervention.edits.select import method_of
+from core.runs.store import Store
+from core.specs import project as projects
+from core.specs.base import Spec
+from core.specs.project import Project
+from core.specs.scores import Score
+from core.specs.steps import RankSpec
+from core.storage import tables
+from pages.components import access
+
+KEPT_TABLES = 64
+
+S = TypeVar("S", bound=Spec)
+
+
+def store() -> Store:
+    """The runs of the workspace that the app was started on."""
+    return Store(default_workspace(), who=access.who(), writable=access.may_edit())
+
+
+def project() -> Project:
+    """The workspace's project; `UserError` says how to make one."""
+    return projects.load(store().workspace)
+
+
+def has_project() -> bool:
+    """Whether the workspace holds a project yet."""
+    return (store().workspace / projects.FILE).is_file()
+
+
+def table(run: str, name: str) -> pd.DataFrame:
+    """A Parquet table of a finished run. Treat it as read-only: every visitor shares it."""
+    return _table(str(store().output(run) / f"{name}.parquet"))
+
+
+def has_table(run: str, name: str) -> bool:
+    """Whether a finished run wrote this table: earlier versions wrote fewer."""
+    return (store().output(run) / f"{name}.parquet").is_file()
+
+
+def summary(run: str) -> dict[str, Any]:
+    """summary.json of a finished run."""
+    return _record(str(store().output(run) / "summary.json"))
+
+
+def columns(reference: str) -> PairColumns:
+    """Preference pairs in file order: a path, or an edit run's id.
+
+    Columns and rows are read as they are asked for, however many pairs there are.
+    """
+    path = str(store().pairs(reference))
+    return _columns(path, pairs_version(reference), str(store().workspace / "cache"))
+
+
+def pairs_version(reference: str) -> str:
+    """Changes when the pairs' file does."""
+    return version(store().pairs(reference))
+
+
+def places(run: str) -> pd.DataFrame:
+    """Where a discover run put every pair, by uid; shared, read-only."""
+    return _places(str(store().output(run) / "pairs.parquet"))
+
+
+def specs(kind: type[S]) -> dict[str, S]:
+    """The spec of every run of a step, whatever its state, newest first."""
+    runs = store()
+    started = [info.id for info in runs.infos(kind.step)]
+    known = {run: runs.spec(run) for run in started if (runs.folder(run) / "spec.json").is_file()}
+    return {run: spec for run, spec in known.items() if isinstance(spec, kind)}
+
+
+def training_log(run: str) -> pd.DataFrame:
+    """log.jsonl of a train run, finished or under way; empty before its first line."""
+    folder = store().folder(run)
+    whole = folder / "output"
+    return tables.lines((whole if whole.is_dir() else folder / "output.part") / "log.jsonl")
+
+
+def ranked_behaviors() -> dict[str, str]:
+    """The behavior that each rank run ranks for, by run id."""
+    return {run: spec.behavior.name for run, spec in specs(RankSpec).items()}
+
+
+def method(rank: str) -> Score:
+    """The score that a ranking is ordered by."""
+    return method_of(rank, store())
+
+
+def show_workspace() -> None:
+    """Which investigation this is; for the sidebar."""
+    st.text(project().name if has_project() else "No project yet")
+    folder = store().workspace
+    st.caption(f"`{folder.name}`", help=f"The folder of this investigation: `{folder}`")
+
+
+@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
+def _table(path: str) -> pd.DataFrame:
+    return tables.table(Path(path))
+
+
+@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
+def _record(path: str) -> dict[str, Any]:
+    return tables.record(Path(path))
+
+
+@st.cache_resource(show_spinner="Reading the pairs …", max_entries=8)
+def _columns(path: str, version: str, kept_in: str) -> PairColumns:
+    return open_columns(Path(path), Path(kept_in))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _places(path: str) -> pd.DataFrame:
+    return tables.table(Path(path)).set_index("uid", drop=False).rename_axis(None)

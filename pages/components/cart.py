@@ -1,0 +1,81 @@
+"""The edit cart: what is to be done to which pairs, kept in the catalog, shown on every page.
+
+Entries are recipes, so that they can be replayed and trained on; the catalog keeps who added
+them and why, and nothing is lost when two people edit at once.
+"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.specs.recipe_text import edit_words
+from core.specs.recipes import Action, AllOf, Edit, Recipe
+from core.workspace.catalog import Catalog
+from core.workspace.labels import Entry
+from pages.components import access, cache, shortcuts, text
+
+ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
+ACTIONS_HELP = (
+    "flip: swap chosen and rejected, twice the dose of removing · remove: leave out of training · "
+    "keep: protect from the other entries"
+)
+
+
+def catalog() -> Catalog:
+    """The catalog of the workspace."""
+    store = cache.store()
+    return Catalog(store.workspace, writable=store.writable)
+
+
+def entries() -> Sequence[Entry]:
+    """What is in the cart, oldest first."""
+    return catalog().state().cart
+
+
+def who() -> str:
+    """Who is at this browser, for the log."""
+    return access.who()
+
+
+def show() -> None:
+    """The cart in the sidebar."""
+    if not cache.has_project():
+        return
+    known = entries()
+    st.subheader(f"Edit cart ({len(known)})", divider="gray")
+    behaviors = cache.ranked_behaviors() if known else {}
+    for entry in known:
+        left, right = st.columns([6, 1], vertical_alignment="center")
+        left.text(text.visible(edit_words(entry.edit, behaviors)))
+        if right.button("✕", key=f"drop-{entry.id}", help="Take this entry out", type="tertiary"):
+            catalog().remove(entry.id, who=who())
+            st.rerun()
+    if known:
+        st.page_link("intervene.py", label="Try it: edit and retrain")
+    else:
+        st.caption("Empty. Rank, Map and Clusters put pairs here.")
+    access.show()
+
+
+def offer(
+    recipe: Recipe, *, count: int, key: str, why: str = "", shortcut: str | None = shortcuts.ADD
+) -> None:
+    """Choose what is done to the pairs of a recipe, and put it into the cart."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    action = row.selectbox(
+        "Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP, width=150
+    )
+    label = f"Add {count:,} pairs to the edit cart"
+    if row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
+        held = [(entry.edit.action, entry.edit.recipe) for entry in entries()]
+        if (action, recipe) in held:
+            st.toast(f"The cart has this already: {action} {count:,} pairs.")
+        else:
+            catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
+            st.toast(f"In the cart: {action} {count:,} pairs.")
+        st.rerun()
+
+
+def both(parts: Sequence[Recipe]) -> Recipe:
+    """The pairs that satisfy every part."""
+    return parts[0] if len(parts) == 1 else AllOf(parts=tuple(parts))

@@ -1,0 +1,107 @@
+"""The runs of an intervention's arms: their cost beforehand, their progress, their cancellation."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.intervention.arms import Arm
+from core.intervention.edits.dose import total_k
+from core.runs.forecast import Forecast, forecast, left, typical_seconds
+from core.runs.store import RunInfo
+from pages.components import cache, jobs
+
+STARTABLE = ("absent", "failed", "cancelled")
+
+
+def cost(arms: Sequence[Arm]) -> str:
+    """How long the runs that are still to do will take, from those that are finished here."""
+    store = cache.store()
+    missing = [s for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"]
+    steps = [spec.step for spec in missing if spec.step != "edit"]
+    counts = " + ".join(f"{steps.count(step)} × {step}" for step in dict.fromkeys(steps))
+    if not steps:
+        return "All of it is done."
+    return f"Still to do: {counts}. {_time(forecast(steps, typical_seconds(store)))}"
+
+
+def _time(expected: Forecast) -> str:
+    seconds, unknown = expected
+    took = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    if unknown and not seconds:
+        return f"How long is not known: no {unknown[0]} ran here yet."
+    beside = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
+    return f"About {took}{beside}, one after the other, by what such runs took here."
+
+
+def watch(arms: Sequence[Arm]) -> None:
+    """A table of all runs that follows them, and the log of what runs or failed."""
+    runs = {run: name for arm in arms for run, name in _named(arm)}
+    infos = [cache.store().info(run) for run in runs]
+    live = any(info.state in jobs.ACTIVE for info in infos)
+    every = jobs.POLL_SECONDS if live else None
+    st.fragment(_watched, run_every=every)(runs, _states(infos))
+
+
+def _watched(runs: dict[str, str], seen: list[str]) -> None:
+    store = cache.store()
+    infos = [store.info(run) for run in runs]
+    if _states(infos) != seen:
+        st.rerun()
+    states = [info.state for info in infos]
+    done = states.count("finished")
+    others = ("running", "waiting", "failed", "cancelled")
+    counts = [f"{states.count(state)} {state}" for state in others if state in states]
+    text = ", ".join([f"{done} of {len(infos)} runs finished", *counts])
+    if any(state in jobs.ACTIVE for state in states):
+        started = [info for info in infos if info.state in jobs.ACTIVE]
+        text += ". " + _time(left(started, typical_seconds(store)))
+    st.progress(done / len(infos), text=text)
+    st.dataframe(
+        pd.DataFrame([_row(info, runs[info.id]) for info in infos]),
+        hide_index=True,
+        height="content",
+    )
+    active = [info for info in infos if info.state in jobs.ACTIVE]
+    if active and st.button("Cancel all", key="cancel-all"):
+        jobs.stop([info.id for info in active])
+    for info in infos:
+        if info.state == "failed":
+            st.error(f"{runs[info.id]} failed.")
+            st.code(info.error, language=None)
+    for info in infos:
+        if info.state in ("running", "failed"):
+            with st.expander(f"{runs[info.id]}: log"):
+                if info.state == "running" and st.button("Cancel this run", key=f"c-{info.id}"):
+                    jobs.stop([info.id])
+                st.code(store.log(info.id) or "nothing yet", language=None, wrap_lines=True)
+
+
+def _row(info: RunInfo, name: str) -> dict[str, object]:
+    finished = info.state == "finished"
+    cost = cache.store().record(info.id).get("cost", {}) if finished else {}
+    return {
+        "run of": name,
+        "state": "not started" if info.state == "absent" else info.state,
+        "done": f"{info.done:,} of {info.total:,}" if info.total and not finished else "",
+        "seconds": f"{info.seconds:.0f}" if info.seconds else "",
+        "CPU-seconds": f"{cost['cpu_seconds']:.0f}" if cost else "",
+        "note": info.note,
+        "run": info.id,
+    }
+
+
+def _named(arm: Arm) -> Iterator[tuple[str, str]]:
+    """Every run of an arm with what it is, a seed's training before its evaluation."""
+    store = cache.store()
+    size = total_k(arm.edit.edits) if arm.edit else 0
+    name = f"{arm.name}, top {size:,}" if size else arm.name
+    if arm.edit:
+        yield store.run_id(arm.edit), f"{name} · edit"
+    for training, evaluation in zip(arm.trainings, arm.evaluations, strict=True):
+        yield store.run_id(training), f"{name} · train, seed {training.seed}"
+        yield store.run_id(evaluation), f"{name} · evaluate, seed {training.seed}"
+
+
+def _states(infos: Sequence[RunInfo]) -> list[str]:
+    return [info.state for info in infos]

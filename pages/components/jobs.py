@@ -1,0 +1,134 @@
+"""A step on a page: start it, watch it, stop it, try again, and the command that does the same.
+
+Pages poll only while something runs, in one fragment per run; when the state of the run changes
+the whole page is drawn again.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.runs import commands, jobs
+from core.runs.store import RunInfo
+from core.specs.base import Spec
+from pages.components import cache, text
+
+ACTIVE = ("waiting", "running")
+POLL_SECONDS = 1.0
+
+
+def panel(spec: Spec, label: str) -> str | None:
+    """The run's id once it is finished; until then, draw how to get there and return None."""
+    store = cache.store()
+    run = store.run_id(spec)
+    state = store.state(run)
+    if state == "finished":
+        return run
+    with st.container(border=True):
+        if state == "absent":
+            _offer(spec, label, run)
+        else:
+            watch(run)
+    return None
+
+
+def command(spec: Spec) -> None:
+    """The shell command that makes the same run, to copy."""
+    with st.expander("The same from the command line"):
+        st.code(command_text(spec), language="bash", wrap_lines=True)
+
+
+def command_text(spec: Spec) -> str:
+    """The shell command of a spec."""
+    return commands.command(spec, cache.store())
+
+
+def watch(run: str) -> None:
+    """State, progress, log and controls of a run that was started."""
+    state = cache.store().state(run)
+    every = POLL_SECONDS if state in ACTIVE else None
+    st.fragment(_watched, run_every=every)(run, state)
+
+
+def show_queue() -> None:
+    """What runs and what waits, for the sidebar; draws the page again when that changes."""
+    active = _active()
+    if active:
+        st.fragment(_queue, run_every=2 * POLL_SECONDS)(_states(active))
+
+
+def describe(info: RunInfo) -> str:
+    """One line on a run: its state and how far it is."""
+    parts: list[str] = [info.state]
+    if info.state in ACTIVE and info.total:
+        parts.append(f"{info.done:,} of {info.total:,}")
+    if info.seconds:
+        parts.append(f"{info.seconds:.0f} s")
+    if info.note:
+        parts.append(info.note)
+    return " · ".join(parts)
+
+
+def start(spec: Spec) -> None:
+    """Start a run in the background and draw the page again."""
+    jobs.start(cache.store(), spec)
+    st.rerun()
+
+
+def stop(runs: Sequence[str]) -> None:
+    """Stop runs and draw the page again; they may take some seconds to save what they have."""
+    with st.spinner("Stopping. What is done so far is kept …"):
+        jobs.cancel_all(cache.store(), runs)
+    st.rerun()
+
+
+def _offer(spec: Spec, label: str, run: str) -> None:
+    st.text(inspect.cleandoc(type(spec).__doc__ or "").partition("\n\n")[0])
+    if st.button(label, key=f"start-{run}", type="primary"):
+        start(spec)
+    command(spec)
+
+
+def _watched(run: str, seen: str) -> None:
+    store = cache.store()
+    info = store.info(run)
+    if info.state != seen:
+        st.rerun()
+    st.text(f"{run}   {describe(info)}")
+    if info.state in ACTIVE:
+        st.progress(min(info.done / info.total, 1.0) if info.total else 0.0)
+        if st.button("Cancel", key=f"cancel-{run}"):
+            stop([run])
+    if info.state == "failed":
+        st.error("This run failed.")
+        st.code(info.error, language=None, wrap_lines=True)
+    if info.state in ("failed", "cancelled") and st.button("Try again", key=f"retry-{run}"):
+        start(store.spec(run))
+    log = store.log(run)
+    repeats = log.strip() == f"Error: {info.error}".strip()
+    if log and info.state != "finished" and not repeats:
+        with st.expander("Log", expanded=info.state == "failed"):
+            st.code(log, language=None, wrap_lines=True)
+    command(store.spec(run))
+
+
+def _queue(seen: dict[str, str]) -> None:
+    active = _active()
+    if _states(active) != seen:
+        st.rerun()
+    running = [info for info in active if info.state == "running"]
+    st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
+    for info in running:
+        share = min(info.done / info.total, 1.0) if info.total else 0.0
+        st.progress(
+            share, text=text.escape(f"{info.step} · {info.note}" if info.note else info.step)
+        )
+
+
+def _active() -> list[RunInfo]:
+    return [info for info in cache.store().infos() if info.state in ACTIVE]
+
+
+def _states(infos: list[RunInfo]) -> dict[str, str]:
+    return {info.id: info.state for info in infos}

@@ -1,0 +1,113 @@
+"""Read completions blinded and say what they show; the judge is then compared with people.
+
+Neither the model nor the judge's answer is shown before one's own. Answers go to the log, with who
+and when; everybody reads the same queue.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from core.intervention.evaluation import spot_check
+from core.specs.behaviors import Behavior
+from core.specs.events import Completion, Verdict, Verdicts
+from core.stats import Interval
+from core.workspace.labels import in_force
+from pages.components import cache, cart, rates, text
+
+ANSWERS: tuple[tuple[str, str, bool | None], ...] = (
+    ("Yes", "Y", True),
+    ("No", "N", False),
+    ("Cannot tell", "U", None),
+)
+TERMS = """
+**Cohen's kappa** is agreement beyond chance: 1 is perfect, 0 is what guessing at one's own rate of
+“yes” would give. Its 95% interval resamples prompts. Completions are drawn at random, equally many
+from every model; “cannot tell” and what the judge left unscored are not compared. Below 0.4 the
+judge should not be trusted on this behavior; above 0.75 it does what a person does.
+"""
+
+
+def show(measured: pd.DataFrame, behavior: Behavior) -> None:
+    """The queue's next completion, then how far the judge and people agree."""
+    n = st.number_input(
+        "Completions to read",
+        10,
+        1000,
+        40,
+        10,
+        key="spot-check-n",
+        help="Drawn at random, equally many from every model.",
+    )
+    evaluations = tuple(sorted(measured["evaluate"].unique()))
+    queue = _queue(str(cache.store().workspace), evaluations, behavior, int(n))
+    if queue.empty:
+        st.info("No measured completion belongs to this behavior.")
+        return
+    verdicts, who = cart.catalog().state().verdicts, cart.who()
+    keys = spot_check.keys(queue, behavior.flag)
+    unread = [place for place, key in enumerate(keys) if (key, who) not in verdicts]
+    done = len(keys) - len(unread)
+    st.progress(done / len(keys), text=f"{who} has read {done} of {len(keys)}")
+    if unread:
+        _ask(queue.loc[unread[0]], keys[unread[0]], behavior)
+    else:
+        st.success("All of them are read.")
+    if done and st.button("↩ Take back my last answer", shortcut="B", key="spot-back"):
+        _take_back(who)
+    with st.expander("How far the judge and people agree (ends the blinding)"):
+        _show_agreement(queue, verdicts, behavior)
+
+
+def _ask(row: pd.Series, key: Completion, behavior: Behavior) -> None:
+    what = behavior.description or behavior.name
+    st.text(text.visible(f"Does this completion show “{rates.words(behavior.flag)}” ({what})?"))
+    text.box("prompt, as sent", row["prompt"])
+    text.box("completion", row["completion"])
+    for column, (label, letter, shown) in zip(st.columns(3), ANSWERS, strict=True):
+        if column.button(label, shortcut=letter, key=f"spot-{letter}", width="stretch"):
+            change = Verdict(**key._asdict(), shown=shown)
+            cart.catalog().change(change, who=cart.who())
+            st.rerun()
+
+
+def _take_back(who: str) -> None:
+    catalog = cart.catalog()
+    held = in_force(catalog.events())
+    own = [event.id for event in held if event.who == who and isinstance(event.change, Verdict)]
+    if own:
+        catalog.undo(own[-1], who=who)
+    st.rerun()
+
+
+def _show_agreement(queue: pd.DataFrame, verdicts: Verdicts, behavior: Behavior) -> None:
+    found = spot_check.agreement_by_person(queue, verdicts, flag=behavior.flag)
+    if not found:
+        st.text("Nobody has read any of these completions yet.")
+        return
+    rows = [
+        {
+            "who": who,
+            "compared": one.both + one.neither + one.only_first + one.only_second,
+            "alike": f"{one.agreement:.0%}",
+            "kappa": _interval(one.kappa),
+            "reading": spot_check.in_words(one),
+            "only the judge says yes": one.only_first,
+            "only the person says yes": one.only_second,
+        }
+        for who, one in found.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.markdown(TERMS)
+
+
+def _interval(kappa: Interval) -> str:
+    if pd.isna(kappa.value):
+        return "unknown"
+    return f"{kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}]"
+
+
+@st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Behavior: Behavior.model_dump_json})
+def _queue(
+    workspace: str, evaluations: tuple[str, ...], behavior: Behavior, n: int
+) -> pd.DataFrame:
+    return spot_check.draw(cache.store(), evaluations, behavior, n=n)

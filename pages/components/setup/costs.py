@@ -1,0 +1,82 @@
+"""What each step of an investigation will cost on this machine, shown before any of it runs."""
+
+import pandas as pd
+import streamlit as st
+
+from core.data import convert
+from core.errors import UserError
+from core.workspace import checks
+from core.workspace.estimates import Estimate, Machine, Work, estimates, this_machine, warnings
+from pages.components import cache, text
+
+
+def show(
+    model: checks.ModelFacts, pairs: convert.Size, table: pd.DataFrame, *, low_rank: bool
+) -> None:
+    """Time, memory and disk of each step on this machine, and what will not fit."""
+    try:
+        machine = this_machine(cache.store().workspace)
+    except UserError as error:  # the environment names a device or an executor that is none
+        text.refuse(error)
+        return
+    work = Work(
+        pairs=pairs.rows,
+        tokens_per_pair=pairs.characters_per_pair / 4,
+        texts_sent=int(table["prompts"].sum() / table["flag"].nunique()),
+        heldout_sent=int(table["heldout"].sum() / table["flag"].nunique()),
+        rollouts=8,
+        max_new_tokens=64,
+        low_rank=low_rank,
+    )
+    found = estimates(model, work, machine)
+    rows = [
+        {
+            "step": one.step,
+            "time": _duration(one.seconds),
+            "memory": in_bytes(one.memory),
+            "disk": in_bytes(one.disk + one.meanwhile) if one.disk else "—",
+        }
+        | ({"vectors": in_bytes(one.shards) if one.shards else "—"} if machine.shards else {})
+        for one in found
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    about = "" if pairs.exact else "about "
+    gpu = "an NVIDIA GPU" if machine.gpu else "no GPU"
+    st.caption(
+        f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
+        f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
+        f"{_shards(machine)}{_until_the_end(found)}Rough: within a factor of three."
+    )
+    for warning in warnings(found, machine):
+        st.warning(text.escape(warning))
+
+
+def _shards(machine: Machine) -> str:
+    """Where vectors go, if not into the workspace."""
+    if not machine.shards:
+        return ""
+    free = machine.shards_disk
+    room = "" if free is None else f", where {free / 1e9:,.0f} GB are free"
+    return f"Vectors go to {text.escape(machine.shards)}{room}; a ranking fetches one layer. "
+
+
+def _until_the_end(found: list[Estimate]) -> str:
+    """What of a training's disk is given back."""
+    stays = next(one.disk for one in found if one.meanwhile)
+    return (
+        f"Of a training's disk {in_bytes(stays)} stay, the trained model; its checkpoints and its "
+        "pairs' tokens go when it ends. "
+    )
+
+
+def in_bytes(n: float) -> str:
+    """A size in the unit that people would use."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e8 else f"{max(n / 1e6, 0.1):,.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that people would use."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(seconds, 1):,.0f} seconds"

@@ -1,0 +1,38 @@
+"""Keyboard shortcuts: one letter each, the same on every page, listed in the sidebar.
+
+Letters alone are ignored while somebody types, and belong to no browser; with Ctrl or Shift they
+would act inside text fields too. C and R are Streamlit's own.
+"""
+
+import streamlit as st
+
+from pages.components import lazy
+
+ADD = "A"
+START = "S"
+UNDO = "Z"
+REDO = "X"
+NEXT = "J"
+PREVIOUS = "K"
+SPOT_CHECK = ("Y", "N", "U", "B")  # yes, no, cannot tell, take back
+
+MEANING = {
+    ADD: "put what is selected into the edit cart (Rank, Map, Clusters)",
+    START: "start what comes next (Overview, Intervene)",
+    UNDO: "undo my latest change (Clusters, Intervene)",
+    REDO: "redo it",
+    NEXT: "the next example (Clusters)",
+    PREVIOUS: "the one before",
+    " ".join(SPOT_CHECK): "spot-check: yes, no, cannot tell, take back (Results)",
+}
+
+
+def show() -> None:
+    """What the keys do; for the sidebar."""
+    lazy.expander("Keyboard", _list, key="keyboard")
+
+
+def _list() -> None:
+    for key, meaning in MEANING.items():
+        st.text(f"{key} · {meaning}")
+    st.caption("Not while a text field has the focus. Tab walks through all else, Enter presses.")

@@ -1,0 +1,115 @@
+"""Text that others wrote, shown as text: pairs and completions side by side, differences marked.
+
+Prompts and completions are untrusted. They are drawn as plain text or as escaped HTML, never as
+markdown; control characters are made visible, and direction marks cannot leave their box.
+"""
+
+import difflib
+import html
+import re
+import unicodedata
+
+import pandas as pd
+import streamlit as st
+
+from core.data.chat import shown
+from core.errors import UserError
+
+ALIKE = 0.5  # below this share of common words a diff only distracts
+TOO_MANY = 4_000  # words; a diff of more takes seconds
+LONG = 20_000  # characters; the rest is cut, and said to be
+BOX = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;max-height:22rem;"
+    "overflow-y:auto;padding:.6rem .8rem;border:1px solid rgba(128,128,128,.35);"
+    "border-radius:.4rem;font-size:.9rem;line-height:1.45"
+)
+MARKDOWN = "\\`*_{}[]()<>#+-.!|~$:"
+MARKS = {  # translucent, so that they serve light and dark; underlined, so that color is not alone
+    "left": "background:rgba(0,158,115,.28);text-decoration:underline;color:inherit",
+    "right": "background:rgba(213,94,0,.28);text-decoration:underline dotted;color:inherit",
+}
+
+
+def show_pair(pair: pd.Series) -> None:
+    """One preference pair: its prompt, then chosen and rejected side by side."""
+    box("prompt", pair["prompt"])
+    side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
+    known = {"uid", "prompt", "chosen", "rejected"}
+    facts = [f"{name}: {value}" for name, value in pair.items() if name not in known]
+    st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))
+
+
+def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None:
+    """Two texts in columns; words that only one of them has are marked where they are alike."""
+    left_html, right_html = diff(shown(left), shown(right))
+    for column, name, body in zip(
+        st.columns(2), (left_name, right_name), (left_html, right_html), strict=True
+    ):
+        with column:
+            _draw(name, body)
+
+
+def box(name: str, text: str) -> None:
+    """One text under a label."""
+    _draw(name, html.escape(visible(shown(text))))
+
+
+def diff(left: str, right: str) -> tuple[str, str]:
+    """Both texts as escaped HTML, differing words marked; unmarked where little is in common."""
+    words = [re.findall(r"\s+|\w+|[^\w\s]", visible(text)) for text in (left, right)]
+    if max(map(len, words)) > TOO_MANY or _likeness(*words) < ALIKE:
+        return html.escape(visible(left)), html.escape(visible(right))
+    matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
+    parts: tuple[list[str], list[str]] = ([], [])
+    for kind, a, b, c, d in matcher.get_opcodes():
+        for side, (start, end) in enumerate(((a, b), (c, d))):
+            text = html.escape("".join(words[side][start:end]))
+            style = MARKS["right" if side else "left"]
+            parts[side].append(text if kind == "equal" or not text else _marked(text, style))
+    return "".join(parts[0]), "".join(parts[1])
+
+
+def visible(text: object) -> str:
+    """Text with control and direction characters replaced by visible stand-ins."""
+    shown = str(text)
+    cut = shown[:LONG] + (f" … ({len(shown) - LONG:,} more characters)" if shown[LONG:] else "")
+    if cut.isprintable():  # no letter of another category than those that stay
+        return cut
+    return "".join(_stand_in(letter) for letter in cut)
+
+
+def escape(text: object) -> str:
+    """Text that stays text where markdown is drawn."""
+    return "".join(f"\\{c}" if c in MARKDOWN else c for c in " ".join(visible(text).split()))
+
+
+def refuse(error: UserError) -> None:
+    """Say why what somebody chose or typed cannot be used."""
+    st.error(escape(error), icon="⚠️")
+
+
+def short(text: object, length: int = 90) -> str:
+    """The beginning of a text in one line, for a table."""
+    line = " ".join(visible(shown(str(text))[: 2 * length]).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _likeness(left: list[str], right: list[str]) -> float:
+    """Share of words, spaces aside, that two texts have in common and in order."""
+    words = [[word for word in text if not word.isspace()] for text in (left, right)]
+    return difflib.SequenceMatcher(None, *words, autojunk=False).ratio()
+
+
+def _stand_in(letter: str) -> str:
+    if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs"):
+        return letter
+    return chr(0x2400 + ord(letter)) if ord(letter) < 0x20 else "\ufffd"
+
+
+def _marked(text: str, style: str) -> str:
+    return f'<mark style="{style}">{text}</mark>'
+
+
+def _draw(name: str, body: str) -> None:
+    st.caption(escape(name))
+    st.html(f'<div dir="auto" style="{BOX}">{body or "&nbsp;"}</div>')

@@ -1,0 +1,97 @@
+"""Everything that is found in a matrix, on input that has little or nothing to find."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.discovery.heatmap import heatmap
+from core.discovery.pipeline import find
+from core.runs.subprocess_call import here
+from core.specs.steps import DiscoverSpec
+from tests.discovery.worlds import as_matrix, planted, unsharpened
+
+SPEC = DiscoverSpec(generate="generate-0", index="index-0")
+
+
+def found_in(values, **knobs):
+    matrix = as_matrix(values)
+    spec = SPEC.model_copy(update=knobs)
+    return matrix, find(matrix, spec, here, lambda done, total: None, sharpen=unsharpened)
+
+
+def test_clusters_are_numbered_by_size_and_belong_by_push():
+    _, found = found_in(planted(sizes=(30, 60)), min_cluster_size=15)
+    clusters = found.pairs["cluster"].to_numpy()
+    assert set(clusters[:30]) == {1}
+    assert set(clusters[30:90]) == {0}
+    assert set(clusters[90:]) == {-1}
+    assert found.pairs["strength"].between(0, 1).all()
+    assert found.pairs.loc[:89, "push"].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_density_makes_clusters_of_islands():
+    _, found = found_in(planted(sizes=(30, 60)), cluster_by="density", min_cluster_size=15)
+    clusters = found.pairs["cluster"].to_numpy()
+    assert (clusters[30:90] == 0).mean() > 0.9
+    assert (clusters[:30] == 1).mean() > 0.9
+
+
+HARDLY = {
+    "fewer pairs than neighbours": np.random.default_rng(0).normal(size=(6, 5)),
+    "one pair": np.full((3, 1), 0.4),
+    "one prompt": np.random.default_rng(0).normal(size=(1, 30)),
+    "one cluster": np.full((8, 40), 0.5) + np.random.default_rng(0).normal(0, 0.01, (8, 40)),
+    "nothing is pushed": -np.abs(np.random.default_rng(0).normal(size=(6, 40))),
+    "identical points": np.full((6, 40), 0.5),
+    "all zero": np.zeros((6, 40)),
+}
+
+
+@pytest.mark.parametrize("values", HARDLY.values(), ids=HARDLY)
+def test_little_or_nothing_to_find_is_an_answer(values):
+    matrix, found = found_in(values)
+    assert len(found.pairs) == values.shape[1]
+    assert np.isfinite(found.pairs[["x", "y", "push"]]).all(axis=None)
+    assert np.isfinite(found.prompts[["x", "y"]]).all(axis=None)
+    drawing = heatmap(matrix, found.features.points, found.labels(matrix), found.kinds.labels, 0)
+    assert drawing["values"].shape == (len(drawing["prompts"]), len(drawing["pairs"]))
+
+
+def test_undefined_pairs_and_prompts_keep_their_rows_without_place_or_cluster():
+    values = planted()
+    values[3], values[:, 7] = np.nan, np.nan
+    _, found = found_in(values, min_cluster_size=20)
+    assert found.pairs.loc[7, ["x", "y", "strength"]].isna().all()
+    assert found.pairs.loc[7, ["cluster", "island", "leaf"]].tolist() == [-1, -1, -1]
+    assert found.prompts.loc[3, ["x", "y"]].isna().all()
+    assert found.prompts.loc[3, "cluster"] == -1
+    assert found.pairs.drop(7)[["x", "y"]].notna().all(axis=None)
+
+
+def test_the_heatmap_shows_entries_of_the_matrix_in_its_own_order():
+    values = planted()
+    values[:, 7] = np.nan
+    matrix, found = found_in(values, min_cluster_size=20)
+    drawing = heatmap(matrix, found.features.points, found.labels(matrix), found.kinds.labels, 0)
+    expected = values[np.ix_(drawing["prompts"], drawing["pairs"])]
+    np.testing.assert_array_equal(drawing["values"], expected)
+    assert (np.diff(drawing["clusters"]) >= 0).all()
+    assert len(drawing["pairs"]) == 99  # all that act on something
+
+
+def test_listening_stops_what_is_under_way():
+    class StopError(Exception):
+        pass
+
+    def stop():
+        raise StopError
+
+    with pytest.raises(StopError):
+        find(
+            replace(as_matrix(planted()), beat=stop),
+            SPEC,
+            here,
+            lambda done, total: None,
+            sharpen=unsharpened,
+        )

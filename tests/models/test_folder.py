@@ -1,0 +1,200 @@
+"""A low-rank adapter stands wherever a model does, as its base with the updates added.
+
+A checkpoint that was quantised is refused by name, wherever a model folder is taken.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from core.errors import UserError
+from core.models.folder import base_of
+from core.models.loading import load_classifier, load_model, load_tokenizer, read_config
+from core.runs.hashing import fingerprint_model
+from core.specs.project import from_options
+from core.workspace.checks import model_facts, model_warnings
+from tests.tiny_models import save_tiny_model, tiny_model
+
+IDS = torch.tensor([[3, 10, 11, 12, 4, 20, 21]])
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "reference")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, reference: Path) -> Path:
+    """Low-rank updates of a tiny OLMo 2, after one step."""
+    model = get_peft_model(
+        tiny_model(), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(IDS, labels=IDS).loss.backward()
+    optimizer.step()
+    model.save_pretrained(tmp_path / "adapter")
+    name_base(tmp_path / "adapter", str(reference))
+    return tmp_path / "adapter"
+
+
+def name_base(adapter: Path, base: str) -> None:
+    path = adapter / "adapter_config.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"base_model_name_or_path": base}))
+
+
+def test_an_adapter_is_read_as_its_base_with_the_updates(adapter: Path, reference: Path) -> None:
+    from peft import PeftModel
+
+    read, plain = (load_model(folder, device="cpu") for folder in (adapter, reference))
+    with torch.inference_mode():
+        before = plain.model(IDS).logits
+        attached = PeftModel.from_pretrained(plain.model, str(adapter))(IDS).logits
+        torch.testing.assert_close(read.model(IDS).logits, attached)
+    assert (attached - before).abs().max() > 1e-3
+    assert load_tokenizer(adapter).chat_template == plain.tokenizer.chat_template
+
+
+def test_a_cut_adapter_reads_the_same_stream(adapter: Path) -> None:
+    whole, cut = (load_model(adapter, device="cpu", blocks=blocks) for blocks in (None, 2))
+    with torch.inference_mode():
+        expected = whole.model(IDS, output_hidden_states=True).hidden_states[2]
+        torch.testing.assert_close(cut.model(IDS, use_cache=False).last_hidden_state, expected)
+
+
+def test_an_adapters_name_covers_its_updates_and_its_base(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    names = {fingerprint_model(adapter), fingerprint_model(reference)}
+    name_base(adapter, str(save_tiny_model(tmp_path / "other", seed=1)))
+    names.add(fingerprint_model(adapter))
+    updates = adapter / "adapter_model.safetensors"
+    updates.write_bytes(updates.read_bytes()[:-4] + b"\1\2\3\4")
+    assert len(names | {fingerprint_model(adapter)}) == 4
+
+
+def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
+    adapter: Path, reference: Path
+) -> None:
+    assert model_facts(adapter) == model_facts(reference)
+    with pytest.raises(UserError, match="not in a folder that this app may read"):
+        model_facts(adapter, [adapter])
+
+
+def test_an_adapter_of_other_weights_than_the_references_is_told(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    copy = save_tiny_model(tmp_path / "copy")
+    for one, other in ((reference, adapter), (adapter, reference), (copy, adapter)):
+        assert model_warnings(one, other) == []
+    for name, other in (("as large", {"seed": 1}), ("larger", {"blocks": 5})):
+        (warning,) = model_warnings(save_tiny_model(tmp_path / name, **other), adapter)
+        assert str(reference) in warning
+
+
+def test_code_that_comes_with_a_model_is_told(reference: Path, adapter: Path) -> None:
+    config = reference / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {}}))
+    (warning,) = model_warnings(reference, adapter)
+    assert "--trust-remote-code" in warning
+
+
+def test_a_base_named_as_on_a_hub_is_the_folder_beside_the_adapter(
+    adapter: Path, reference: Path
+) -> None:
+    name_base(adapter, "someone/reference")
+    assert base_of(adapter) == reference
+
+
+def test_an_adapters_base_is_the_reference_where_none_is_given(
+    adapter: Path, reference: Path, tmp_path: Path
+) -> None:
+    behaviors = '[{"name": "b", "flag": "refused", "group": "g"}]'
+    inputs = dict.fromkeys(("name", "pairs", "prompts", "heldout"), "x")
+    given = inputs | {"judge": "refusal", "policy": str(adapter), "behaviors": behaviors}
+    assert from_options(given).reference == str(reference)
+    other = str(tmp_path / "other")
+    assert from_options(given | {"reference": other}).reference == other
+    with pytest.raises(UserError, match="--reference"):
+        from_options(given | {"policy": str(reference)})
+
+
+@pytest.mark.parametrize("base", ["allenai/OLMo-2-1124-7B-SFT", ""])
+def test_a_base_that_is_not_here_is_told(adapter: Path, base: str) -> None:
+    name_base(adapter, base)
+    for read in (load_model, fingerprint_model, model_facts):
+        with pytest.raises(UserError, match="is not a model folder on this machine"):
+            read(adapter)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [({"blocks": 2}, "which lacks model.layers.2"), ({"hidden_size": 64}, "size mismatch|loaded")],
+)
+def test_another_models_adapter_is_refused(
+    adapter: Path, tmp_path: Path, shape: dict[str, int], message: str
+) -> None:
+    name_base(adapter, str(save_tiny_model(tmp_path / "other", **shape)))
+    with pytest.raises(UserError, match=message):
+        load_model(adapter, device="cpu")
+
+
+def test_pickled_updates_are_refused(adapter: Path) -> None:
+    updates = adapter / "adapter_model.safetensors"
+    updates.rename(updates.with_suffix(".bin"))
+    with pytest.raises(UserError, match="Other formats are not loaded"):
+        load_model(adapter)
+
+
+SAID = {  # what each tool writes into config.json
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+    "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
+    "awq": {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm"}},
+    "fp8": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+    "compressed-tensors": {"compression_config": {"quant_method": "compressed-tensors"}},
+    "mxfp4": {"text_config": {"quantization_config": {"quant_method": "mxfp4"}}},
+    "affine": {"quantization": {"group_size": 64, "bits": 4, "mode": "affine"}},
+    "": {"quantization_config": {}},
+}
+READERS = (load_model, load_classifier, read_config, model_facts)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("method", SAID)
+def test_a_quantised_checkpoint_is_refused_before_its_weights_are_read(tmp_path, method, read):
+    config = save_tiny_model(tmp_path, blocks=1) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | SAID[method]))
+    (tmp_path / "model.safetensors").write_bytes(b"never read")
+    with pytest.raises(UserError, match=re.escape(str(config))) as caught:
+        read(tmp_path)
+    assert f"quantised ({method})" in str(caught.value) or not method
+    assert "Use the checkpoint they were made from" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["quantize_config.json", "hf_quant_config.json"])
+def test_a_tool_that_says_so_in_a_file_of_its_own_is_heard(tmp_path: Path, name: str) -> None:
+    (save_tiny_model(tmp_path, blocks=1) / name).write_text('{"bits": 4}')
+    with pytest.raises(UserError, match=rf"{name}: it says that the weights are quantised"):
+        load_model(tmp_path)
+
+
+def test_an_adapter_of_a_quantised_base_is_refused_with_the_base_named(tmp_path: Path) -> None:
+    config = save_tiny_model(tmp_path / "base", blocks=1) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | SAID["bitsandbytes"]))
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "../base"}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"never read")
+    for read in (load_model, model_facts):
+        with pytest.raises(UserError, match=r"base.config\.json.*quantised \(bitsandbytes\)"):
+            read(adapter)
+
+
+def test_settings_that_say_nothing_of_it_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    config = save_tiny_model(tmp_path, blocks=1) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": None}))
+    load_model(tmp_path)

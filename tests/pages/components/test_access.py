@@ -1,0 +1,39 @@
+"""Who may look, and who may change things."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.errors import UserError
+from core.runs import jobs
+from core.runs.store import Store
+from core.workspace.catalog import Catalog
+from tests.pages.conftest import SECONDS, SHELL, said
+
+AUTH = {
+    "redirect_uri": "http://localhost:8501/oauth2callback",
+    "cookie_secret": "not a secret in a test",
+    "client_id": "x",
+    "client_secret": "y",
+    "server_metadata_url": "http://localhost/none",
+}
+
+
+def test_with_login_configured_nothing_is_shown_before_it(store, project):
+    app = AppTest.from_file(str(SHELL), default_timeout=SECONDS)
+    app.secrets["auth"] = AUTH
+    app.run()
+    assert not app.exception
+    assert "Log in to see this investigation" in said(app)
+    assert [button.label for button in app.button] == ["Log in"]
+    assert project.name not in said(app)
+
+
+def test_somebody_who_looks_on_changes_nothing(store, project):
+    viewer = Store(store.workspace, writable=False)
+    with pytest.raises(UserError, match="You may look"):
+        jobs.start(viewer, project.generate())
+    with pytest.raises(UserError, match="You may look"):
+        jobs.cancel(viewer, "generate-0123456789abcdef")
+    with pytest.raises(UserError, match="You may look"):
+        Catalog(store.workspace, writable=False).clear(who="eve")
+    assert not list(store.workspace.glob("runs/*"))

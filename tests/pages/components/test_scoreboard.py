@@ -1,0 +1,48 @@
+"""The page of methods: its tables, and which method has room for its name in the chart."""
+
+import pandas as pd
+import pytest
+
+from pages.components import scoreboard
+from tests.pages.conftest import said
+
+CHEAPEST = ("random", 1e-4, 0.1)
+
+
+def labels(*places):
+    table = pd.DataFrame([*places, CHEAPEST], columns=["method", "cpu_seconds", "mean"])
+    shown = scoreboard.labelled(table)
+    sides = shown["side"].str.removeprefix("middle ")
+    return list(zip(shown["label"], sides, strict=True))[:-1]
+
+
+def test_a_label_with_room_stands_right_of_its_marker():
+    assert labels(("gated", 1.0, 0.9), ("length", 1.0, 0.2)) == [
+        ("gated", "right"),
+        ("length", "right"),
+    ]
+
+
+@pytest.mark.parametrize("higher", [0.0, 0.02])
+def test_a_label_that_would_cover_a_marker_stands_left(higher):
+    assert labels(("a long name", 1.0, 0.9 + higher), ("b", 2.0, 0.9))[0] == (
+        "a long name",
+        "left",
+    )
+
+
+def test_no_label_leaves_the_chart_on_the_left():
+    assert labels(("a very long name indeed", 1e-3, 0.9), ("b", 2e-3, 0.9))[0][0] == ""
+
+
+def test_a_method_between_two_others_has_no_label():
+    found = labels(("a", 0.5, 0.91), ("a long name", 1.0, 0.9), ("b", 2.0, 0.91))
+    assert found[1][0] == ""
+
+
+def test_the_papers_table_is_marked_as_theirs_and_needs_no_project(open_page):
+    app = open_page("methods")
+    assert not app.exception
+    assert "Theirs, not measured by us" not in said(app)
+    app.session_state["scoreboard-part"] = "The paper's own table"
+    assert "Theirs, not measured by us" in said(app.run())

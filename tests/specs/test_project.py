@@ -1,0 +1,88 @@
+import pytest
+
+from core.errors import UserError
+from core.specs import project
+
+TOML = """
+name = "a project"
+reference = "reference"
+policy = "policy"
+pairs = "pairs.parquet"
+prompts = "prompts.jsonl"
+heldout = "heldout.jsonl"
+judge = "refusal"
+
+[[behaviors]]
+name = "compliance"
+flag = "complied"
+group = "harmful"
+condition = "distractor"
+
+[train]
+learning_rate = 1e-3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / project.FILE).write_text(TOML)
+    return tmp_path
+
+
+def test_relative_paths_start_at_the_file(folder):
+    assert project.load(folder).pairs == str(folder / "pairs.parquet")
+
+
+def test_saving_and_loading_is_the_identity(folder, tmp_path):
+    loaded = project.load(folder)
+    project.save(loaded, tmp_path / "other")
+    assert project.load(tmp_path / "other") == loaded
+
+
+def test_knobs_reach_the_spec(folder):
+    assert project.load(folder).train("pairs.parquet", 3).learning_rate == 1e-3
+
+
+def test_the_projects_arithmetic_reaches_every_step_that_does_not_name_its_own(folder):
+    text = TOML.replace("\n[[", '\ndtype = "bfloat16"\n\n[[', 1) + '[index]\ndtype = "float32"\n'
+    (folder / project.FILE).write_text(text)
+    loaded = project.load(folder)
+    assert loaded.generate().dtype == loaded.evaluate("m").dtype == "bfloat16"
+    assert loaded.train("pairs.parquet", 0).precision == "bfloat16"
+    assert loaded.defaults("train")["precision"] == "bfloat16"
+    assert loaded.index().dtype == "float32"
+
+
+def test_evaluation_uses_the_heldout_prompts(folder):
+    loaded = project.load(folder)
+    assert loaded.evaluate("model").prompts == loaded.heldout
+    assert loaded.defaults("evaluate")["prompts"] == loaded.heldout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("learning_rate", "learning_speed", "learning_speed"),
+        ('flag = "complied"', "", r"behaviors\.0\.flag: Field required"),
+        ('name = "a project"', "", "name: Field required"),
+        ('pairs = "pairs.parquet"', "pairs = 3", "pairs"),
+        ("[train]", "[train", "project.toml"),
+        ('judge = "refusal"', 'judge = "refusal"\ndevice = "gpu"', "device: String should match"),
+        ('judge = "refusal"', 'judge = "refusal"\ndtype = "float16"', "dtype: Input should be"),
+    ],
+)
+def test_a_wrong_project_file_is_refused_by_field(folder, old, new, message):
+    path = folder / project.FILE
+    path.write_text(TOML.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        project.load(folder)
+
+
+def test_an_unknown_behavior_lists_the_known_ones(folder):
+    with pytest.raises(UserError, match="Known: 'compliance'"):
+        project.load(folder).behavior("sycophancy")
+
+
+def test_a_folder_without_a_project_says_how_to_start(tmp_path):
+    with pytest.raises(UserError, match="pairtrace init"):
+        project.load(tmp_path)

@@ -1,0 +1,81 @@
+"""Recipes are said so that a person can check them."""
+
+from typing import get_args
+
+import pytest
+
+from core.specs import recipe_text
+from core.specs.recipes import (
+    Above,
+    AllOf,
+    AnyOf,
+    BestWords,
+    Contains,
+    Edit,
+    InBand,
+    InCluster,
+    InPolygon,
+    Matches,
+    NoneOf,
+    Recipe,
+    TopK,
+    Where,
+)
+
+RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
+CHAT = Where(column="source", values=("chat",))
+LOCK = Contains(column="prompt", phrase="lock")
+SAID = [
+    (TopK(rank=RANK, k=1200), "the top 1,200 pairs for flattery by attribution"),
+    (
+        Above(rank=RANK, threshold=0.25, score="gated"),
+        "pairs for flattery with gated similarity ≥ 0.25",
+    ),
+    (CHAT, "pairs whose source is chat"),
+    (LOCK, "pairs whose prompt contains “lock”"),
+    (Matches(column="chosen", pattern="^sure"), "pairs whose chosen matches /^sure/"),
+    (
+        BestWords(column="chosen", query="lock pick", k=50),
+        "the 50 pairs whose chosen best answers the words “lock pick” (BM25)",
+    ),
+    (InBand(discover=DISCOVER, low=10, high=1999), "pairs 10 to 1,999 across the heatmap"),
+    (InCluster(discover=DISCOVER, clusters=(1, 2)), "pairs of clusters 1, 2"),
+    (InCluster(discover=DISCOVER, clusters=(4,), level="island"), "pairs of island 4"),
+    (InCluster(discover=DISCOVER, clusters=(-1,)), "pairs in no cluster"),
+    (
+        InPolygon(discover=DISCOVER, x=(0, 1, 1), y=(0, 0, 1)),
+        "pairs inside a region of the map (3 corners)",
+    ),
+    (
+        AllOf(parts=(CHAT, LOCK)),
+        "pairs whose source is chat and pairs whose prompt contains “lock”",
+    ),
+    (
+        AllOf(parts=(CHAT, AnyOf(parts=(LOCK, LOCK)))),
+        "pairs whose source is chat and (pairs whose prompt contains “lock” or "
+        "pairs whose prompt contains “lock”)",
+    ),
+    (AnyOf(parts=(CHAT, CHAT)), "pairs whose source is chat or pairs whose source is chat"),
+    (NoneOf(parts=(CHAT,)), "all pairs except pairs whose source is chat"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "said"), SAID)
+def test_a_recipe_is_said_in_words(recipe, said):
+    assert recipe_text.words(recipe, {RANK: "flattery"}) == said
+
+
+def test_every_kind_of_recipe_has_words():
+    kinds = {type(recipe) for recipe, _ in SAID}
+    assert kinds == set(get_args(get_args(Recipe)[0]))
+
+
+def test_an_edit_is_said_as_an_order():
+    assert recipe_text.edit_words(Edit(action="remove", recipe=CHAT)) == (
+        "remove pairs whose source is chat"
+    )
+
+
+def test_many_values_are_counted_rather_than_listed():
+    many = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
+    assert recipe_text.words(many).endswith("u5 and 3 more")

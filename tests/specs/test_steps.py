@@ -1,0 +1,48 @@
+import pytest
+from pydantic import ValidationError
+
+from core.specs.base import identity, references
+from core.specs.steps import EvaluateSpec, IndexSpec, TrainSpec
+
+
+def test_a_spec_refuses_a_knob_it_does_not_have():
+    with pytest.raises(ValidationError, match="layerz"):
+        IndexSpec(model="m", pairs="p", layerz=(1,))
+
+
+def test_references_are_found_by_kind():
+    kinds = {name: ref.kind for name, ref in references(TrainSpec).items()}
+    assert kinds == {"reference": "model", "pairs": "pairs", "checkpoint": "model"}
+
+
+def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():
+    here = TrainSpec(reference="/a/reference", pairs="/a/pairs.jsonl")
+    there = TrainSpec(reference="/b/reference", pairs="/b/pairs.jsonl")
+    contents = {"reference": "r", "pairs": "p"}
+    assert identity(here, contents) == identity(there, contents)
+    assert identity(here, contents) != identity(here, contents | {"pairs": "q"})
+    assert identity(here, contents) != identity(here.model_copy(update={"seed": 1}), contents)
+
+
+def test_an_arithmetic_that_is_named_changes_what_a_run_is_called():
+    specs = [
+        EvaluateSpec(model="m", prompts="p", judge="refusal", behaviors=(), dtype=dtype)
+        for dtype in ("auto", "float32", "bfloat16")
+    ]
+    contents = {"model": "m", "prompts": "p", "judge": "j", "vector": ""}
+    names = [identity(spec, contents) for spec in specs]
+    assert len(set(names)) == 3
+
+
+def test_a_preset_fills_only_the_knobs_that_are_not_named():
+    spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
+    assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)
+
+
+def test_an_optional_input_is_a_reference_too():
+    assert references(EvaluateSpec)["vector"].kind == "run"
+
+
+def test_steering_without_a_vector_is_refused():
+    with pytest.raises(ValidationError, match="steering needs a vector"):
+        EvaluateSpec(model="m", prompts="p", judge="refusal", behaviors=(), steering="add")

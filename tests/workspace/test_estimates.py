@@ -1,0 +1,131 @@
+"""What steps cost is told before they run: orders of magnitude, and what makes them smaller."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from core import environment
+from core.errors import UserError
+from core.workspace.checks import ModelFacts
+from core.workspace.estimates import Machine, Work, estimates, this_machine, warnings
+
+SEVEN_B = ModelFacts(
+    kind="olmo2", blocks=32, d_model=4096, parameters=7_000_000_000, bytes=14_000_000_000
+)
+WORK = Work(
+    pairs=378_341,
+    tokens_per_pair=900,
+    texts_sent=240,
+    heldout_sent=240,
+    rollouts=8,
+    max_new_tokens=64,
+)
+LAPTOP = Machine(cores=8, memory=32_000_000_000, disk=500_000_000_000, gpu=False)
+
+
+def costs(work):
+    return {one.step: one for one in estimates(SEVEN_B, work, LAPTOP)}
+
+
+def test_low_rank_updates_save_memory_and_some_time_of_training_alone():
+    whole, low = costs(WORK), costs(replace(WORK, low_rank=True))
+    changed = {step for step in whole if whole[step] != low[step]}
+    assert changed == {"train, per arm and seed"}
+    train = "train, per arm and seed"
+    assert low[train].memory < whole[train].memory / 2
+    assert whole[train].seconds / 2 < low[train].seconds < whole[train].seconds
+
+
+def test_what_does_not_fit_or_takes_days_is_said():
+    said = " ".join(warnings(costs(WORK).values(), LAPTOP))
+    assert "train, per arm and seed needs about 142 GB of memory; 32 GB are free here." in said
+    assert "days here" in said
+    small = replace(SEVEN_B, parameters=1_000_000, d_model=128, blocks=4)
+    assert warnings(estimates(small, replace(WORK, pairs=3000), LAPTOP), LAPTOP) == []
+
+
+def costs_on(machine):
+    return {one.step: one for one in estimates(SEVEN_B, WORK, machine)}
+
+
+def test_vectors_that_go_elsewhere_take_the_disk_there_and_one_layer_here():
+    here = costs_on(LAPTOP)
+    there = costs_on(replace(LAPTOP, shards="s3://bucket", shards_disk=None))
+    layer = 6 * 4096 * 378_341
+    assert (here["index"].shards, there["index"].shards) == (0, 32 * layer)
+    assert here["index"].disk - there["index"].disk == 32 * layer
+    assert there["index"].disk == (4 + 4) * 900 * 378_341  # token ids, and the copy of the texts
+    assert (here["rank"].disk, there["rank"].disk) == (0, layer)
+
+
+@pytest.mark.parametrize(
+    ("shards", "free", "said"),
+    [
+        ("", None, "index writes about 300 GB; 280 GB are free. Keep fewer layers"),
+        ("s3://bucket", None, ""),
+        ("file:///other", 100_000_000_000, "298 GB to file:///other; 100 GB are free there. Keep"),
+        ("file:///other", 900_000_000_000, ""),
+    ],
+)
+def test_a_full_disk_is_that_on_which_vectors_are_kept(shards, free, said):
+    machine = Machine(8, 200_000_000_000, 280_000_000_000, True, shards, free)
+    found = [one for one in warnings(estimates(SEVEN_B, WORK, machine), machine) if "GB" in one]
+    assert [said in one for one in found] == ([True] if said else [])
+
+
+def test_a_training_writes_tokens_and_checkpoints_that_stay_until_it_ends():
+    tokens, weights = 4 * 900 * 378_341, 7_000_000_000
+    train = "train, per arm and seed"
+    whole, low = costs(WORK)[train], costs(replace(WORK, low_rank=True))[train]
+    assert (whole.disk, low.disk) == (4 * weights, 4 * weights)
+    assert whole.disk + whole.meanwhile == tokens + 3 * 12 * weights
+    assert tokens < low.meanwhile < tokens + 0.05 * low.disk
+    assert costs(replace(WORK, pairs=0))[train].meanwhile == whole.meanwhile - tokens
+
+
+@pytest.mark.parametrize(("free", "fits"), [(252_000_000_000, False), (254_000_000_000, True)])
+def test_a_disk_without_room_for_a_trainings_tokens_is_told(free, fits):
+    machine = replace(LAPTOP, disk=free)
+    said = [one for one in warnings(costs_on(machine).values(), machine) if "GB are free." in one]
+    about = "train, per arm and seed writes about 253 GB, 225 of them until it ends; 252 GB are"
+    assert [one.startswith(about) for one in said if one.startswith("train")] == [True] * (not fits)
+
+
+def test_the_disk_of_a_folder_of_this_machine_is_asked_and_no_store_is(tmp_path, monkeypatch):
+    monkeypatch.setenv(environment.SHARDS, f"file://{tmp_path / 'shards to be'}")
+    free = this_machine(tmp_path).shards_disk
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    monkeypatch.setenv(environment.SHARDS, "s3://bucket/folder")
+    machine = this_machine(tmp_path)
+    assert (machine.shards, machine.shards_disk) == ("s3://bucket/folder", None)
+    monkeypatch.delenv(environment.SHARDS)
+    assert this_machine(tmp_path).shards == ""
+
+
+def test_a_gpu_that_models_are_kept_off_makes_nothing_faster(tmp_path, monkeypatch):
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(environment, "FILES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for device, gpu in (("auto", True), ("cuda:0", True), ("cpu", False)):
+        monkeypatch.setenv(environment.DEVICE, device)
+        assert this_machine(tmp_path).gpu is gpu
+    monkeypatch.setenv(environment.DEVICE, "gpu")
+    with pytest.raises(UserError, match="PAIRTRACE_DEVICE is 'gpu'"):
+        this_machine(tmp_path)
+
+
+def test_an_index_takes_the_time_of_the_cores_that_its_workers_compute_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("psutil.cpu_count", lambda **_: 4)
+    monkeypatch.setenv(environment.DEVICE, "cpu")
+    seconds = {}
+    for name in ("inline", "process:2", "process:9", "ray:9"):
+        monkeypatch.setenv(environment.EXECUTOR, name)
+        seconds[name] = {
+            step: one.seconds for step, one in costs_on(this_machine(tmp_path)).items()
+        }
+    alone = seconds["inline"]["index"]
+    assert alone == pytest.approx(2 * 7e9 * 900 * 378_341 / 65e9)
+    faster = {name: alone / found["index"] for name, found in seconds.items()}
+    assert faster == pytest.approx({"inline": 1, "process:2": 2, "process:9": 4, "ray:9": 9})
+    assert len({found["train, per arm and seed"] for found in seconds.values()}) == 1
