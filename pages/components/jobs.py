@@ -5,7 +5,7 @@ the whole page is drawn again.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -46,9 +46,14 @@ def command_text(spec: Spec) -> str:
 
 def watch(run: str) -> None:
     """State, progress, log and controls of a run that was started."""
-    state = cache.store().state(run)
-    every = POLL_SECONDS if state in ACTIVE else None
-    st.fragment(_watched, run_every=every)(run, state)
+    follow([run], lambda: _show_run(run))
+
+
+def follow(runs: Sequence[str], draw: Callable[[], None], *, every: float = POLL_SECONDS) -> None:
+    """Draw, again and again while one of the runs is active; the page when a state changes."""
+    states = [cache.store().state(run) for run in runs]
+    live = any(state in ACTIVE for state in states)
+    st.fragment(_followed, run_every=every if live else None)(runs, states, draw)
 
 
 def show_queue() -> None:
@@ -90,11 +95,15 @@ def _offer(spec: Spec, label: str, run: str) -> None:
     command(spec)
 
 
-def _watched(run: str, seen: str) -> None:
+def _followed(runs: Sequence[str], states: list[str], draw: Callable[[], None]) -> None:
+    if [cache.store().state(run) for run in runs] != states:
+        st.rerun()
+    draw()
+
+
+def _show_run(run: str) -> None:
     store = cache.store()
     info = store.info(run)
-    if info.state != seen:
-        st.rerun()
     st.text(f"{run}   {describe(info)}")
     if info.state in ACTIVE:
         st.progress(min(info.done / info.total, 1.0) if info.total else 0.0)

@@ -6,10 +6,12 @@ marker shape, so that no meaning hangs on color alone.
 What charts of the data set share: labels that are only text, legends, color scales, sizes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import streamlit as st
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
@@ -124,3 +126,14 @@ def styled(made: go.Figure) -> go.Figure:
         hoverlabel={"namelength": 0},
     )
     return made
+
+
+def columns(widths: Mapping[str, int], formats: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Columns of a table by name: widths in pixels, printf formats of those that are numbers."""
+    formats = formats or {}
+    return {
+        name: st.column_config.NumberColumn(format=formats[name], width=widths.get(name))
+        if name in formats
+        else st.column_config.Column(width=widths[name])
+        for name in {**widths, **formats}
+    }
