@@ -75,7 +75,7 @@ def choose_prompt(table: pd.DataFrame) -> str:
         },
     )
     ids = list(table["prompt_id"])
-    default = pickers.row(event, len(ids))
+    default = pickers.clicked_row(event, len(ids))
     return st.selectbox(
         "Prompt",
         ids,
@@ -93,7 +93,7 @@ def show_completions(prompt: str) -> None:
     for _, rollout in rows.groupby("rollout"):
         both = rollout.set_index("model")
         names = [
-            f"{m}: {rate_text.said(both.loc[m], behavior.flag)}" for m in ("reference", "policy")
+            f"{m}: {rate_text.verdict(both.loc[m], behavior.flag)}" for m in ("reference", "policy")
         ]
         texts = [both.loc[m, "completion"] for m in ("reference", "policy")]
         text.side_by_side(names[0], texts[0], names[1], texts[1])
@@ -103,7 +103,7 @@ if behavior.name not in set(rates["behavior"]):
     st.info("The prompts of this project do not measure this behavior.")
     st.stop()
 show_rates()
-rate_text.explain()
+rate_text.show_terms()
 st.header("Prompts and completions")
 st.caption("One row per prompt; the rates are over its completions. Choose a row to read them.")
 if measured.empty:
@@ -115,7 +115,7 @@ st.caption("If it is not, no ranking of pairs for this behavior means anything."
 if behavior.wanted:
     st.info("A wanted behavior is a guard: it is measured, but its pairs are not traced.")
 else:
-    plan.tell_if_not_risen(project, behavior)
+    plan.warn_if_not_risen(project, behavior)
     rank = pickers.ranking(project, behavior)
     if rank is not None:
         validity.banner(rank)

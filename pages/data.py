@@ -106,7 +106,7 @@ def show_rows() -> None:
         bind="query-params",
         help="By any column of the file.",
     )
-    sources = selection.offered("source")
+    sources = selection.options("source")
     source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
@@ -150,5 +150,5 @@ def _order(_pairs: PairColumns, copy: str, column: str, descending: bool) -> NDA
 
 show_health()
 st.header("Read the pairs")
-pairs = cache.columns(project.pairs)
+pairs = cache.pairs(project.pairs)
 show_rows()

@@ -53,7 +53,7 @@ if run is None:
     st.stop()
 output = cache.store().output(run)
 prompts = cache.table(run, "prompts")
-places = cache.places(run)
+places = cache.map_points(run)
 said: Labels = state.labels(run)
 names = state.names(run)
 saved = cart.catalog().state().selections
@@ -65,7 +65,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
     clusters = _named_clusters(columns[0])
     sources = columns[1].multiselect(
         "Source",
-        selection.offered("source"),
+        selection.options("source"),
         key="source",
         bind="query-params",
         help="Where pairs come from, as their file says. None chosen: all.",
@@ -96,7 +96,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
             columns[5].button(
                 "Forget it", on_click=forget, args=(kept,), type="tertiary", key="forget"
             )
-    drawn = [found, region.region(run), heatmap.band(run)]
+    drawn = [found, region.drawn(run), heatmap.band(run)]
     return [*parts, *(part for part in drawn if part)], str(by)
 
 
@@ -109,7 +109,7 @@ def forget(name: str) -> None:
 def _named_clusters(column: DeltaGenerator) -> list[int]:
     known = names | {-1: state.NOISE}
     with column:
-        return pickers.many(
+        return pickers.choose_many(
             "Clusters", list(known), lambda one: text.short(known[one], 60), key="cluster"
         )
 
@@ -121,7 +121,7 @@ def _saved_name(name: str | None) -> str:
 def choose_prompts() -> NDArray[np.bool_]:
     """(prompt,) a mask: the region drawn on their map, else one kind of prompts."""
     kinds = prompts["group"] + ", " + prompts["condition"]
-    drawn, band = region.region(run, region.PROMPTS), heatmap.band(run, heatmap.ROWS)
+    drawn, band = region.drawn(run, region.PROMPTS), heatmap.band(run, heatmap.ROWS)
     if drawn is not None or band is not None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         chosen = np.ones(len(prompts), bool)
@@ -173,28 +173,28 @@ def show_map(coloring: colorings.Coloring, shown: NDArray[np.bool_], selected: b
     st.markdown(f"**Pairs** · {len(places):,}{map_figure.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     part = region.view(run, raster.around(x, y))
-    drawn = region.region(run)
+    drawn = region.drawn(run)
     figure = map_figure.cached_figure(run, places, coloring, shown=shown, outline=drawn, part=part)
     region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
     ways = st.container(horizontal=True)
     around = raster.around(x[shown], y[shown])
     ways.button(
         "Zoom to the selection",
-        on_click=region.look_at,
+        on_click=region.zoom,
         args=(run, around),
         disabled=not selected,
         key="zoom",
         help="Show only the part of the map around what is selected.",
     )
-    ways.button("Whole map", on_click=region.look_at, args=(run, None), key="whole")
+    ways.button("Whole map", on_click=region.zoom, args=(run, None), key="whole")
     ways.button(
         "Clear the region",
         on_click=region.clear,
-        disabled=region.region(run) is None,
+        disabled=region.drawn(run) is None,
         key="clear-region",
         help="Forget what was drawn; choices above the map stay.",
     )
-    region.by_numbers(run, raster.around(x, y))
+    region.show_sliders(run, raster.around(x, y))
 
 
 def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
@@ -203,7 +203,7 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if chosen is not None and chosen.any():
         points["value"] = matrix.on_prompts(output, chosen)
-    figure = map_figure.prompts_figure(points, region.region(run, region.PROMPTS))
+    figure = map_figure.prompts_figure(points, region.drawn(run, region.PROMPTS))
     region.draw(
         figure,
         run,
@@ -212,7 +212,7 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
         then={"color": colorings.PUSH},
     )
     whole = raster.around(prompts["x"].to_numpy(), prompts["y"].to_numpy())
-    region.by_numbers(run, whole, region.PROMPTS, then={"color": colorings.PUSH})
+    region.show_sliders(run, whole, region.PROMPTS, then={"color": colorings.PUSH})
 
 
 def show_charts() -> None:
@@ -231,7 +231,7 @@ def show_charts() -> None:
 parts, by = choose_parts()
 chosen_prompts = choose_prompts() if by == colorings.PUSH else None
 coloring = colorings.of(by, run, said, chosen_prompts)
-recipe = cart.both(parts) if parts else None
+recipe = cart.all_of(parts) if parts else None
 chosen = selection.mask(recipe) if recipe else None
 on_map = selection.on_map(run, recipe) if recipe else None
 shown = np.ones(len(places), bool) if on_map is None else on_map

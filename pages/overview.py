@@ -21,7 +21,7 @@ st.caption(
 )
 st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")
 project = cache.project()
-plan = next_steps.of(project)
+plan = next_steps.steps(project)
 
 
 def verdict(rates: pd.DataFrame, behavior: str) -> str:
@@ -46,13 +46,13 @@ def show_changes(measured: pd.DataFrame) -> None:
                 show_change(rates, behavior)
     st.plotly_chart(rate_text.chart(rates), key="changes")
     lazy.expander("The numbers", lambda: rate_text.show_table(rates), key="numbers")
-    other = rate_text.unnamed(measured, project.behaviors)
+    other = rate_text.other_changes(measured, project.behaviors)
     lazy.expander(
         f"Other changes, which no behavior of the project names ({len(other)})",
         lambda: show_others(other),
         key="others",
     )
-    rate_text.explain()
+    rate_text.show_terms()
 
 
 def show_others(other: pd.DataFrame) -> None:

@@ -46,14 +46,14 @@ st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
 project = cache.project()
 behavior = pickers.behavior(project, traced=True)
-plan.tell_if_not_risen(project, behavior)
+plan.warn_if_not_risen(project, behavior)
 run = pickers.ranking(project, behavior)
 if run is None:
     st.stop()
 validity.banner(run)
 known = cache.summary(run)
 ranking = cache.table(run, "ranking")
-pairs = cache.columns(project.pairs)
+pairs = cache.pairs(project.pairs)
 
 
 def order() -> pd.DataFrame:
@@ -61,13 +61,13 @@ def order() -> pd.DataFrame:
     score = st.segmented_control(
         "Order by",
         [name for name in IN_WORDS if name in ranking],
-        default=cache.method(run),
+        default=cache.ranking_score(run),
         required=True,
         key="score",
         bind="query-params",
         help="How the push of a pair is measured; “What these words mean” explains each.",
     )
-    return selection.ordered(run, str(score), project.pairs)
+    return selection.ranking(run, str(score), project.pairs)
 
 
 def choose() -> tuple[Recipe, pd.DataFrame]:
@@ -135,7 +135,7 @@ def show_rows() -> None:
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
         "Source",
-        selection.offered("source"),
+        selection.options("source"),
         key="source",
         bind="query-params",
     )
@@ -182,7 +182,7 @@ def picked(rows: pd.DataFrame) -> pd.Series | None:
         column_order=["rank", *SCORES, "prompt", "chosen", "source", "uid"],
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in SCORES},
     )
-    return rows.iloc[pickers.row(event, len(rows))]
+    return rows.iloc[pickers.clicked_row(event, len(rows))]
 
 
 with st.expander("What these words mean"):

@@ -58,7 +58,7 @@ def said(run: str) -> str:
 
 of_controls = (spec for spec in known.values() if spec.control is not None)
 compared = [spec.model_copy(update={"control": None}) for spec in of_controls]
-chosen = pickers.one(
+chosen = pickers.choose_one(
     "Edit", sorted(edits, key=lambda run: edits[run] not in compared), said, key="edit"
 )
 measured = arm_table.of_edit(project, chosen)

@@ -33,7 +33,7 @@ class Stop(NamedTuple):
 
 def stops(project: Project) -> list[Stop]:
     """The tour with what this workspace holds by now."""
-    store, plan = cache.store(), next_steps.of(project)
+    store, plan = cache.store(), next_steps.steps(project)
     states = {step.name: store.state(step.run) if step.spec else "absent" for step in plan}
     generated = next(step.run for step in plan if step.name == "generate")
     measured = states["generate"] == "finished"

@@ -57,7 +57,7 @@ def summary(run: str) -> dict[str, Any]:
     return _record(str(store().output(run) / "summary.json"))
 
 
-def columns(reference: str) -> PairColumns:
+def pairs(reference: str) -> PairColumns:
     """Preference pairs in file order: a path, or an edit run's id.
 
     Columns and rows are read as they are asked for, however many pairs there are.
@@ -71,7 +71,7 @@ def pairs_version(reference: str) -> str:
     return version(store().pairs(reference))
 
 
-def places(run: str) -> pd.DataFrame:
+def map_points(run: str) -> pd.DataFrame:
     """Where a discover run put every pair, by uid; shared, read-only."""
     return _places(str(store().output(run) / "pairs.parquet"))
 
@@ -96,7 +96,7 @@ def ranked_behaviors() -> dict[str, str]:
     return {run: spec.behavior.name for run, spec in specs(RankSpec).items()}
 
 
-def method(rank: str) -> Score:
+def ranking_score(rank: str) -> Score:
     """The score that a ranking is ordered by."""
     return method_of(rank, store())
 

@@ -76,6 +76,6 @@ def offer(
         st.rerun()
 
 
-def both(parts: Sequence[Recipe]) -> Recipe:
+def all_of(parts: Sequence[Recipe]) -> Recipe:
     """The pairs that satisfy every part."""
     return parts[0] if len(parts) == 1 else AllOf(parts=tuple(parts))

@@ -30,9 +30,9 @@ def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *
     text.box("prompt, as sent", first[prompt])
     for (_, a), (_, b) in zip(own[0].iterrows(), own[1].iterrows(), strict=False):
         text.side_by_side(
-            f"{left[0]}: {rates.said(a, behavior.flag)}",
+            f"{left[0]}: {rates.verdict(a, behavior.flag)}",
             a["completion"],
-            f"{right[0]}: {rates.said(b, behavior.flag)}",
+            f"{right[0]}: {rates.verdict(b, behavior.flag)}",
             b["completion"],
         )
 

@@ -19,7 +19,7 @@ from pages.components import cache, jobs, plan, rates, text
 T = TypeVar("T", str, int)
 
 
-def one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> T:
+def choose_one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> T:
     """One of the options, by id in the URL; the first one is the default and is not written."""
     linked = [option for option in options if str(option) == st.query_params.get(key)]
     if key not in st.session_state and linked:
@@ -32,7 +32,9 @@ def one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str
     return chosen
 
 
-def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> list[T]:
+def choose_many(
+    label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str
+) -> list[T]:
     """Any of the options, by id in the URL."""
     linked = [option for option in options if str(option) in st.query_params.get_all(key)]
     if key not in st.session_state and linked:
@@ -46,7 +48,7 @@ def many(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: st
     return chosen
 
 
-def row(event: DataframeState, n: int) -> int:
+def clicked_row(event: DataframeState, n: int) -> int:
     """The row that was clicked in a table of n rows; the first one if none was, or it is gone."""
     picked = [number for number in event.selection.rows if number < n]
     return picked[0] if picked else 0
@@ -107,7 +109,7 @@ def ranking(project: Project, chosen: Behavior) -> str | None:
             key="ranking",
             bind="query-params",
         )
-    plan.show(known[run], planned, project, "Rank the pairs again")
+    plan.warn_if_outdated(known[run], planned, project, "Rank the pairs again")
     return run
 
 
@@ -124,8 +126,8 @@ def discovery(project: Project) -> str | None:
         return None
     run = options[0]
     if len(options) > 1:
-        run = one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
-    plan.show(known[run], planned, project, "Draw the map again")
+        run = choose_one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
+    plan.warn_if_outdated(known[run], planned, project, "Draw the map again")
     return run
 
 
@@ -151,7 +153,7 @@ def _inputs(project: Project) -> tuple[str, str]:
 def _said(chosen: Behavior) -> str:
     where = "after a distractor" if chosen.condition == "distractor" else "on the plain prompt"
     kind = "wanted" if chosen.wanted else "unwanted"
-    flag = rates.words(chosen.flag)
+    flag = rates.flag_words(chosen.flag)
     said = (
         f"Completions that the judge calls “{flag}”, on {chosen.group} prompts, {where} ({kind})."
     )

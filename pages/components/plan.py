@@ -29,7 +29,7 @@ class Step:
     blocked: str = ""
 
 
-def of(project: Project) -> list[Step]:
+def steps(project: Project) -> list[Step]:
     """In an order in which every input precedes its user; the first one generates."""
     generate = _step(
         "generate", "both models complete the prompts; a judge reads", project.generate()
@@ -59,7 +59,7 @@ def unwanted(project: Project) -> list[Behavior]:
     return [behavior for behavior in project.behaviors if not behavior.wanted]
 
 
-def tell_if_not_risen(project: Project, behavior: Behavior) -> None:
+def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
     """Say what a ranking is worth where the policy does not show the behavior more often."""
     generated = cache.store().run_id(project.generate())
     if cache.store().state(generated) != "finished":
@@ -88,7 +88,7 @@ def _step(name: str, what: str, spec: Spec) -> Step:
 NAMES = {"pairs": "preference pairs", "model": "reference"}  # of fields, where they differ
 
 
-def show(
+def warn_if_outdated(
     made: RankSpec | DiscoverSpec, planned: RankSpec | DiscoverSpec, project: Project, again: str
 ) -> None:
     """Say what the project has changed since a run was made, and offer to make the planned one."""

@@ -16,23 +16,25 @@ from core.report import figures
 from core.specs.behaviors import Behavior
 
 
-def words(flag: str) -> str:
+def flag_words(flag: str) -> str:
     """The flag alone, such as `followed format`."""
     return flag.replace("_", " ")
 
 
-def called(cells: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.Series:
+def behavior_names(cells: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.Series:
     """Each row's `flag, group, condition` by the project's name for it, else by what it is."""
     known = {(one.flag, one.group, one.condition): one.name for one in behaviors}
     rows = zip(cells["flag"], cells["group"], cells["condition"], strict=True)
-    names = [known.get(row, f"{words(row[0])} · {row[1]}, {row[2]}") for row in rows]
+    names = [known.get(row, f"{flag_words(row[0])} · {row[1]}, {row[2]}") for row in rows]
     return pd.Series(names, index=cells.index, dtype=str)
 
 
-def said(row: pd.Series, flag: str) -> str:
+def verdict(row: pd.Series, flag: str) -> str:
     """What the judge said of one completion."""
     value = row[flag]
-    return "unscored" if pd.isna(value) else words(flag) if value else f"not {words(flag)}"
+    return (
+        "unscored" if pd.isna(value) else flag_words(flag) if value else f"not {flag_words(flag)}"
+    )
 
 
 TERMS = """
@@ -45,7 +47,7 @@ TERMS = """
 """
 
 
-def unnamed(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
+def other_changes(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
     """What changed, intervals apart, and belongs to no behavior of the project; largest first."""
     known = {(one.flag, one.group, one.condition) for one in behaviors}
     where = ["flag", "group", "condition"]
@@ -54,7 +56,7 @@ def unnamed(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFra
     apart |= wide["high"]["policy"] < wide["low"]["reference"]
     wide = wide[apart & ~wide.index.isin(known)]
     table = wide.index.to_frame(index=False)
-    table["flag"] = table["flag"].map(words)
+    table["flag"] = table["flag"].map(flag_words)
     for model in ("reference", "policy"):
         columns = [wide[name][model] for name in ("rate", "low", "high", "n")]
         table[model] = [percent(r, lo, hi, int(n)) for r, lo, hi, n in zip(*columns, strict=True)]
@@ -108,7 +110,7 @@ def show_table(rates: pd.DataFrame, *, column: str = "model") -> None:
     st.dataframe(shown, hide_index=True, column_config=numbers)
 
 
-def explain() -> None:
+def show_terms() -> None:
     """What the words on rate charts mean."""
     with st.expander("What these words mean"):
         st.markdown(TERMS)

@@ -20,12 +20,12 @@ PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is k
 WHOLE = (0, 100)  # per cent of a map's extent
 
 
-def region(run: str, kept: str = PAIRS) -> InPolygon | None:
+def drawn(run: str, kept: str = PAIRS) -> InPolygon | None:
     """The region that was drawn on a run's map of pairs (or of prompts)."""
-    drawn = st.session_state.get(kept)
-    if not drawn or drawn["discover"] != run:
+    polygon = st.session_state.get(kept)
+    if not polygon or polygon["discover"] != run:
         return None
-    return InPolygon(**drawn)
+    return InPolygon(**polygon)
 
 
 def clear(kept: str = PAIRS) -> None:
@@ -39,7 +39,7 @@ def view(run: str, whole: View) -> View:
     return View(**chosen) if chosen else whole
 
 
-def look_at(run: str, part: View | None) -> None:
+def zoom(run: str, part: View | None) -> None:
     """Zoom to a part of the map; None shows all of it."""
     st.session_state[f"view-{run}"] = asdict(part) if part else None
     _keep(st.session_state.get(PAIRS), PAIRS)
@@ -60,13 +60,13 @@ def draw(
     )
 
 
-def by_numbers(
+def show_sliders(
     run: str, whole: View, kept: str = PAIRS, *, then: dict[str, str] | None = None
 ) -> None:
     """Two sliders that draw a box on the map, for the keyboard; a drawn region moves them."""
     edges = {"across": (whole.left, whole.right), "up": (whole.low, whole.high)}
-    drawn = region(run, kept)
-    corners = {"across": drawn.x, "up": drawn.y} if drawn else edges
+    polygon = drawn(run, kept)
+    corners = {"across": polygon.x, "up": polygon.y} if polygon else edges
     labels = {"across": "From the left, %", "up": "From below, %"}
     with st.expander("Draw a box with the keyboard", key=f"open-{kept}-numbers"):
         st.caption("Tab to an end of a slider; arrow keys move it.")

@@ -69,12 +69,12 @@ def actions(reference: str, edits: Sequence[Edit]) -> pd.DataFrame:
 def by_pair(run: str, column: str, reference: str) -> NDArray[np.float64]:
     """(pair,) a column of a ranking, in the order of the pairs; NaN where a pair is not ranked."""
     place = _rows(_at(reference), reference, run, "ranking")
-    values = np.full(len(cache.columns(reference)), np.nan)
+    values = np.full(len(cache.pairs(reference)), np.nan)
     values[place[place >= 0]] = cache.table(run, "ranking")[column].to_numpy(float)[place >= 0]
     return values
 
 
-def ordered(run: str, score: str, reference: str) -> pd.DataFrame:
+def ranking(run: str, score: str, reference: str) -> pd.DataFrame:
     """A ranking by one of its scores, best first: also `rank`, `score`, and `position`.
 
     The last is the pair's place in the file, −1 if it is gone. Shared: read-only.
@@ -84,7 +84,7 @@ def ordered(run: str, score: str, reference: str) -> pd.DataFrame:
 
 def sources(chosen: Mask) -> pd.DataFrame:
     """Selected pairs per source, next to the source's share of all pairs."""
-    named = kinds("source")
+    named = categories("source")
     counts = named[chosen].value_counts()
     shares = named.value_counts() / len(named)
     counts = counts[counts > 0].sort_values(ascending=False)
@@ -94,15 +94,15 @@ def sources(chosen: Mask) -> pd.DataFrame:
     return table.round(1)
 
 
-def kinds(column: str, reference: str | None = None) -> pd.Categorical:
+def categories(column: str, reference: str | None = None) -> pd.Categorical:
     """(pair,) a column as kinds, the most frequent first; what is missing is `unknown`."""
     reference = reference or cache.project().pairs
     return _kinds(_at(reference), reference, column)
 
 
-def offered(column: str) -> list[str]:
+def options(column: str) -> list[str]:
     """The kinds of a column to choose among: the most frequent ones, sorted by name."""
-    return sorted(kinds(column).categories[:OFFERED])
+    return sorted(categories(column).categories[:OFFERED])
 
 
 def scores(chosen: Mask) -> pd.DataFrame:
@@ -146,21 +146,21 @@ def _mask(state: str, reference: str, recipe: str) -> Mask:
     wanted = RECIPE.validate_json(recipe)
     if isinstance(wanted, AllOf):
         return np.logical_and.reduce([mask(part, reference) for part in wanted.parts])
-    return select(wanted, cache.columns(reference), cache.store())
+    return select(wanted, cache.pairs(reference), cache.store())
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _actions(state: str, reference: str, edits: str) -> pd.DataFrame:
     wanted = EDITS.validate_json(edits)
     masks = [mask(edit.recipe, reference) for edit in wanted]
-    return planned(wanted, masks, cache.columns(reference))
+    return planned(wanted, masks, cache.pairs(reference))
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _trial(state: str, reference: str, edits: str) -> Trial:
     wanted, found = EDITS.validate_json(edits), _actions(state, reference, edits)
     shares = attribution_share(wanted, found, cache.store())
-    return Trial(summarize(cache.columns(reference), found), shares)
+    return Trial(summarize(cache.pairs(reference), found), shares)
 
 
 def _said(edits: Sequence[Edit]) -> str:
@@ -169,8 +169,8 @@ def _said(edits: Sequence[Edit]) -> str:
 
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _rows(state: str, reference: str, run: str, table: str) -> NDArray[np.intp]:
-    placed = cache.places(run) if table == "pairs" else cache.table(run, table)
-    return cache.columns(reference).positions(placed["uid"])
+    placed = cache.map_points(run) if table == "pairs" else cache.table(run, table)
+    return cache.pairs(reference).positions(placed["uid"])
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -183,6 +183,6 @@ def _ordered(state: str, reference: str, run: str, score: str) -> pd.DataFrame:
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _kinds(state: str, reference: str, column: str) -> pd.Categorical:
-    values = cache.columns(reference)[column]
+    values = cache.pairs(reference)[column]
     texts = values.astype("str").where(values.notna(), "unknown")
     return pd.Categorical(texts, categories=list(texts.value_counts().index))

@@ -60,7 +60,7 @@ def listed(discover: str) -> pd.DataFrame:
     alarms = ranked(found, cache.table(discover, "changes"), cache.project().behaviors, said.marks)
     kept = alarms[alarms["cluster"].isin(names) & (alarms["alarm"] > 0)]
     sizes = found.set_index("cluster")
-    what = rates.called(kept, cache.project().behaviors)
+    what = rates.behavior_names(kept, cache.project().behaviors)
     return pd.DataFrame(
         {
             "cluster": kept["cluster"],

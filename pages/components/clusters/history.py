@@ -87,7 +87,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
     )
     middle.download_button(
         "One row per pair (Parquet)",
-        lambda: label_files.written(cache.places(run).index, state.membership(run, said), said),
+        lambda: label_files.written(cache.map_points(run).index, state.membership(run, said), said),
         "labels.parquet",
         key="export-pairs",
         on_click="ignore",

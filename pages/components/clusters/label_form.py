@@ -158,7 +158,7 @@ def _move(run: str, cluster: int, catalog: Catalog) -> None:
 
 def _parts(run: str, catalog: Catalog) -> dict[str, Recipe]:
     """Selections at hand, by what they are called here."""
-    drawn = regions.region(run)
+    drawn = regions.drawn(run)
     region: dict[str, Recipe] = {"the region drawn on the map": drawn} if drawn else {}
     saved = catalog.state().selections
     behaviors = cache.ranked_behaviors()
@@ -170,7 +170,7 @@ def _parts(run: str, catalog: Catalog) -> dict[str, Recipe]:
 
 def _islands(run: str, cluster: int) -> dict[str, Recipe]:
     """Dense groups on the map that a cluster is made of, where there are several."""
-    places = cache.places(run)
+    places = cache.map_points(run)
     if "island" not in places:
         return {}
     own = places.loc[(places["cluster"] == cluster) & (places["island"] >= 0), "island"]

@@ -69,7 +69,7 @@ def shares(run: str) -> pd.DataFrame:
 
 
 def _named(parts: pd.DataFrame) -> pd.DataFrame:
-    named = rates.called(parts, cache.project().behaviors)
+    named = rates.behavior_names(parts, cache.project().behaviors)
     return parts.assign(mostly=named, part=100 * parts["share_of_attribution"])
 
 

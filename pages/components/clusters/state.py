@@ -63,7 +63,7 @@ def recipe(said: Labels, clusters: Sequence[int]) -> Recipe:
 
 def membership(run: str, said: Labels) -> NDArray[np.int64]:
     """(place,) the cluster of every pair on the map as it is now; −1 where there is none."""
-    now = cache.places(run)["cluster"].to_numpy(np.int64, copy=True)
+    now = cache.map_points(run)["cluster"].to_numpy(np.int64, copy=True)
     for cluster in (-1, *names(run)):
         if said.composed(cluster):
             now[selection.on_map(run, said.recipe(cluster))] = cluster

@@ -57,7 +57,7 @@ def choose(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> in
         _draw(table, everything)
         profile.stability(run)
     with left:
-        return pickers.one(
+        return pickers.choose_one(
             "Cluster", list(table["cluster"]), lambda one: text.short(names[one], 80), key="one"
         )
 
@@ -93,7 +93,7 @@ def _draw(table: pd.DataFrame, everything: bool) -> None:
 def _listed(run: str, names: Mapping[int, str], said: Labels, now: NDArray) -> pd.DataFrame:
     """One row per cluster as it is now."""
     sizes = pd.Series(now).value_counts()
-    sources = pd.Series(selection.kinds("source")[selection.map_rows(run)])
+    sources = pd.Series(selection.categories("source")[selection.map_rows(run)])
     rows = []
     for cluster, name in names.items():
         inside = sources[now == cluster]

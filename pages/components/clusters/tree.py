@@ -80,7 +80,7 @@ def _rows(run: str, said: Labels, now: NDArray[np.int64]) -> pd.DataFrame:
 
 def _islands(run: str, own: NDArray[np.bool_]) -> dict[int, int]:
     """Sizes of the islands inside a cluster, where it is made of more than one."""
-    places = cache.places(run)
+    places = cache.map_points(run)
     if "island" not in places:
         return {}
     inside = places.loc[own & (places["island"] >= 0).to_numpy(), "island"]

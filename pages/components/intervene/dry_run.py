@@ -105,7 +105,7 @@ def show_shift(project: Project, edits: Sequence[Edit]) -> None:
     """Length and norm of the touched pairs against the rest."""
     found = actions(edits)
     touched = found.loc[found["action"] != "keep", "uid"]
-    pairs = cache.columns(project.pairs)
+    pairs = cache.pairs(project.pairs)
     own = np.zeros(len(pairs), bool)
     own[pairs.positions(touched)] = True
     table = shift(pairs.lengths, own, _norms(edits))
@@ -129,7 +129,7 @@ def show_examples(project: Project, edits: Sequence[Edit]) -> None:
         number = st.number_input("Touched pair", 1, len(touched), 1, key="touched-pair")
         row = touched.iloc[number - 1]
         st.text(text.visible(f"{row['action']}: {row['why'] or 'no reason given'}"))
-        pairs = cache.columns(project.pairs)
+        pairs = cache.pairs(project.pairs)
         text.show_pair(pairs.rows(pairs.positions([row["uid"]])).iloc[0])
 
 

@@ -93,7 +93,7 @@ def show_tools(entries: Sequence[Entry]) -> None:
 
 def show_drop() -> None:
     """Pairs of a source, or that a model wrote, as an entry of their own."""
-    pairs = cache.columns(cache.project().pairs)
+    pairs = cache.pairs(cache.project().pairs)
     known = [name for name in COLUMNS if name in pairs]
     column = st.selectbox("By", known, format_func=_named, key="drop-column")
     counts = pairs[column].astype(str).value_counts().head(selection.OFFERED)
@@ -116,7 +116,7 @@ def show_conflicts(entries: Sequence[Entry]) -> bool:
     """Pairs that are both flipped and removed, with ways out; returns whether there are any."""
     edits = [entry.edit for entry in entries]
     masks = [selection.mask(edit.recipe) for edit in edits]
-    found = conflicts(edits, masks, cache.columns(cache.project().pairs))
+    found = conflicts(edits, masks, cache.pairs(cache.project().pairs))
     for one in found:
         flip, remove = entries[one.flips], entries[one.removes]
         with st.container(border=True):

@@ -32,7 +32,7 @@ class Coloring:
 
 def options() -> list[str]:
     """What can be chosen, the most useful first."""
-    columns = cache.columns(cache.project().pairs)
+    columns = cache.pairs(cache.project().pairs)
     others = [name for name in columns.few_valued(FEW) if name != "source"]
     numbers = [name for name in columns.numeric() if name not in others]
     return ["cluster", "source", PUSH, *_rankings(), *others, *numbers]
@@ -49,18 +49,18 @@ def of(by: str, run: str, said: Labels, prompts: NDArray[np.bool_] | None) -> Co
         pushed = matrix.by_pairs(cache.store().output(run), prompts)
         return Coloring("mean push on the chosen prompts", values=pushed)
     if rank := _rankings().get(by):
-        scores = cache.table(rank, "ranking").set_index("uid")[cache.method(rank)]
-        return Coloring(by, values=scores.reindex(cache.places(run).index).to_numpy(float))
+        scores = cache.table(rank, "ranking").set_index("uid")[cache.ranking_score(rank)]
+        return Coloring(by, values=scores.reindex(cache.map_points(run).index).to_numpy(float))
     return _of_column(by, run)
 
 
 def _of_column(column: str, run: str) -> Coloring:
-    pairs = cache.columns(cache.project().pairs)
+    pairs = cache.pairs(cache.project().pairs)
     rows = selection.map_rows(run)
     if column != "source" and column not in pairs.few_valued(FEW):
         values = pairs[column].to_numpy(float)
         return Coloring(column, values=np.where(rows >= 0, values[rows], np.nan))
-    named = selection.kinds(column)
+    named = selection.categories(column)
     kinds = np.where(rows >= 0, named.codes[rows], -1).astype(np.int64)
     return Coloring(column, kinds, tuple(str(name) for name in named.categories))
 

@@ -27,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 def available(run: str) -> bool:
     """Whether the discover run has an order: earlier versions wrote none."""
-    return "place" in cache.places(run) and "place" in cache.table(run, "prompts")
+    return "place" in cache.map_points(run) and "place" in cache.table(run, "prompts")
 
 
 def band(run: str, kept: str = BAND) -> InBand | None:
@@ -44,7 +44,7 @@ def clear(kept: str = BAND) -> None:
 
 def draw(run: str, coloring: colorings.Coloring, shown: Mask) -> None:
     """The heatmap and its slider; columns without a selected pair fade."""
-    n = int(cache.places(run)["place"].max()) + 1
+    n = int(cache.map_points(run)["place"].max()) + 1
     key = f"heatmap-{run}-{_drawing()}"
     st.plotly_chart(
         figure(run, coloring, shown),
@@ -68,7 +68,7 @@ def draw(run: str, coloring: colorings.Coloring, shown: Mask) -> None:
 
 def figure(run: str, coloring: colorings.Coloring, shown: Mask) -> go.Figure:
     """Mean similarity per cell; strips tell the pairs' kinds (below) and the prompts' (left)."""
-    places, prompts = cache.places(run), cache.table(run, "prompts")
+    places, prompts = cache.map_points(run), cache.table(run, "prompts")
     columns, rows = _cells(run)
     values = _means(str(cache.store().output(run)), run)
     n, height = int(places["place"].max()) + 1, int(prompts["place"].max()) + 1
@@ -159,7 +159,7 @@ def _copy(run: str, key: str) -> None:
         clear(BAND)
         clear(ROWS)
         return
-    n = int(cache.places(run)["place"].max()) + 1
+    n = int(cache.map_points(run)["place"].max()) + 1
     height = int(cache.table(run, "prompts")["place"].max()) + 1
     _keep(run, BAND, *sorted(boxes[0]["x"][:2]), n)
     low, high = sorted(boxes[0]["y"][:2])
@@ -178,7 +178,7 @@ def _keep(run: str, kept: str, low: float, high: float, n: int) -> None:
 
 
 def _cells(run: str) -> tuple[NDArray, NDArray]:
-    pairs, prompts = cache.places(run)["place"], cache.table(run, "prompts")["place"]
+    pairs, prompts = cache.map_points(run)["place"], cache.table(run, "prompts")["place"]
     return (
         heatmap.cells(pairs.to_numpy(np.int64), heatmap.COLUMNS),
         heatmap.cells(prompts.to_numpy(np.int64), heatmap.ROWS),

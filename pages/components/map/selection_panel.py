@@ -29,14 +29,14 @@ def show(run: str, recipe: Recipe, chosen: Mask, shown: Mask) -> None:
 def show_everything(run: str) -> None:
     """What there is before anything is selected; the browser loads what a selection needs."""
     st.info("Nothing is selected. Draw around a group, or choose clusters, sources or words above.")
-    everything = np.ones(len(cache.columns(cache.project().pairs)), bool)
-    _statistics(run, everything, np.ones(len(cache.places(run)), bool))
+    everything = np.ones(len(cache.pairs(cache.project().pairs)), bool)
+    _statistics(run, everything, np.ones(len(cache.map_points(run)), bool))
     _origins(everything)
 
 
 def _statistics(run: str, chosen: Mask, shown: Mask) -> None:
     """How much of the data is selected, and of which clusters."""
-    places, facts = cache.places(run), st.columns(4)
+    places, facts = cache.map_points(run), st.columns(4)
     facts[0].metric("Pairs", f"{chosen.sum():,}")
     facts[1].metric("Share of all", f"{chosen.sum() / len(places):.1%}")
     clusters = places["cluster"].to_numpy()[shown]
@@ -76,9 +76,7 @@ def _pairs(chosen: Mask) -> None:
     about, page = st.columns([6, 1], vertical_alignment="bottom")
     if last > 1:
         number = page.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
-    rows = cache.columns(cache.project().pairs).rows(
-        positions[(number - 1) * SHOWN : number * SHOWN]
-    )
+    rows = cache.pairs(cache.project().pairs).rows(positions[(number - 1) * SHOWN : number * SHOWN])
     about.caption(
         f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
     )
@@ -94,7 +92,7 @@ def _pairs(chosen: Mask) -> None:
         key="selected-pairs",
         column_order=["prompt", "chosen", "rejected", "source", "uid"],
     )
-    text.show_pair(rows.iloc[pickers.row(event, len(rows))])
+    text.show_pair(rows.iloc[pickers.clicked_row(event, len(rows))])
 
 
 def _origins(chosen: Mask) -> None:

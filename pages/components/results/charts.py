@@ -141,7 +141,7 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
     if behavior.name not in known or cache.store().state(edit) != "finished":
         st.info("Sources are compared once the behavior is ranked and the edit is made.")
         return
-    pairs = cache.columns(project.pairs)
+    pairs = cache.pairs(project.pairs)
     columns = [name for name in COLUMNS if name in pairs]
     column = st.segmented_control(
         "By",

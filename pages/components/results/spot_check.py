@@ -60,7 +60,9 @@ def show(measured: pd.DataFrame, behavior: Behavior) -> None:
 
 def _ask(row: pd.Series, key: Completion, behavior: Behavior) -> None:
     what = behavior.description or behavior.name
-    st.text(text.visible(f"Does this completion show “{rates.words(behavior.flag)}” ({what})?"))
+    st.text(
+        text.visible(f"Does this completion show “{rates.flag_words(behavior.flag)}” ({what})?")
+    )
     text.box("prompt, as sent", row["prompt"])
     text.box("completion", row["completion"])
     for column, (label, letter, shown) in zip(st.columns(3), ANSWERS, strict=True):

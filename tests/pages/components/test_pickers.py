@@ -9,7 +9,7 @@ def one_of_three():
     from pages.components import pickers
 
     names = st.session_state.get("names", {1: "locks", 2: "poems", 3: "maths"})
-    st.text(pickers.one("Cluster", list(names), names.__getitem__, key="cluster"))
+    st.text(pickers.choose_one("Cluster", list(names), names.__getitem__, key="cluster"))
 
 
 def any_of_three():
@@ -18,7 +18,7 @@ def any_of_three():
     from pages.components import pickers
 
     names = st.session_state.get("names", {1: "locks", 2: "poems", 3: "maths"})
-    st.text(pickers.many("Clusters", list(names), names.__getitem__, key="clusters"))
+    st.text(pickers.choose_many("Clusters", list(names), names.__getitem__, key="clusters"))
 
 
 NAMED = {1: "Picks locks", 2: "Writes poems", 3: "maths"}

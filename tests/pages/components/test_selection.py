@@ -15,10 +15,10 @@ def test_a_pairs_file_that_changes_is_selected_from_anew(store, project, investi
     edits = [Edit(action="flip", recipe=NoneOf(parts=(recipe,)), why="others")]
     assert selection.mask(recipe).tolist() == (pairs["source"] == first).tolist()
     assert len(selection.actions(project.pairs, edits)) == len(others)
-    assert list(selection.kinds("source").categories) != list(others["source"].unique())
+    assert list(selection.categories("source").categories) != list(others["source"].unique())
     write_pairs(others.tail(30).reset_index(drop=True), path)
     assert selection.mask(recipe).tolist() == [False] * 30
     assert selection.actions(project.pairs, edits)["uid"].tolist() == others["uid"].tolist()[-30:]
     assert selection.dry_run(project.pairs, edits).summary["n_flipped"] == 30
-    assert len(selection.kinds("source")) == 30
+    assert len(selection.categories("source")) == 30
     assert selection.map_rows(investigated["discover"]).max() < 30
