@@ -57,7 +57,7 @@ from core.runs.store import Store
 from core.specs import project
 from core.specs.behaviors import Behavior
 from core.specs.steps import RankSpec
-from core.steps.rank import matching_index, read
+from core.steps.shared import matching_index, reference_activations
 
 STRIDE = 4  # one pair in four gets a gradient
 FORWARD, BACKWARD = 2, 6  # floating-point operations per weight and token
@@ -161,7 +161,9 @@ def prepare(
     spec = RankSpec(generate=runs[0], index=runs[1], behavior=behavior)
     index = matching_index(spec, store)
     own = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
-    activations, seconds = _timed(lambda: read(spec, store, index, table[own], Progress()))
+    activations, seconds = _timed(
+        lambda: reference_activations(spec, store, index, table[own], Progress())
+    )
     vectors = showing(activations, behavior, passing)
     curve = layer_curve(vectors, activations, behavior)
     layer = choose_layer(curve)

@@ -1,13 +1,14 @@
-"""The steps of an investigation: one `run(spec, store, progress)` each.
+"""The steps of an investigation: one `run(spec, store, output, progress)` each.
 
-- `check`: The check step
-- `convert`: The convert step
-- `generate`: The generate step
-- `index`: Turn preference pairs into vectors on disk
-- `rank`: Build a behavior's vector from completions
-- `discover`: Map and cluster the behavior–datapoint matrix
-- `suggest`: Ask a language model what it would call each cluster of a discover run
-- `edit`: The edit step
-- `train`: The train step
-- `evaluate`: The evaluate step
+- `shared`: What several steps do alike
+- `check`: Quality of the pairs
+- `convert`: Pairs of any shape as one canonical Parquet file
+- `generate`: Judged completions of reference and policy
+- `index`: The vector index of the pairs
+- `rank`: Behavior vectors, and the pairs in the order of their scores
+- `discover`: The map and clusters of the prompt × pair matrix
+- `suggest`: Cluster names that a language model suggests
+- `edit`: The pairs of one arm
+- `train`: One DPO training on an arm's pairs
+- `evaluate`: Behavior rates of one model, steered or not
 """

@@ -1,6 +1,5 @@
-"""The check step: what is wrong, or odd, with the pairs, before anything is computed with them."""
+"""The check step: quality of the pairs, before anything is computed with them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,30 +11,28 @@ from core.models.loading import load_tokenizer
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import CheckSpec
-from core.storage.atomic import write_atomic
+from core.steps.shared import write_health
 
 
 def run(spec: CheckSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `summary.json`, `rows.parquet` and `sources.parquet` (docs/architecture.md)."""
     progress(0, 0, "reading pairs")
-    examination, seen = Examination(), 0
+    examination, n_rows = Examination(), 0
     for chunk in stream_pairs(store.pairs(spec.pairs)):
         examination.see(chunk)
-        seen += len(chunk.pairs) + len(chunk.skipped)
-        progress(seen, 0, "rows")
+        n_rows += len(chunk.pairs) + len(chunk.skipped)
+        progress(n_rows, 0, "rows")
     if spec.model is None:
         health = examination.health()
     else:
         tokenizer = load_tokenizer(store.model(spec.model))
         health = examination.health(lambda pair: _lengths(tokenizer, pair), spec.max_length)
-    health.rows.to_parquet(output / "rows.parquet", index=False)
-    health.sources.to_parquet(output / "sources.parquet", index=False)
-    write_atomic(output / "summary.json", json.dumps(health.summary, indent=2) + "\n")
-    progress(seen, seen, "checked")
+    write_health(output, health)
+    progress(n_rows, n_rows, "checked")
 
 
 def _lengths(tokenizer: Any, pair: Mapping[str, Any]) -> dict[str, int]:
-    """Tokens of a pair's three texts; none where the template refuses the prompt."""
+    """Tokens of a pair's three texts; 0 for a prompt that the chat template refuses."""
     (prompt,) = encode_prompts(tokenizer, [pair["prompt"]], strict=False)
     sides = encode_completions(tokenizer, [pair["chosen"], pair["rejected"]])
     return dict(zip(TEXTS, map(len, [prompt, *sides]), strict=True))

@@ -1,4 +1,4 @@
-"""Map and cluster the behavior–datapoint matrix: what did training change, nobody having asked?"""
+"""The discover step: map and clusters of the prompt × pair matrix, without a behavior named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.subprocess_call import Call, worker
 from core.specs.steps import DiscoverSpec
-from core.storage.tables import whole
+from core.steps.shared import matching_index, read_completions, reference_activations
 
 STAGES = 5
 SEEDS = 5  # draws of prompts for every other seed of the map
@@ -34,12 +34,10 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     if spec.recut is not None:
         _recut(spec, store, output, progress)
         return
-    from core.steps.rank import matching_index, read  # 4 CPU-seconds: torch, which a cut needs not
-
     index = matching_index(spec, store)
     layer = default_layer(index) if spec.layer is None else spec.layer
-    completions = whole(store.output(spec.generate) / "completions.parquet")
-    activations = read(spec, store, index, completions, progress, layers=(layer,))
+    completions = read_completions(spec.generate, store)
+    activations = reference_activations(spec, store, index, completions, progress, layers=(layer,))
     with worker(lambda note: progress(2, STAGES, note)) as call:
         sharpen = sharpening(index, activations, layer, gated=spec.gated)
         vectors = all_differences(activations)

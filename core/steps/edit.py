@@ -1,6 +1,5 @@
 """The edit step: the pairs of one arm, and what was done to which pair, and why."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from core.intervention.edits.apply import (
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import EditSpec
-from core.storage.atomic import write_atomic
+from core.steps.shared import write_summary
 
 
 def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -30,7 +29,7 @@ def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> No
     actions, summary = _actions(spec, pairs, store)
     canonical.write(output / "pairs.parquet", arm(pairs, actions))
     actions.to_parquet(output / "actions.parquet", index=False)
-    write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_summary(output, summary)
     progress(2, 2, "edited")
 
 

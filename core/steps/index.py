@@ -1,4 +1,4 @@
-"""Turn preference pairs into vectors on disk: plan, then compute what is missing."""
+"""The index step: the vectors of all pairs on disk; plans, then computes what is missing."""
 
 import errno
 from dataclasses import replace
@@ -36,8 +36,8 @@ def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> N
         if error.errno != errno.ENOSPC:
             raise
         raise UserError(
-            f"{output}: the disk is full. Free some space and run the same command again: the "
-            "shards that are done are kept."
+            f"{output}: the disk is full. Free some space and run the same command again: "
+            "finished shards are kept."
         ) from error
 
 
@@ -45,11 +45,11 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
     folder = store.model(spec.model)
     tokenizer = load_tokenizer(folder)
     wanted = _wanted(spec, store.contents(spec), folder, template_hash(tokenizer))
-    if (known := planned(output)) is not None:
-        chosen = ("budget", "n_pairs", "n_skipped")  # when that was planned
-        same = replace(wanted, **{name: getattr(known, name) for name in chosen})
-        if same == replace(known, shards=()):
-            return known
+    if (earlier := planned(output)) is not None:
+        chosen = ("budget", "n_pairs", "n_skipped")  # by the planning itself
+        same = replace(wanted, **{name: getattr(earlier, name) for name in chosen})
+        if same == replace(earlier, shards=()):
+            return earlier
     plan = make_plan(
         open_columns(store.pairs(spec.pairs), store.workspace / "cache"),
         tokenizer,
@@ -65,7 +65,7 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
 
 
 def _budget(planned: Manifest, store: Store, folder: Path, output: Path, progress: Progress) -> int:
-    """The budget that is fastest here, or the rule's where workers may be on other machines."""
+    """The fastest token budget of this machine; the rule's where workers may be on others."""
     if environment.executor().startswith("ray"):
         return planned.budget
     device, config, dtype = pick_device("auto"), read_config(folder), DTYPES[planned.dtype]
@@ -81,7 +81,7 @@ def _budget(planned: Manifest, store: Store, folder: Path, output: Path, progres
 
 
 def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: str) -> Manifest:
-    """Whose vectors to compute; how many pairs and shards that is, planning will say."""
+    """What to compute; the planning fills in the number of pairs and the shards."""
     config = read_config(folder)
     device = pick_device("auto")
     dtype = pick_dtype(spec.dtype, device)
@@ -104,7 +104,7 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
 
 
 def _weights(folder: Path, device: torch.device, dtype: torch.dtype) -> int:
-    """Bytes that the model will take of the one GPU that it lies on, at most."""
+    """Bytes that the model takes of one GPU, at most; 0 on a CPU or where it is spread."""
     if device.type == "cpu" or spreading("auto"):
         return 0
     return model_facts(folder).parameters * dtype.itemsize
@@ -129,12 +129,12 @@ def _compute(
     note = f"pairs at {len(manifest.layers)} layers"
     progress(done, manifest.n_pairs, note)
 
-    def tick(some: int) -> None:
-        progress(done + some, manifest.n_pairs, note)
+    def tick(n_pairs: int) -> None:
+        progress(done + n_pairs, manifest.n_pairs, note)
 
     model = store.model(spec.model)
     executor = pick(environment.executor(), shared=(output, model))
     make = partial(ShardReader, output, model)
-    for pairs in executor(make, tasks, tick):
-        done += pairs
+    for n_pairs in executor(make, tasks, tick):
+        done += n_pairs
         progress(done, manifest.n_pairs, note)

@@ -1,6 +1,5 @@
-"""The train step: one arm's DPO retraining, or a checkpoint of it from elsewhere."""
+"""The train step: one DPO training on an arm's pairs, or a checkpoint that is imported for it."""
 
-import json
 from pathlib import Path
 
 from core.data.pairs import stream_texts
@@ -9,11 +8,11 @@ from core.intervention.training.import_checkpoint import import_checkpoint
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import TrainSpec
-from core.storage.atomic import write_atomic
+from core.steps.shared import write_summary
 
 
 def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> None:
-    """Write `model/`, `log.jsonl` and `summary.json`; picks up where a stopped attempt was."""
+    """Write `model/`, `log.jsonl` and `summary.json`; resumes from the last checkpoint."""
     reference = store.model(spec.reference)
     if spec.checkpoint is not None:
         progress(0, 1, "checking the checkpoint")
@@ -23,4 +22,4 @@ def run(spec: TrainSpec, *, store: Store, output: Path, progress: Progress) -> N
         cache = store.workspace / "cache" / "reference_log_probs"
         summary = train(reference, pairs, spec, output, cache, progress)
     if summary:  # of several processes, one writes
-        write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_summary(output, summary)

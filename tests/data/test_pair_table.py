@@ -161,7 +161,7 @@ def test_columns_that_sort_pairs_into_kinds_and_columns_of_numbers(path, tmp_pat
 WRITE = """
 import os, signal, sys
 from pathlib import Path
-from core.data.on_disk import open_columns
+from core.data.pair_table import open_columns
 
 def before(event, _):
     if event == "os.rename":

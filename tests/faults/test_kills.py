@@ -140,7 +140,7 @@ def _timeless(path: Path) -> list[Any]:
 MAKE_CATALOG = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 seen = 0
 
 def moment(*_):

@@ -22,8 +22,8 @@ from core.specs import project
 from core.specs.behaviors import Behavior
 from core.specs.scores import DEFAULT
 from core.specs.steps import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
-from core.steps.rank import matching_index, read
 from core.steps.rank import rank as scores_of
+from core.steps.shared import matching_index, reference_activations
 from core.storage.tables import record, table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
@@ -164,7 +164,7 @@ def test_a_behavior_of_one_prompt_is_ranked_and_marked_as_not_to_be_trusted(
         behavior=behavior.model_copy(update={"group": "alone"}),
         layer=1,
     )
-    activations = read(
+    activations = reference_activations(
         spec,
         store,
         matching_index(spec, store),
@@ -195,7 +195,7 @@ def test_activations_that_are_not_finite_are_refused_where_they_arise(
     loaded = load_model(Path(known.reference), blocks=3)
     with torch.no_grad():
         loaded.model.get_input_embeddings().weight[:, 0] = float("nan")
-    monkeypatch.setattr("core.steps.rank.load_model", lambda *_, **__: loaded)
+    monkeypatch.setattr("core.models.loading.load_model", lambda *_, **__: loaded)
     with pytest.raises(UserError, match=r"not finite.*first on prompt"):
         rank(store, generate, index, known.behavior("flattery"), method="bank", layer=3)
 

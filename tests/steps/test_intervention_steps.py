@@ -97,7 +97,7 @@ def test_a_judge_that_is_down_costs_no_second_sampling(store, request, tmp_path,
     spec = request.getfixturevalue(step).model_copy(update=change)
     with pytest.raises(UserError, match="does not answer"):
         execute(spec, store)
-    monkeypatch.setattr("core.steps.generate.sample", None)  # would fail if called again
+    monkeypatch.setattr("core.models.generation.sample", None)  # would fail if called again
     port = int(server.url.split(":")[2].split("/")[0])
     with chat_server(lambda *_: Reply("80"), port=port):
         output = store.output(execute(spec, store))

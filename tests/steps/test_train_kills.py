@@ -110,7 +110,7 @@ def test_twenty_kills_at_random_points_end_within_seed_noise(spec, tmp_path):
 SERVER = """
 import sys, time
 from core.runs import jobs
-from core.runs.specs import EditSpec
+from core.specs.steps import EditSpec
 from core.runs.store import Store
 print(jobs.start(Store(sys.argv[1]), EditSpec.model_validate_json(sys.argv[2])), flush=True)
 time.sleep(600)

@@ -262,7 +262,7 @@ import json, random, sys
 from pathlib import Path
 from core.errors import UserError
 from core.intervention.recipes import Edit, Where
-from core.runs.catalog import Catalog
+from core.workspace.catalog import Catalog
 catalog, who, count = Catalog(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 draw, run, told = random.Random(who), "discover-0123456789abcdef", []
 while len(told) < count:

@@ -184,8 +184,8 @@ KILLED = """
 import sys
 import pandas as pd
 from pathlib import Path
-from core.intervention.training import train
-from core.runs.specs import TrainSpec
+from core.intervention.training.dpo import train
+from core.specs.steps import TrainSpec
 
 folder, reference = Path(sys.argv[1]), Path(sys.argv[2])
 spec = TrainSpec.model_validate_json(sys.argv[3])

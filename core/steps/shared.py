@@ -1,0 +1,158 @@
+"""What several steps do alike: read inputs, sample completions, write results.
+
+Loads torch only inside the functions that compute with a model, so that light steps start fast.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.attribution.index.layout import VectorIndex
+from core.attribution.vectors import Activations
+from core.data.quality import Health
+from core.errors import UserError
+from core.runs.progress import Progress
+from core.runs.store import Store
+from core.specs.steps import DiscoverSpec, EvaluateSpec, GenerateSpec, RankSpec
+from core.storage.atomic import write_atomic, writing_atomic
+from core.storage.tables import whole
+
+if TYPE_CHECKING:
+    from core.models.generation import Report
+    from core.models.loading import LoadedModel
+
+SAMPLED = "sampled.parquet"  # completions that are not judged yet
+
+
+def write_summary(output: Path, summary: Mapping[str, Any]) -> None:
+    """Write `summary.json`."""
+    write_atomic(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def write_health(output: Path, health: Health) -> None:
+    """Write what check and convert found in the pairs: rows, sources and summary."""
+    health.rows.to_parquet(output / "rows.parquet", index=False)
+    health.sources.to_parquet(output / "sources.parquet", index=False)
+    write_summary(output, health.summary)
+
+
+def read_completions(run: str, store: Store) -> pd.DataFrame:
+    """The judged completions of a generate run."""
+    return whole(store.output(run) / "completions.parquet")
+
+
+def matching_index(spec: RankSpec | DiscoverSpec, store: Store) -> VectorIndex:
+    """The index of a spec. `UserError` if it was not read by the generate run's reference."""
+    reference = store.record(spec.generate)["contents"]["reference"]
+    index = VectorIndex.open(store.output(spec.index), model_hash=reference)
+    if spec.layer is not None and spec.layer not in index.layers:
+        layers = ", ".join(map(str, index.layers))
+        raise UserError(
+            f"layer {spec.layer} is not in {spec.index}, which contains layers {layers}."
+        )
+    return index
+
+
+def reference_activations(
+    spec: RankSpec | DiscoverSpec,
+    store: Store,
+    index: VectorIndex,
+    completions: pd.DataFrame,
+    progress: Progress,
+    layers: tuple[int, ...] | None = None,
+) -> Activations:
+    """The reference's activations on completions, at some layers of the index [default: all]."""
+    from core.attribution.completions import completion_activations
+    from core.models.loading import load_model
+
+    generate = store.spec(spec.generate)
+    assert isinstance(generate, GenerateSpec)
+    layers = layers or index.layers
+    loaded = load_model(
+        store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)
+    )
+    activations = completion_activations(
+        loaded,
+        completions,
+        layers,
+        progress=lambda done, total: progress(done, total, "reading prompts' completions"),
+    )
+    _refuse_non_finite(activations, spec.generate)
+    return activations
+
+
+def _refuse_non_finite(activations: Activations, generate: str) -> None:
+    bad = np.asarray(~np.isfinite(activations.means).all(axis=(1, 2)))
+    if bad.any():
+        first = activations.completions.iloc[int(bad.argmax())]
+        raise UserError(
+            f"{generate}: the reference's activations are not finite on {int(bad.sum())} of "
+            f"{len(bad)} completions, first on prompt {first['prompt_id']!r}, rollout "
+            f"{first['rollout']}. Index with --dtype float32, or check the reference's weights."
+        )
+
+
+def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Completions, kept on disk until they are judged: a judge may fail where no model did."""
+    path = output / SAMPLED
+    if not path.exists():
+        with writing_atomic(path) as part:
+            sample().to_parquet(part, index=False)
+    return whole(path)
+
+
+def sample_completions(
+    loaded: "LoadedModel",
+    prompts: pd.DataFrame,
+    spec: GenerateSpec | EvaluateSpec,
+    report: "Report",
+) -> pd.DataFrame:
+    """One row per prompt and rollout: the columns of `prompts`, then the completion's.
+
+    Its attribute `dtype` names the arithmetic of the sampling.
+    """
+    from core.models.devices import in_words
+    from core.models.generation import sample
+
+    drawn = sample(
+        loaded,
+        prompts["prompt"].tolist(),
+        rollouts=spec.rollouts,
+        temperature=spec.temperature,
+        max_new_tokens=spec.max_new_tokens,
+        seed=spec.seed,
+        progress=report,
+    )
+    repeated = prompts.loc[prompts.index.repeat(spec.rollouts)].reset_index(drop=True)
+    completions = repeated.join(drawn.drop(columns="prompt"))
+    completions.attrs["dtype"] = in_words(loaded.model.dtype)
+    return completions
+
+
+def write_measurement(
+    output: Path,
+    completions: pd.DataFrame,
+    rates: pd.DataFrame,
+    judging: dict[str, float],
+    dtype: str | None,
+) -> None:
+    """Write the three files that generate and evaluate have in common.
+
+    `dtype` is the arithmetic of the sampling, None where nothing was sampled.
+    """
+    completions.to_parquet(output / "completions.parquet", index=False)
+    rates.to_parquet(output / "rates.parquet", index=False)
+    summary = {
+        "n_completions": len(completions),
+        "n_prompts": int(completions["prompt_id"].nunique()),
+        "n_unfinished": int((~completions["finished"]).sum()),
+        "n_tokens": int(completions["n_tokens"].sum()),
+        "judging": judging,
+        "dtype": dtype,
+    }
+    write_summary(output, summary)
+    (output / SAMPLED).unlink(missing_ok=True)  # last: until then it saves sampling again
