@@ -27,9 +27,9 @@ from benchmarks._loop import (
     sharing_prompts,
     timed,
 )
-from core.attribution.similarity import cosines
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
+from core.geometry import cosines
 from core.models.batch_size import token_budget
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted

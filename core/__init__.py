@@ -1,7 +1,8 @@
 """PairTrace's engine. Importing it imports nothing heavy: only the modules that use torch do.
 
 - `errors`: The one error that a user can mend
-- `stats`: Intervals for rates and their differences, with the right unit resampled
+- `stats`: Confidence intervals and exact tests
+- `geometry`: Lengths, cosines, principal components, nearest neighbors
 - `environment`: The process environment
 - `storage`: Bytes on disk
 - `data`: Preference pairs, prompts and completions

@@ -1,27 +1,29 @@
-"""Intervals for rates and their differences, with the right unit resampled.
+"""Confidence intervals, with the right unit resampled, and exact tests.
 
-Completions of one prompt resemble each other, so prompts are resampled, not completions; two arms
-measured on the same prompts are compared prompt by prompt; and because retraining itself varies,
-an intervention is judged with training seeds as the unit. All intervals are 95%. Knows nothing of
-behaviors or judges: unscored completions are to be left out, and counted, before.
+Completions of one prompt resemble each other, so prompts are resampled, not completions; and
+because retraining itself varies, an intervention is judged with training seeds as the unit. All
+intervals are 95%. Knows nothing of behaviors or judges: unscored completions must be left out, and
+counted, before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy  # `scipy.stats` loads at its first use: half a second
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 DRAWS = 4000
-LEVEL = 0.95
+TAIL = 0.025  # of a 95% interval, on either side
 LEAST_SEEDS = 3
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean with its 95% interval; `n` counts the units that were resampled."""
+    """An estimate with its 95% interval; `n` counts the units that were resampled."""
 
     value: float
     low: float
@@ -29,42 +31,37 @@ class Interval(NamedTuple):
     n: int
 
 
-def rate_interval(shown: pd.Series, prompts: pd.Series, *, seed: int = 0) -> Interval:
-    """Share of completions with the flag; percentile bootstrap over prompts.
-
-    `shown` holds True or False per completion, `prompts` its prompt's id. A rate of exactly 0 or
-    1 leaves the bootstrap without spread, so its open end is the exact binomial bound with
-    prompts as the trials: 0 of 40 prompts is an interval up to 8.8%. NaN where nothing is given.
-    """
-    counts = _counts(shown, prompts)  # (prompt, [shown, all])
-    n = len(counts)
-    if n == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    rate = counts[:, 0].sum() / counts[:, 1].sum()
-    if rate in (0.0, 1.0):
-        bound = 1 - ((1 - LEVEL) / 2) ** (1 / n)
-        low, high = (0.0, bound) if rate == 0 else (1 - bound, 1.0)
-        return Interval(float(rate), float(low), float(high), n)
-    drawn = _resampled(counts, seed)
-    return Interval(float(rate), *_percentiles(drawn[:, 0] / drawn[:, 1]), n)
-
-
-def paired_difference(
-    arm: pd.DataFrame, other: pd.DataFrame, flag: str, *, seed: int = 0
+def bootstrap(
+    statistic: Callable[[NDArray[Any]], Array], n: int, *, seed: int = 0, draws: int = DRAWS
 ) -> Interval:
-    """Rate of `arm` minus rate of `other`, over the prompts that both measured.
+    """Percentile bootstrap (Efron 1979) of a statistic over n units drawn with replacement.
 
-    Tables of completions with `prompt_id` and a nullable boolean column `flag`; unscored rows are
-    left out. Prompts are resampled, each with its completions from both arms.
+    `statistic` takes `(draw, n)` counts, how often each unit was drawn, and returns `(draw,)`
+    values; the estimate is its value on all units once. Draws on which it is undefined (NaN) are
+    left out. All NaN where n is 0 or the estimate is undefined.
     """
-    both = [_scored_counts(table, flag) for table in (arm, other)]
-    shared = both[0].index.intersection(both[1].index)
-    if shared.empty:
-        raise ValueError("the two arms share no scored prompt, so they cannot be paired")
-    counts = np.hstack([table.loc[shared].to_numpy(dtype=float) for table in both])
-    value = _difference(counts.sum(0, keepdims=True))[0]
-    drawn = _difference(_resampled(counts, seed))
-    return Interval(float(value), *_percentiles(drawn), len(shared))
+    value = float(statistic(np.ones((1, n)))[0]) if n else np.nan
+    if np.isnan(value):
+        return Interval(np.nan, np.nan, np.nan, n)
+    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    low, high = np.nanquantile(statistic(times), [TAIL, 1 - TAIL])
+    return Interval(value, float(low), float(high), n)
+
+
+def rate_interval(flags: pd.Series, prompts: pd.Series, *, seed: int = 0) -> Interval:
+    """Share of completions with the flag, in [0, 1]; percentile bootstrap over prompts.
+
+    `flags` holds True or False per completion, `prompts` its prompt's id. A rate of exactly 0 or
+    1 leaves the bootstrap without spread, so its open end is the exact binomial bound with
+    prompts as the trials: 0 of 40 prompts is an interval up to 8.8%. NaN without completions.
+    """
+    grouped = flags.astype(bool).groupby(prompts.to_numpy(), sort=True)
+    counts = grouped.agg(["sum", "count"]).to_numpy(dtype=float)  # (prompt, [flagged, all])
+    n, (flagged, total) = len(counts), counts.sum(0)
+    if n and flagged in (0, total):
+        bound = float(1 - TAIL ** (1 / n))
+        return Interval(0.0, 0.0, bound, n) if flagged == 0 else Interval(1.0, 1 - bound, 1.0, n)
+    return bootstrap(lambda times: np.divide(*(times @ counts).T), n, seed=seed)
 
 
 def seed_interval(values: Sequence[float]) -> Interval:
@@ -72,44 +69,41 @@ def seed_interval(values: Sequence[float]) -> Interval:
 
     Raises `ValueError` for fewer than three seeds: their spread says nothing. Not cut to [0, 1].
     """
-    found = np.asarray(values, dtype=float)
-    if len(found) < LEAST_SEEDS:
-        raise ValueError(f"{len(found)} seeds; an interval over seeds needs {LEAST_SEEDS}")
-    times = stdtrit(len(found) - 1, (1 + LEVEL) / 2)
-    half = times * found.std(ddof=1) / np.sqrt(len(found))
-    mean = found.mean()
-    return Interval(float(mean), float(mean - half), float(mean + half), len(found))
+    by_seed = np.asarray(values, dtype=float)
+    if len(by_seed) < LEAST_SEEDS:
+        raise ValueError(f"{len(by_seed)} seeds; an interval over seeds needs {LEAST_SEEDS}")
+    half = stdtrit(len(by_seed) - 1, 1 - TAIL) * by_seed.std(ddof=1) / np.sqrt(len(by_seed))
+    mean = by_seed.mean()
+    return Interval(float(mean), float(mean - half), float(mean + half), len(by_seed))
 
 
 def seed_rate_interval(rates: Sequence[float]) -> Interval:
     """`seed_interval` of rates, cut to [0, 1]."""
-    found = seed_interval(rates)
-    return found._replace(low=max(0.0, found.low), high=min(1.0, found.high))
+    interval = seed_interval(rates)
+    return interval._replace(low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
-def _scored_counts(table: pd.DataFrame, flag: str) -> pd.DataFrame:
-    scored = table[table[flag].notna()]
-    return scored.groupby("prompt_id")[flag].agg(["sum", "count"])
+def share_interval(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
+    """Exact (Clopper–Pearson) bounds of shares, elementwise; NaN where there are no trials."""
+    k, n = np.asarray(successes, float), np.asarray(trials, float)
+    beta = scipy.stats.beta  # its quantiles: `binomtest` takes one share at a time, 5 ms each
+    low = np.where(k > 0, beta.ppf(TAIL, k, n - k + 1), 0)
+    high = np.where(k < n, beta.ppf(1 - TAIL, k + 1, n - k), 1)
+    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
-def _counts(shown: pd.Series, prompts: pd.Series) -> Array:
-    """(prompt, [shown, all])"""
-    grouped = shown.astype(bool).groupby(prompts.to_numpy(), sort=True)
-    return grouped.agg(["sum", "count"]).to_numpy(dtype=float)
+def chance_of_at_least(
+    successes: ArrayLike, draws: ArrayLike, marked: ArrayLike, total: ArrayLike
+) -> Array:
+    """P(X ≥ successes), elementwise: X marked ones in draws without replacement (hypergeometric).
+
+    `total` is the size of the population, `marked` how many in it are marked.
+    """
+    chances: Array = scipy.stats.hypergeom.sf(np.subtract(successes, 1), total, marked, draws)
+    return chances
 
 
-def _resampled(counts: Array, seed: int) -> Array:
-    """(draw, column) sums over prompts drawn with replacement."""
-    n = len(counts)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-    return times @ counts
-
-
-def _difference(sums: Array) -> Array:
-    """Columns are shown and all of one arm, then of the other."""
-    return sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3]
-
-
-def _percentiles(drawn: Array) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def q_values(p: ArrayLike) -> Array:
+    """p-values, (n,), corrected for testing n times (Benjamini–Hochberg 1995), in [0, 1]."""
+    corrected: Array = scipy.stats.false_discovery_control(np.asarray(p, float))
+    return corrected

@@ -1,12 +1,13 @@
-"""Intervals: the unit is the prompt, the pair of prompts, or the training seed."""
+"""Intervals: the unit is the prompt or the training seed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest, hypergeom
 
-from core.stats import paired_difference, rate_interval, seed_interval
+from core.stats import bootstrap, chance_of_at_least, rate_interval, seed_interval, share_interval
 
 
 def completions(rates, rollouts, seed=0):
@@ -53,33 +54,6 @@ def test_nothing_scored_is_nan_not_zero():
     assert found.n == 0
 
 
-def test_pairing_by_prompt_is_narrower_where_prompts_differ_more_than_arms():
-    rates = np.linspace(0.05, 0.95, 60)
-    arm, other = completions(rates - 0.05, 50, 1), completions(rates + 0.05, 50, 2)
-    paired = paired_difference(arm, other, "flag")
-    apart = interval(arm), interval(other)
-    assert paired.high < 0
-    assert paired.high - paired.low < 0.5 * (apart[0].high - apart[0].low)
-
-
-def test_pairing_ignores_prompts_and_completions_that_only_one_arm_scored():
-    arm, other = completions([0.5] * 10, 4, 1), completions([0.5] * 12, 4, 2)
-    other.loc[other["prompt_id"] == 3, "flag"] = pd.NA
-    assert paired_difference(arm, other, "flag").n == 9
-
-
-def test_arms_without_a_shared_prompt_cannot_be_paired():
-    arm, other = completions([0.5], 4), completions([0.5], 4).assign(prompt_id=7)
-    with pytest.raises(ValueError, match="share no scored prompt"):
-        paired_difference(arm, other, "flag")
-
-
-def test_a_difference_changes_sign_when_the_arms_change_places():
-    arm, other = completions([0.2] * 30, 4, 1), completions([0.6] * 30, 4, 2)
-    there, back = paired_difference(arm, other, "flag"), paired_difference(other, arm, "flag")
-    assert back[:3] == pytest.approx((-there.value, -there.high, -there.low))
-
-
 def test_seeds_are_the_unit_and_three_are_needed():
     assert seed_interval([0.4, 0.5, 0.6])[:3] == pytest.approx((0.5, 0.2516, 0.7484), abs=1e-4)
     with pytest.raises(ValueError, match="needs 3"):
@@ -93,3 +67,31 @@ def test_a_rate_lies_in_its_interval_and_both_in_0_to_1(shown, per_prompt):
     found = interval(table)
     assert 0 <= found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high <= 1
+
+
+def test_a_bootstrap_of_a_mean_is_as_wide_as_its_standard_error():
+    values = np.random.default_rng(0).normal(size=400)
+    found = bootstrap(lambda times: times @ values / 400, 400)
+    error = 1.96 * values.std() / 20
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (values.mean() - error, values.mean() + error), abs=0.01
+    )
+
+
+def test_a_bootstrap_of_nothing_is_nan():
+    assert np.isnan(bootstrap(lambda times: times.sum(axis=1), 0)[:3]).all()
+
+
+def test_exact_intervals_are_clopper_and_pearsons_and_nan_without_trials():
+    low, high = share_interval([0, 3, 10, 0], [10, 10, 10, 0])
+    for at, k in enumerate((0, 3, 10)):
+        expected = binomtest(k, 10).proportion_ci(method="exact")
+        assert (low[at], high[at]) == pytest.approx((expected.low, expected.high))
+    assert np.isnan([low[3], high[3]]).all()
+
+
+def test_the_chance_of_at_least_so_many_counts_them_too():
+    draws = hypergeom.pmf(np.arange(31), 400, 60, 30)
+    for k in (0, 1, 7, 30):
+        assert chance_of_at_least(k, 30, 60, 400) == pytest.approx(draws[k:].sum())

@@ -22,8 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
-from core.attribution.similarity import Query, mean_context, scan, unit
+from core.attribution.similarity import Query, mean_context, scan
 from core.attribution.threshold import suggest
+from core.geometry import unit
 from core.specs.scores import DEFAULT, Score
 
 Floats = NDArray[np.floating]

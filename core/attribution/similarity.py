@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from core.attribution.index.layout import Block, VectorIndex
+from core.geometry import norm, unit
 from core.storage.atomic import write_atomic
 from core.storage.tables import array
 
@@ -175,28 +176,6 @@ def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]
         count += len(block.uids)
     mean: Floats = (total / max(count, 1)).astype(np.float32)
     return mean
-
-
-def cosines(left: NDArray[np.floating], right: NDArray[np.floating]) -> Floats:
-    """cos(left_i, right_j), (n_left, n_right), in [−1, 1]; NaN where a vector is zero."""
-    found: Floats = np.clip(unit(left) @ unit(right).T, -1, 1)
-    return found
-
-
-def unit(vectors: NDArray[np.floating]) -> Floats:
-    """Rows scaled to length 1, (n, d_model) float32; rows of zeros become NaN."""
-    single: Floats = np.asarray(vectors, np.float32)
-    norms = norm(single)
-    scaled: Floats = (
-        single / np.where(norms > 0, norms, np.float32(np.nan)).astype(np.float32)[:, None]
-    )
-    return scaled
-
-
-def norm(vectors: Floats) -> Floats:
-    """Length of each row, (n,)."""
-    lengths: Floats = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return lengths
 
 
 def _score(

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.enrichment import at_least, corrected, share_interval
 from core.discovery.matrix import Matrix
 from core.discovery.prompt_clusters import Kinds
+from core.stats import bootstrap, chance_of_at_least, q_values, share_interval
 
 SPLITS = 20
 DRAWS = 2000
@@ -75,12 +75,11 @@ def sources(labels: Labels, source: pd.Series) -> pd.DataFrame:
     counts["share"] = counts["size"] / whole
     counts["share_of_data"] = marked / n
     counts["enrichment"] = counts["share"] / counts["share_of_data"]
-    drawn = list(zip(counts["size"].tolist(), whole.tolist(), marked.tolist(), strict=True))
-    ends = np.array([share_interval(k, size) for k, size, _ in drawn]).reshape(-1, 2)
-    counts["enrichment_low"] = ends[:, 0] / counts["share_of_data"]
-    counts["enrichment_high"] = ends[:, 1] / counts["share_of_data"]
-    counts["p"] = [at_least(k, size, own, n) for k, size, own in drawn]
-    counts["q"] = corrected(counts["p"].to_numpy(float))  # sources that a cluster lacks count too
+    low, high = share_interval(counts["size"], whole)
+    counts["enrichment_low"] = low / counts["share_of_data"]
+    counts["enrichment_high"] = high / counts["share_of_data"]
+    counts["p"] = chance_of_at_least(counts["size"], whole, marked, n)
+    counts["q"] = q_values(counts["p"])  # sources that a cluster lacks count too
     counts = counts[counts["size"] > 0]
     return counts.sort_values(["cluster", "size"], ascending=[True, False], ignore_index=True)
 
@@ -94,13 +93,10 @@ def _hardest(kinds: Kinds, members: Flags) -> int:
 
 def _interval(means: Floats) -> dict[str, float]:
     """Mean over prompts with a percentile bootstrap."""
-    if len(means) == 0:
-        return dict.fromkeys(("push", "push_low", "push_high"), float("nan"))
-    times = np.random.default_rng(SEED).multinomial(
-        len(means), np.full(len(means), 1 / len(means)), size=DRAWS
+    push, low, high, _ = bootstrap(
+        lambda times: times @ means / len(means), len(means), seed=SEED, draws=DRAWS
     )
-    low, high = np.quantile(times @ means / len(means), [0.025, 0.975])
-    return {"push": float(means.mean()), "push_low": float(low), "push_high": float(high)}
+    return {"push": push, "push_low": low, "push_high": high}
 
 
 def _effect(pushes: NDArray[np.floating], members: Flags) -> dict[str, float]:

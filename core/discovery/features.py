@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.attribution.similarity import norm
 from core.discovery.matrix import Matrix
 from core.discovery.prompt_clusters import Kinds
+from core.geometry import kernel_components, leading_eigenvectors, norm
 
 INNER = 0.3  # radius that unattributed pairs stay within; attributed ones are beyond 1
 WITHIN = 0.5  # weight of the components beside the kinds
@@ -54,8 +54,7 @@ def column_components(matrix: Matrix) -> Floats:
         square += weighted @ weighted.T
         count += part.shape[1]
     mean = total / max(count, 1)
-    _, axes = np.linalg.eigh(square - count * np.outer(mean, mean))
-    axes = _signed(axes[:, ::-1][:, :COMPONENTS])
+    _, axes = leading_eigenvectors(square - count * np.outer(mean, mean), COMPONENTS)
     found = np.empty((count, axes.shape[1]), np.float32)
     for place, part in matrix.blocks():
         found[place] = (part * weights - mean[:, None]).T @ axes
@@ -66,19 +65,10 @@ def prompt_features(matrix: Matrix, attributed: Flags) -> Floats:
     """Coordinates of the rows' directions over the attributed pairs, (prompt, ≤ 10)."""
     alike = matrix.row_cosines(attributed).astype(np.float64)
     centred = alike - alike.mean(axis=0) - alike.mean(axis=1)[:, None] + alike.mean()
-    values, sides = np.linalg.eigh(centred)
-    values, sides = values[::-1][:COMPONENTS], _signed(sides[:, ::-1][:, :COMPONENTS])
-    coordinates: Floats = (sides * np.sqrt(np.maximum(values, 0))).astype(np.float32)
-    return coordinates
+    return kernel_components(centred, COMPONENTS).astype(np.float32)
 
 
 def _directions(points: Floats) -> Floats:
     """Rows of length 1; rows of zeros stay."""
     lengths = norm(np.ascontiguousarray(points))[:, None]
     return np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0)
-
-
-def _signed(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sign of an axis is a convention: its largest entry is positive."""
-    largest = np.abs(axes).argmax(axis=0)
-    return axes * np.sign(axes[largest, np.arange(axes.shape[1])])

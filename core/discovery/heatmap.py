@@ -28,6 +28,7 @@ from scipy.spatial.distance import pdist
 from core.discovery import raster
 from core.discovery.matrix import Matrix
 from core.discovery.projection import subset
+from core.geometry import nearest_neighbors
 from core.storage.tables import array
 
 MOST_PAIRS = 1_000
@@ -86,7 +87,6 @@ def _column_order(points: Floats, labels: Labels) -> NDArray[np.intp]:
 
 
 MOST = 2_000  # points that are linked: 16 MB of distances
-NEAREST_BLOCK = 8_192
 
 
 def places(points: Floats, seed: int = 0) -> NDArray[np.int64]:
@@ -98,24 +98,11 @@ def places(points: Floats, seed: int = 0) -> NDArray[np.int64]:
     sample = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
     leaf = np.empty(len(sample), np.int64)
     leaf[leaves_list(linkage(pdist(points[sample]), "ward"))] = np.arange(len(sample))
-    nearest, gap = _nearest(points, points[sample]) if n > MOST else (sample, np.zeros(n))
-    order = np.lexsort((gap, leaf[nearest]))
+    nearest, gap = nearest_neighbors(points, points[sample], 1, same=n <= MOST)
+    order = np.lexsort((gap[:, 0], leaf[nearest[:, 0]]))
     found = np.empty(n, np.int64)
     found[order] = np.arange(n)
     return found
-
-
-def _nearest(points: Floats, to: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """(point,) which of `to` is nearest, and how far it is, squared but for |point|²."""
-    squares = np.einsum("ij,ij->i", to, to)
-    rows, gaps = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
-    for start in range(0, len(points), NEAREST_BLOCK):
-        part = slice(start, start + NEAREST_BLOCK)
-        apart = squares[None] - 2 * points[part] @ to.T
-        rows[part] = apart.argmin(axis=1)
-        own = np.einsum("ij,ij->i", points[part], points[part])
-        gaps[part] = apart.min(axis=1) + own
-    return rows, gaps
 
 
 COLUMNS, ROWS = 600, 256  # cells at most

@@ -25,9 +25,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
-from core.attribution.similarity import Query, matrix_parts, norm
+from core.attribution.similarity import Query, matrix_parts
 from core.attribution.vectors import Activations, BehaviorVectors, differences
 from core.errors import UserError
+from core.geometry import norm
 from core.storage.arrays import new_mapped
 from core.storage.tables import array
 

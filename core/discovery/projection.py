@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from core.geometry import nearest_neighbors, principal_components
 from core.runs.subprocess_call import Call, here
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
-COMPONENTS = 10
-BLOCK = 16_000_000  # distances in memory at once: 64 MB, and twice that for their order
 FEWEST = 8  # points that UMAP is asked to lay out
 AMONG = 3  # neighbours between which a point is put that was not laid out
 UNNAMED = 0.2  # share of the laid-out points that those without a group get at most
@@ -60,7 +59,7 @@ def project(
     if len(part) < FEWEST or not np.ptp(part, axis=0).any():
         placed = start
     else:
-        known = nearest_neighbors(part, part, min(neighbors, len(part) - 1), report, own=True)
+        known = nearest_neighbors(part, part, min(neighbors, len(part) - 1), report, same=True)
         placed = call("laying out", umap_layout, part, start, known, min_dist=min_dist, seed=seed)
     place = np.empty((len(points), 2), np.float32)
     place[chosen] = placed
@@ -138,53 +137,6 @@ def umap_layout(
             force_approximation_algorithm=True,
         ).fit_transform(points)
     return np.asarray(layout, np.float32)
-
-
-def principal_components(points: Floats, most: int = COMPONENTS) -> Floats:
-    """Coordinates of (point, feature) along the largest components, (point, ≤ most), centred."""
-    mean = points.mean(axis=0, dtype=np.float64)
-    centred = points - mean.astype(np.float32)
-    if points.shape[1] <= points.shape[0]:
-        _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-        axes = axes[:, ::-1][:, :most]
-    else:
-        values, sides = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-        keep = np.argsort(values)[::-1][:most]
-        lengths = np.sqrt(np.maximum(values[keep], np.finfo(np.float32).tiny))
-        axes = centred.T @ (sides[:, keep] / lengths)
-    largest = np.abs(axes).argmax(axis=0)  # the sign of an axis is a convention: this one
-    axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
-    coordinates: Floats = (centred @ axes).astype(np.float32)
-    return coordinates
-
-
-def nearest_neighbors(
-    points: Floats, among: Floats, count: int, report: Report | None = None, *, own: bool = False
-) -> tuple[NDArray[np.int32], Floats]:
-    """Indices in `among` and Euclidean distances of each point's `count` nearest, nearest first.
-
-    With `own` the two are the same points, and each is its own first neighbour.
-    """
-    n = len(points)
-    squares = np.einsum("ij,ij->i", among, among)
-    lengths = np.einsum("ij,ij->i", points, points)
-    indices = np.empty((n, count), np.int32)
-    distances = np.empty((n, count), np.float32)
-    rows_at_once = max(1, BLOCK // max(len(among), 1))
-    for start in range(0, n, rows_at_once):
-        rows = np.arange(start, min(start + rows_at_once, n))
-        gaps = lengths[rows, None] + squares[None] - 2 * points[rows] @ among.T
-        np.maximum(gaps, 0, out=gaps)
-        if own:
-            gaps[np.arange(len(rows)), rows] = -1.0
-        near = np.argpartition(gaps, count - 1, axis=1)[:, :count]
-        order = np.argsort(np.take_along_axis(gaps, near, axis=1), axis=1, kind="stable")
-        indices[rows] = np.take_along_axis(near, order, axis=1)
-        found = np.take_along_axis(gaps, indices[rows].astype(np.int64), axis=1)
-        distances[rows] = np.sqrt(np.maximum(found, 0))
-        if report is not None:
-            report(int(rows[-1]) + 1, n)
-    return indices, distances
 
 
 def _among(points: Floats, laid_out: Floats, places: Floats, report: Report | None) -> Floats:

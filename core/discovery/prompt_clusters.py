@@ -20,6 +20,7 @@ from scipy.spatial.distance import pdist
 
 from core.attribution.threshold import suggest
 from core.discovery.matrix import Matrix
+from core.geometry import kernel_components
 
 OVERLAP = 0.4  # Jaccard of the pairs that act on two groups from which they are one kind
 FEWEST = 3  # prompts in a kind: less is one prompt's sampling noise
@@ -86,9 +87,7 @@ def group_alike(alike: Floats, count: int) -> Labels:
     """Ward's groups of points whose likeness, (point, point) in [−1, 1], is given."""
     if len(alike) <= 2:
         return np.zeros(len(alike), np.int64)
-    values, sides = np.linalg.eigh(alike.astype(np.float64))
-    kept = np.argsort(values)[::-1][:COMPONENTS]
-    points = sides[:, kept] * np.sqrt(np.maximum(values[kept], 0))
+    points = kernel_components(alike, COMPONENTS)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     directions = np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 1e-9)
     groups: Labels = (

@@ -17,11 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
-from core.attribution.similarity import cosines, mean_context
+from core.attribution.similarity import mean_context
 from core.attribution.threshold import suggest
 from core.attribution.vectors import PROMPT, Activations, discriminant
 from core.discovery.matrix import Matrix
 from core.discovery.prompt_clusters import Kinds
+from core.geometry import cosines
 
 BEYOND = 0.98  # share of the reference's completions that a changed one lies beyond (docs/log.md)
 FEWEST = 5  # changed completions that make a direction; with fewer, all of the policy's count

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, false_discovery_control, hypergeom
 
-from core.attribution.enrichment import STANDS_OUT, at_least, corrected, origins, share_interval
+from core.attribution.enrichment import STANDS_OUT, origins
 
 
 def pairs(rng, n=2000):
@@ -62,19 +61,3 @@ def test_an_empty_selection_has_no_shares(rng):
     found = origins(pairs(rng), [])
     assert found["share"].isna().all()
     assert (found["p"] == 1).all()
-
-
-@pytest.mark.parametrize("drawn", [0, 1, 7, 30, 31])
-def test_the_chance_agrees_with_scipy(drawn):
-    assert at_least(drawn, 30, 60, 400) == pytest.approx(hypergeom.sf(drawn - 1, 400, 60, 30))
-
-
-def test_the_correction_agrees_with_scipy(rng):
-    p = rng.random(50) ** 2
-    np.testing.assert_allclose(corrected(p), false_discovery_control(p))
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10)])
-def test_the_interval_agrees_with_scipy(k, n):
-    expected = binomtest(k, n).proportion_ci(method="exact")
-    assert share_interval(k, n) == pytest.approx((expected.low, expected.high))

@@ -15,7 +15,8 @@ from core.attribution.index.layout import (
     write_manifest,
     write_vectors,
 )
-from core.attribution.similarity import Query, cosines, matrix, mean_context, scan
+from core.attribution.similarity import Query, matrix, mean_context, scan
+from core.geometry import cosines
 
 D, N = 16, 60
 
@@ -239,11 +240,3 @@ def test_without_bank_the_column_is_absent(
 ) -> None:
     (table,) = scan(write_index(tmp_path, *vectors, cuts=2), 0, [query], bank=False)
     assert set(table) == {"uid", "similarity", "gated", "discriminant", "projection", "norm"}
-
-
-def test_cosines_are_within_bounds_and_undefined_for_zero() -> None:
-    vectors = np.array([[1e-3, 2e-3], [3.0, 4.0], [0, 0]], np.float32)
-    found = cosines(vectors, vectors)
-    assert np.nanmax(found) <= 1
-    assert np.isnan(found[2]).all()
-    assert np.isnan(found[:, 2]).all()

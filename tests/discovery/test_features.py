@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from core.discovery.features import INNER, column_components, pair_features, prompt_features
-from core.discovery.projection import principal_components
 from core.discovery.prompt_clusters import find_prompt_clusters
+from core.geometry import principal_components
 from tests.discovery.worlds import as_matrix, planted
 
 

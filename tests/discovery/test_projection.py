@@ -1,12 +1,9 @@
-"""Principal components, exact neighbours, and a map that keeps planted groups together."""
+"""A map that keeps planted groups together."""
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
-from core.discovery import projection
-from core.discovery.projection import nearest_neighbors, principal_components, project, subset
+from core.discovery.projection import project, subset
 
 KNOBS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
 
@@ -16,29 +13,6 @@ def blobs(n_each=40, width=12, groups=3, seed=0):
     centres = rng.normal(scale=5, size=(groups, width))
     points = np.concatenate([c + rng.normal(size=(n_each, width)) for c in centres])
     return points.astype(np.float32), np.repeat(np.arange(groups), n_each)
-
-
-@pytest.mark.parametrize("shape", [(60, 8), (8, 60)], ids=["tall", "wide"])
-def test_components_agree_with_scikit_learn_up_to_sign(shape):
-    points = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    ours, theirs = principal_components(points, 5), PCA(5).fit_transform(points)
-    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
-
-
-def test_neighbors_agree_with_scikit_learn_across_blocks(monkeypatch):
-    monkeypatch.setattr(projection, "BLOCK", 32 * 120)
-    points, _ = blobs()
-    indices, distances = nearest_neighbors(points, points, 6, own=True)
-    theirs, their_indices = NearestNeighbors(n_neighbors=6).fit(points).kneighbors(points)
-    np.testing.assert_allclose(distances, theirs, atol=1e-2)
-    assert (indices == their_indices).mean() > 0.99
-
-
-def test_a_point_is_its_own_first_neighbor_even_among_identical_ones():
-    points = np.ones((20, 3), np.float32)
-    indices, distances = nearest_neighbors(points, points, 4, own=True)
-    assert indices[:, 0].tolist() == list(range(20))
-    assert not distances.any()
 
 
 def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.similarity import cosines
 from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences, build_matrix
 from core.discovery.prompt_clusters import find_prompt_clusters
 from core.discovery.refine import direction, sharpening
+from core.geometry import cosines
 from tests.attribution.test_similarity import D, write_index
 
 PROMPTS, ROLLOUTS, TAUGHT, PAIRS = 8, 40, 30, 300

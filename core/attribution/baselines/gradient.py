@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from core.attribution.baselines.lora import low_rank
-from core.attribution.similarity import cosines
+from core.geometry import cosines
 from core.models.residual import decoder_blocks
 
 PROJECTED = 1024  # numbers kept of each gradient

@@ -21,7 +21,7 @@ import pandas as pd
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.events import Completion, Verdicts
-from core.stats import DRAWS, Interval
+from core.stats import Interval, bootstrap
 from core.storage.tables import table as read_table
 
 POOR, GOOD = 0.4, 0.75  # the usual reading, from Fleiss
@@ -59,7 +59,7 @@ def compare(first: pd.Series, second: pd.Series, prompts: pd.Series, *, seed: in
         only_second=only_second,
         unscored=len(table) - len(scored),
         agreement=(both + neither) / len(scored) if len(scored) else float("nan"),
-        kappa=_kappa_interval(cells, seed),
+        kappa=bootstrap(lambda times: _kappa(times @ cells), len(cells), seed=seed),
     )
 
 
@@ -77,17 +77,6 @@ def _cells(scored: pd.DataFrame) -> np.ndarray:
     places = 2 * ~first + ~second
     counts = pd.crosstab(scored["prompt"].to_numpy(), places)
     return counts.reindex(columns=range(4), fill_value=0).to_numpy(dtype=float)
-
-
-def _kappa_interval(cells: np.ndarray, seed: int) -> Interval:
-    n = len(cells)
-    value = float(_kappa(cells.sum(0, keepdims=True))[0]) if n else float("nan")
-    if np.isnan(value):
-        return Interval(value, np.nan, np.nan, n)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-    drawn = _kappa(times @ cells)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high), n)
 
 
 def _kappa(sums: np.ndarray) -> np.ndarray:
