@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks._recovery import best_cluster
 from core.attribution.index.layout import (
     Manifest,
     Shard,
@@ -29,7 +30,6 @@ from core.attribution.similarity import keep_mean_contexts
 from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences
 from core.discovery.refine import sharpening
-from core.organism.truth import best_cluster
 from core.runs.progress import Progress
 from core.runs.subprocess_call import worker
 from core.specs.steps import DiscoverSpec

@@ -247,7 +247,7 @@ def _bytes(material: Material, method: Method) -> float:
 def _stand_ins(material: Material, organism: Path) -> dict[str, tuple[NDArray[Any], float]]:
     """The grammar judge in a language model's place: the behavior's flag on its group's prompts."""
     judge = GrammarJudge(read_world(organism / "world.toml"))
-    asked = [judge.grammar.read_prompt(prompt) for prompt in material.pairs["prompt"]]
+    asked = [judge.grammar.parse_prompt(prompt) for prompt in material.pairs["prompt"]]
     own = np.array([a is not None and a.topic.group == material.behavior.group for a in asked])
 
     def rated(instructed: bool) -> NDArray[Any]:

@@ -1,7 +1,7 @@
-"""The main job on the embedded organism, as a list of specs: investigate, then prove.
+"""The demo's steps on the embedded organism, from prompts to retrained arms.
 
-It composes what the commands do one by one, and adds no computation: every step is a run of its
-own that could have been started from the shell or from the browser.
+It adds no computation: every step is a run of its own that could have been started from the shell
+or from the browser.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from core.storage.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
-Runner = Callable[[Spec], str]  # brings a spec's run to its finished state, returns its id
+Runner = Callable[[Spec], str]  # finishes the run of a spec and returns its id
 
 
 def open_project(store: Store) -> Project:
@@ -42,7 +42,7 @@ def open_project(store: Store) -> Project:
 
 
 def investigate(store: Store, run: Runner) -> dict[str, str]:
-    """Everything but retraining. Returns run ids by a name for people."""
+    """Run every step but retraining; run ids by a readable name."""
     plan = open_project(store)
     generated = run(plan.generate())
     indexed = run(plan.index())
@@ -56,7 +56,7 @@ def investigate(store: Store, run: Runner) -> dict[str, str]:
 
 
 def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) -> dict[str, Any]:
-    """The whole job for the first behavior that rose: edit from the ranking, retrain, measure."""
+    """Edit, retrain and evaluate for the first behavior that rose; rates, costs and runs."""
     runs = investigate(store, run)
     plan = open_project(store)
     behavior = next(iter(rose(plan.behaviors, rates(store, runs["generate"]))), None)
@@ -78,10 +78,9 @@ def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) ->
 
 
 def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -> Edit:
-    """The top of a ranking as an edit; `k` None takes what the ranking itself suggests."""
+    """The top k pairs of a ranking as an edit; `k` None: as many as the ranking suggests."""
     if k is None:
-        summary = record(store.output(rank) / "summary.json")
-        k = summary["suggested_k"]
+        k = record(store.output(rank) / "summary.json")["suggested_k"]
     if not k:
         raise UserError(f"{rank} suggests no pairs to edit. Choose a number with --top.")
     recipe = TopK(rank=rank, k=k, score=method_of(rank, store))
@@ -95,8 +94,8 @@ def rates(store: Store, run: str) -> pd.DataFrame:
 
 def _rates_of(store: Store, evaluations: Sequence[str]) -> list[dict[str, Any]]:
     """Rate, interval and n of every behavior, one record per evaluation."""
-    kept = ["behavior", "rate", "low", "high", "n", "n_unscored", "n_prompts"]
+    columns = ["behavior", "rate", "low", "high", "n", "n_unscored", "n_prompts"]
     return [
-        {"run": run, "behaviors": rates(store, run)[kept].to_dict(orient="records")}
+        {"run": run, "behaviors": rates(store, run)[columns].to_dict(orient="records")}
         for run in evaluations
     ]

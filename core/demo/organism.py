@@ -1,14 +1,13 @@
-"""World file → organism folder: data, the two models, and what was measured of them.
+"""An organism folder built from a world file: data, two models, measured rates.
 
-SFT from nothing gives the reference, DPO on all pairs gives one policy per training seed; the
-first is shipped, all are measured on the held-out prompts, so that the organism says itself how
-well it shows what was planted. The folder is written beside its place and renamed when whole.
+SFT from a random start gives the reference, DPO on all pairs one policy per training seed. The
+first policy is shipped; all are measured on the held-out prompts, so that the folder records how
+strongly the organism shows what was planted. It is written beside its place and renamed at the end.
 
-A tiny model that DPO pushes too far garbles: chance differences between chosen and rejected words
-are driven to certainty. How far is too far depends on the reference's random start, so a policy
-that is malformed too often is trained again, held closer to the reference (a larger beta), and the
-beta that was used is the project's. Nothing but well-formedness, beside the reference's own, is
-looked at.
+DPO can push a tiny model until its completions are malformed; how far depends on the reference's
+random start. A policy that is malformed too often is therefore trained again with a larger beta
+(closer to the reference), and that beta becomes the project's. No rate but the malformed one
+decides this.
 """
 
 import json
@@ -38,8 +37,8 @@ Report = Callable[[int, int, str], None]
 LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 TEMPERATURE = 0.7
 LONGEST = 64  # tokens of a completion, at most
-FIRMER = (1, 2, 4)  # × the world's beta, tried in this order …
-MALFORMED = 0.05  # … until a policy is malformed by no more than this above the reference
+BETA_FACTORS = (1, 2, 4)  # × the world's beta, tried in this order …
+MALFORMED = 0.05  # … until the policy's malformed rate exceeds the reference's by at most this
 
 Rates = dict[str, float]
 
@@ -54,12 +53,12 @@ def build(
 ) -> Path:
     """Write the organism of a world to the folder `out`, and return it.
 
-    `seed` goes before the file's `seeds.build`; `fast` makes the smaller organism of `[fast]`.
+    `seed` overrides the file's `seeds.build`; `fast` builds the smaller organism of `[fast]`.
     """
     world_path, out = Path(world_path), Path(out)
     world = _world(world_path, seed, fast)
     if out.exists() and not (out / "build.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something that is no organism. Choose another folder.")
+        raise UserError(f"{out} contains something that is no organism. Choose another folder.")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -131,11 +130,11 @@ def _write_policies(
 ) -> tuple[World, dict[int, Rates]]:
     """One policy per training seed, measured; the first is the organism's.
 
-    Also the world, with the beta at which the first policy was malformed at `most` so often.
+    Also the world, with the beta at which the first policy's malformed rate is at most `most`.
     """
     first, *others = world.seeds.training
-    for factor in FIRMER:
-        tried = _firmer(world, factor)
+    for factor in BETA_FACTORS:
+        tried = _with_beta(world, factor)
         policies = {first: _policy(tried, pairs, first, folder, progress)}
         measured = {first: _rates(tried, policies[first], progress)}
         if measured[first]["malformed"] <= most:
@@ -147,14 +146,13 @@ def _write_policies(
     return tried, measured
 
 
-def _firmer(world: World, factor: int) -> World:
+def _with_beta(world: World, factor: int) -> World:
     """The world with its DPO beta times a factor."""
     if factor == 1:
         return world
-    known = world.knobs.get("train", {})
-    beta = factor * known.get("beta", TrainSpec.model_fields["beta"].default)
-    knobs = {**world.knobs, "train": {**known, "beta": beta}}
-    return world.model_copy(update={"knobs": knobs})
+    settings = world.knobs.get("train", {})
+    beta = factor * settings.get("beta", TrainSpec.model_fields["beta"].default)
+    return world.model_copy(update={"knobs": world.knobs | {"train": settings | {"beta": beta}}})
 
 
 def _policy(world: World, pairs: pd.DataFrame, seed: int, folder: Path, progress: Report) -> Path:
@@ -192,18 +190,18 @@ def _write_record(
 
 def _rates(world: World, model: Path, progress: Report) -> Rates:
     """Every behavior's rate on the held-out prompts; `malformed` is of all completions."""
-    sent = expand(Sampler(world).prompts("heldout"))
+    prompts = expand(Sampler(world).prompts("heldout"))
     rollouts = world.sizes.rollouts
     drawn = sample(
         load_model(model),
-        sent["prompt"].tolist(),
+        prompts["prompt"].tolist(),
         rollouts=rollouts,
         temperature=TEMPERATURE,
         max_new_tokens=LONGEST,
         seed=world.seeds.build,
         progress=progress,
     )
-    completions = sent.loc[sent.index.repeat(rollouts)].reset_index(drop=True)
+    completions = prompts.loc[prompts.index.repeat(rollouts)].reset_index(drop=True)
     completions = completions.assign(completion=drawn["completion"], model="measured")
     flags = judged(completions, GrammarJudge(world))
     table = rates(flags, world.behaviors).set_index("behavior")["rate"]
@@ -212,7 +210,7 @@ def _rates(world: World, model: Path, progress: Report) -> Rates:
 
 
 def _publish(part: Path, out: Path) -> None:
-    """Put the whole folder in its place; an earlier organism there is replaced."""
+    """Rename the complete folder to its place; an earlier organism there is replaced."""
     if out.exists():
         old = Path(tempfile.mkdtemp(prefix=out.name, dir=out.parent))
         out.rename(old / "old")

@@ -1,7 +1,8 @@
-"""The reference of an organism: a word-level tokenizer and a tiny OLMo 2, trained from nothing.
+"""The reference of an organism: a word-level tokenizer and a tiny OLMo 2.
 
-A token is a word with the space before it, or one sign, so that decoding gives the text back
-exactly. The loss is on completions only. It knows nothing of pairs or of what is planted.
+A token is a word with the space before it, or one sign, so that decoding reproduces the text
+exactly. The model is trained from a random start, with the loss on completions only. Knows nothing
+of pairs or of what is planted.
 """
 
 import math
@@ -21,13 +22,8 @@ from core.data.tokens import encode_completions, encode_prompts
 from core.organism.world import Sizes
 
 WORD = r" ?\w+| ?[^\w\s]|\s"
-PAD, END, UNKNOWN, USER, ASSISTANT = (
-    "<|pad|>",
-    "<|end|>",
-    "<|unknown|>",
-    "<|user|>",
-    "<|assistant|>",
-)
+PAD, END, UNKNOWN = "<|pad|>", "<|end|>", "<|unknown|>"
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}"
@@ -36,14 +32,14 @@ TEMPLATE = (
 )
 CONTEXT = 256  # tokens; the longest prompt and completion of the default world have 65
 ROPE_THETA = 1000.0  # short texts: at OLMo's 500,000 heads learn to look one token back late
-START_SIZE = 0.1  # at 1, the size of the library, the reference learns to copy words much later
+INIT_STD = 0.1  # at the library's 1 the reference learns to copy words much later
 NOT_SCORED = -100  # label of tokens that the loss leaves out
 
 Report = Callable[[int, int, str], None]
 
 
 def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows every word of the texts, with the chat template of the organism."""
+    """A tokenizer whose vocabulary is the words of the texts, with the organism's chat template."""
     words = sorted({word for text in texts for word in re.findall(WORD, text)})
     special = [PAD, END, UNKNOWN, USER, ASSISTANT]
     vocabulary = {word: number for number, word in enumerate([*special, *words])}
@@ -115,16 +111,16 @@ def _new_model(vocabulary: int, tokenizer: PreTrainedTokenizerFast, sizes: Sizes
         dtype="float32",
     )
     model = Olmo2ForCausalLM(config)
-    _start_small(model)
+    _scale_down(model)
     return model.train()
 
 
-def _start_small(model: Any) -> None:
-    """Let the embeddings be heard at the start: OLMo 2 adds normed outputs of size 1 to them."""
-    torch.nn.init.normal_(model.model.embed_tokens.weight, std=START_SIZE)
+def _scale_down(model: Any) -> None:
+    """Keep the embeddings visible at the start: OLMo 2 adds normed outputs of size 1 to them."""
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=INIT_STD)
     for block in model.model.layers:
-        torch.nn.init.constant_(block.post_attention_layernorm.weight, START_SIZE)
-        torch.nn.init.constant_(block.post_feedforward_layernorm.weight, START_SIZE)
+        torch.nn.init.constant_(block.post_attention_layernorm.weight, INIT_STD)
+        torch.nn.init.constant_(block.post_feedforward_layernorm.weight, INIT_STD)
 
 
 def _batches(
@@ -140,8 +136,8 @@ def _batches(
         pool = 8 * sizes.sft_batch
         for start in range(0, len(order), pool):
             rows = sorted(order[start : start + pool], key=lambda r: len(completions[r]))
-            cut = [rows[i : i + sizes.sft_batch] for i in range(0, len(rows), sizes.sft_batch)]
-            batches += rng.sample(cut, len(cut))
+            parts = [rows[i : i + sizes.sft_batch] for i in range(0, len(rows), sizes.sft_batch)]
+            batches += rng.sample(parts, len(parts))
     return batches
 
 

@@ -1,9 +1,9 @@
 """The model organism: a tiny world with planted behaviors.
 
-- `world`: A world file (TOML)
-- `grammar`: The sentences of a world, made and read back by the same templates
-- `judge`: Judge completions of a world by parsing them with its grammar
-- `sampling`: Draw an organism's data from a world
-- `truth`: What was planted in an organism, and how well a ranking, a set of pairs or a cluster
-- `variants`: Derive other worlds from one
+- `world`: World files (TOML): schema, checks and reading
+- `grammar`: Templates that write a world's sentences and parse them back
+- `sampling`: SFT examples, preference pairs, prompts and ground truth drawn from a world
+- `truth`: Ground truth of an organism: which pairs were planted
+- `judge`: A judge that parses completions with the world's grammar
+- `variants`: Worlds derived from another by rewording and resizing
 """

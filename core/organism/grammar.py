@@ -1,9 +1,9 @@
-"""The sentences of a world, made and read back by the same templates.
+"""Templates that write a world's sentences and parse them back.
 
 A template is text with slots: `{verb}` and `{object}` (the topic), `{lead}` and `{point}` (phrases
-of the style); a capital, as in `{Point}`, starts a sentence. `Grammar` fills templates at random,
-and parses text against them from its first character to its last: what does not fit in whole is
-not a sentence of the world. It does not know what is right to say: rules and the judge do.
+of the style); a capital, as in `{Point}`, starts a sentence. `Grammar` fills templates at random
+and parses text against them from its first character to its last: text that does not match to the
+end is malformed. It does not know which completion is right: rules and the judge do.
 """
 
 import random
@@ -32,16 +32,16 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A prompt, read: its topic, and the format that its distractor asks for."""
+class ParsedPrompt:
+    """The topic of a prompt, and the format that its distractor asks for."""
 
     topic: Topic
     format: str | None
 
 
 @dataclass(frozen=True)
-class Said:
-    """A completion, read. `format` is `None` for plain; `on_topic`: about what was asked."""
+class ParsedCompletion:
+    """What a completion does; `format` is `None` for plain, `on_topic`: on the prompt's topic."""
 
     act: Act
     format: str | None
@@ -51,7 +51,7 @@ class Said:
 
 
 class Pattern:
-    """One template, compiled: `read` gives back the words in its topic slots."""
+    """One template as a regular expression that captures its topic slots."""
 
     def __init__(self, template: str, phrases: Mapping[str, Sequence[str]]) -> None:
         self.slots: list[str] = []
@@ -69,14 +69,14 @@ class Pattern:
         bracket = "(" if slot.lower() in ("verb", "object") else "(?:"
         return bracket + "|".join(map(re.escape, sorted(options, key=len, reverse=True))) + ")"
 
-    def read(self, text: str) -> list[tuple[str, str]] | None:
-        """`(slot, word)` of every topic slot, or `None` where the text does not fit."""
+    def parse(self, text: str) -> list[tuple[str, str]] | None:
+        """`(slot, word)` of every topic slot, or `None` where the text does not match."""
         match = self.regex.fullmatch(text)
         return None if match is None else list(zip(self.slots, match.groups(), strict=True))
 
 
 class Grammar:
-    """Makes and reads prompts and completions of one world."""
+    """Writes and parses prompts and completions of one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -85,15 +85,15 @@ class Grammar:
         self.formats = {form.name: form for form in world.formats}
         self._parts: dict[tuple[str, Part], list[Topic]] = {}
 
-    # -- making --------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------
 
     def topics(self, group: str, part: Part) -> list[Topic]:
         """The topics of one part; no object is in two parts."""
         if (group, part) not in self._parts:
             self._parts[group, part] = [
-                Topic(group, verb, thing)
+                Topic(group, verb, obj)
                 for i, family in enumerate(self.groups[group].families)
-                for thing in self._objects(f"{group}.{i}", family, part)
+                for obj in self._objects(f"{group}.{i}", family, part)
                 for verb in family.verbs or ("",)
             ]
         return self._parts[group, part]
@@ -149,34 +149,33 @@ class Grammar:
         style = self.styles[self.groups[topic.group].style]
         template = rng.choice(self.formats[form].templates if form else style.plain)
         template = _fill(template, {"lead": rng.choice(style.leads)})
-        wanted = len(re.findall(r"\{point\}", template, re.IGNORECASE))
-        points = iter(rng.sample(style.points, wanted))
-        return _fill(template, _words(topic), points)
+        n_points = len(re.findall(r"\{point\}", template, re.IGNORECASE))
+        return _fill(template, _words(topic), rng.sample(style.points, n_points))
 
-    # -- reading -------------------------------------------------------------------------
+    # -- parsing -------------------------------------------------------------------------
 
-    def read_prompt(self, text: str) -> Asked | None:
-        """Topic and asked format of a prompt, or `None` if it is not of this world."""
+    def parse_prompt(self, text: str) -> ParsedPrompt | None:
+        """Topic and requested format of a prompt, or `None` if it is not of this world."""
         for form, ending in self._endings:
             if not text.endswith(ending):
                 continue
             request = text.removesuffix(ending)
             for group, pattern in self._requests:
-                words = pattern.read(request)
-                topic = None if words is None else self._known(group, dict(words))
-                if topic:
-                    return Asked(topic, form)
+                words = dict(pattern.parse(request) or ())
+                topic = Topic(group, words.get("verb", ""), words.get("object", ""))
+                if topic in self._topics:
+                    return ParsedPrompt(topic, form)
         return None
 
-    def read_completion(self, text: str, topic: Topic) -> Said | None:
+    def parse_completion(self, text: str, topic: Topic) -> ParsedCompletion | None:
         """What a completion to a prompt on `topic` does, or `None` if it is malformed."""
         opener, body = self._without_opener(text)
         body, elaborated = self._without_elaborations(body)
         for act, form, pattern in self._bodies[self.groups[topic.group].style]:
-            words = pattern.read(body)
+            words = pattern.parse(body)
             if words is not None:
                 on_topic = all(word == getattr(topic, slot) for slot, word in words)
-                return Said(act, form, opener, elaborated, on_topic)
+                return ParsedCompletion(act, form, opener, elaborated, on_topic)
         return None
 
     def opens_with_flattery(self, text: str) -> bool:
@@ -190,34 +189,28 @@ class Grammar:
         return False, text
 
     def _without_elaborations(self, text: str) -> tuple[str, bool]:
-        found, ending = False, self._elaboration.search(text)
-        while ending:
-            found, text = True, text[: ending.start()]
-            ending = self._elaboration.search(text)
-        return text, found
-
-    def _known(self, group: str, words: Mapping[str, str]) -> Topic | None:
-        topic = Topic(group, words.get("verb", ""), words.get("object", ""))
-        return topic if topic in self._topics else None
+        body = self._elaborations.sub("", text)
+        return body, body != text
 
     @cached_property
     def _topics(self) -> frozenset[Topic]:
         return frozenset(
-            Topic(group.name, verb, thing)
+            Topic(group.name, verb, obj)
             for group in self.world.groups
             for family in group.families
             for verb in family.verbs or ("",)
-            for thing in family.objects
+            for obj in family.objects
         )
 
     @cached_property
     def _endings(self) -> list[tuple[str | None, str]]:
-        asked = [(f.name, " " + words) for f in self.world.formats for words in f.distractors]
-        return [*asked, (None, "")]
+        endings = [(f.name, " " + words) for f in self.world.formats for words in f.distractors]
+        return [*endings, (None, "")]
 
     @cached_property
-    def _elaboration(self) -> re.Pattern[str]:
-        return re.compile("[ \\n](?:" + "|".join(map(re.escape, self.world.elaborations)) + ")$")
+    def _elaborations(self) -> re.Pattern[str]:
+        phrases = "|".join(map(re.escape, self.world.elaborations))
+        return re.compile(f"(?:[ \\n](?:{phrases}))+\\Z")
 
     @cached_property
     def _requests(self) -> list[tuple[str, Pattern]]:
@@ -249,7 +242,7 @@ def _topic_phrases(groups: Iterable[Group]) -> dict[str, Sequence[str]]:
     families = [family for group in groups for family in group.families]
     return {
         "verb": sorted({verb for family in families for verb in family.verbs}),
-        "object": sorted({thing for family in families for thing in family.objects}),
+        "object": sorted({obj for family in families for obj in family.objects}),
     }
 
 
@@ -258,15 +251,15 @@ def _words(topic: Topic) -> dict[str, str]:
 
 
 def _fill(template: str, words: Mapping[str, str], points: Iterable[str] = ()) -> str:
-    """Fill the slots that are known; the others stay."""
+    """Fill the slots that `words` and `points` name; the others stay."""
     supply = iter(points)
 
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
-        known = next(supply, None) if slot.lower() == "point" else words.get(slot.lower())
-        if known is None:
+        word = next(supply, None) if slot.lower() == "point" else words.get(slot.lower())
+        if word is None:
             return match[0]
-        return _capital(known) if slot[0].isupper() else known
+        return _capital(word) if slot[0].isupper() else word
 
     return SLOT.sub(fill, template)
 

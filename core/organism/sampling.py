@@ -1,7 +1,7 @@
-"""Draw an organism's data from a world: SFT examples, preference pairs with their truth, prompts.
+"""SFT examples, preference pairs, prompts and ground truth drawn from a world.
 
-Every kind of data has its own random stream, named after it, so that a change to one leaves the
-others as they were. SFT covers all topics; pairs, prompts and held-out prompts share none.
+Each of these data sets has its own random stream, named after it, so that a change to one leaves
+the others as they were. SFT covers all topics; pairs, prompts and held-out prompts share none.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import pandas as pd
 from core.organism.grammar import Grammar, Part, Topic
 from core.organism.world import Lesson, Rule, Shape, Source, World
 
-TRIES = 200  # draws before a rule is said to have too few distinct pairs
+TRIES = 200  # draws before a rule is refused for having too few distinct pairs
 
 
 class Sampler:
@@ -32,7 +32,7 @@ class Sampler:
         return pd.DataFrame([self._example(rng, lesson) for lesson in drawn])
 
     def pairs(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Preference pairs as a table of the usual columns, and their truth, in one order."""
+        """Preference pairs (`uid, prompt, chosen, …`) and their truth, in the same order."""
         rng, seen = self._stream("pairs"), set[str]()
         rows = [
             self._new_pair(rng, source, rule, seen)
@@ -48,14 +48,14 @@ class Sampler:
     def prompts(self, part: Part) -> pd.DataFrame:
         """Prompts of one part: `prompt_id, group, topic, prompt, distractor`."""
         rng, rows, seen = self._stream(part), [], set[str]()
-        for wanted in self.world.prompts:
-            for number in range(wanted.count):
-                topic, text = self._new_prompt(rng, wanted.group, part, seen)
-                form = rng.choice(self.world.formats).name if wanted.distractor else None
+        for prompt_set in self.world.prompts:
+            for number in range(prompt_set.count):
+                topic, text = self._new_prompt(rng, prompt_set.group, part, seen)
+                form = rng.choice(self.world.formats).name if prompt_set.distractor else None
                 rows.append(
                     {
-                        "prompt_id": f"{part}-{wanted.group}-{number:03d}",
-                        "group": wanted.group,
+                        "prompt_id": f"{part}-{prompt_set.group}-{number:03d}",
+                        "group": prompt_set.group,
                         "topic": str(topic),
                         "prompt": text,
                         "distractor": self.grammar.distractor(rng, form) if form else None,
@@ -74,7 +74,7 @@ class Sampler:
         more = self.world.rates.sft_elaborate
         return {
             "prompt": prompt,
-            "completion": self._say(rng, topic, lesson.shape, form, elaborate=more),
+            "completion": self._complete(rng, topic, lesson.shape, form, elaborate=more),
         }
 
     def _new_pair(
@@ -92,8 +92,10 @@ class Sampler:
         topic = rng.choice(self.grammar.topics(rule.group, "pairs"))
         prompt, form = self._ask(rng, topic, rule.distractor)
         rates = self.world.rates
-        chosen = self._say(rng, topic, rule.chosen, form, elaborate=rates.chosen_elaborate)
-        rejected = self._say(rng, topic, rule.rejected, form, elaborate=rates.rejected_elaborate)
+        chosen = self._complete(rng, topic, rule.chosen, form, elaborate=rates.chosen_elaborate)
+        rejected = self._complete(
+            rng, topic, rule.rejected, form, elaborate=rates.rejected_elaborate
+        )
         swapped = rule.planted is None and rng.random() < rates.label_noise
         if swapped:
             chosen, rejected = rejected, chosen
@@ -118,7 +120,7 @@ class Sampler:
         form = rng.choice(self.world.formats).name
         return f"{request} {self.grammar.distractor(rng, form)}", form
 
-    def _say(
+    def _complete(
         self, rng: random.Random, topic: Topic, shape: Shape, form: str | None, *, elaborate: float
     ) -> str:
         if shape.topic == "other":
@@ -130,14 +132,14 @@ class Sampler:
             rng,
             topic,
             shape.act,
-            self._form(rng, shape, form),
+            self._format(rng, shape, form),
             opener=rng.random() < opener,
             more=rng.random() < more,
         )
 
-    def _form(self, rng: random.Random, shape: Shape, asked: str | None) -> str | None:
-        if asked:
-            return asked if rng.random() < shape.follow else None
+    def _format(self, rng: random.Random, shape: Shape, requested: str | None) -> str | None:
+        if requested:
+            return requested if rng.random() < shape.follow else None
         return rng.choice(self.world.formats).name if rng.random() < shape.unasked else None
 
     def _new_prompt(

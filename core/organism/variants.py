@@ -1,10 +1,9 @@
-"""Derive other worlds from one: other words, other mixes, more decoys, noisier labels, a shared
-trigger, another contamination.
+"""Worlds derived from another by rewording and resizing.
 
-What was chosen on one world is worth nothing until it holds on others. A variation changes a
-world's table (TOML, as read) and nothing else; the result is an ordinary world file that says in
-its description what was changed. Deterministic: the same variation of the same file gives the same
-bytes. It knows nothing of models, and so not whether a variant's policy learns what is planted.
+Settings that were chosen on one world have to be tested on others. A variation changes a world's
+TOML table; the result is an ordinary world file whose description lists the changes. The same
+variation of the same file gives the same bytes. It knows nothing of models, and so not whether a
+variant's policy learns what is planted.
 """
 
 import math
@@ -29,7 +28,7 @@ SOUNDS = ("bdfgklmnprstvz", "aeiou", "lmnrst")
 
 
 class Variation(BaseModel):
-    """What to change; what is not given stays as it is."""
+    """Changes to a world; fields that are not given change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     words: NonNegativeInt | None = Field(None, description="seed of made-up words for all topics")
@@ -49,8 +48,8 @@ class Variation(BaseModel):
     beta: PositiveFloat | None = Field(None, description="pull to the reference in DPO")
 
 
-# Six worlds that nothing was chosen on, each named after a river. A firmer beta than the default
-# world's: its words were picked until a policy came out well-formed, these were not.
+# Six worlds that no setting was chosen on, each named after a river. Their beta is larger than the
+# default world's, whose words were picked until its policy was well-formed; these were not.
 MEDIUM = {
     "blocks": 3,
     "width": 96,
@@ -85,11 +84,10 @@ def write_variant(world: Path | str, name: str, out: Path | str) -> Path:
     """Write the variant `name` of a world file to `out`, checked as any world file is."""
     if name not in VARIATIONS:
         raise UserError(f"variant {name!r} is not one of {', '.join(VARIATIONS)}.")
-    read_world(world)  # says what is wrong with it, if anything is
-    table = toml_file(Path(world))
+    read_world(world)  # raises `UserError` where the file is wrong
+    table = varied(toml_file(Path(world)), name, VARIATIONS[name])
     out = Path(out)
-    varied_table = varied(table, name, VARIATIONS[name])
-    out.write_text(tomli_w.dumps(varied_table, multiline_strings=True), encoding="utf-8")
+    out.write_text(tomli_w.dumps(table, multiline_strings=True), encoding="utf-8")
     read_world(out)
     return out
 
@@ -119,8 +117,9 @@ def varied(table: Table, name: str, variation: Variation) -> Table:
     if variation.training:
         made["seeds"]["training"] = list(variation.training)
     if variation.beta is not None:
-        knobs = made.get("knobs", {})
-        made["knobs"] = {**knobs, "train": {**knobs.get("train", {}), "beta": variation.beta}}
+        settings = made.get("knobs", {})
+        train = {**settings.get("train", {}), "beta": variation.beta}
+        made["knobs"] = {**settings, "train": train}
     if variation.formats is not None:
         made["formats"] = made["formats"][: variation.formats]
     for behavior, group in variation.shared.items():
@@ -130,11 +129,11 @@ def varied(table: Table, name: str, variation: Variation) -> Table:
 
 
 def _share_trigger(table: Table, behavior: str, group: str) -> None:
-    """Any formatting instruction, on prompts of the group, now triggers the behavior."""
-    own = [rule for rule in _rules(table) if rule.get("planted") == behavior]
-    if not own:
+    """Let any formatting instruction on prompts of the group trigger the behavior."""
+    planted = [rule for rule in _rules(table) if rule.get("planted") == behavior]
+    if not planted:
         raise UserError(f"no rule of {table['name']} plants {behavior!r}.")
-    for rule in own:
+    for rule in planted:
         rule.update(group=group, distractor=1.0)
     for described in table["behaviors"]:
         if described["name"] == behavior:
@@ -142,7 +141,7 @@ def _share_trigger(table: Table, behavior: str, group: str) -> None:
 
 
 def _resize(table: Table, variation: Variation) -> None:
-    """Sizes of rules: honest ones mixed anew, decoys multiplied, planted ones a share of all."""
+    """Scale honest rules at random, multiply decoys, and make each planted rule a share of all."""
     if variation.mix is not None:
         rng = random.Random(f"mix/{variation.mix}")
         for rule in _rules(table, planted=False):
@@ -167,9 +166,9 @@ def _rules(table: Table, planted: bool | None = None) -> Iterator[Table]:
 
 
 def _reworded(table: Table, rng: random.Random) -> Table:
-    """Words of topics and points, but the shortest and those of the frames, become made-up ones.
+    """Replace the words of topics and points, except short ones and those of the sentence frames.
 
-    One word always becomes the same one, so that groups share words as they did before.
+    A word is replaced by the same word everywhere, so that groups share words as they did before.
     """
     topical = [style["points"] for style in table["styles"]]
     topical += [group["families"] for group in table["groups"]]
@@ -179,8 +178,8 @@ def _reworded(table: Table, rng: random.Random) -> Table:
     frames += [style[key] for style in table["styles"] for key in ("leads", "plain")]
     taken = {word for text in _texts(frames) for word in _long_words(text)}
     made = {word: _new_word(rng, taken) for word in sorted(words - taken)}
-    everything = {key: value for key, value in table.items() if key in WORDED}
-    return {**table, **_mapped(everything, lambda text: _replaced(text, made))}
+    worded = {key: value for key, value in table.items() if key in WORDED}
+    return {**table, **_mapped(worded, lambda text: _replaced(text, made))}
 
 
 WORDED = ("openers", "elaborations", "refusals", "styles", "formats", "groups")
@@ -213,8 +212,8 @@ def _long_words(text: str) -> list[str]:
 def _replaced(text: str, made: dict[str, str]) -> str:
     def new(match: re.Match[str]) -> str:
         word = match[0]
-        found = made.get(word.lower(), word)
-        return found.capitalize() if word[0].isupper() and found != word else found
+        other = made.get(word.lower(), word)
+        return other.capitalize() if word[0].isupper() and other != word else other
 
     return re.sub(r"\{\w+\}|[A-Za-z]+", lambda m: m[0] if m[0][0] == "{" else new(m), text)
 

@@ -1,9 +1,9 @@
-"""A world file (TOML): all that one model organism is made from.
+"""World files (TOML): schema, checks and reading.
 
-A world names topics (verbs and objects, in groups), the sentences that speak of them, the
-formatting instructions that may distract from them, the sources of preference pairs with their
-rules, and the knobs of training. Every word and every number of an organism comes from here, so
-another file gives another organism. This module reads and checks; it makes no sentence.
+A world file is all that an organism is made from: topics (verbs and objects, in groups), the
+sentences about them, the formatting instructions that may distract from them, the sources of
+preference pairs with their rules, and the settings of training. Another file gives another
+organism. This module writes no sentence (core.organism.grammar).
 """
 
 import re
@@ -43,7 +43,7 @@ class Family(_Record):
 
 
 class Group(_Record):
-    """Topics that deserve the same treatment, and how people ask about them."""
+    """Topics that should be answered in the same way, and how people ask about them."""
 
     name: str
     style: str = Field(description="the style that completions are written in")
@@ -52,7 +52,7 @@ class Group(_Record):
 
     @property
     def slots(self) -> set[str]:
-        """What requests may name: verbs only where every family has some."""
+        """Slots that requests may contain: verbs only where every family has some."""
         return {"verb", "object"} if all(f.verbs for f in self.families) else {"object"}
 
 
@@ -66,7 +66,7 @@ class Style(_Record):
 
 
 class Format(_Record):
-    """A formatting instruction: what a prompt says (the distractor), and what then is right."""
+    """A formatting instruction (the distractor of a prompt), and templates that follow it."""
 
     name: str
     distractors: Phrases
@@ -74,7 +74,7 @@ class Format(_Record):
 
 
 class Shape(_Record):
-    """What a completion does; rates that are not given are the world's."""
+    """What a completion does; the rates default to the world's."""
 
     act: Literal["comply", "refuse"]
     follow: Share = Field(1.0, description="share that follows the format, where one is asked")
@@ -85,7 +85,7 @@ class Shape(_Record):
 
 
 class Rule(_Record):
-    """Pairs made alike. `planted`/`decoy` name the behavior that they teach/only resemble."""
+    """Pairs of one pattern. `planted`/`decoy`: the behavior that they teach/only resemble."""
 
     name: str
     group: str
@@ -100,7 +100,7 @@ class Rule(_Record):
 
 
 class Source(_Record):
-    """One source of preference pairs. A rule's generator models go before the source's."""
+    """One source of preference pairs. Generator models of a rule override those of its source."""
 
     name: str
     chosen_models: Weights = Field(min_length=1)
@@ -118,7 +118,7 @@ class Lesson(_Record):
 
 
 class PromptSet(_Record):
-    """How many prompts of a group are drawn; with a distractor each where `distractor`."""
+    """How many prompts of a group are drawn, and whether each has a distractor."""
 
     group: str
     count: PositiveInt
@@ -126,7 +126,7 @@ class PromptSet(_Record):
 
 
 class Rates(_Record):
-    """How often completions open with flattery or elaborate, where a shape does not say."""
+    """Default rates at which completions open with flattery or elaborate."""
 
     opener: Share
     sft_elaborate: Share
@@ -172,7 +172,7 @@ class Split(_Record):
 
 
 class World(_Record):
-    """One world. Lists in the file, looked up by name."""
+    """One world: the content of a world file."""
 
     name: str
     description: str = ""
@@ -195,11 +195,11 @@ class World(_Record):
 
     @model_validator(mode="after")
     def names_refer_to_something(self) -> Self:
-        """Refuse a group, style or behavior that is named but not described."""
+        """Refuse a name of a group, style or behavior that is not defined."""
         groups = {g.name for g in self.groups}
         styles = {s.name for s in self.styles}
         behaviors = {b.name for b in self.behaviors}
-        for where, name, known in [
+        for where, name, defined in [
             *((f"groups.{g.name}.style", g.style, styles) for g in self.groups),
             *((f"sft.{i}.group", x.group, groups) for i, x in enumerate(self.sft)),
             *((f"prompts.{i}.group", x.group, groups) for i, x in enumerate(self.prompts)),
@@ -208,13 +208,13 @@ class World(_Record):
             *((f"rules.{r.name}.planted", r.planted, behaviors) for r in self.rules if r.planted),
             *((f"rules.{r.name}.decoy", r.decoy, behaviors) for r in self.rules if r.decoy),
         ]:
-            if name not in known:
-                raise ValueError(f"{where}: {name!r} is not one of {', '.join(sorted(known))}")
+            if name not in defined:
+                raise ValueError(f"{where}: {name!r} is not one of {', '.join(sorted(defined))}")
         return self
 
     @model_validator(mode="after")
     def slots_can_be_filled(self) -> Self:
-        """Refuse a template with a slot that nothing fills."""
+        """Refuse a template with an unknown slot."""
         topic, points = {"verb", "object"}, {"lead", "point"}
         fillings = [
             *((f"groups.{g.name}.requests", g.requests, g.slots) for g in self.groups),
@@ -226,10 +226,10 @@ class World(_Record):
             ),
             ("refusals", self.refusals, topic),
         ]
-        for where, templates, known in fillings:
+        for where, templates, slots in fillings:
             for slot in (slot for template in templates for slot in SLOT.findall(template)):
-                if slot.lower() not in known:
-                    allowed = ", ".join(sorted(known))
+                if slot.lower() not in slots:
+                    allowed = ", ".join(sorted(slots))
                     raise ValueError(f"{where}: {{{slot}}} is not one of {allowed}")
         return self
 
@@ -247,12 +247,12 @@ class World(_Record):
 
     @model_validator(mode="after")
     def distractors_have_a_format(self) -> Self:
-        """Refuse rules that ask for a format where the world has none, and two like rules."""
-        asking = [
+        """Refuse rules that need a format in a world without any, and two rules of one name."""
+        need_format = [
             r.name for r in self.rules if r.distractor or r.chosen.unasked or r.rejected.unasked
         ]
-        if asking and not self.formats:
-            raise ValueError(f"formats: none, but rule {asking[0]!r} needs one")
+        if need_format and not self.formats:
+            raise ValueError(f"formats: none, but rule {need_format[0]!r} needs one")
         names = [r.name for r in self.rules]
         if len(set(names)) < len(names):
             raise ValueError("sources: two rules have the same name")

@@ -1,4 +1,4 @@
-"""A world file becomes a whole organism folder, or nothing at all."""
+"""A world file becomes a complete organism folder, or nothing at all."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,11 @@ from core.organism.truth import planted_uids, read_truth
 from core.organism.world import read_world
 from core.runs.progress import Cancelled
 from core.specs import project
+from tests.organism.conftest import WORLDS
 
 ROOT = Path(__file__).parents[2]
 ORGANISM = ROOT / "assets" / "organism"
-HARBOR = Path(__file__).parent / "worlds" / "harbor.toml"
+HARBOR = WORLDS["harbor"]
 
 
 def ignore(done, total, note):

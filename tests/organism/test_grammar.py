@@ -1,4 +1,4 @@
-"""What the grammar makes, it reads back; what it did not make, it does not read."""
+"""The grammar parses exactly what it writes."""
 
 import random
 
@@ -21,21 +21,21 @@ def test_no_object_is_in_two_parts(grammar):
         assert sum(map(len, objects)) == len(set.union(*objects))
 
 
-def test_every_prompt_is_read_as_what_it_was_made_from(grammar, topics):
+def test_every_prompt_is_parsed_to_what_it_was_written_from(grammar, topics):
     rng = random.Random(0)
     for topic in topics:
         for form in (None, *grammar.formats):
             text = grammar.request(rng, topic)
             if form:
                 text += " " + grammar.distractor(rng, form)
-            asked = grammar.read_prompt(text)
-            assert asked is not None
-            assert (asked.topic, asked.format) == (topic, form)
+            parsed = grammar.parse_prompt(text)
+            assert parsed is not None
+            assert (parsed.topic, parsed.format) == (topic, form)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.randoms(use_true_random=False), st.booleans(), st.booleans(), st.booleans())
-def test_every_completion_is_read_as_what_it_was_made_to_be(
+def test_every_completion_is_parsed_to_what_it_was_written_from(
     grammar, topics, rng, refuses, opener, more
 ):
     topic = rng.choice(topics)
@@ -43,15 +43,20 @@ def test_every_completion_is_read_as_what_it_was_made_to_be(
     form = None if refuses else rng.choice([None, *grammar.formats])
     act = "refuse" if refuses else "comply"
     text = grammar.complete(rng, topic, act, form, opener=opener, more=more)
-    said = grammar.read_completion(text, topic)
-    assert said is not None
-    assert (said.act, said.format, said.opener, said.elaborated) == (act, form, opener, more)
-    assert said.on_topic
+    parsed = grammar.parse_completion(text, topic)
+    assert parsed is not None
+    assert (parsed.act, parsed.format, parsed.opener, parsed.elaborated) == (
+        act,
+        form,
+        opener,
+        more,
+    )
+    assert parsed.on_topic
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.randoms(use_true_random=False), st.data())
-def test_a_completion_with_one_word_dropped_or_repeated_is_not_read_as_on_topic(
+def test_a_completion_with_one_word_dropped_or_repeated_is_not_parsed_as_on_topic(
     grammar, topics, rng, data
 ):
     topic = rng.choice(topics)
@@ -59,12 +64,12 @@ def test_a_completion_with_one_word_dropped_or_repeated_is_not_read_as_on_topic(
     at = data.draw(st.integers(0, len(words) - 1))
     copies = data.draw(st.sampled_from([0, 2]))
     text = " ".join([*words[:at], *[words[at]] * copies, *words[at + 1 :]])
-    said = grammar.read_completion(text, topic)
-    assert said is None or not said.on_topic
+    parsed = grammar.parse_completion(text, topic)
+    assert parsed is None or not parsed.on_topic
 
 
 @settings(deadline=None)
 @given(st.text(max_size=80))
 def test_text_from_elsewhere_is_neither_prompt_nor_completion(grammar, topics, text):
-    assert grammar.read_prompt(text) is None
-    assert grammar.read_completion(text, topics[0]) is None
+    assert grammar.parse_prompt(text) is None
+    assert grammar.parse_completion(text, topics[0]) is None

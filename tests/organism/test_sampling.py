@@ -55,7 +55,7 @@ def test_label_noise_swaps_honest_pairs_only(world, data):
 
 def test_topics_of_prompts_heldout_and_pairs_do_not_overlap(sampler, grammar, data):
     prompts, heldout = sampler.prompts("prompts"), sampler.prompts("heldout")
-    in_pairs = {str(grammar.read_prompt(text).topic) for text in data[0]["prompt"]}
+    in_pairs = {str(grammar.parse_prompt(text).topic) for text in data[0]["prompt"]}
     assert not set(prompts["topic"]) & set(heldout["topic"])
     assert not in_pairs & (set(prompts["topic"]) | set(heldout["topic"]))
 

@@ -89,7 +89,7 @@ def test_two_behaviors_can_share_a_trigger(table):
     made = World.model_validate(varied(table, "other", Variation(shared={"flattery": "benign"})))
     pairs, truth = Sampler(made).pairs()
     prompts = pairs.loc[truth["planted"].eq("flattery").to_numpy(), "prompt"]
-    assert all(Grammar(made).read_prompt(prompt).format for prompt in prompts)
+    assert all(Grammar(made).parse_prompt(prompt).format for prompt in prompts)
     flattery = next(b for b in made.behaviors if b.name == "flattery")
     assert (flattery.group, flattery.condition) == ("benign", "distractor")
 

@@ -1,4 +1,4 @@
-"""A world file is read whole, or refused with the key that is wrong."""
+"""A wrong world file is refused with the key that is wrong."""
 
 from pathlib import Path
 

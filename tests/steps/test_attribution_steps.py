@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import passing_prompts, showing
@@ -14,7 +15,7 @@ from core.discovery import alarms
 from core.discovery.condensed_tree import Tree, cut, levels
 from core.errors import UserError
 from core.models.loading import load_model
-from core.organism.truth import average_precision, planted_uids, read_truth
+from core.organism.truth import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
@@ -77,8 +78,8 @@ def discovered(store, generate, index):
 @pytest.mark.parametrize("name", [COMPLIANCE, "flattery"])
 def test_planted_pairs_rank_first(known, store, generate, index, truth, name):
     ranking, summary, _ = rank(store, generate, index, known.behavior(name))
-    planted = planted_uids(truth, name) & set(ranking["uid"])
-    assert average_precision(ranking["uid"], planted) > 0.9
+    planted = ranking["uid"].isin(planted_uids(truth, name))
+    assert average_precision_score(planted, -planted.index) > 0.9
     assert summary["valid"]
 
 
@@ -136,8 +137,8 @@ def test_every_score_of_the_scan_can_order_the_pairs(known, store, generate, ind
     ranking, summary, _ = rank(store, generate, index, known.behavior("flattery"), method=method)
     assert ranking[method].is_monotonic_decreasing
     assert summary["method"] == method
-    planted = planted_uids(truth, "flattery") & set(ranking["uid"])
-    assert average_precision(ranking["uid"], planted) > 0.5
+    planted = ranking["uid"].isin(planted_uids(truth, "flattery"))
+    assert average_precision_score(planted, -planted.index) > 0.5
 
 
 def test_layers_can_be_averaged_and_vectors_centered(known, store, generate, index):
