@@ -198,7 +198,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
     },
     "map": {
         "color by source": _choose("Color by", "source"),
-        "color by push": _choose("Color by", "push on prompts"),
+        "color by similarity": _choose("Color by", "similarity to prompts"),
         "one source": _choose("Source", "math"),
         "a phrase": _write("Search", "blob3"),
         "heatmap": _press("heatmap"),

@@ -22,7 +22,7 @@ TERMS = """
 - **Cluster** (HDBSCAN): a dense group on the map, found without labels. Pairs between groups
   belong to no cluster. A name in (parentheses) is a suggestion made of typical words.
 - **Push**: the mean similarity of pairs to prompts. With pairs selected, the map of prompts shows
-  which of them they push; color by *push on prompts* to see which pairs push some prompts.
+  which of them they push; color by *similarity to prompts* to see which pairs move the chosen ones.
 - **Draw** with the lasso or the box to select a region; the selection is kept as the region
   itself, so that it can be replayed on the data. The choices above the map do the same by name,
   and sliders below it draw a box with the keyboard.
@@ -209,10 +209,10 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
         run,
         region.PROMPTS,
         alt="Map of the prompts: prompts that the same pairs push lie together.",
-        then={"color": colorings.PUSH},
+        then={"color": colorings.TO_PROMPTS},
     )
     whole = raster.around(prompts["x"].to_numpy(), prompts["y"].to_numpy())
-    region.show_sliders(run, whole, region.PROMPTS, then={"color": colorings.PUSH})
+    region.show_sliders(run, whole, region.PROMPTS, then={"color": colorings.TO_PROMPTS})
 
 
 def show_charts() -> None:
@@ -229,7 +229,7 @@ def show_charts() -> None:
 
 
 parts, by = choose_parts()
-chosen_prompts = choose_prompts() if by == colorings.PUSH else None
+chosen_prompts = choose_prompts() if by == colorings.TO_PROMPTS else None
 coloring = colorings.of(by, run, said, chosen_prompts)
 recipe = cart.all_of(parts) if parts else None
 chosen = selection.mask(recipe) if recipe else None

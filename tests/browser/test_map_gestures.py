@@ -132,7 +132,7 @@ def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store,
         around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
         drag(tab, around, chart=1)
         tab.get_by_text(f"Onto the {workspaces.N_PROMPTS} prompts in the region").wait_for()
-        tab.wait_for_url(re.compile(r"color=push\+on\+prompts"))
+        tab.wait_for_url(re.compile(r"color=similarity\+to\+prompts"))
 
 
 def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_cart(

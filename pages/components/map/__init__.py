@@ -1,7 +1,7 @@
-"""Parts of the map.
+"""Parts of the Map page.
 
-- `figure`: The map's figures
-- `coloring`: What the points of the map are colored by
-- `heatmap`: The clustered heatmap
-- `selection_panel`: What a selection on the map is, in words, numbers and pairs, and what can be
+- `coloring`: Colors of the map's points, by cluster, category, number or similarity
+- `figure`: Figures of the maps of pairs and of prompts
+- `heatmap`: The clustered heatmap and the selection on it
+- `selection_panel`: The selected pairs, and what can be done with them
 """

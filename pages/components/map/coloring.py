@@ -1,6 +1,6 @@
-"""What the points of the map are colored by: clusters, kinds, numbers, or similarities.
+"""What the points of the map are colored by: clusters, categories, numbers, or similarities.
 
-A coloring gives every place a kind (few names) or a value; how it is drawn is `_map`'s affair.
+A coloring gives every pair a category (of few) or a value; `figure` and `heatmap` draw it.
 """
 
 from dataclasses import dataclass
@@ -13,41 +13,49 @@ from core.discovery import matrix
 from core.specs.scores import IN_WORDS
 from core.specs.steps import RankSpec
 from core.workspace.labels import Labels
-from pages.components import cache, selection
+from pages.components import cache, selection, theme
 from pages.components.clusters import state
 
-PUSH = "push on prompts"
-FEW = 40  # values that a column may have to be shown as kinds
+TO_PROMPTS = "similarity to prompts"
+FEW = 40  # values that a column may have to be shown as categories
+PALETTE = (*theme.CATEGORIES, theme.NOISE)
 
 
 @dataclass(frozen=True)
 class Coloring:
-    """One kind per place, an index into `names`; or one value per place, NaN where undefined."""
+    """One category per pair, an index into `names`; or one value per pair, NaN where undefined."""
 
     title: str
-    kinds: NDArray[np.int64] | None = None
+    codes: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     values: NDArray[np.floating] | None = None
+
+    def palette_codes(self) -> NDArray[np.int64]:
+        """(pair,) indices into `PALETTE`: colors repeat after eight; the last one is no cluster."""
+        assert self.codes is not None
+        noise = self.names.index(state.NOISE) if state.NOISE in self.names else -1
+        grey = (self.codes < 0) | (self.codes == noise)
+        return np.where(grey, len(theme.CATEGORIES), self.codes % len(theme.CATEGORIES))
 
 
 def options() -> list[str]:
     """What can be chosen, the most useful first."""
     columns = cache.pairs(cache.project().pairs)
-    others = [name for name in columns.few_valued(FEW) if name != "source"]
-    numbers = [name for name in columns.numeric() if name not in others]
-    return ["cluster", "source", PUSH, *_rankings(), *others, *numbers]
+    categories = [name for name in columns.few_valued(FEW) if name != "source"]
+    numbers = [name for name in columns.numeric() if name not in categories]
+    return ["cluster", "source", TO_PROMPTS, *_rankings(), *categories, *numbers]
 
 
-def of(by: str, run: str, said: Labels, prompts: NDArray[np.bool_] | None) -> Coloring:
-    """The coloring of a discover run's pairs; `prompts` are those that a push is counted on."""
+def of(by: str, run: str, labels: Labels, prompts: NDArray[np.bool_] | None) -> Coloring:
+    """The coloring of a discover run's pairs; `prompts` is the mask that similarity is meant to."""
     if by == "cluster":
         names = state.names(run)
         order = pd.Index([*names, -1])
-        kinds = order.get_indexer(pd.Index(state.membership(run, said)))
-        return Coloring(by, kinds, (*names.values(), state.NOISE))
-    if by == PUSH:
-        pushed = matrix.by_pairs(cache.store().output(run), prompts)
-        return Coloring("mean push on the chosen prompts", values=pushed)
+        codes = order.get_indexer(pd.Index(state.membership(run, labels)))
+        return Coloring(by, codes, (*names.values(), state.NOISE))
+    if by == TO_PROMPTS:
+        means = matrix.by_pairs(cache.store().output(run), prompts)
+        return Coloring("mean similarity to the chosen prompts", values=means)
     if rank := _rankings().get(by):
         scores = cache.table(rank, "ranking").set_index("uid")[cache.ranking_score(rank)]
         return Coloring(by, values=scores.reindex(cache.map_points(run).index).to_numpy(float))
@@ -60,16 +68,15 @@ def _of_column(column: str, run: str) -> Coloring:
     if column != "source" and column not in pairs.few_valued(FEW):
         values = pairs[column].to_numpy(float)
         return Coloring(column, values=np.where(rows >= 0, values[rows], np.nan))
-    named = selection.categories(column)
-    kinds = np.where(rows >= 0, named.codes[rows], -1).astype(np.int64)
-    return Coloring(column, kinds, tuple(str(name) for name in named.categories))
+    categories = selection.categories(column)
+    codes = np.where(rows >= 0, categories.codes[rows], -1).astype(np.int64)
+    return Coloring(column, codes, tuple(str(name) for name in categories.categories))
 
 
 def _rankings() -> dict[str, str]:
-    """Finished rank runs by what they are called here; the newest of a behavior and method."""
-    known = reversed(cache.specs(RankSpec).items())
+    """Finished rank runs by score and behavior; the newest of each."""
     return {
         f"{IN_WORDS[spec.method]} to {spec.behavior.name}": run
-        for run, spec in known
+        for run, spec in reversed(cache.specs(RankSpec).items())
         if cache.store().state(run) == "finished"
     }

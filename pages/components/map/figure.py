@@ -1,16 +1,11 @@
-"""The map's figures: up to `DOTS` pairs are dots, more are a picture.
+"""The figures of both maps: up to `DOTS` pairs are dots, more are one picture.
 
-The picture (`core.discovery.raster`) lies under an even sample of invisible dots, which carry the
-gesture and say what lies under the mouse. Knows nothing of what was drawn before, but its outline.
-
-The map's figure, kept between runs of the page that do not change it.
-
-It is known by the discover run and a digest of all that it is drawn from; visitors share it, so it
-is read-only. Knows nothing of how it is drawn.
+The picture (`core.discovery.raster`) is drawn under an even sample of invisible dots, which carry
+the lasso and the text under the mouse. A figure of pairs is cached under everything that it is
+drawn from; visitors share it, so it is read-only.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,16 +19,28 @@ from core.discovery.raster import View
 from core.specs.recipes import InPolygon
 from pages.components import cache, theme
 from pages.components.clusters import state
-from pages.components.map.coloring import Coloring
-from pages.components.theme import label, legend, limit_of, scale, scale_colors, styled
+from pages.components.map.coloring import PALETTE, Coloring
 
 DOTS = 5_000  # pairs that are drawn one by one
 CARRIERS = 3_000  # invisible dots above the picture of a larger map
 WITHOUT_GL = 1_000  # dots that are drawn sooner as shapes than in a canvas of the graphics card
-CELLS = 48  # per axis: every cell that holds a pair has a carrier
-IN_LEGEND = 8  # kinds; the rest is counted
+CELLS = 48  # per axis: every cell that contains a pair has a carrier
+IN_LEGEND = 8  # categories; the rest is counted
+CACHED = 32  # figures, each up to 0.5 MB
 Mask = NDArray[np.bool_]
-Drawn = type[go.Scatter] | type[go.Scattergl]
+
+
+def cached_figure(
+    run: str,
+    places: pd.DataFrame,
+    coloring: Coloring,
+    *,
+    shown: Mask,
+    outline: InPolygon | None,
+    part: View,
+) -> go.Figure:
+    """`figure` of a discover run's pairs; shared, read-only."""
+    return _cached(str(cache.store().folder(run)), places, coloring, shown, outline, part)
 
 
 def figure(
@@ -42,107 +49,126 @@ def figure(
     """Pairs, `uid, x, y`, in their colors; those that are not `shown` stay as grey context."""
     made = go.Figure()
     if len(places) > DOTS:
-        _pictured(made, places, coloring, shown, part)
+        _add_picture(made, places, coloring, shown, part)
     else:
-        _dotted(made, places, coloring, shown)
-    _outlined(made, outline)
-    styled(made)
+        _add_dots(made, places, coloring, shown)
+    _add_outline(made, outline)
+    theme.styled(made)
     made.update_xaxes(range=[part.left, part.right])
     made.update_yaxes(range=[part.low, part.high])
     return made
 
 
 def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figure:
-    """The prompts' own map: by `value`, how far the selected pairs push each, else by group."""
+    """The map of prompts: by `value`, the selected pairs' similarity to each, else by group."""
     made = go.Figure()
-    drawn = go.Scatter if len(prompts) <= WITHOUT_GL else go.Scattergl
+    trace = go.Scatter if len(prompts) <= WITHOUT_GL else go.Scattergl
     if "value" in prompts:
-        color = scale("mean push of the selected pairs", prompts["value"].to_numpy(float))
-        made.add_trace(_dots(prompts, "", {**color, "size": 8}, showlegend=False, drawn=drawn))
+        title = "mean similarity of the selected pairs"
+        marker = theme.scale(title, prompts["value"].to_numpy(float)) | {"size": 8}
+        made.add_trace(_dots(prompts, "", marker, showlegend=False, trace=trace))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
             color, symbol = theme.of_prompts(position)
             marker = {"color": color, "symbol": symbol, "size": 8}
-            made.add_trace(_dots(rows, label(name), marker, drawn=drawn))
-    _outlined(made, outline)
-    return styled(made)
+            made.add_trace(_dots(rows, theme.label(name), marker, trace=trace))
+    _add_outline(made, outline)
+    return theme.styled(made)
 
 
 def drawn_note(n: int) -> str:
-    """What to say where not every pair is a dot."""
+    """How n pairs are drawn, where not every one is a dot."""
     return ", drawn as a picture; a selection counts all" if n > DOTS else ""
 
 
-def _dotted(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:
+def add_image(made: go.Figure, source: str, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Put a picture under the axes, from x[0] to x[1] and from y[0] to y[1]."""
+    made.add_layout_image(
+        source=source, xref="x", yref="y", x=x[0], y=y[1], sizex=x[1] - x[0], sizey=y[1] - y[0],
+        sizing="stretch", layer="below",
+    )  # fmt: skip
+
+
+def _digest(values: NDArray) -> bytes:
+    """All of an array: Streamlit itself only samples large ones."""
+    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+
+
+@st.cache_resource(
+    show_spinner=False,
+    max_entries=CACHED,
+    hash_funcs={
+        np.ndarray: _digest,
+        pd.DataFrame: lambda places: _digest(places[["x", "y"]].to_numpy()),
+        InPolygon: InPolygon.model_dump_json,
+    },
+)
+def _cached(
+    folder: str,
+    places: pd.DataFrame,
+    coloring: Coloring,
+    shown: Mask,
+    outline: InPolygon | None,
+    part: View,
+) -> go.Figure:
+    return figure(places, coloring, shown=shown, outline=outline, part=part)
+
+
+def _add_dots(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:
     if not shown.all():
         marker = {"color": theme.GREY, "size": 4}
         made.add_trace(_dots(places[~shown], "not selected", marker))
-    if coloring.values is not None:
-        limit = limit_of(coloring.values)
-        color = scale(coloring.title, coloring.values[shown], limit)
-        made.add_trace(_dots(places[shown], label(coloring.title), {**color, "size": 6}))
+    if coloring.codes is None:
+        limit = theme.limit_of(coloring.values)
+        marker = theme.scale(coloring.title, coloring.values[shown], limit) | {"size": 6}
+        made.add_trace(_dots(places[shown], theme.label(coloring.title), marker))
         return
-    present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
-    for number, kind in enumerate(present):
-        name, rows = coloring.names[kind], places[shown & (coloring.kinds == kind)]
-        named = number < IN_LEGEND
-        made.add_trace(_dots(rows, label(name), _marker(int(kind), name), showlegend=named))
+    present = _present(coloring, shown)
+    for number, code in enumerate(present):
+        name, rows = coloring.names[code], places[shown & (coloring.codes == code)]
+        in_legend = number < IN_LEGEND
+        made.add_trace(_dots(rows, theme.label(name), _marker(code, name), showlegend=in_legend))
     _count_rest(made, len(present))
 
 
-def _pictured(
+def _add_picture(
     made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
 ) -> None:
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
-    if coloring.values is not None:
-        limit = limit_of(coloring.values)
-        source = raster.of_values(
-            x, y, coloring.values / limit, shown=shown, colors=scale_colors(), view=part
-        )
-        made.add_trace(legend("", scale(coloring.title, [0.0], limit), entry=False))
+    if coloring.codes is None:
+        limit = theme.limit_of(coloring.values)
+        values, colors = coloring.values / limit, theme.scale_colors()
+        source = raster.of_values(x, y, values, shown=shown, colors=colors, view=part)
+        made.add_trace(theme.legend("", theme.scale(coloring.title, [0.0], limit), entry=False))
     else:
-        source = _picture_of_kinds(x, y, coloring, shown, part)
-        _explained(made, coloring, shown)
-    made.add_layout_image(
-        source=source,
-        xref="x",
-        yref="y",
-        x=part.left,
-        y=part.high,
-        sizex=part.right - part.left,
-        sizey=part.high - part.low,
-        sizing="stretch",
-        layer="below",
-    )
+        codes = coloring.palette_codes()
+        source = raster.of_kinds(x, y, codes, shown=shown, colors=PALETTE, view=part)
+        _add_legend(made, coloring, shown)
+    add_image(made, source, (part.left, part.right), (part.low, part.high))
     carriers = places.iloc[_carriers(x, y, part)]
     made.add_trace(_dots(carriers, "", {"size": 5, "opacity": 0}, showlegend=False))
 
 
-def _picture_of_kinds(x: NDArray, y: NDArray, coloring: Coloring, shown: Mask, part: View) -> str:
-    """Colors repeat after eight kinds, as in the legend."""
-    n = len(theme.CATEGORIES)
-    kinds = np.where(coloring.kinds >= 0, coloring.kinds % n, n)
-    if state.NOISE in coloring.names:
-        kinds[coloring.kinds == coloring.names.index(state.NOISE)] = n
-    colors = [*theme.CATEGORIES, theme.NOISE]
-    return raster.of_kinds(x, y, kinds, shown=shown, colors=colors, view=part)
-
-
-def _explained(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
-    """A legend for the picture: the first kinds by name, the others counted."""
+def _add_legend(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
+    """A legend for the picture: the first categories by name, the others counted."""
     if not shown.all():
-        made.add_trace(legend("not selected", {"color": theme.GREY}))
-    present = np.unique(coloring.kinds[shown & (coloring.kinds >= 0)])
-    for kind in present[:IN_LEGEND]:
-        marker = _marker(int(kind), coloring.names[kind]) | {"symbol": "circle"}
-        made.add_trace(legend(label(coloring.names[kind]), marker))
+        made.add_trace(theme.legend("not selected", {"color": theme.GREY}))
+    present = _present(coloring, shown)
+    for code in present[:IN_LEGEND]:
+        marker = _marker(code, coloring.names[code]) | {"symbol": "circle"}
+        made.add_trace(theme.legend(theme.label(coloring.names[code]), marker))
     _count_rest(made, len(present))
 
 
+def _present(coloring: Coloring, shown: Mask) -> list[int]:
+    """Categories of the pairs that are shown, in order."""
+    return np.unique(coloring.codes[shown & (coloring.codes >= 0)]).tolist()
+
+
 def _count_rest(made: go.Figure, n: int) -> None:
-    """Say how many kinds the legend leaves out: they would cover the map."""
+    """Say how many categories the legend leaves out: they would cover the map."""
     if n > IN_LEGEND:
-        made.add_trace(legend(f"and {n - IN_LEGEND} more", {"color": "rgba(0,0,0,0)"}))
+        made.add_trace(theme.legend(f"and {n - IN_LEGEND} more", {"color": "rgba(0,0,0,0)"}))
 
 
 def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
@@ -162,64 +188,31 @@ def _dots(
     marker: dict[str, Any],
     *,
     showlegend: bool = True,
-    drawn: Drawn = go.Scattergl,
+    trace: type[go.Scatter] | type[go.Scattergl] = go.Scattergl,
 ) -> go.Scatter | go.Scattergl:
-    return drawn(
+    return trace(
         x=rows["x"].to_numpy(np.float32),
         y=rows["y"].to_numpy(np.float32),
         mode="markers",
         name=name,
         marker=marker,
-        text=[label(said) for said in rows["label" if "label" in rows else "uid"]],
+        text=[theme.label(text) for text in rows["label" if "label" in rows else "uid"]],
         hovertemplate="%{text}<extra></extra>",
         showlegend=showlegend,
         unselected={"marker": {"opacity": 0.25 if "opacity" not in marker else 0}},
     )
 
 
-def _marker(kind: int, name: str) -> dict[str, Any]:
+def _marker(code: int, name: str) -> dict[str, Any]:
     if name == state.NOISE:
         return {"color": theme.NOISE, "symbol": "circle-open", "size": 5}
-    color, symbol = theme.of_category(kind)
+    color, symbol = theme.of_category(code)
     return {"color": color, "symbol": symbol, "size": 6}
 
 
-def _outlined(made: go.Figure, outline: InPolygon | None) -> None:
-    """Show the region that was drawn."""
+def _add_outline(made: go.Figure, outline: InPolygon | None) -> None:
+    """The region that was drawn."""
     if outline is not None:
+        corners = "L".join(f"{x},{y}" for x, y in zip(outline.x, outline.y, strict=True))
         line = {"dash": "dot", "width": 2, "color": theme.CATEGORIES[1]}
-        made.add_shape(type="path", path=_path(outline), line=line)
-
-
-def _path(outline: InPolygon) -> str:
-    corners: Sequence[str] = [f"{x},{y}" for x, y in zip(outline.x, outline.y, strict=True)]
-    return "M" + "L".join(corners) + "Z"
-
-
-KEPT = 32  # figures, each up to 0.5 MB
-
-
-def cached_figure(
-    run: str,
-    places: pd.DataFrame,
-    coloring: Coloring,
-    *,
-    shown: NDArray[np.bool_],
-    outline: InPolygon | None,
-    part: View,
-) -> go.Figure:
-    """`_map.figure` of a discover run's places; shared, read-only."""
-    said = (str(cache.store().folder(run)), coloring.title, coloring.names, outline, part)
-    drawn_from = [places["x"], places["y"], coloring.kinds, coloring.values, shown]
-    known = hashlib.sha256(repr(said).encode())
-    for values in drawn_from:
-        known.update(b"none" if values is None else np.ascontiguousarray(values))
-    return _figure(
-        known.hexdigest(),
-        lambda: figure(places, coloring, shown=shown, outline=outline, part=part),
-    )
-
-
-@st.cache_resource(show_spinner=False, max_entries=KEPT)
-def _figure(known: str, _draw: Callable[[], go.Figure]) -> go.Figure:
-    return _draw()
+        made.add_shape(type="path", path=f"M{corners}Z", line=line)
