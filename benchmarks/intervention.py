@@ -18,7 +18,7 @@ from core.demo import investigation
 from core.intervention.arms import Arm, baseline, edited_and_control
 from core.intervention.edits.predict import Agreement, against_measured, agreement
 from core.intervention.edits.select import scores
-from core.intervention.evaluation.choose_size import sizes
+from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes, rose
 from core.runs.execute import execute
 from core.runs.store import Store
@@ -196,7 +196,7 @@ def _adopted(
     store: Store, plan: Project, measured: Table, arm: Arm, behavior: str
 ) -> list[dict[str, Any]]:
     assert arm.edit is not None
-    table = sizes(store, plan, measured, store.run_id(arm.edit), plan.behavior(behavior))
+    table = measured_sizes(store, plan, measured, store.run_id(arm.edit), plan.behavior(behavior))
     rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
     return [{str(name): value for name, value in row.items()} for row in rows]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import Arm, proposed
-from core.intervention.edits.dose import FACTORS, total_k
+from core.intervention.evaluation.edit_sizes import FACTORS, total_k
 from core.runs import jobs
 from core.specs.recipes import Edit
 from core.stats import LEAST_SEEDS

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from core.cli.terminal import as_json_option, print_content, print_table, records, report, run_spec
-from core.intervention.evaluation.choose_size import sizes
+from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes
 from core.report.export_training import export_training
 from core.runs.store import Store
@@ -29,7 +29,7 @@ def adopt(store: Store, edit: str | None, behavior: str | None, as_json: bool) -
     plan = project.load(store.workspace)
     run = edit or _newest_edit(store)
     name = behavior or _behavior_of(store, run)
-    table = sizes(store, plan, outcomes(store, plan), run, plan.behavior(name))
+    table = measured_sizes(store, plan, outcomes(store, plan), run, plan.behavior(name))
     if as_json:
         click.echo(json.dumps({"behavior": name, "sizes": records(table)}, indent=2))
         return

@@ -1,7 +1,7 @@
-"""Edit the pairs, train again, measure again.
+"""Interventions: edit the pairs, train again, measure again.
 
-- `edits`: What an edit does to the pairs
-- `training`: DPO, next to cached reference log-probabilities
+- `edits`: Edits of preference pairs
+- `training`: DPO training of arms
 - `evaluation`: Behavior rates and what they prove
 - `arms`: The arms of an intervention
 """

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from core.intervention.edits.dose import ladder
-from core.intervention.evaluation.leakage import refuse_shared_prompts
+from core.intervention.evaluation.edit_sizes import ladder
+from core.intervention.evaluation.rates import refuse_shared_prompts
 from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.project import Project

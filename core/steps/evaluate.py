@@ -9,8 +9,7 @@ import torch
 
 from core.data.prompts import expand, read_prompts
 from core.intervention.evaluation.judges import cost, load_judge
-from core.intervention.evaluation.leakage import refuse_leaks
-from core.intervention.evaluation.rates import judged, rates
+from core.intervention.evaluation.rates import judged, rates, refuse_leaks
 from core.models.loading import load_model
 from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress

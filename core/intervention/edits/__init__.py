@@ -1,9 +1,7 @@
-"""What an edit does to the pairs.
+"""Edits of preference pairs.
 
-- `select`: Which pairs a recipe selects
-- `apply`: What an edit does to the pairs, its random control, and its size in numbers
-- `conflicts`: Pairs that one edit flips and another one removes, edit by edit, and ways out
-- `dose`: The same edit at several sizes
-- `covariate_shift`: Do the pairs that an edit touches differ from the rest in length or norm?
-- `predict`: What an edit should do to every behavior before anything is trained, and what it then
+- `select`: The pairs that a recipe selects
+- `apply`: Actions on pairs, their random control, and their size in numbers
+- `checks`: Conflicts, overlap and covariate shift of edits
+- `predict`: Predicted behavior rates after an edit, and their agreement with measured ones
 """

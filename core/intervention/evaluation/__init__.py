@@ -1,11 +1,9 @@
 """Behavior rates and what they prove.
 
-- `judges`: Who says which flags a completion shows
-- `llm_judge`: A language model as judge
-- `classifier_judge`: A sequence classifier as judge
-- `rates`: From judged completions to the rate of every behavior, with interval, n and what is
-- `results`: What every finished evaluation measured, by arm
-- `choose_size`: Which size of an edit to adopt, chosen on one half of the held-out prompts, told
-- `spot_check`: How far two raters agree beyond chance
-- `leakage`: Keep apart the prompts that built a behavior's vector and those that its rate is
+- `judges`: Judges: which flags a completion shows
+- `model_judges`: Judges that a judge file names, a language model or a classifier
+- `rates`: Behavior rates of judged completions, measured on held-out prompts
+- `results`: Rates of every finished evaluation, by arm
+- `edit_sizes`: Sizes of an edit, and which of them to adopt
+- `spot_check`: Agreement of a judge with people who read blinded completions
 """

@@ -1,7 +1,12 @@
-"""From judged completions to the rate of every behavior, with interval, n and what is unscored.
+"""Behavior rates: of judged completions, with intervals, measured on held-out prompts.
 
 A table of completions has a row per completion and a nullable boolean column per flag. A rate is
-taken over scored completions only; unscored ones are counted beside it. Knows nothing of models.
+taken over scored completions only; unscored ones are counted beside it.
+
+An edit chosen by looking at some prompts looks better on them than it is. Where a model descends
+from a ranking or a map (through an edit, or a vector that steers), the prompts of the generate run
+behind these are known, and none of them may be measured. Prompts that merely resemble each other
+are not detected, nor those of runs that were deleted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,10 +14,16 @@ from itertools import product
 
 import pandas as pd
 
+from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.evaluation.judges import Judge
+from core.runs.execute import inputs
+from core.runs.store import Store
+from core.specs.base import Spec
 from core.specs.behaviors import Behavior
+from core.specs.steps import EvaluateSpec
 from core.stats import rate_interval
+from core.storage.tables import table as read_table
 
 RATES = [
     *("behavior", "flag", "group", "condition", "wanted", "model"),
@@ -39,25 +50,45 @@ def rates(completions: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFr
 
 def every_behavior(prompts: pd.DataFrame, flags: Sequence[str]) -> list[Behavior]:
     """Each flag on each group under each condition that the prompts have, named by the three."""
-    places = prompts[["group", "condition"]].drop_duplicates().itertuples(index=False, name=None)
+    cells = prompts[["group", "condition"]].drop_duplicates().itertuples(index=False, name=None)
     return [
         Behavior(
             name=f"{flag} · {group} · {condition}", flag=flag, group=group, condition=condition
         )
-        for (group, condition), flag in product(places, flags)
+        for (group, condition), flag in product(cells, flags)
     ]
 
 
+def refuse_leaks(spec: EvaluateSpec, prompts: pd.DataFrame, store: Store) -> None:
+    """Raises `UserError` where a generate run behind the model used one of the same prompts."""
+    for run in sorted(_generate_runs(spec, store)):
+        built = read_table(store.output(run) / "completions.parquet", columns=["prompt"])
+        leaked = prompts.loc[prompts["prompt"].isin(built["prompt"]), "prompt"]
+        if not leaked.empty:
+            raise UserError(
+                f"{spec.prompts}: {len(leaked)} of its {len(prompts)} prompts also built the "
+                f"behavior ({run}), such as {leaked.iloc[0]!r}. Measure on prompts of their own."
+            )
+
+
+def refuse_shared_prompts(prompts: str, heldout: str) -> None:
+    """The same refusal before anything is trained: `UserError` where two prompt files overlap."""
+    built, measured = (expand(read_prompts(path))["prompt"] for path in (prompts, heldout))
+    shared = measured[measured.isin(built)]
+    if not shared.empty:
+        raise UserError(
+            f"{heldout}: {len(shared)} of its {len(measured)} prompts are also in {prompts}, such "
+            f"as {shared.iloc[0]!r}. Measure on prompts that built no behavior."
+        )
+
+
 def _rate(completions: pd.DataFrame, behavior: Behavior, model: str) -> dict[str, object]:
-    rows = _concerned(completions[completions["model"] == model], behavior)
+    rows = _of_behavior(completions[completions["model"] == model], behavior)
     scored = rows[rows[behavior.flag].notna()]
     interval = rate_interval(scored[behavior.flag], scored["prompt_id"])
     return {
         "behavior": behavior.name,
-        "flag": behavior.flag,
-        "group": behavior.group,
-        "condition": behavior.condition,
-        "wanted": behavior.wanted,
+        **behavior.model_dump(include={"flag", "group", "condition", "wanted"}),
         "model": model,
         "rate": interval.value,
         "low": interval.low,
@@ -68,19 +99,30 @@ def _rate(completions: pd.DataFrame, behavior: Behavior, model: str) -> dict[str
     }
 
 
-def _concerned(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
+def _of_behavior(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     """The completions that a behavior is measured on."""
     if behavior.flag not in completions:
-        known = ", ".join(map(str, completions.select_dtypes("boolean")))
+        flags = ", ".join(map(str, completions.select_dtypes("boolean")))
         raise UserError(
-            f"behavior {behavior.name!r}: flag {behavior.flag!r} was not judged. Judged: {known}."
+            f"behavior {behavior.name!r}: flag {behavior.flag!r} was not judged. Judged: {flags}."
         )
     group = completions["group"] == behavior.group
     rows = completions[group & (completions["condition"] == behavior.condition)]
     if rows.empty:
-        known = ", ".join(sorted(completions["group"].unique()))
+        groups = ", ".join(sorted(completions["group"].unique()))
         raise UserError(
             f"behavior {behavior.name!r}: no prompt of group {behavior.group!r} under the "
-            f"condition {behavior.condition!r}. The prompts have the groups {known}."
+            f"condition {behavior.condition!r}. The prompts have the groups {groups}."
         )
     return rows
+
+
+def _generate_runs(spec: Spec, store: Store) -> set[str]:
+    """The generate runs among all runs that the spec's inputs were made from."""
+    ahead, seen = inputs(spec), set[str]()
+    while ahead:
+        run = ahead.pop()
+        if run not in seen and store.state(run) == "finished":
+            seen.add(run)
+            ahead += inputs(store.spec(run))
+    return {run for run in seen if run.startswith("generate-")}

@@ -1,9 +1,9 @@
-"""DPO, next to cached reference log-probabilities.
+"""DPO training of arms.
 
-- `dpo`: Retrain the reference with DPO on one arm's pairs
-- `trainer`: TRL's DPO trainer, fed by our cache and watched at every step
-- `tokens`: An arm's pairs as token ids in a file that is mapped
-- `reference_logps`: The reference's log-probability of every completion, computed once and shared
-- `checkpoints`: Checkpoints that are, to the byte, what was written
-- `import_checkpoint`: A checkpoint that was trained elsewhere, taken in as an arm's result
+- `dpo`: DPO on one arm's pairs, from the reference
+- `trainer`: TRL's DPO trainer with cached reference log-probabilities and checks
+- `tokens`: An arm's pairs as memory-mapped token ids
+- `reference_logps`: Cache of the reference's log-probabilities, shared by all arms
+- `checkpoints`: Training checkpoints: checksums and disk space
+- `import_checkpoint`: A checkpoint from elsewhere as an arm's result
 """

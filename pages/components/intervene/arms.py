@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import Arm
-from core.intervention.edits.dose import total_k
+from core.intervention.evaluation.edit_sizes import total_k
 from core.runs.forecast import Forecast, forecast, left, typical_seconds
 from core.runs.store import RunInfo
 from pages.components import cache, jobs

@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.intervention.edits import predict
-from core.intervention.edits.covariate_shift import NOTABLE, shift
+from core.intervention.edits.checks import NOTABLE, covariate_shift
 from core.specs.project import Project
 from core.specs.recipes import Edit
 from pages.components import arm_table, cache, selection, text
@@ -108,7 +108,7 @@ def show_shift(project: Project, edits: Sequence[Edit]) -> None:
     pairs = cache.pairs(project.pairs)
     own = np.zeros(len(pairs), bool)
     own[pairs.positions(touched)] = True
-    table = shift(pairs.lengths, own, _norms(edits))
+    table = covariate_shift(pairs.lengths, own, _norms(edits))
     notable = table[table["difference"].abs() >= NOTABLE]
     if len(notable):
         far = [f"{row.what} {row.difference:+.1f}" for row in notable.itertuples()]

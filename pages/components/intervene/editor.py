@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
-from core.intervention.edits.conflicts import compare, conflicts, leaving
+from core.intervention.edits.checks import conflicts, overlap, without
 from core.specs import recipe_text
 from core.specs.events import Add, Drop, Put, SaveEdit, Version
 from core.specs.recipes import Edit, TopK, Where, combined
@@ -129,9 +129,9 @@ def show_conflicts(entries: Sequence[Entry]) -> bool:
             left, right = st.columns(2)
             key = f"{flip.id}-{remove.id}"
             if left.button("Flip them", key=f"flip-wins-{key}", width="stretch"):
-                _replace(remove, leaving(remove.edit, flip.edit))
+                _replace(remove, without(remove.edit, flip.edit))
             if right.button("Remove them", key=f"remove-wins-{key}", width="stretch"):
-                _replace(flip, leaving(flip.edit, remove.edit))
+                _replace(flip, without(flip.edit, remove.edit))
     return bool(found)
 
 
@@ -199,7 +199,7 @@ def _open(versions: Sequence[Version], entries: Sequence[Entry]) -> None:
 
 
 def _show_difference(first: Sequence[Edit], second: Sequence[Edit], one: str, two: str) -> None:
-    found = compare(dry_run.actions(first), dry_run.actions(second))
+    found = overlap(dry_run.actions(first), dry_run.actions(second))
     st.dataframe(
         pd.DataFrame(
             {

@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
-from core.intervention.edits import dose, predict
-from core.intervention.evaluation import choose_size
+from core.intervention.edits import predict
+from core.intervention.evaluation import edit_sizes
 from core.intervention.evaluation.results import by_arm, of_conditions
 from core.report import figures
 from core.specs.behaviors import Behavior
@@ -50,7 +50,7 @@ def show_conditions(measured: pd.DataFrame, behavior: Behavior) -> None:
 def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
     """The same edit at several sizes."""
     runs = {run: spec for run, spec in cache.specs(EditSpec).items() if spec.control is None}
-    sizes = dose.siblings({run: spec.edits for run, spec in runs.items()}, edit)
+    sizes = edit_sizes.siblings({run: spec.edits for run, spec in runs.items()}, edit)
     measured = arm_table.all_measured(project)
     own = measured[measured["edit"].isin(sizes) & measured["behavior"].eq(behavior.name)]
     own = own.assign(k=own["edit"].map(sizes))
@@ -75,7 +75,7 @@ def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
 
 def _show_adoption(project: Project, edit: str, behavior: Behavior) -> None:
     """Which size to adopt, chosen on half of the held-out prompts and told on the other half."""
-    table = choose_size.sizes(
+    table = edit_sizes.measured_sizes(
         cache.store(), project, arm_table.all_measured(project), edit, behavior
     )
     adopted = table[table["adopted"]]

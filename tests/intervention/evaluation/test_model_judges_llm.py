@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import UserError
 from core.intervention.evaluation.judges import cost, load_judge
-from core.intervention.evaluation.llm_judge import EndpointJudge
+from core.intervention.evaluation.model_judges import EndpointJudge
 from tests.chat_server import Reply, chat_server
 
 FILE = """

@@ -1,14 +1,22 @@
-"""The size of an edit that is adopted is chosen on prompts that its reported rate leaves out."""
+"""Sizes of an edit scale every top k; the adopted one is chosen on prompts that its rate omits."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.intervention.evaluation.choose_size import in_dev, sizes
+from core.intervention.evaluation.edit_sizes import (
+    in_dev,
+    ladder,
+    measured_sizes,
+    scaled,
+    shape,
+    siblings,
+    total_k,
+)
 from core.intervention.evaluation.results import outcomes
 from core.runs.store import Store
-from core.specs.recipes import Edit, TopK
+from core.specs.recipes import AllOf, Edit, NoneOf, TopK, Where
 from core.specs.steps import EditSpec
 from tests.pages import workspaces
 from tests.pages.workspaces import BEHAVIORS, finish
@@ -61,7 +69,7 @@ def measured(store, project, arms):
 
 
 def adopted(store, project, arms):
-    table = sizes(store, project, *measured(store, project, arms), BEHAVIORS[0])
+    table = measured_sizes(store, project, *measured(store, project, arms), BEHAVIORS[0])
     assert table["k"].tolist() == sorted(arms)
     return table
 
@@ -100,4 +108,38 @@ def test_without_a_measured_arm_nothing_can_be_adopted(store, project):
     edit = Edit(action="remove", recipe=TopK(rank=RANK, k=9))
     run = finish(store, EditSpec(pairs=project.pairs, edits=(edit,)), summary={})
     with pytest.raises(UserError, match="no arm of it is measured"):
-        sizes(store, project, outcomes(store, project), run, BEHAVIORS[0])
+        measured_sizes(store, project, outcomes(store, project), run, BEHAVIORS[0])
+
+
+CHAT = Where(column="source", values=("chat",))
+
+
+def top(k: int, *parts: object) -> Edit:
+    recipe = TopK(rank=RANK, k=k)
+    return Edit(action="flip", recipe=AllOf(parts=(recipe, *parts)) if parts else recipe)
+
+
+def test_every_top_k_is_scaled_wherever_it_is():
+    edits = scaled([top(40, NoneOf(parts=(CHAT,))), top(8)], 0.25)
+    assert edits[0].recipe.parts[0].k == 10
+    assert edits[0].recipe.parts[1] == NoneOf(parts=(CHAT,))
+    assert edits[1].recipe.k == 2
+
+
+def test_a_ladder_rises_and_has_no_size_twice():
+    assert [total_k(step) for step in ladder([top(4)], (2, 0.25, 0.2, 1))] == [1, 4, 8]
+
+
+def test_an_edit_without_a_top_k_has_no_sizes():
+    with pytest.raises(UserError, match="top k"):
+        ladder([Edit(action="remove", recipe=CHAT)])
+
+
+def test_sizes_of_one_edit_have_one_shape_and_others_have_not():
+    assert shape([top(40)]) == shape([top(10)])
+    assert shape([top(40)]) != shape([top(40, CHAT)])
+
+
+def test_sizes_of_one_edit_are_found_among_others():
+    edits = {"a": [top(40)], "b": [top(10)], "c": [top(40, CHAT)]}
+    assert siblings(edits, "a") == {"a": 40, "b": 10}
