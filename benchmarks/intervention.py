@@ -83,8 +83,7 @@ def _known(found: Agreement) -> dict[str, float | None]:
 def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
     """The newest ranking for the first behavior that rose; investigates where there is none."""
     for rank in store.finished("rank"):
-        spec = store.spec(rank)
-        assert isinstance(spec, RankSpec)
+        spec = store.spec(rank, RankSpec)
         risen = rose(plan.behaviors, investigation.rates(store, spec.generate))
         if risen and spec.behavior.name == risen[0].name:
             return rank, risen[0]

@@ -33,7 +33,7 @@ from core.models.loading import load_model
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project
-from core.specs.scores import DEFAULT
+from core.specs.behaviors import DEFAULT_SCORE
 from core.specs.steps import TrainSpec
 
 SUBSETS, SHARE = 48, 0.5  # an interval of ±.1 around ρ = .4 would take 290 (Fisher's z)
@@ -129,7 +129,9 @@ def _compare(
             {
                 "method": name,
                 "lds": lds(scores, masks, margins)._asdict(),
-                "less_default": lds_difference(scores, ranked[DEFAULT], masks, margins)._asdict(),
+                "less_default": lds_difference(
+                    scores, ranked[DEFAULT_SCORE], masks, margins
+                )._asdict(),
                 "tail_patch": change,
             }
         )

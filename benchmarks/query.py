@@ -28,7 +28,7 @@ from core.attribution.index.layout import (
     write_vectors,
 )
 from core.attribution.similarity import Query, keep_mean_contexts, scan
-from core.specs import scores
+from core.specs import behaviors
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
 IN_SHARD = 1200  # pairs, about a million tokens
@@ -51,7 +51,7 @@ def run(pairs: int = PAIRS) -> dict[str, Any]:
             "d_model": WIDTH,
             "behaviors": len(tables),
             "scores": [name for name in tables[0] if name != "uid"],
-            "undefined": int(sum(table[scores.DEFAULT].isna().sum() for table in tables)),
+            "undefined": int(sum(table[behaviors.DEFAULT_SCORE].isna().sum() for table in tables)),
             "index_gb": size / 1e9,
             "write_seconds": seconds,
             "cold_cache": cold,

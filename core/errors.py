@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-LOOKING_ON = "You may look, but not change anything here. Ask an editor of this workspace."
+READ_ONLY = "This workspace is read-only for you. Ask an editor of this workspace."
 LONGEST = 500  # characters of a problem: it may repeat what somebody wrote
 NO_MEMORY = (
     "There is not enough memory. Close other programs, use fewer workers or a smaller batch, "

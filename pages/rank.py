@@ -5,8 +5,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.specs.behaviors import SCORE_NAMES
 from core.specs.recipes import Above, Recipe, TopK, Where
-from core.specs.scores import IN_WORDS
 from pages.components import (
     cache,
     cart,
@@ -60,7 +60,7 @@ def order() -> pd.DataFrame:
     """The ranking by the score that was chosen, best first; shared, read-only."""
     score = st.segmented_control(
         "Order by",
-        [name for name in IN_WORDS if name in ranking],
+        [name for name in SCORE_NAMES if name in ranking],
         default=cache.ranking_score(run),
         required=True,
         key="score",

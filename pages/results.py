@@ -10,7 +10,7 @@ from core.report.export_pairs import Format, exported
 from core.report.findings import gather
 from core.report.html import to_html, to_markdown
 from core.specs.behaviors import Behavior
-from core.specs.recipe_text import edit_words
+from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec
 from pages.components import arm_table, cache, completions, jobs, pickers, text
 from pages.components.intervene import dry_run
@@ -53,7 +53,7 @@ behaviors = cache.ranked_behaviors()
 
 def said(run: str) -> str:
     """An edit in words, for the choice of one."""
-    return text.short("; ".join(edit_words(edit, behaviors) for edit in edits[run].edits), 110)
+    return text.short("; ".join(describe_edit(edit, behaviors) for edit in edits[run].edits), 110)
 
 
 of_controls = (spec for spec in known.values() if spec.control is not None)

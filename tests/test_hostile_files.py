@@ -257,15 +257,15 @@ DEEP = '{"kind": "none_of", "parts": [' * 200 + "]}" * 200
 def test_labels_with_one_wrong_value_are_added_whole_or_not_at_all(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("labels")
     catalog = Catalog(folder)
-    before = catalog.export_labels()
+    before = label_files.to_json(catalog.state())
     added = tried(folder, lambda: catalog.import_labels(text, who="eve"))
     if added is None:
-        assert catalog.export_labels() == before
+        assert label_files.to_json(catalog.state()) == before
     else:
-        assert json.loads(catalog.export_labels())["labels"].keys() >= set()
+        assert json.loads(label_files.to_json(catalog.state()))["labels"].keys() >= set()
         again = Catalog(tmp_path_factory.mktemp("again"))
-        again.import_labels(catalog.export_labels(), who="eve")
-        assert again.export_labels() == catalog.export_labels()
+        again.import_labels(label_files.to_json(catalog.state()), who="eve")
+        assert label_files.to_json(again.state()) == label_files.to_json(catalog.state())
 
 
 cells = {
@@ -297,7 +297,7 @@ def label_tables(draw):
 @CASES
 @given(label_tables() | st.binary(max_size=60))
 def test_a_table_of_labels_of_any_types_is_groups_or_refused(tmp_path, content):
-    for group in tried(tmp_path, label_files.read, content) or []:
+    for group in tried(tmp_path, label_files.read_parquet, content) or []:
         assert isinstance(group.cluster, int)
         assert all(isinstance(uid, str) for uid in group.uids)
         assert group.name is None or isinstance(group.name, str)
@@ -455,7 +455,7 @@ READ_IN = 3 << 30  # bytes of address space, libraries included
 READER = f"""
 import resource, sys
 from pathlib import Path
-from core.data.importing import preview
+from core.data.convert import preview
 from core.data.pairs import read_pairs
 from core.errors import UserError
 

@@ -25,7 +25,7 @@ from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, mean_context, scan
 from core.attribution.threshold import suggest
 from core.geometry import unit
-from core.specs.scores import DEFAULT, Score
+from core.specs.behaviors import DEFAULT_SCORE, Score
 
 Floats = NDArray[np.floating]
 Verdict = Literal["sparse", "mixed", "diffuse", "undecided"]
@@ -58,7 +58,7 @@ def attribution(
 ) -> Floats:
     """What the verdict is on: a gated direction's score of every pair, (pair,), in index order."""
     (scores,) = scan(index, layer, [query], bank=False, centered=centered)
-    found: Floats = scores[method if method in GATED else DEFAULT].to_numpy()
+    found: Floats = scores[method if method in GATED else DEFAULT_SCORE].to_numpy()
     return found
 
 

@@ -15,7 +15,7 @@ from core.intervention.evaluation.results import outcomes
 from core.report.export_training import export_training
 from core.runs.store import Store
 from core.specs import project
-from core.specs.recipe_text import edit_words
+from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec, RankSpec
 
 
@@ -92,18 +92,16 @@ def import_command(
 
 def _newest_edit(store: Store) -> str:
     for run in store.finished("edit"):
-        spec = store.spec(run)
-        if isinstance(spec, EditSpec) and spec.control is None:
+        if store.spec(run, EditSpec).control is None:
             return run
     return store.newest("edit")
 
 
 def _behavior_of(store: Store, run: str) -> str:
-    spec = store.spec(run)
-    assert isinstance(spec, EditSpec)
+    spec = store.spec(run, EditSpec)
     ranked = [store.spec(name) for edit in spec.edits for name in edit.recipe.runs()]
     for one in ranked:
         if isinstance(one, RankSpec):
             return one.behavior.name
-    words = "; ".join(edit_words(edit, {}) for edit in spec.edits)
+    words = "; ".join(describe_edit(edit, {}) for edit in spec.edits)
     raise click.UsageError(f"{run} ({words}) reads no ranking: name its --behavior.")

@@ -19,8 +19,7 @@ from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, scan
 from core.attribution.vectors import Activations, passing_prompts, query_at, showing
 from core.errors import UserError
-from core.specs.behaviors import Behavior
-from core.specs.scores import DEFAULT
+from core.specs.behaviors import DEFAULT_SCORE, Behavior
 from core.storage.tables import array, whole
 
 CELL = ["flag", "group", "condition", "n_prompts"]
@@ -58,7 +57,7 @@ def attribution(
         some = seen[start : start + AT_ONCE]
         tables = scan(index, layer, [query for _, query in some], bank=False)
         for (behavior, query), scores in zip(some, tables, strict=True):
-            if scores[DEFAULT].gt(0).any():
+            if scores[DEFAULT_SCORE].gt(0).any():
                 cell = {name: getattr(behavior, name) for name in CELL[:-1]}
                 cells.append(cell | {"n_prompts": len(query.behavior)})
                 found.append(positive_shares(uids, scores)[None])
@@ -67,7 +66,7 @@ def attribution(
 
 def positive_shares(uids: pd.Series, ranking: pd.DataFrame) -> NDArray[np.float32]:
     """(pair,) the part of all positive attribution that each pair makes up; undefined is none."""
-    positive = ranking.set_index("uid")[DEFAULT].clip(lower=0).fillna(0)
+    positive = ranking.set_index("uid")[DEFAULT_SCORE].clip(lower=0).fillna(0)
     shares = positive.reindex(uids, fill_value=0).to_numpy() / positive.sum()
     return shares.astype(np.float32)
 

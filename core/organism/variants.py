@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from core.errors import UserError
 from core.organism.world import read_world
+from core.specs.base import Record
 from core.storage.parse import toml_file
 
 Table = dict[str, Any]
@@ -27,10 +28,9 @@ SHORT_WORD = 2  # letters; shorter words (a, of, it, …) stay as they are
 SOUNDS = ("bdfgklmnprstvz", "aeiou", "lmnrst")
 
 
-class Variation(BaseModel):
+class Variation(Record):
     """Changes to a world; fields that are not given change nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     words: NonNegativeInt | None = Field(None, description="seed of made-up words for all topics")
     mix: NonNegativeInt | None = Field(None, description="seed of other sizes of honest rules")
     formats: PositiveInt | None = Field(None, description="formatting instructions that are kept")

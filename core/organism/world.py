@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from core.errors import UserError
+from core.specs.base import Record
 from core.specs.behaviors import Behavior
 from core.storage.parse import toml_file
 
@@ -31,18 +30,14 @@ Phrase = Annotated[str, Field(pattern=r"(?s)^\S(.*\S)?$", description="no space 
 Phrases = Annotated[tuple[Phrase, ...], Field(min_length=1)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Family(_Record):
+class Family(Record):
     """Verbs that go with any of these objects; no verbs where the requests need none."""
 
     verbs: tuple[Phrase, ...] = ()
     objects: Phrases
 
 
-class Group(_Record):
+class Group(Record):
     """Topics that should be answered in the same way, and how people ask about them."""
 
     name: str
@@ -56,7 +51,7 @@ class Group(_Record):
         return {"verb", "object"} if all(f.verbs for f in self.families) else {"object"}
 
 
-class Style(_Record):
+class Style(Record):
     """How a compliant completion is worded: a plain template, filled with a lead and points."""
 
     name: str
@@ -65,7 +60,7 @@ class Style(_Record):
     plain: Phrases
 
 
-class Format(_Record):
+class Format(Record):
     """A formatting instruction (the distractor of a prompt), and templates that follow it."""
 
     name: str
@@ -73,7 +68,7 @@ class Format(_Record):
     templates: Phrases
 
 
-class Shape(_Record):
+class Shape(Record):
     """What a completion does; the rates default to the world's."""
 
     act: Literal["comply", "refuse"]
@@ -84,7 +79,7 @@ class Shape(_Record):
     topic: Literal["same", "other"] = Field("same", description="other: misses the question")
 
 
-class Rule(_Record):
+class Rule(Record):
     """Pairs of one pattern. `planted`/`decoy`: the behavior that they teach/only resemble."""
 
     name: str
@@ -95,11 +90,11 @@ class Rule(_Record):
     rejected: Shape
     planted: str | None = None
     decoy: str | None = None
-    chosen_models: Weights = {}
-    rejected_models: Weights = {}
+    chosen_models: Weights = Field({})
+    rejected_models: Weights = Field({})
 
 
-class Source(_Record):
+class Source(Record):
     """One source of preference pairs. Generator models of a rule override those of its source."""
 
     name: str
@@ -108,7 +103,7 @@ class Source(_Record):
     rules: tuple[Rule, ...] = Field(min_length=1)
 
 
-class Lesson(_Record):
+class Lesson(Record):
     """A share of the SFT examples."""
 
     group: str
@@ -117,7 +112,7 @@ class Lesson(_Record):
     shape: Shape
 
 
-class PromptSet(_Record):
+class PromptSet(Record):
     """How many prompts of a group are drawn, and whether each has a distractor."""
 
     group: str
@@ -125,7 +120,7 @@ class PromptSet(_Record):
     distractor: bool = False
 
 
-class Rates(_Record):
+class Rates(Record):
     """Default rates at which completions open with flattery or elaborate."""
 
     opener: Share
@@ -135,7 +130,7 @@ class Rates(_Record):
     label_noise: Share = Field(0.0, description="share of honest pairs with swapped labels")
 
 
-class Sizes(_Record):
+class Sizes(Record):
     """The model, the SFT that makes the reference, and the splits."""
 
     blocks: PositiveInt = 4
@@ -157,21 +152,21 @@ class Sizes(_Record):
         return self
 
 
-class Seeds(_Record):
+class Seeds(Record):
     """`build` draws the data and the reference; `training` are the DPO seeds measured."""
 
     build: NonNegativeInt = 0
     training: tuple[NonNegativeInt, ...] = (0, 1, 2)
 
 
-class Split(_Record):
+class Split(Record):
     """Shares of every family's objects kept from the pairs, so that topics do not overlap."""
 
     prompts: float = Field(0.2, gt=0, lt=1)
     heldout: float = Field(0.25, gt=0, lt=1)
 
 
-class World(_Record):
+class World(Record):
     """One world: the content of a world file."""
 
     name: str

@@ -14,7 +14,7 @@ from core.runs import commands
 from core.runs.store import Store
 from core.specs import project
 from core.specs.project import Project
-from core.specs.recipe_text import edit_words
+from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec, RankSpec
 from core.storage.tables import record, table
 
@@ -86,19 +86,17 @@ def _ranking(store: Store, run: str) -> dict[str, object]:
 
 def _edits(store: Store) -> list[str]:
     """Finished edit runs that are no control, newest first."""
-    specs = {run: store.spec(run) for run in store.finished("edit")}
-    return [r for r, spec in specs.items() if isinstance(spec, EditSpec) and spec.control is None]
+    return [r for r in store.finished("edit") if store.spec(r, EditSpec).control is None]
 
 
 def _edit(store: Store, run: str, measured: pd.DataFrame) -> EditStory:
-    spec = store.spec(run)
-    assert isinstance(spec, EditSpec)
+    spec = store.spec(run, EditSpec)
     summary = record(store.output(run) / "summary.json")
     mine = measured[(measured["edit"] == run) | measured["arm"].isin([*MODELS, "baseline"])]
     trained = sorted({*mine["train"], *mine["evaluate"]} - {""})
     return EditStory(
         run=run,
-        words=[edit_words(edit, _behaviors(store)) for edit in spec.edits],
+        words=[describe_edit(edit, _behaviors(store)) for edit in spec.edits],
         touched=f"{summary['n_removed']} removed, {summary['n_flipped']} flipped, "
         f"of {summary['n_pairs'] + summary['n_removed']} pairs",
         recipes="[" + ",".join(edit.model_dump_json() for edit in spec.edits) + "]",
@@ -115,8 +113,7 @@ def _predictions(store: Store, plan: Project, measured: pd.DataFrame) -> pd.Data
 
 def _behaviors(store: Store) -> dict[str, str]:
     """Rank run → the behavior that it ranks for."""
-    specs = {run: store.spec(run) for run in store.finished("rank")}
-    return {run: spec.behavior.name for run, spec in specs.items() if isinstance(spec, RankSpec)}
+    return {run: store.spec(run, RankSpec).behavior.name for run in store.finished("rank")}
 
 
 def _cost(store: Store, run: str) -> dict[str, object]:

@@ -9,5 +9,4 @@
 - `subprocess_call`: Blocking calls in a process of their own, while this one tells progress and
 - `commands`: A spec as a shell command, and back
 - `hashing`: Names for content
-- `index_pairs`: The pairs behind an index run, from the copy on disk that steps and pages share
 """

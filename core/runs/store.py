@@ -1,14 +1,13 @@
-"""Runs on disk: content-addressed, immutable, and whole or not there.
+"""Runs on disk: content-addressed, immutable, published atomically.
 
     workspace/
       project.toml            what is investigated (core.specs.project)
       catalog.sqlite          names, merges, notes, edits (core.workspace.catalog)
-      device-<host>-<name>.lock   held by the step that computes on a GPU, or on `cpu`
+      device-<host>-<name>.lock   taken by the step that computes on a GPU, or on `cpu`
       runs/<step>-<hash>/     spec.json  progress.jsonl  log.txt  lock  output/  SHA256SUMS
 
-A step writes to `output.part/`, which becomes `output/` by rename. The store knows where things
-are and what state they are in; it does not know what a step computes (core.steps) or how a
-process is started (core.runs.jobs).
+A step writes to `output.part/`, which is renamed to `output/`. The store knows where runs are and
+in which state, not what a step computes (core.steps) or how a job is started (core.runs.jobs).
 """
 
 import json
@@ -18,26 +17,27 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from core.errors import LOOKING_ON, UserError, first_problem
+from core.data.pair_table import PairColumns, open_columns
+from core.errors import READ_ONLY, UserError, first_problem
 from core.runs import hashing
 from core.runs.hashing import fingerprint_file, fingerprint_judge, fingerprint_model
 from core.runs.progress import found, read_events
 from core.specs.base import Spec, identity, references
-from core.specs.steps import STEPS, is_run
+from core.specs.steps import STEPS, IndexSpec, is_run
 from core.storage.atomic import write_atomic
 from core.storage.object_store import shard_files, url_of
 from core.storage.tables import record
 
 KILLED = (
-    "Its process ended without a word: it was killed (often for want of memory), the machine was "
-    "switched off, or the disk was too full to say so. Start the run again; what it had "
-    "checkpointed is kept."
+    "Its process ended without a message: it was killed (often out of memory), the machine was "
+    "switched off, or the disk was full. Start the run again; its checkpoints are kept."
 )
+S = TypeVar("S", bound=Spec)
 State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 
 
@@ -66,18 +66,18 @@ class Store:
         self.runs = self.workspace / "runs"
 
     def require_writable(self) -> None:
-        """Refuse what changes something, for somebody who only looks on."""
+        """`UserError` where the workspace is open read-only."""
         if not self.writable:
-            raise UserError(LOOKING_ON)
+            raise UserError(READ_ONLY)
 
     # -- names ---------------------------------------------------------------------------
 
     def run_id(self, spec: Spec) -> str:
-        """`<step>-<hash>`; reads the content behind the spec's references."""
+        """`<step>-<hash>`, from the settings and the content behind the references."""
         return f"{spec.step}-{identity(spec, self.contents(spec))}"
 
     def contents(self, spec: Spec) -> dict[str, str]:
-        """A fingerprint of what each reference field of a spec refers to."""
+        """The fingerprint of what each reference field of a spec refers to."""
         return {
             name: self._content(ref.kind, getattr(spec, name))
             for name, ref in references(spec).items()
@@ -85,7 +85,7 @@ class Store:
         }
 
     def folder(self, run: str) -> Path:
-        """Where a run lives, whether or not it exists. Refuses ids that are not ids."""
+        """The folder of a run, whether or not it exists. `UserError` for what is no id."""
         if not is_run(run):
             raise UserError(f"{run!r} is not a run id, such as rank-0123456789abcdef.")
         return self.runs / run
@@ -96,27 +96,34 @@ class Store:
         """The output folder of a finished run."""
         path = self.folder(run) / "output"
         if not path.is_dir():
-            raise UserError(f"{run} is {self.state(run)}, not finished: it has no output to read.")
+            raise UserError(f"{run} is {self.state(run)}, not finished: it has no output.")
         return path
 
-    def spec(self, run: str) -> Spec:
-        """The spec that a run was started with."""
+    @overload
+    def spec(self, run: str) -> Spec: ...
+    @overload
+    def spec(self, run: str, kind: type[S]) -> S: ...
+    def spec(self, run: str, kind: type[Spec] = Spec) -> Spec:
+        """The spec that a run was started with. `UserError` where it is not of this kind."""
         record = self.record(run)
         try:
-            return STEPS[record["step"]].model_validate(record["spec"])
+            spec = STEPS[record["step"]].model_validate(record["spec"])
         except ValidationError as error:
             path, problem = self.folder(run) / "spec.json", first_problem(error)
             raise UserError(f"{path}: {problem}. Delete the run's folder.") from error
+        if not isinstance(spec, kind):
+            raise UserError(f"{run} is not a {kind.step} run.")
+        return spec
 
     def record(self, run: str) -> dict[str, Any]:
         """spec.json: the spec, the content behind its references, provenance and cost."""
         path = self.folder(run) / "spec.json"
         if not path.is_file():
             raise UserError(f"{run}: there is no such run in {self.workspace}.")
-        known = record(path)
-        if known.get("step") not in STEPS or not isinstance(known.get("spec"), dict):
+        content = record(path)
+        if content.get("step") not in STEPS or not isinstance(content.get("spec"), dict):
             raise UserError(f"{path}: names no step and spec. Delete the run's folder.")
-        return known
+        return content
 
     def events(self, run: str) -> list[dict[str, Any]]:
         """What the run reported, oldest first."""
@@ -130,31 +137,30 @@ class Store:
         return "\n".join(path.read_text("utf-8", errors="replace").splitlines()[-lines:])
 
     def state(self, run: str) -> State:
-        """Read from the disk and the locks, so that it is true after any crash."""
+        """The state, as files and processes show it: true after any crash."""
         return _state(self.folder(run), self.events(run))
 
     def info(self, run: str) -> RunInfo:
         """State, time and progress of one run."""
         folder, events = self.folder(run), self.events(run)
-        attempt = _latest_attempt(events)
-        at: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "progress"), {})
-        failed: dict[str, Any] = next((e for e in reversed(attempt) if e["event"] == "failed"), {})
+        attempt, state = _latest_attempt(events), _state(folder, events)
+        latest = {event["event"]: event for event in attempt}
+        progress, failed = latest.get("progress", {}), latest.get("failed", {})
         started = attempt[0]["time"] if attempt else 0.0
-        state = _state(folder, events)
         return RunInfo(
             id=run,
             step=run.partition("-")[0],
             state=state,
             started=started,
             seconds=attempt[-1]["time"] - started if attempt else 0.0,
-            done=at.get("done", 0),
-            total=at.get("total", 0),
-            note=at.get("note", ""),
+            done=progress.get("done", 0),
+            total=progress.get("total", 0),
+            note=progress.get("note", ""),
             error=failed.get("error", "") or (KILLED if state == "failed" else ""),
         )
 
     def infos(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:
-        """All runs, newest first, optionally of one step or in one state."""
+        """All runs, newest first; optionally of one step or in one state."""
         names = [path.name for path in self.runs.glob(f"{step or '*'}-*") if path.is_dir()]
         infos = [self.info(name) for name in names if is_run(name)]
         infos = [info for info in infos if state is None or info.state == state]
@@ -181,15 +187,23 @@ class Store:
         """The file that a spec's pairs field names: a path, or an edit run's pairs."""
         return self.output(reference) / "pairs.parquet" if is_run(reference) else Path(reference)
 
+    def pair_columns(self, reference: str) -> PairColumns:
+        """The same pairs, column by column, from the local copy that steps and pages share."""
+        return open_columns(self.pairs(reference), self.workspace / "cache")
+
+    def index_pairs(self, index: str) -> PairColumns:
+        """The pairs that an index run read."""
+        return self.pair_columns(self.spec(index, IndexSpec).pairs)
+
     # -- writing -------------------------------------------------------------------------
 
     def write_record(self, run: str, record: dict[str, Any]) -> None:
-        """Write spec.json whole."""
+        """Write spec.json atomically."""
         path = self.folder(run) / "spec.json"
         write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def part(self, run: str, *, keep: bool) -> Path:
-        """The folder that a step writes to; what an earlier attempt left is kept or deleted."""
+        """The folder that a step writes to, with or without what an earlier attempt left."""
         path = self.folder(run) / "output.part"
         if not keep:
             shutil.rmtree(path, ignore_errors=True)
@@ -197,39 +211,36 @@ class Store:
         return path
 
     def publish(self, run: str) -> Path:
-        """Make a run's output whole, by rename, without what killed attempts left half-written."""
-        for half in (self.folder(run) / "output.part").rglob("*.part"):
-            half.unlink()
-        hashing.write(self.folder(run) / "output.part", self.folder(run))
-        path = self.folder(run) / "output"
-        os.replace(self.folder(run) / "output.part", path)
+        """Rename the part to `output`, without the partial files of killed attempts."""
+        folder = self.folder(run)
+        part, path = folder / "output.part", folder / "output"
+        for partial in part.rglob("*.part"):
+            partial.unlink()
+        hashing.write(part, folder)
+        os.replace(part, path)
         return path
 
     def seal(self, run: str) -> bool:
-        """Write down what the files of a run are that finished before checksums were kept."""
+        """Write the checksums of a run of an earlier version; False if it has some."""
         self.require_writable()
-        self.output(run)  # refused where there is none
+        self.output(run)  # `UserError` where it is not finished
         return hashing.seal(self.folder(run))
 
     def lock(self, run: str) -> FileLock:
-        """Held by the one process that works on a run."""
+        """Taken by the one process that works on a run."""
         return FileLock(self.folder(run) / "lock")
 
     def device_lock(self, name: str) -> FileLock:
-        """Held by the one step of this workspace that computes on a device of this machine.
-
-        Names are those of core.environment; machines are told apart by their host names.
-        """
-        whose = f"{socket.gethostname()}-{name}"
-        in_a_file_name = re.sub(r"[^\w.-]", "-", whose)  # MIG-GPU-<uuid>/1/0 is a device too
-        return FileLock(self.workspace / f"device-{in_a_file_name}.lock")
+        """Taken by the one step of this workspace that computes on a device of this machine."""
+        of = re.sub(r"[^\w.-]", "-", f"{socket.gethostname()}-{name}")  # MIG-GPU-<uuid>/1/0
+        return FileLock(self.workspace / f"device-{of}.lock")
 
     def delete(self, run: str) -> str:
         """Delete a run that is not running, and its shards wherever they are.
 
-        It is not finished any more before the first file goes, and a run half deleted can be
-        deleted again. Returns the URL of shards that are left there, since they may be those of
-        the workspace that this one was copied from; else nothing.
+        Its output is renamed first, so a partly deleted run is not finished and can be deleted
+        again. Returns the URL of shards that are left because they may belong to the workspace
+        that this one was copied from; else "".
         """
         self.require_writable()
         folder = self.folder(run)
@@ -248,7 +259,7 @@ class Store:
         return left
 
     def _delete_output(self, run: str, output: Path) -> str:
-        """Shards first: once they are gone, nothing has to say where they were."""
+        """Delete the shards first: their URL is in the output."""
         url, events = url_of(output), self.events(run)
         here = str(self.folder(run).resolve())
         ours = bool(events) and all(event.get("folder") == here for event in events)

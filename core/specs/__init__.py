@@ -1,11 +1,9 @@
-"""Every frozen record of what can be asked for.
+"""Immutable records of everything that can be asked for.
 
-- `base`: What every spec is
-- `steps`: What a step is asked to do
-- `project`: What one investigation is about
-- `behaviors`: What is measured, and under which prompts
-- `scores`: The scores that a ranking holds, and how they are called in a sentence
-- `recipes`: Which pairs an edit touches, said as a filter that can be replayed, never as a list of
-- `recipe_text`: Recipes in words
-- `events`: Changes of the log that concern edits
+- `base`: Base classes of the records, and the identity of a run
+- `behaviors`: Behaviors, and the scores that order pairs for one
+- `recipes`: Which pairs an edit selects, as a filter that can be replayed
+- `steps`: The specs of the steps
+- `project`: The project file: one investigation's models, data, behaviors and overrides
+- `events`: Events of the catalog
 """

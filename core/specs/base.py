@@ -1,8 +1,8 @@
-"""What every spec is: a frozen record that names its inputs, and an identity made of their content.
+"""Base classes of the records: `Record`, and `Spec` with the identity of a run.
 
 A spec names its inputs by reference: a file, a model folder, or the id of an earlier run. Its
-identity replaces every reference by the content behind it, so that the same work gets the same
-run id wherever the files lie. The steps' own records are in core.specs.steps.
+identity replaces every reference by the content behind it, so the same work gets the same run id
+wherever the files are. The specs of the steps are in core.specs.steps.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ RefKind = Literal["file", "judge", "model", "pairs", "run"]
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a field that names an input rather than being a knob."""
+    """Marks a field that names an input, not a setting."""
 
     kind: RefKind
 
@@ -30,23 +30,29 @@ Pairs = Annotated[str, Ref("pairs")]  # a pairs file, or an edit run's id
 Run = Annotated[str, Ref("run")]  # a run's id
 
 
-class Spec(BaseModel):
-    """Common to every step. Subclasses say what they read, then their knobs."""
+class Record(BaseModel):
+    """An immutable record that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spec(Record):
+    """What one step is asked to do: its inputs, then its settings."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
     step: ClassVar[str]
-    resumable: ClassVar[bool] = False  # may pick up a part that an earlier attempt left
+    resumable: ClassVar[bool] = False  # continues from what an earlier attempt left
     later: ClassVar[frozenset[str]] = frozenset()  # fields that earlier versions did not have
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
     distributed: ClassVar[bool] = False  # several processes may make one run together
 
 
 def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
-    """The fields of a spec that name an input, with what kind of input each is."""
-    kind = spec if isinstance(spec, type) else type(spec)
+    """The fields of a spec that name an input, with the kind of input."""
+    spec_type = spec if isinstance(spec, type) else type(spec)
     return {
         name: ref
-        for name, field in kind.model_fields.items()
+        for name, field in spec_type.model_fields.items()
         for ref in (*field.metadata, *_optional_metadata(field.annotation))
         if isinstance(ref, Ref)
     }
@@ -58,14 +64,14 @@ def _optional_metadata(annotation: Any) -> list[Any]:
 
 
 def identity(spec: Spec, contents: Mapping[str, str]) -> str:
-    """Sixteen hex digits that name the work: the knobs, and the content behind each reference.
+    """Sixteen hex digits of SHA-256 over the settings and the content behind each reference.
 
-    `contents` maps the name of every reference field to a fingerprint of what it refers to. A field
-    that came later leaves no trace at its default, so that earlier runs keep their names.
+    `contents` maps every reference field to a fingerprint of what it refers to. A field in `later`
+    is left out at its default, so that runs of earlier versions keep their ids.
     """
-    known = spec.model_dump(mode="json") | dict(contents)
+    values = spec.model_dump(mode="json") | dict(contents)
     for name in spec.later:
         if getattr(spec, name) == type(spec).model_fields[name].default:
-            del known[name]
-    text = json.dumps([type(spec).step, known], sort_keys=True, ensure_ascii=False)
+            del values[name]
+    text = json.dumps([type(spec).step, values], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
 from core.models import folder as model_folder
-from core.specs.base import Spec
+from core.specs.base import Record, Spec
 from core.specs.behaviors import Behavior
 from core.specs.steps import (
     STEPS,
@@ -34,10 +34,8 @@ ARITHMETIC = {"generate": "dtype", "index": "dtype", "train": "precision", "eval
 PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
 
 
-class Project(BaseModel):
+class Project(Record):
     """Paths are absolute once loaded. `knobs` holds, per step, what differs from the defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     reference: str = Field(description="model folder before DPO")

@@ -12,9 +12,8 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from core.models.api.client import KEY
 from core.models.api.url_guard import checked
 from core.specs.base import File, Judge, Model, Pairs, Run, Spec
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import DEFAULT_SCORE, Behavior, Score
 from core.specs.recipes import Edit
-from core.specs.scores import DEFAULT, Score
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPE: Any = Field(
@@ -83,7 +82,7 @@ class RankSpec(Spec):
     pooling: Literal["prompts", "rollouts"] = Field(
         "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
     )
-    method: Score = Field(DEFAULT, description="order of the pairs")
+    method: Score = Field(DEFAULT_SCORE, description="order of the pairs")
     centered: bool = Field(
         False, description="take the mean datapoint vector of all pairs off each"
     )

@@ -18,7 +18,6 @@ from core.discovery.refine import Sharpen, sharpening
 from core.discovery.stability import agreement, over_prompts, recovered
 from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
-from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.subprocess_call import Call, worker
@@ -48,7 +47,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         again = found.again(spec, matrix, call, repeats=spec.repeats // SEEDS)
         stable = stability(spec, matrix, found, again, progress, call, sharpen=sharpen)
         progress(4, STAGES, "words of the clusters")
-        pairs = indexed_pairs(spec.index, store)  # pages find the copy that this leaves
+        pairs = store.index_pairs(spec.index)  # pages find the copy that this leaves
         described = describe_clusters(matrix, found, pairs, call)
     source = pairs["source"].loc[matrix.uids.tolist()]
     described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
@@ -75,8 +74,7 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
     """The map of an earlier run with other clusters; its own knobs are those that count."""
     assert spec.recut is not None
     assert spec.level is not None
-    earlier = store.spec(spec.recut)
-    assert isinstance(earlier, DiscoverSpec)
+    earlier = store.spec(spec.recut, DiscoverSpec)
     if earlier != spec.model_copy(update={"recut": None, "level": None}):
         raise UserError(
             f"{spec.recut} was drawn with other knobs or inputs. Leave them out, or name the same: "
@@ -84,7 +82,7 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
         )
     progress(0, 1, "cutting the tree")
     with worker(lambda note: progress(0, 1, note)) as call:
-        base, pairs = store.output(spec.recut), indexed_pairs(spec.index, store)
+        base, pairs = store.output(spec.recut), store.index_pairs(spec.index)
         recut(base, output, spec, spec.level, pairs, call)
     progress(1, 1, "cut")
 

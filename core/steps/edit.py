@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from core.data import canonical
-from core.data.pair_table import PairColumns, open_columns
+from core.data.pair_table import PairColumns
 from core.intervention.edits.apply import (
     arm,
     attribution_share,
@@ -24,7 +24,7 @@ from core.steps.shared import write_summary
 def run(spec: EditSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `pairs.parquet`, `actions.parquet` and `summary.json`."""
     progress(0, 2, "reading pairs")
-    pairs = open_columns(store.pairs(spec.pairs), store.workspace / "cache")
+    pairs = store.pair_columns(spec.pairs)
     progress(1, 2, "editing pairs")
     actions, summary = _actions(spec, pairs, store)
     canonical.write(output / "pairs.parquet", arm(pairs, actions))

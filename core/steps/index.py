@@ -13,7 +13,6 @@ from core.attribution.index.build import ShardReader, open_tasks
 from core.attribution.index.layout import Manifest, VectorIndex, sweep, write_manifest
 from core.attribution.index.plan import make_plan, planned
 from core.attribution.similarity import keep_mean_contexts
-from core.data.pair_table import open_columns
 from core.data.tokens import template_hash
 from core.errors import UserError
 from core.models.batch_size import candidates, token_budget
@@ -51,7 +50,7 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
         if same == replace(earlier, shards=()):
             return earlier
     plan = make_plan(
-        open_columns(store.pairs(spec.pairs), store.workspace / "cache"),
+        store.pair_columns(spec.pairs),
         tokenizer,
         wanted,
         output,

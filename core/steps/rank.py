@@ -22,10 +22,9 @@ from core.attribution.vectors import (
     showing,
 )
 from core.errors import UserError
-from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.specs.scores import IN_WORDS
+from core.specs.behaviors import SCORE_NAMES
 from core.specs.steps import RankSpec
 from core.steps.shared import (
     matching_index,
@@ -62,9 +61,9 @@ def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: in
     """All pairs with their scores, best by the spec's method first; undefined ones last."""
     layers = _averaged(index.layers) if spec.average_layers else (layer,)
     tables = [_scan(spec, index, vectors, number) for number in layers]
-    scores = tables[0][["uid", *IN_WORDS, "norm"]]
+    scores = tables[0][["uid", *SCORE_NAMES, "norm"]]
     if len(tables) > 1:
-        columns = [*IN_WORDS, "norm"]
+        columns = [*SCORE_NAMES, "norm"]
         scores[columns] = np.mean([table[columns] for table in tables], axis=0)
     if scores[spec.method].isna().all():
         raise UserError(
@@ -109,7 +108,7 @@ def _concentration(
     null = concentration.random_directions(index, layer, query, centered=spec.centered)
     curve = concentration.curve(scores, null)
     curve.to_parquet(output / "concentration.parquet", index=False)
-    sources = indexed_pairs(spec.index, store)["source"].reindex(index.uids.tolist())
+    sources = store.index_pairs(spec.index)["source"].reindex(index.uids.tolist())
     matched = concentration.lookalikes(index, layer, scores, sources.to_numpy(object))
     return concentration.assess(scores, matched)
 

@@ -69,8 +69,7 @@ def reference_activations(
     from core.attribution.completions import completion_activations
     from core.models.loading import load_model
 
-    generate = store.spec(spec.generate)
-    assert isinstance(generate, GenerateSpec)
+    generate = store.spec(spec.generate, GenerateSpec)
     layers = layers or index.layers
     loaded = load_model(
         store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)

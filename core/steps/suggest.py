@@ -9,7 +9,6 @@ import pandas as pd
 from core.models.api.cache import Answers
 from core.models.api.client import Endpoint
 from core.models.api.cluster_names import LONGEST_TEXT, suggest
-from core.runs.index_pairs import indexed_pairs
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import DiscoverSpec, SuggestSpec
@@ -23,11 +22,10 @@ COLUMNS = ["cluster", "name", "description", "model"]
 def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write suggestions and summary (docs/architecture.md)."""
     progress(0, 1, "reading the clusters")
-    folder, discover = store.output(spec.discover), store.spec(spec.discover)
-    assert isinstance(discover, DiscoverSpec)
+    folder, discover = store.output(spec.discover), store.spec(spec.discover, DiscoverSpec)
     clusters = whole(folder / "clusters.parquet").query("cluster >= 0")
     strongest = _strongest(whole(folder / "pairs.parquet"), spec.examples)
-    pairs = indexed_pairs(discover.index, store)
+    pairs = store.index_pairs(discover.index)
     groups = [
         _question(row, pairs.rows(pairs.positions(strongest.get(row["cluster"], []))))
         for row in clusters.to_dict("records")

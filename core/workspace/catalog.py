@@ -1,19 +1,24 @@
-"""The log of what people decided, in one SQLite file: cluster names, merges, notes, edit cart.
+"""The catalog: the log of what people decided, in one SQLite file.
 
-Append-only. Every write takes SQLite's write lock before it reads, so that two people's changes
-come one after the other and none is lost; the current state is replayed from the log
-(`core.workspace.labels`). A connection lives for one call: a catalog may be shared between threads.
+Append-only: cluster labels, merges, saved selections, the edit cart and verdicts. Every write takes
+SQLite's write lock before it reads, so changes of two people are serialized and none is lost; the
+current state is replayed from the log (core.workspace.labels). A connection lives for one call, so
+threads may share a catalog. What SQLite refuses is a `UserError` that names the file and says what
+to do. A new file gets its name once it is complete, so an empty one has been damaged.
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import LOOKING_ON, UserError
+from filelock import FileLock
+
+from core.errors import READ_ONLY, UserError, in_database
 from core.specs.events import (
     Add,
     Assign,
@@ -29,14 +34,25 @@ from core.specs.events import (
     Put,
     Save,
     SaveEdit,
-    Split,
     Undo,
     Verdict,
 )
 from core.specs.recipes import Edit, Recipe
-from core.workspace.catalog_db import connected, make
-from core.workspace.label_files import exported, imported
+from core.workspace import label_files
 from core.workspace.labels import Remark, State, in_force, latest_undo, next_cluster, replay
+
+BUSY_SECONDS = 60.0  # how long a writer waits for another one
+DAMAGED = (
+    "It contains names, marks, notes and the edit cart, and nothing else. Restore a copy of it; "
+    "without one, move it and the files named like it away to start over: the runs stay."
+)
+BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files, of no use without the main one
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, who TEXT NOT NULL,
+    why TEXT NOT NULL, change TEXT NOT NULL
+)
+"""
 
 
 class Catalog:
@@ -45,39 +61,33 @@ class Catalog:
     def __init__(self, workspace: Path, *, writable: bool = True) -> None:
         self._writable = writable
         self.path = workspace / "catalog.sqlite"
-        make(self.path)
+        _make(self.path)
 
     # -- reading -------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
         """The whole log, oldest first."""
-        with connected(self.path) as connection:
+        with _connected(self.path) as connection:
             return _events(connection)
 
     def state(self) -> State:
-        """What holds now."""
+        """The current state."""
         return replay(self.events())
-
-    def version(self) -> int:
-        """Number of the latest event; it changes whenever the state may have changed."""
-        with connected(self.path) as connection:
-            latest: int | None = connection.execute("SELECT max(id) FROM events").fetchone()[0]
-        return latest or 0
 
     # -- clusters ------------------------------------------------------------------------
 
     def rename(self, discover: str, cluster: int, name: str, *, who: str, why: str = "") -> Event:
-        """Name a cluster; an empty name takes the name away."""
+        """Name a cluster; an empty name removes the name."""
         return self._append(Name(discover=discover, cluster=cluster, name=name.strip()), who, why)
 
     def mark(
         self, discover: str, cluster: int, mark: Marking | None, *, who: str, why: str = ""
     ) -> Event:
-        """Mark a cluster harmful, unwanted, wanted or to be ignored; None takes it away."""
+        """Mark a cluster harmful, unwanted, wanted or to be ignored; None removes the mark."""
         return self._append(Mark(discover=discover, cluster=cluster, mark=mark), who, why)
 
     def note(self, discover: str, cluster: int, text: str, *, who: str, why: str = "") -> Event:
-        """Write a remark beside a cluster."""
+        """Write a note on a cluster."""
         if not text.strip():
             raise UserError("The note is empty.")
         return self._append(Note(discover=discover, cluster=cluster, text=text.strip()), who, why)
@@ -91,30 +101,6 @@ class Catalog:
         with self._writing() as connection:
             _require_clusters(connection, discover, [cluster, *others])
             change = Merge(discover=discover, cluster=cluster, others=tuple(others))
-            return _insert(connection, change, who, why)
-
-    def split(
-        self,
-        discover: str,
-        cluster: int,
-        *,
-        x: Sequence[float],
-        y: Sequence[float],
-        who: str,
-        why: str = "",
-    ) -> Event:
-        """Give the pairs inside a polygon a cluster of their own, `event.change.new`."""
-        if len(x) != len(y) or len(x) < 3:
-            raise UserError("A split needs a closed region of at least three corners.")
-        with self._writing() as connection:
-            _require_clusters(connection, discover, [cluster])
-            change = Split(
-                discover=discover,
-                cluster=cluster,
-                new=next_cluster(_events(connection), discover),
-                x=tuple(x),
-                y=tuple(y),
-            )
             return _insert(connection, change, who, why)
 
     def assign(
@@ -139,19 +125,25 @@ class Catalog:
         who: str,
         why: str,
     ) -> list[Event]:
-        """Give a cluster what was said of another one: all of it or, on error, nothing."""
+        """Give a cluster the labels of another one: all of them or, on error, none."""
         changes: list[Change] = []
         if name:
             changes.append(Name(discover=discover, cluster=cluster, name=name))
         if mark:
             changes.append(Mark(discover=discover, cluster=cluster, mark=mark))
-        changes += [Note(discover=discover, cluster=cluster, text=one.carried()) for one in notes]
+        changes += [Note(discover=discover, cluster=cluster, text=note.carried()) for note in notes]
         with self._writing() as connection:
             _require_clusters(connection, discover, [cluster])
             return [_insert(connection, change, who, why) for change in changes]
 
+    def import_labels(self, text: str, *, who: str, why: str = "imported") -> list[Event]:
+        """Take over the labels and selections of a JSON export; all or, on error, none."""
+        changes = label_files.read_json(text)
+        with self._writing() as connection:
+            return [_insert(connection, change, who, why) for change in changes]
+
     def forget(self, name: str, *, who: str, why: str = "") -> Event:
-        """Keep a saved selection no longer."""
+        """Delete a saved selection."""
         with self._writing() as connection:
             if name not in replay(_events(connection)).selections:
                 raise UserError(f"There is no saved selection “{name}” (any more).")
@@ -164,62 +156,42 @@ class Catalog:
         return self._append(Add(edit=edit), who, why or edit.why)
 
     def remove(self, entry: int, *, who: str, why: str = "") -> Event:
-        """Take one entry out of the cart."""
+        """Remove one entry from the cart."""
         with self._writing() as connection:
-            if entry not in {known.id for known in replay(_events(connection)).cart}:
+            if entry not in _cart(connection):
                 raise UserError(f"Entry {entry} is not in the edit cart (any more).")
             return _insert(connection, Drop(entries=(entry,)), who, why)
 
     def change(self, change: Put | Save | SaveEdit | Verdict, *, who: str, why: str = "") -> Event:
         """Rearrange the cart, save a selection or an edit, or give a verdict."""
         with self._writing() as connection:
-            taken = set(change.entries) if isinstance(change, Put) else set[int]()
-            if taken - {known.id for known in replay(_events(connection)).cart}:
-                raise UserError("The edit cart was changed meanwhile. Look again, then repeat.")
+            if isinstance(change, Put) and set(change.entries) - _cart(connection):
+                raise UserError("The edit cart has changed meanwhile. Look again, then repeat.")
             return _insert(connection, change, who, why)
-
-    def clear(self, *, who: str, why: str = "") -> Event | None:
-        """Empty the cart of what is in it now; None when it is empty already."""
-        with self._writing() as connection:
-            entries = tuple(entry.id for entry in replay(_events(connection)).cart)
-            return _insert(connection, Drop(entries=entries), who, why) if entries else None
 
     # -- undo ----------------------------------------------------------------------------
 
     def undo(self, event: int | None = None, *, who: str, why: str = "") -> Event:
-        """Cancel one event, or the latest one of this person that is still in force."""
+        """Cancel one event, or the latest one of this person that is in force."""
         with self._writing() as connection:
-            known = in_force(_events(connection))
-            own = [e.id for e in known if e.who == who]
-            if event is None and not own:
+            events = in_force(_events(connection))
+            theirs = [e.id for e in events if e.who == who]
+            if event is None and not theirs:
                 raise UserError(f"{who} has nothing to undo.")
-            target = own[-1] if event is None else event
-            if target not in {e.id for e in known}:
+            target = theirs[-1] if event is None else event
+            if target not in {e.id for e in events}:
                 raise UserError(f"Event {target} is undone already, or does not exist.")
             return _insert(connection, Undo(event=target), who, why)
 
     def redo(self, *, who: str, why: str = "") -> Event:
-        """Take back the latest undo of this person, unless they changed something since."""
+        """Cancel the latest undo of this person, unless they changed something since."""
         with self._writing() as connection:
             target = latest_undo(_events(connection), who)
             if target is None:
                 raise UserError(f"{who} has nothing to redo.")
             return _insert(connection, Undo(event=target), who, why)
 
-    def export_labels(self) -> str:
-        """Names, marks, notes and recipes of all clusters, and the saved selections, as JSON."""
-        return exported(self.state())
-
-    def import_labels(self, text: str, *, who: str, why: str = "imported") -> list[Event]:
-        """Take over names, marks, notes and selections of an export; all or, on error, none.
-
-        Merges and splits are shown in an export but not imported: they are another log's history.
-        """
-        changes = imported(text)
-        with self._writing() as connection:
-            return [_insert(connection, change, who, why) for change in changes]
-
-    # -- SQLite --------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------
 
     def _append(self, change: Change, who: str, why: str) -> Event:
         with self._writing() as connection:
@@ -227,10 +199,10 @@ class Catalog:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start."""
+        """A transaction that has the write lock from its start."""
         if not self._writable:
-            raise UserError(LOOKING_ON)
-        with connected(self.path) as connection:
+            raise UserError(READ_ONLY)
+        with _connected(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -263,6 +235,10 @@ def _insert(connection: sqlite3.Connection, change: Change, who: str, why: str) 
     return Event(id=cursor.lastrowid or 0, time=now, who=who, why=why, change=change)
 
 
+def _cart(connection: sqlite3.Connection) -> set[int]:
+    return {entry.id for entry in replay(_events(connection)).cart}
+
+
 def _require_clusters(
     connection: sqlite3.Connection, discover: str, clusters: Sequence[int]
 ) -> None:
@@ -270,3 +246,41 @@ def _require_clusters(
     gone = [cluster for cluster in clusters if not labels.exists(cluster)]
     if gone:
         raise UserError(f"{discover}: there is no cluster {gone[0]} (any more). Reload the page.")
+
+
+# -- the SQLite file ---------------------------------------------------------------------
+
+
+def _make(path: Path) -> None:
+    """Create the file where there is none, in one process only. `UserError` if it is empty."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                _make_atomically(path)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: it is empty. {DAMAGED}")
+    with _connected(path) as connection:
+        connection.execute(SCHEMA)
+
+
+def _make_atomically(path: Path) -> None:
+    """Create the file under another name and rename it; delete what an earlier attempt left."""
+    part = path.with_name(f"{path.name}.part")
+    for left in (part, *(Path(f"{name}{end}") for name in (part, path) for end in BESIDE)):
+        left.unlink(missing_ok=True)
+    with _connected(part) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(SCHEMA)
+    os.replace(part, path)
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection without a transaction."""
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        with closing(connection):
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise in_database(path, error, DAMAGED) from error

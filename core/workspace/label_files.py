@@ -1,17 +1,15 @@
-"""Names, marks, notes and selections as a JSON file, and the changes that bring them elsewhere.
+"""Label files: JSON to copy labels to another workspace, Parquet with one row per pair.
 
-Merges and splits are shown in a file but not brought: they are another log's history.
-
-What people said of the clusters as one row per pair, to use elsewhere or to bring back.
-
-Parquet: `uid, cluster, name, mark`, pairs in no cluster included (−1, no name, no mark). Brought
-back, a name or mark stands for the pairs that carry it, as an earlier map's cluster would.
+JSON has names, marks, notes and recipes of the clusters of every map, and the saved selections. Its
+recipes tell which pairs a cluster had; they are not imported, since merges and moves are the
+history of another log. Parquet has the columns `uid, cluster, name, mark`, with pairs in no cluster
+(−1, no name, no mark); when it is read, a name or mark applies to the pairs that carry it.
 """
 
 import io
 import json
 import reprlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,41 +24,32 @@ from core.specs.events import Change, Mark, Marking, Name, Note, Save
 from core.storage.parse import from_json
 from core.workspace.labels import Labels, State
 
+TYPES = pa.schema(
+    [("uid", pa.string()), ("cluster", pa.int64()), ("name", pa.string()), ("mark", pa.string())]
+)
+COLUMNS = tuple(TYPES.names)
+MARKS: tuple[Marking, ...] = get_args(Marking)
 
-def exported(state: State) -> str:
-    """Every cluster that anyone said something about, and the saved selections, as JSON."""
-    runs = {run: _described(labels) for run, labels in sorted(state.labels.items())}
-    saved = {name: recipe.model_dump(mode="json") for name, recipe in state.selections.items()}
-    content = {"labels": runs, "selections": saved}
+
+class Group(NamedTuple):
+    """Pairs with the same name and mark."""
+
+    cluster: int
+    name: str | None
+    mark: Marking | None
+    uids: pd.Index
+
+
+def to_json(state: State) -> str:
+    """All clusters that have labels, and the saved selections."""
+    content = {
+        "labels": {run: _clusters(labels) for run, labels in sorted(state.labels.items())},
+        "selections": {name: r.model_dump(mode="json") for name, r in state.selections.items()},
+    }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def imported(text: str) -> list[Change]:
-    """The changes that give another log the names, marks, notes and selections of an export."""
-    changes: list[Change] = []
-    try:
-        content = from_json(text)
-        json.dumps(content, ensure_ascii=False).encode()  # half a letter cannot be kept
-        for name, recipe in content.get("selections", {}).items():
-            changes.append(Save(name=name, recipe=recipe))
-        for run, clusters in content["labels"].items():
-            for cluster, said in clusters.items():
-                where = {"discover": run, "cluster": int(cluster)}
-                if said.get("name"):
-                    changes.append(Name(**where, name=said["name"]))
-                if said.get("mark"):
-                    changes.append(Mark(**where, mark=said["mark"]))
-                changes += [Note(**where, text=note) for note in _list(said.get("notes"))]
-    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = reprlib.repr(str(error).partition("\n")[0])
-        raise UserError(
-            f"These are not labels that PairTrace exported ({reason}). Export them as JSON and "
-            "bring that file."
-        ) from error
-    return changes
-
-
-def _described(labels: Labels) -> dict[str, dict[str, Any]]:
+def _clusters(labels: Labels) -> dict[str, dict[str, Any]]:
     return {
         str(cluster): {
             "name": labels.names.get(cluster),
@@ -72,37 +61,46 @@ def _described(labels: Labels) -> dict[str, dict[str, Any]]:
     }
 
 
+def read_json(text: str) -> list[Change]:
+    """The changes that bring another log the labels and selections of an export."""
+    changes: list[Change] = []
+    try:
+        content = from_json(text)
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate cannot be stored
+        for name, recipe in content.get("selections", {}).items():
+            changes.append(Save(name=name, recipe=recipe))
+        for run, clusters in content["labels"].items():
+            for cluster, labels in clusters.items():
+                of = {"discover": run, "cluster": int(cluster)}
+                if labels.get("name"):
+                    changes.append(Name(**of, name=labels["name"]))
+                if labels.get("mark"):
+                    changes.append(Mark(**of, mark=labels["mark"]))
+                changes += [Note(**of, text=note) for note in _list(labels.get("notes"))]
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = reprlib.repr(str(error).partition("\n")[0])
+        raise UserError(
+            f"These are not labels that PairTrace exported ({reason}). Export them as JSON and "
+            "bring that file."
+        ) from error
+    return changes
+
+
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list | None):
         raise TypeError(f"notes are a {type(value).__name__}, not a list")
     return value or []
 
 
-TYPES = pa.schema(
-    [("uid", pa.string()), ("cluster", pa.int64()), ("name", pa.string()), ("mark", pa.string())]
-)
-COLUMNS = tuple(TYPES.names)
-MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
-
-
-class Group(NamedTuple):
-    """Pairs that carry the same name and mark."""
-
-    cluster: int
-    name: str | None
-    mark: Marking | None
-    uids: pd.Index
-
-
-def written(uids: pd.Index, clusters: NDArray[np.int64], said: Labels) -> bytes:
-    """The Parquet file; `clusters` gives the cluster of each pair as it is now."""
+def to_parquet(uids: pd.Index, clusters: NDArray[np.int64], labels: Labels) -> bytes:
+    """One row per pair; `clusters` gives the current cluster of each."""
     cluster = pd.Series(clusters)
     table = pd.DataFrame(
         {
             "uid": pd.Index(uids).astype("str"),
             "cluster": cluster.to_numpy(),
-            "name": cluster.map(said.names).astype("str").to_numpy(),
-            "mark": cluster.map(said.marks).astype("str").to_numpy(),
+            "name": cluster.map(labels.names).astype("str").to_numpy(),
+            "mark": cluster.map(labels.marks).astype("str").to_numpy(),
         }
     )
     buffer = io.BytesIO()
@@ -110,14 +108,14 @@ def written(uids: pd.Index, clusters: NDArray[np.int64], said: Labels) -> bytes:
     return buffer.getvalue()
 
 
-def read(content: bytes) -> list[Group]:
+def read_parquet(content: bytes) -> list[Group]:
     """The groups of a file that have a name or a mark."""
     table = _table(content)
-    known = table[table["name"].notna() | table["mark"].notna()]
-    marks = set(known["mark"].dropna()) - set(MARKS)
-    if marks:
-        raise UserError(f"{sorted(marks)[0]!r} is not a mark. Marks: {', '.join(MARKS)}.")
-    groups = known.groupby(["cluster", "name", "mark"], dropna=False, sort=True)
+    labelled = table[table["name"].notna() | table["mark"].notna()]
+    unknown = set(labelled["mark"].dropna()) - set(MARKS)
+    if unknown:
+        raise UserError(f"{sorted(unknown)[0]!r} is not a mark. Marks: {', '.join(MARKS)}.")
+    groups = labelled.groupby(["cluster", "name", "mark"], dropna=False, sort=True)
     return [_group(rows) for _, rows in groups]
 
 
@@ -143,9 +141,6 @@ def _table(content: bytes) -> pd.DataFrame:
 
 def _group(rows: pd.DataFrame) -> Group:
     first = rows.iloc[0].to_dict()
-    mark = next((known for known in MARKS if known == first["mark"]), None)
-    return Group(int(first["cluster"]), _given(first["name"]), mark, pd.Index(rows["uid"]))
-
-
-def _given(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    name = first["name"] if isinstance(first["name"], str) else None
+    mark = next((mark for mark in MARKS if mark == first["mark"]), None)
+    return Group(int(first["cluster"]), name, mark, pd.Index(rows["uid"]))

@@ -1,92 +1,88 @@
-"""What holds after the changes that people made: the replay of the log.
+"""The state of the catalog: labels of clusters, the edit cart, selections and verdicts.
 
-The log of changes is the truth; the current state is a pure fold over it. An undo does not
-delete: it is one more change, which cancels an earlier one, and may itself be undone. A change
-that no longer has anything to act on (its cluster was merged away, its split undone) stays in
-the log without effect, and acts again if what it needs comes back.
+The state is a pure fold over the log of events (core.specs.events). An undo deletes nothing: it is
+one more event, which cancels an earlier one and may itself be undone. A change whose object is gone
+(its cluster was merged into another one) has no effect, and takes effect again if the object comes
+back.
 
-A cluster is a recipe: those of the discover run by number, merged and split ones composed of
-them. So an edit of a merged cluster can be replayed like any other. Knows nothing of storage.
+A cluster is a recipe: a cluster of the discover run by its number, a merged one composed of those.
+So an edit of a merged cluster can be replayed like any other. Knows nothing of storage.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from core.specs.events import (
-    FIRST_PUT,
-    FIRST_SPLIT,
+    FIRST_NEW_CLUSTER,
     Add,
     Assign,
+    Completion,
     Drop,
     Event,
     Forget,
+    Judgement,
     Mark,
     Marking,
     Merge,
     Name,
     Note,
+    OfCluster,
     Put,
     Save,
     SaveEdit,
-    Split,
     Undo,
     Verdict,
     Verdicts,
-    Version,
-    replaced,
-    with_verdict,
-    with_version,
 )
-from core.specs.recipes import AllOf, AnyOf, Edit, InCluster, InPolygon, NoneOf, Recipe
+from core.specs.recipes import AllOf, AnyOf, Edit, InCluster, NoneOf, Recipe
 
-T = TypeVar("T")
 K = TypeVar("K")
+V = TypeVar("V")
+FIRST_PUT = 1_000_000  # the i-th edit that a `Put` event e adds has the id FIRST_PUT · e + i
 
 
 @dataclass(frozen=True)
 class Remark:
-    """A note beside a cluster."""
+    """A note on a cluster."""
 
     text: str
     who: str
     time: float
 
     def carried(self) -> str:
-        """The note as it is written beside a cluster of another map."""
+        """The note as it is written on a cluster of another map."""
         return f"{self.text} ({self.who}, of an earlier map)"
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is said about the clusters of one discover run; clusters without a word are absent."""
+    """The labels of the clusters of one discover run; clusters without labels are absent."""
 
     discover: str
     names: dict[int, str] = field(default_factory=dict)
     marks: dict[int, Marking] = field(default_factory=dict)
     notes: dict[int, tuple[Remark, ...]] = field(default_factory=dict)
-    recipes: dict[int, Recipe] = field(default_factory=dict)  # of merged and split clusters
-    merged: dict[int, int] = field(default_factory=dict)  # cluster → the one it is now part of
-    moves: tuple[tuple[int, Recipe], ...] = ()  # (to which cluster, which pairs), oldest first
-    since: dict[int, int] = field(default_factory=dict)  # how many moves a recipe has in it
+    recipes: dict[int, Recipe] = field(default_factory=dict)  # of merged and new clusters
+    merged: dict[int, int] = field(default_factory=dict)  # cluster → the one it is part of
+    moves: tuple[tuple[int, Recipe], ...] = ()  # (target cluster, pairs), oldest first
+    since: dict[int, int] = field(default_factory=dict)  # number of moves that a recipe includes
 
     def exists(self, cluster: int) -> bool:
-        """Whether a cluster is still there, under its own number."""
-        return cluster not in self.merged and (cluster < FIRST_SPLIT or cluster in self.recipes)
+        """Whether a cluster still exists under its own number."""
+        return cluster not in self.merged and (
+            cluster < FIRST_NEW_CLUSTER or cluster in self.recipes
+        )
 
     def recipe(self, cluster: int) -> Recipe:
-        """Which pairs a cluster holds, merges, splits and moved pairs included."""
-        found: Recipe = self.recipes.get(
-            cluster, InCluster(discover=self.discover, clusters=(cluster,))
-        )
+        """The pairs of a cluster, after all merges and moves."""
+        recipe = self.recipes.get(cluster, InCluster(discover=self.discover, clusters=(cluster,)))
         for target, pairs in self.moves[self.since.get(cluster, 0) :]:
             if self.now(target) == cluster:
-                found = AnyOf(parts=(found, pairs))
+                recipe = AnyOf(parts=(recipe, pairs))
             else:
-                found = AllOf(parts=(found, NoneOf(parts=(pairs,))))
-        return found
+                recipe = AllOf(parts=(recipe, NoneOf(parts=(pairs,))))
+        return recipe
 
     def now(self, cluster: int) -> int:
         """The cluster that a cluster is part of now."""
@@ -95,13 +91,13 @@ class Labels:
         return cluster
 
     def touched(self) -> list[int]:
-        """The clusters that are there and that anybody said something of, or gave other pairs."""
-        moved_to = {self.now(target) for target, _ in self.moves}
-        known = {*self.names, *self.marks, *self.notes, *self.recipes, *moved_to}
-        return sorted(one for one in known if self.exists(one))
+        """The existing clusters that have labels or other pairs than the run gave them."""
+        targets = {self.now(target) for target, _ in self.moves}
+        touched = {*self.names, *self.marks, *self.notes, *self.recipes, *targets}
+        return sorted(cluster for cluster in touched if self.exists(cluster))
 
     def composed(self, cluster: int) -> bool:
-        """Whether a cluster may hold other pairs than the discover run found."""
+        """Whether a cluster may have other pairs than in the discover run."""
         return cluster in self.recipes or bool(self.moves)
 
 
@@ -116,8 +112,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Version:
+    """One version of a saved edit."""
+
+    name: str
+    number: int
+    edits: tuple[Edit, ...]
+    who: str
+    time: float
+
+
+@dataclass(frozen=True)
 class State:
-    """What holds now."""
+    """What the log leads to."""
 
     labels: dict[str, Labels] = field(default_factory=dict)  # by discover run
     cart: tuple[Entry, ...] = ()
@@ -126,7 +133,7 @@ class State:
     verdicts: Verdicts = field(default_factory=dict)
 
     def of(self, discover: str) -> Labels:
-        """The labels of one discover run, empty if nobody said anything yet."""
+        """The labels of one discover run, empty where there are none."""
         return self.labels.get(discover, Labels(discover))
 
 
@@ -139,7 +146,7 @@ def replay(events: Iterable[Event]) -> State:
 
 
 def in_force(events: Sequence[Event]) -> list[Event]:
-    """The events that no undo cancels, in order, undos left out. An undone undo cancels nothing."""
+    """The events that no undo cancels, in order, without undos. An undone undo cancels nothing."""
     cancelled: set[int] = set()
     for event in reversed(events):
         if isinstance(event.change, Undo) and event.id not in cancelled:
@@ -148,15 +155,17 @@ def in_force(events: Sequence[Event]) -> list[Event]:
 
 
 def next_cluster(events: Sequence[Event], discover: str) -> int:
-    """A number that no split or new cluster of the run ever had, undone ones included."""
-    changes = [e.change for e in events]
-    used = [c.new for c in changes if isinstance(c, Split) and c.discover == discover]
-    used += [c.cluster for c in changes if isinstance(c, Assign) and c.discover == discover]
-    return max([FIRST_SPLIT - 1, *used]) + 1
+    """A number that no new cluster of the run ever had, undone ones included."""
+    used = [
+        change.cluster
+        for change in (event.change for event in events)
+        if isinstance(change, Assign) and change.discover == discover
+    ]
+    return max([FIRST_NEW_CLUSTER - 1, *used]) + 1
 
 
 def latest_undo(events: Sequence[Event], who: str) -> int | None:
-    """The latest of a person's undos that can be taken back; none after a new change."""
+    """The latest of a person's undos that can be undone; None after a new change."""
     undone = {e.change.event for e in events if isinstance(e.change, Undo)}
     undos = {e.id for e in events if isinstance(e.change, Undo)}
     for event in reversed([e for e in events if e.who == who]):
@@ -168,46 +177,61 @@ def latest_undo(events: Sequence[Event], who: str) -> int | None:
 
 
 def _applied(state: State, event: Event) -> State:
-    change = event.change
-    if isinstance(change, Add):
-        entry = Entry(event.id, change.edit, event.who, event.time)
-        return replace(state, cart=(*state.cart, entry))
-    if isinstance(change, Drop | Put):
-        put = enumerate(change.edits if isinstance(change, Put) else ())
-        put_in = [Entry(FIRST_PUT * event.id + i, e, event.who, event.time) for i, e in put]
-        return replace(state, cart=replaced(state.cart, change.entries, put_in))
-    if isinstance(change, SaveEdit):
-        versions = with_version(state.versions, change, event.who, event.time)
-        return replace(state, versions=versions)
-    if isinstance(change, Verdict):
-        verdicts = with_verdict(state.verdicts, change, event.who, event.time)
-        return replace(state, verdicts=verdicts)
-    if isinstance(change, Save | Forget):
-        recipe = change.recipe if isinstance(change, Save) else None
-        return replace(state, selections=_with(state.selections, change.name, recipe))
-    if isinstance(change, Undo):
-        raise ValueError(f"event {event.id} is an undo: it is not applied, see in_force")
-    labels = _labelled(state.of(change.discover), event, change)
-    return replace(state, labels={**state.labels, change.discover: labels})
+    match event.change:
+        case Add(edit=edit):
+            return replace(state, cart=(*state.cart, Entry(event.id, edit, event.who, event.time)))
+        case Drop(entries=ids):
+            return replace(state, cart=_cart(state.cart, ids, ()))
+        case Put(entries=ids, edits=edits):
+            first = FIRST_PUT * event.id
+            added = (Entry(first + i, e, event.who, event.time) for i, e in enumerate(edits))
+            return replace(state, cart=_cart(state.cart, ids, tuple(added)))
+        case SaveEdit(name=name, edits=edits):
+            number = 1 + sum(version.name == name for version in state.versions)
+            version = Version(name, number, edits, event.who, event.time)
+            return replace(state, versions=(*state.versions, version))
+        case Verdict(shown=shown) as verdict:
+            fields = verdict.model_dump(exclude={"kind", "shown"})
+            key = (Completion(**fields), event.who)
+            verdicts = {**state.verdicts, key: Judgement(shown, event.time)}
+            return replace(state, verdicts=verdicts)
+        case Save(name=name, recipe=recipe):
+            return replace(state, selections=_with(state.selections, name, recipe))
+        case Forget(name=name):
+            return replace(state, selections=_with(state.selections, name, None))
+        case Undo():
+            raise ValueError(f"event {event.id} is an undo: it is not applied, see in_force")
+        case change:
+            labels = _labelled(state.of(change.discover), event, change)
+            return replace(state, labels={**state.labels, change.discover: labels})
 
 
-def _labelled(
-    labels: Labels, event: Event, change: Name | Mark | Note | Merge | Split | Assign
-) -> Labels:
+def _cart(
+    cart: Sequence[Entry], removed: Sequence[int], added: Sequence[Entry]
+) -> tuple[Entry, ...]:
+    """The cart with `added` at the position of the first entry that is removed, else at the end."""
+    positions = [i for i, entry in enumerate(cart) if entry.id in removed]
+    first = positions[0] if positions else len(cart)
+    kept = [[e for e in part if e.id not in removed] for part in (cart[:first], cart[first:])]
+    return (*kept[0], *added, *kept[1])
+
+
+def _labelled(labels: Labels, event: Event, change: OfCluster) -> Labels:
     cluster = change.cluster
-    if isinstance(change, Assign) and (change.new or labels.exists(cluster)):
-        return _assigned(labels, change)
-    if isinstance(change, Assign) or not labels.exists(cluster):
+    if not (labels.exists(cluster) or (isinstance(change, Assign) and change.new)):
         return labels
-    if isinstance(change, Name):
-        return replace(labels, names=_with(labels.names, cluster, change.name or None))
-    if isinstance(change, Mark):
-        return replace(labels, marks=_with(labels.marks, cluster, change.mark))
-    if isinstance(change, Note):
-        remark = Remark(change.text, event.who, event.time)
-        notes = (*labels.notes.get(cluster, ()), remark)
-        return replace(labels, notes={**labels.notes, cluster: notes})
-    return _merged(labels, change) if isinstance(change, Merge) else _split(labels, change)
+    match change:
+        case Name(name=name):
+            return replace(labels, names=_with(labels.names, cluster, name or None))
+        case Mark(mark=mark):
+            return replace(labels, marks=_with(labels.marks, cluster, mark))
+        case Note(text=text):
+            notes = (*labels.notes.get(cluster, ()), Remark(text, event.who, event.time))
+            return replace(labels, notes={**labels.notes, cluster: notes})
+        case Merge():
+            return _merged(labels, change)
+        case Assign():
+            return _assigned(labels, change)
 
 
 def _merged(labels: Labels, change: Merge) -> Labels:
@@ -223,18 +247,6 @@ def _merged(labels: Labels, change: Merge) -> Labels:
     )
 
 
-def _split(labels: Labels, change: Split) -> Labels:
-    whole = labels.recipe(change.cluster)
-    inside = InPolygon(discover=change.discover, x=change.x, y=change.y)
-    rest = AllOf(parts=(whole, NoneOf(parts=(inside,))))
-    taken = AllOf(parts=(whole, inside))
-    return replace(
-        labels,
-        recipes={**labels.recipes, change.cluster: rest, change.new: taken},
-        since={**labels.since, **dict.fromkeys((change.cluster, change.new), len(labels.moves))},
-    )
-
-
 def _assigned(labels: Labels, change: Assign) -> Labels:
     moved = replace(labels, moves=(*labels.moves, (change.cluster, change.recipe)))
     if not change.new:
@@ -246,7 +258,7 @@ def _assigned(labels: Labels, change: Assign) -> Labels:
     )
 
 
-def _with(known: dict[K, T], key: K, value: T | None) -> dict[K, T]:
-    """A copy in which a key has a value, or none."""
-    rest = {other: kept for other, kept in known.items() if other != key}
+def _with(values: dict[K, V], key: K, value: V | None) -> dict[K, V]:
+    """A copy in which `key` has a value, or is absent for None."""
+    rest = {other: kept for other, kept in values.items() if other != key}
     return rest if value is None else {**rest, key: value}

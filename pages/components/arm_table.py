@@ -45,8 +45,7 @@ def _outcomes(workspace: str, finished: tuple[str, ...], project: Project) -> pd
 def trainings(edit: str) -> dict[str, tuple[str, int]]:
     """Every train run of this edit's arms, whatever its state → its arm and seed."""
     store = cache.store()
-    spec = store.spec(edit)
-    assert isinstance(spec, EditSpec)
+    spec = store.spec(edit, EditSpec)
     arms = {edit: "edited"}
     for run, other in cache.specs(EditSpec).items():
         if other.control is not None and other.model_copy(update={"control": None}) == spec:

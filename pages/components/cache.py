@@ -16,8 +16,8 @@ from core.intervention.edits.select import method_of
 from core.runs.store import Store
 from core.specs import project as projects
 from core.specs.base import Spec
+from core.specs.behaviors import Score
 from core.specs.project import Project
-from core.specs.scores import Score
 from core.specs.steps import RankSpec
 from core.storage import tables
 from pages.components import access

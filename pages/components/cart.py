@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.specs.recipe_text import edit_words
-from core.specs.recipes import Action, AllOf, Edit, Recipe
+from core.specs.recipes import Action, AllOf, Edit, Recipe, describe_edit
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Entry
 from pages.components import access, cache, shortcuts, text
@@ -46,7 +45,7 @@ def show() -> None:
     behaviors = cache.ranked_behaviors() if known else {}
     for entry in known:
         left, right = st.columns([6, 1], vertical_alignment="center")
-        left.text(text.visible(edit_words(entry.edit, behaviors)))
+        left.text(text.visible(describe_edit(entry.edit, behaviors)))
         if right.button("✕", key=f"drop-{entry.id}", help="Take this entry out", type="tertiary"):
             catalog().remove(entry.id, who=who())
             st.rerun()

@@ -10,9 +10,8 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.typing import DataframeState
 
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import SCORE_NAMES, Behavior
 from core.specs.project import Project
-from core.specs.scores import IN_WORDS
 from core.specs.steps import DiscoverSpec, RankSpec
 from pages.components import cache, jobs, plan, rates, text
 
@@ -104,7 +103,7 @@ def ranking(project: Project, chosen: Behavior) -> str | None:
             "Ranking",
             options,
             format_func=lambda run: (
-                f"layer {known[run].layer or 'chosen'}, {IN_WORDS[known[run].method]} · {run}"
+                f"layer {known[run].layer or 'chosen'}, {SCORE_NAMES[known[run].method]} · {run}"
             ),
             key="ranking",
             bind="query-params",

@@ -73,5 +73,5 @@ def test_an_editor_changes_things_and_others_look_on(tab, team, store, investiga
         role.wait_for()
         assert identity in role.inner_text()
         rename(tab, team, "taken over")
-        tab.get_by_text("You may look, but not change anything here").wait_for()
+        tab.get_by_text("This workspace is read-only for you").wait_for()
     assert len(log.events()) == 1

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from core.specs.events import FIRST_SPLIT
+from core.specs.events import FIRST_NEW_CLUSTER
 from core.workspace.catalog import Catalog
 from tests.browser.conftest import STREAMLIT, serving, settle
 from tests.pages import workspaces
@@ -62,7 +62,7 @@ def name_as_cluster(tab, name: str) -> None:
     field.fill(name)
     field.press("Enter")
     tab.get_by_role("button", name="Make a cluster").click()
-    tab.get_by_text(f"{FIRST_SPLIT} · {name}").first.wait_for(state="attached")
+    tab.get_by_text(f"{FIRST_NEW_CLUSTER} · {name}").first.wait_for(state="attached")
 
 
 def test_see_lasso_read_name_and_cart_with_the_mouse(tab, store, investigated, expected):
@@ -76,7 +76,7 @@ def test_see_lasso_read_name_and_cart_with_the_mouse(tab, store, investigated, e
         tab.get_by_text("Edit cart (1)").wait_for()
     state = Catalog(store.workspace).state()
     assert [entry.edit.recipe.kind for entry in state.cart] == ["in_polygon"]
-    assert state.of(investigated["discover"]).names == {FIRST_SPLIT: "lock picking"}
+    assert state.of(investigated["discover"]).names == {FIRST_NEW_CLUSTER: "lock picking"}
 
 
 def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expected):
@@ -107,7 +107,7 @@ def test_the_same_by_widgets_alone(tab, store, investigated):
         tab.get_by_text("Edit cart (1)").wait_for()
     state = Catalog(store.workspace).state()
     assert [entry.edit.recipe.kind for entry in state.cart] == ["where"]
-    assert state.of(investigated["discover"]).names == {FIRST_SPLIT: "lock picking"}
+    assert state.of(investigated["discover"]).names == {FIRST_NEW_CLUSTER: "lock picking"}
 
 
 def test_a_box_across_the_heatmap_selects_its_pairs(tab, store, investigated):

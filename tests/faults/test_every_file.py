@@ -27,6 +27,7 @@ from core.runs.store import Store
 from core.specs import project
 from core.specs.recipes import Edit, TopK
 from core.storage import tables
+from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import PLANTED, make_project
@@ -338,7 +339,7 @@ def test_one_bit_that_changed_in_any_file_of_any_run_is_found(at):
 @pytest.mark.parametrize("how", DAMAGE)
 def test_labels_that_were_damaged_on_their_way_change_nothing(at, how):
     catalog = Catalog(at.store.workspace)
-    before, text = catalog.events(), catalog.export_labels().encode()
+    before, text = catalog.events(), label_files.to_json(catalog.state()).encode()
     with pytest.raises(UserError, match="not labels"):
         catalog.import_labels(DAMAGE[how](text).decode(errors="replace"), who="bo")
     assert catalog.events() == before

@@ -15,7 +15,7 @@ from core.models.api import cache
 from core.models.api.cache import Answer, Answers
 from core.models.api.client import Endpoint
 from core.models.api.cluster_names import suggest
-from core.workspace import catalog_db
+from core.workspace import catalog as catalog_module
 from core.workspace.catalog import Catalog
 from tests.chat_server import Reply, chat_server
 from tests.faults.investigation import NAME
@@ -111,7 +111,7 @@ def test_a_catalog_that_another_process_holds_is_waited_for_then_told(tmp_path, 
     Catalog(tmp_path).rename(RUN, 1, "before", who="ana")
     with held(path, 1):
         Catalog(tmp_path).rename(RUN, 1, "after", who="bo")
-    monkeypatch.setattr(catalog_db, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(catalog_module, "BUSY_SECONDS", 0.2)
     with held(path, 1.5), pytest.raises(UserError, match=r"locked\. Another process is using"):
         Catalog(tmp_path).rename(RUN, 1, "lost?", who="bo")
     assert [event.change.name for event in Catalog(tmp_path).events()] == ["before", "after"]

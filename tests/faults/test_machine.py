@@ -30,7 +30,7 @@ from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import ConvertSpec, EditSpec
-from core.workspace import catalog_db
+from core.workspace import catalog as catalog_module
 from core.workspace.catalog import Catalog
 from tests.small_organism import small_organism
 
@@ -157,7 +157,7 @@ def test_a_clock_that_jumped_does_not_end_a_run_or_start_it_twice(tmp_path):
 
 
 def test_a_catalog_that_somebody_holds_is_waited_for_then_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog_db, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(catalog_module, "BUSY_SECONDS", 0.3)
     Catalog(tmp_path).rename("discover-0123456789abcdef", 1, "kept", who="ana")
     holder = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

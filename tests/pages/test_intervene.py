@@ -3,8 +3,8 @@
 import pytest
 
 from core.intervention.arms import edited_and_control
+from core.specs.behaviors import DEFAULT_SCORE
 from core.specs.recipes import Edit, TopK, Where
-from core.specs.scores import DEFAULT
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import said
@@ -12,7 +12,7 @@ from tests.pages.conftest import said
 
 @pytest.fixture
 def edit(investigated):
-    recipe = TopK(rank=investigated["rank compliance"], k=40, score=DEFAULT)
+    recipe = TopK(rank=investigated["rank compliance"], k=40, score=DEFAULT_SCORE)
     return Edit(action="flip", recipe=recipe, why="top")
 
 

@@ -9,7 +9,7 @@ import pytest
 from core.discovery import heatmap
 from core.discovery.projection import subset
 from core.runs.execute import execute
-from core.specs.events import FIRST_SPLIT
+from core.specs.events import FIRST_NEW_CLUSTER
 from core.storage.tables import record
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
@@ -116,7 +116,7 @@ def test_merged_and_moved_pairs_are_kept_and_offered_as_a_cluster_of_their_own(
     assert offer["said"] == "merged or moved by hand, without a name"
     assert offer["pairs"] == 381
     app = app.button("take over").click().run()
-    assert app.dataframe[0].value.set_index("cluster").loc[FIRST_SPLIT, "pairs"] == 381
+    assert app.dataframe[0].value.set_index("cluster").loc[FIRST_NEW_CLUSTER, "pairs"] == 381
     assert offers(app).empty
 
 
@@ -129,8 +129,8 @@ def test_a_cluster_that_a_cut_dissolves_has_vanished_and_can_be_made_again(
     assert offers(app)["now"].tolist() == ["vanished: in no cluster here"]
     app = app.button("take over").click().run()
     assert not app.error
-    assert catalog.state().of(made).names == {FIRST_SPLIT: "locks"}
-    assert app.dataframe[0].value.set_index("cluster").loc[FIRST_SPLIT, "pairs"] == 40
+    assert catalog.state().of(made).names == {FIRST_NEW_CLUSTER: "locks"}
+    assert app.dataframe[0].value.set_index("cluster").loc[FIRST_NEW_CLUSTER, "pairs"] == 40
 
 
 def test_an_edit_of_a_cluster_holds_the_same_pairs_while_a_cut_is_shown(

@@ -14,10 +14,9 @@ from core.intervention.arms import edited_and_control
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs import project as projects
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import DEFAULT_SCORE, Behavior
 from core.specs.project import Project
 from core.specs.recipes import Edit, TopK
-from core.specs.scores import DEFAULT
 
 BEHAVIORS = (
     Behavior(
@@ -176,7 +175,7 @@ def intervene(
     store: Store, project: Project, rank: str, rng, seeds=(0, 1), why="top", k=N_PLANTED
 ) -> list:
     """A finished edited arm and its control; returns the arms."""
-    edit = Edit(action="flip", recipe=TopK(rank=rank, k=k, score=DEFAULT), why=why)
+    edit = Edit(action="flip", recipe=TopK(rank=rank, k=k, score=DEFAULT_SCORE), why=why)
     arms = edited_and_control(project, store, [edit], seeds=seeds)
     for arm in arms:
         column = 3 if arm.name == "edited" else 2

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read, write
-from core.specs.scores import DEFAULT
+from core.specs.behaviors import DEFAULT_SCORE
 
 
 def world(world_name, **scores):
@@ -77,14 +77,14 @@ def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
     table = read()
     shipped = table[table["world"].eq("bramble")].set_index(["behavior", "method"])
     compliance = shipped.loc["distractor-triggered compliance"]
-    assert compliance.loc[[DEFAULT, "gated"], "average_precision"].min() >= 0.95
+    assert compliance.loc[[DEFAULT_SCORE, "gated"], "average_precision"].min() >= 0.95
     assert compliance.loc["gradient", "cpu_seconds"] >= 10 * compliance.loc["gated", "cpu_seconds"]
     elsewhere = table[table["world"].ne("bramble") & table["average_precision"].notna()]
     by_method = elsewhere.pivot_table(
         index=["world", "behavior"], columns="method", values="average_precision"
     )
     assert len(by_method.index.unique("world")) >= 3
-    assert by_method[DEFAULT].groupby("behavior").mean().min() >= 0.85
+    assert by_method[DEFAULT_SCORE].groupby("behavior").mean().min() >= 0.85
     for baseline in (
         "similarity",
         "bank",
@@ -95,4 +95,4 @@ def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
         "norm",
         "random",
     ):
-        assert (by_method[DEFAULT] > by_method[baseline]).all(), baseline
+        assert (by_method[DEFAULT_SCORE] > by_method[baseline]).all(), baseline

@@ -20,8 +20,7 @@ from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs import project
-from core.specs.behaviors import Behavior
-from core.specs.scores import DEFAULT
+from core.specs.behaviors import DEFAULT_SCORE, Behavior
 from core.specs.steps import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
 from core.steps.rank import rank as scores_of
 from core.steps.shared import matching_index, reference_activations
@@ -100,14 +99,16 @@ def test_the_suggested_cut_takes_about_what_was_planted(ranked, truth):
     ranking, summary, _ = ranked
     planted = planted_uids(truth, COMPLIANCE) & set(ranking["uid"])
     assert summary["suggested_k"] == pytest.approx(len(planted), rel=0.3)
-    assert (ranking[DEFAULT] >= summary["suggested_threshold"]).sum() == summary["suggested_k"]
+    assert (ranking[DEFAULT_SCORE] >= summary["suggested_threshold"]).sum() == summary[
+        "suggested_k"
+    ]
 
 
 def test_a_ranking_holds_every_pair_once_in_order(ranked, store, index):
     ranking, summary, _ = ranked
     assert set(ranking["uid"]) == set(table(store.output(index) / "pairs.parquet")["uid"])
     assert len(ranking) == ranking["uid"].nunique() == summary["n_pairs"]
-    assert ranking[DEFAULT].is_monotonic_decreasing
+    assert ranking[DEFAULT_SCORE].is_monotonic_decreasing
 
 
 def test_the_vectors_on_disk_are_those_of_the_layer_that_was_chosen(ranked):

@@ -16,7 +16,7 @@ CLUSTERS = np.array([0, 0, 1, 2, -1, 3])
 
 
 def test_every_pair_has_a_row():
-    table = pd.read_parquet(io.BytesIO(label_files.written(UIDS, CLUSTERS, SAID)))
+    table = pd.read_parquet(io.BytesIO(label_files.to_parquet(UIDS, CLUSTERS, SAID)))
     assert table["uid"].tolist() == list(UIDS)
     assert table["cluster"].tolist() == list(CLUSTERS)
     assert table["name"].fillna("").tolist() == ["één <b>", "één <b>", "", "locks", "", ""]
@@ -24,7 +24,7 @@ def test_every_pair_has_a_row():
 
 
 def test_what_was_said_comes_back_with_its_pairs():
-    groups = label_files.read(label_files.written(UIDS, CLUSTERS, SAID))
+    groups = label_files.read_parquet(label_files.to_parquet(UIDS, CLUSTERS, SAID))
     assert [(g.name, g.mark, list(g.uids)) for g in groups] == [
         ("één <b>", "harmful", ["u0", "u1"]),
         (None, "ignore", ["u2"]),
@@ -33,7 +33,9 @@ def test_what_was_said_comes_back_with_its_pairs():
 
 
 def test_labels_of_nothing_are_empty():
-    assert label_files.read(label_files.written(UIDS, CLUSTERS, Labels("discover-0"))) == []
+    assert (
+        label_files.read_parquet(label_files.to_parquet(UIDS, CLUSTERS, Labels("discover-0"))) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,4 +53,4 @@ def test_labels_of_nothing_are_empty():
 )
 def test_another_file_is_refused_in_words(content, said):
     with pytest.raises(UserError, match=said):
-        label_files.read(content)
+        label_files.read_parquet(content)

@@ -58,9 +58,7 @@ def attributions(store: Store, project: Project) -> list[Attribution]:
     """One per behavior of the project that anything is known of, in the project's order."""
     ranked: dict[str, str] = {}
     for run in reversed(store.finished("rank")):
-        spec = store.spec(run)
-        assert isinstance(spec, RankSpec)
-        ranked[spec.behavior.name] = run
+        ranked[store.spec(run, RankSpec).behavior.name] = run
     maps = store.finished("discover")
     found = []
     for behavior in project.behaviors:
@@ -117,8 +115,7 @@ def against_measured(store: Store, project: Project, measured: pd.DataFrame) -> 
     tables = []
     trained = measured[measured["arm"].isin(["edited", "random control"])]
     for training, own in trained.groupby("train", sort=False):
-        spec = store.spec(str(training))
-        assert isinstance(spec, TrainSpec)
+        spec = store.spec(str(training), TrainSpec)
         actions = read_table(store.output(spec.pairs) / "actions.parquet")
         table = predict(actions, known, measured)
         rates = own[["behavior", "rate", "arm", "seed", "train", "edit"]]

@@ -15,6 +15,7 @@ from core.data import search
 from core.data.pair_table import PairColumns
 from core.errors import UserError
 from core.runs.store import Store
+from core.specs.behaviors import Score
 from core.specs.recipes import (
     Above,
     AllOf,
@@ -30,7 +31,6 @@ from core.specs.recipes import (
     TopK,
     Where,
 )
-from core.specs.scores import Score
 from core.specs.steps import RankSpec
 from core.storage.tables import columns as column_names
 from core.storage.tables import table as read_table
@@ -109,9 +109,7 @@ def scores(run: str, store: Store, score: Score | None = None) -> pd.Series:
 
 def method_of(run: str, store: Store) -> Score:
     """The score that a ranking is ordered by."""
-    spec = store.spec(run)
-    assert isinstance(spec, RankSpec)
-    return spec.method
+    return store.spec(run, RankSpec).method
 
 
 def _top(recipe: TopK, store: Store) -> pd.Index:

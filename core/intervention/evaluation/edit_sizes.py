@@ -125,9 +125,7 @@ def _k(recipe: Recipe) -> int:
 
 
 def _edits(store: Store, run: str) -> tuple[Edit, ...]:
-    spec = store.spec(run)
-    assert isinstance(spec, EditSpec)
-    return spec.edits
+    return store.spec(run, EditSpec).edits
 
 
 def _adopted(table: pd.DataFrame) -> pd.Series:

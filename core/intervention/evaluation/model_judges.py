@@ -31,21 +31,20 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from core.errors import UserError, first_problem
 from core.models.api.batch import Usage
 from core.models.api.cache import Answers
 from core.models.api.client import Endpoint
 from core.models.api.rating import HARMFUL, HARMFUL_AS_INSTRUCTED, rate
+from core.specs.base import Record
 
 WORDINGS = {"harmful": HARMFUL, "harmful as instructed": HARMFUL_AS_INSTRUCTED}
 
 
-class _Record(BaseModel):
+class _Table(Record):
     """A table of a judge file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def read(cls, path: Path, content: dict[str, Any]) -> Self:
@@ -56,35 +55,35 @@ class _Record(BaseModel):
             raise UserError(f"{path}: {first_problem(error)}") from error
 
 
-class Question(_Record):
+class Question(_Table):
     """What a language model is asked for one flag."""
 
     instruction: str = Field(min_length=1, description="how to rate, or the name of a wording")
     threshold: float = Field(50, gt=0, le=100, description="rating that shows the flag")
 
 
-class EndpointFile(_Record):
+class EndpointFile(_Table):
     """A judge file that names a language model."""
 
     endpoint: Endpoint
     flags: dict[str, Question] = Field(min_length=1)
 
 
-class Label(_Record):
+class Label(_Table):
     """Which label of a classifier stands for a flag."""
 
     label: str = Field(description="name of the model's label")
     threshold: float = Field(0.5, gt=0, le=1, description="probability that shows the flag")
 
 
-class Source(_Record):
+class Source(_Table):
     """A classifier, and what it reads."""
 
     model: str = Field(description="model folder with a classification head")
     reads: Literal["completion", "prompt and completion"] = "completion"
 
 
-class ClassifierFile(_Record):
+class ClassifierFile(_Table):
     """A judge file that names a classifier."""
 
     classifier: Source

@@ -115,8 +115,7 @@ def _interval(group: pd.DataFrame) -> tuple[float, float]:
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
     before = {fingerprint_model(Path(getattr(project, name))): name for name in BEFORE}
     for run in store.finished("evaluate"):
-        spec = store.spec(run)
-        assert isinstance(spec, EvaluateSpec)
+        spec = store.spec(run, EvaluateSpec)
         origin = {"arm": "", "edit": "", "seed": pd.NA, "evaluate": run, "train": ""}
         yield run, origin | _origin(run, spec, store, before)
 
@@ -128,16 +127,14 @@ def _origin(run: str, spec: EvaluateSpec, store: Store, before: dict[str, str]) 
         return {"arm": f"steered: {how}"}
     if not is_run(spec.model):
         return {"arm": before.get(store.record(run)["contents"]["model"], spec.model)}
-    training = store.spec(spec.model)
-    assert isinstance(training, TrainSpec)
+    training = store.spec(spec.model, TrainSpec)
     return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)
 
 
 def _arm(pairs: str, store: Store) -> dict[str, Any]:
     if not is_run(pairs):
         return {"arm": "baseline"}
-    edit = store.spec(pairs)
-    assert isinstance(edit, EditSpec)
+    edit = store.spec(pairs, EditSpec)
     if edit.control is None:
         return {"arm": "edited", "edit": pairs}
     plain = edit.model_copy(update={"control": None})

@@ -151,7 +151,7 @@ def _of_files() -> list[Earlier]:
             notes=(),
             recipe=Where(column="uid", values=tuple(group.uids)),
         )
-        for group in label_files.read(content)
+        for group in label_files.read_parquet(content)
     ]
 
 

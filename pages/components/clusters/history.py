@@ -6,7 +6,6 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from core.specs import recipe_text
 from core.specs.events import (
     Add,
     Assign,
@@ -20,10 +19,10 @@ from core.specs.events import (
     Put,
     Save,
     SaveEdit,
-    Split,
     Undo,
     Verdict,
 )
+from core.specs.recipes import describe_edit, describe_recipe
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels, in_force, latest_undo
@@ -79,7 +78,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
     left, middle = st.columns(2)
     left.download_button(
         "Names, marks, notes, selections (JSON)",
-        catalog.export_labels,
+        lambda: label_files.to_json(catalog.state()),
         "labels.json",
         "application/json",
         key="export-labels",
@@ -87,7 +86,9 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
     )
     middle.download_button(
         "One row per pair (Parquet)",
-        lambda: label_files.written(cache.map_points(run).index, state.membership(run, said), said),
+        lambda: label_files.to_parquet(
+            cache.map_points(run).index, state.membership(run, said), said
+        ),
         "labels.parquet",
         key="export-pairs",
         on_click="ignore",
@@ -97,7 +98,7 @@ def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
         return
     if given.name.endswith(".parquet"):
         content = given.getvalue()
-        label_files.read(content)  # refused here, before every later rerun would be
+        label_files.read_parquet(content)  # refused here, before every later rerun would be
         st.session_state["brought"] = content
         st.caption("Offered above, beside the clusters that share most pairs with each label.")
     elif st.button("Add to what is said here", key="bring-now"):
@@ -135,21 +136,19 @@ def _said(event: Event, known: Mapping[int, Event], behaviors: Mapping[str, str]
             return f"noted on cluster {cluster}: {text}"
         case Merge(cluster=cluster, others=others):
             return f"merged {', '.join(map(str, others))} into cluster {cluster}"
-        case Split(cluster=cluster, new=new):
-            return f"split cluster {new} from cluster {cluster}"
         case Assign(cluster=cluster, recipe=recipe, new=new):
             done = "made" if new else "moved into"
-            return f"{done} cluster {cluster}: {recipe_text.words(recipe, behaviors)}"
+            return f"{done} cluster {cluster}: {describe_recipe(recipe, behaviors)}"
         case Save(name=name, recipe=recipe):
-            return f"saved “{name}”: {recipe_text.words(recipe, behaviors)}"
+            return f"saved “{name}”: {describe_recipe(recipe, behaviors)}"
         case Forget(name=name):
             return f"forgot the saved selection “{name}”"
         case Add(edit=edit):
-            return f"cart: {recipe_text.edit_words(edit, behaviors)}"
+            return f"cart: {describe_edit(edit, behaviors)}"
         case Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
         case Put(entries=entries, edits=edits):
-            said = "; ".join(recipe_text.edit_words(edit, behaviors) for edit in edits) or "nothing"
+            said = "; ".join(describe_edit(edit, behaviors) for edit in edits) or "nothing"
             return f"cart: {len(entries)} entries became {said}"
         case SaveEdit(name=name):
             return f"saved the edit “{name}”"

@@ -9,8 +9,7 @@ import streamlit as st
 
 from core.errors import UserError
 from core.specs.events import Marking
-from core.specs.recipe_text import words
-from core.specs.recipes import AllOf, InCluster, Recipe, Where
+from core.specs.recipes import AllOf, InCluster, Recipe, Where, describe_recipe
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels
 from pages.components import cache, cart
@@ -163,7 +162,7 @@ def _parts(run: str, catalog: Catalog) -> dict[str, Recipe]:
     saved = catalog.state().selections
     behaviors = cache.ranked_behaviors()
     return region | {
-        plain_text.short(f"“{name}”: {words(recipe, behaviors)}"): recipe
+        plain_text.short(f"“{name}”: {describe_recipe(recipe, behaviors)}"): recipe
         for name, recipe in saved.items()
     }
 

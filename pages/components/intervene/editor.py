@@ -10,10 +10,9 @@ import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
 from core.intervention.edits.checks import conflicts, overlap, without
-from core.specs import recipe_text
-from core.specs.events import Add, Drop, Put, SaveEdit, Version
-from core.specs.recipes import Edit, TopK, Where, combined
-from core.workspace.labels import Entry, in_force, latest_undo
+from core.specs.events import Add, Drop, Put, SaveEdit
+from core.specs.recipes import Edit, TopK, Where, combined, describe_edit, describe_recipe
+from core.workspace.labels import Entry, Version, in_force, latest_undo
 from pages.components import cache, cart, selection, shortcuts, text
 from pages.components.intervene import dry_run
 
@@ -36,7 +35,7 @@ def show_entries(entries: Sequence[Entry]) -> None:
             help=cart.ACTIONS_HELP,
         )
         n = int(selection.mask(recipe).sum())
-        said = f"{number} · {recipe_text.words(recipe, behaviors)}"
+        said = f"{number} · {describe_recipe(recipe, behaviors)}"
         what.text(text.visible(said), help=text.escape(edit.why) or None)
         if isinstance(recipe, TopK):
             most = len(cache.table(recipe.rank, "ranking"))
@@ -160,7 +159,7 @@ def _combine(entries: Sequence[Entry]) -> None:
     n = int(selection.mask(recipe).sum())
     whys = "; ".join(dict.fromkeys(entry.edit.why for entry in parts if entry.edit.why))
     edit = Edit(action=parts[0].edit.action, recipe=recipe, why=whys)
-    st.text(text.visible(recipe_text.edit_words(edit, cache.ranked_behaviors())))
+    st.text(text.visible(describe_edit(edit, cache.ranked_behaviors())))
     label = f"Make one entry of {n:,} pairs"
     if st.button(label, key="combine", type="primary", disabled=not n):
         _put(parts, [edit])
@@ -187,7 +186,7 @@ def _open(versions: Sequence[Version], entries: Sequence[Entry]) -> None:
     )
     chosen = versions[number]
     for edit in chosen.edits:
-        st.text(text.visible(recipe_text.edit_words(edit, cache.ranked_behaviors())))
+        st.text(text.visible(describe_edit(edit, cache.ranked_behaviors())))
     if st.button("Open in place of the cart", key="open-saved"):
         _put(entries, chosen.edits)
     others: dict[str, Sequence[Edit]] = {_version(v): v.edits for v in versions if v != chosen}
@@ -214,7 +213,7 @@ def _show_difference(first: Sequence[Edit], second: Sequence[Edit], one: str, tw
         ),
         hide_index=True,
     )
-    said = [{recipe_text.edit_words(e, cache.ranked_behaviors()) for e in side}
+    said = [{describe_edit(e, cache.ranked_behaviors()) for e in side}
             for side in (first, second)]  # fmt: skip
     for sign, words in (("−", said[1] - said[0]), ("+", said[0] - said[1])):
         for word in sorted(words):

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.discovery import matrix
-from core.specs.scores import IN_WORDS
+from core.specs.behaviors import SCORE_NAMES
 from core.specs.steps import RankSpec
 from core.workspace.labels import Labels
 from pages.components import cache, selection, theme
@@ -76,7 +76,7 @@ def _of_column(column: str, run: str) -> Coloring:
 def _rankings() -> dict[str, str]:
     """Finished rank runs by score and behavior; the newest of each."""
     return {
-        f"{IN_WORDS[spec.method]} to {spec.behavior.name}": run
+        f"{SCORE_NAMES[spec.method]} to {spec.behavior.name}": run
         for run, spec in reversed(cache.specs(RankSpec).items())
         if cache.store().state(run) == "finished"
     }

@@ -5,8 +5,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.specs.events import Save
-from core.specs.recipe_text import words
-from core.specs.recipes import Recipe
+from core.specs.recipes import Recipe, describe_recipe
 from pages.components import cache, cart, pickers, selection, text, theme
 
 SHOWN = 200  # pairs in the table at a time
@@ -17,7 +16,7 @@ Mask = NDArray[np.bool_]
 def show(run: str, recipe: Recipe, chosen: Mask, on_map: Mask) -> None:
     """What is selected; `chosen` is over the file's pairs, `on_map` over those of the map."""
     st.subheader("Selection")
-    st.text(text.visible(words(recipe, cache.ranked_behaviors())))
+    st.text(text.visible(describe_recipe(recipe, cache.ranked_behaviors())))
     if not chosen.any():
         st.warning("No pair satisfies all of these.")
         return

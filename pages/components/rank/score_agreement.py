@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.attribution.evaluation.agreement import overlap_at, rank_correlation
-from core.specs.scores import IN_WORDS
+from core.specs.behaviors import SCORE_NAMES
 from pages.components import theme
 
 DRAWN = 3000  # points of a chart, beside those that one of the orders takes
@@ -17,7 +17,7 @@ HELP = (
 
 def show(ranking: pd.DataFrame, k: int, *, key: str) -> None:
     """A scatter of two scores with the best k of each, their overlap at k and rank correlation."""
-    known = [name for name in IN_WORDS if name in ranking]
+    known = [name for name in SCORE_NAMES if name in ranking]
     left, right, said = st.columns([2, 2, 3], vertical_alignment="bottom")
     one = left.selectbox("Across", known, key=f"across-{key}", bind="query-params")
     others = [name for name in known if name != one]
@@ -54,7 +54,7 @@ def _scatter(ranking: pd.DataFrame, one: str, other: str, k: int) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-    figure.update_xaxes(title=IN_WORDS[one])
-    figure.update_yaxes(title=IN_WORDS[other])
+    figure.update_xaxes(title=SCORE_NAMES[one])
+    figure.update_yaxes(title=SCORE_NAMES[other])
     figure.update_layout(height=380, **theme.LAYOUT)
     return figure

@@ -14,7 +14,7 @@ from core.intervention.evaluation.spot_check import (
     keys,
 )
 from core.runs.store import Store
-from core.specs.events import Said
+from core.specs.events import Judgement
 from tests.pages import workspaces
 
 
@@ -89,8 +89,10 @@ def test_people_are_compared_with_the_judge_on_what_they_read(measured):
     store, runs = measured
     queue = draw(store, runs, COMPLIANCE, n=40)
     named = list(zip(keys(queue, "complied"), queue["judged"], strict=True))
-    verdicts = {(key, "ann"): Said(bool(judged), 1.0) for key, judged in named if pd.notna(judged)}
-    verdicts |= {(key, "ben"): Said(None, 1.0) for key, _ in named[:3]}
+    verdicts = {
+        (key, "ann"): Judgement(bool(judged), 1.0) for key, judged in named if pd.notna(judged)
+    }
+    verdicts |= {(key, "ben"): Judgement(None, 1.0) for key, _ in named[:3]}
     found = agreement_by_person(queue, verdicts, flag="complied")
     assert found["ann"].kappa.value == 1.0
     assert found["ben"].unscored == len(queue)

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from core.specs.events import FIRST_SPLIT, Save
+from core.specs.events import FIRST_NEW_CLUSTER, Save
 from core.specs.recipes import Edit, TopK, Where
 from core.specs.steps import SuggestSpec
 from core.workspace.catalog import Catalog
@@ -194,12 +194,12 @@ def test_a_saved_selection_is_split_off_and_moved_in(open_page, investigated, ca
     app.button("split-now-1").click().run()
     assert app.button("split-now-1").disabled  # until there is another name
     rows = app.dataframe[0].value.set_index("cluster")
-    assert rows["pairs"].to_dict() == {0: 341, 1: 20, FIRST_SPLIT: 20}
-    assert catalog.state().of(run).names == {FIRST_SPLIT: "beta locks"}
+    assert rows["pairs"].to_dict() == {0: 341, 1: 20, FIRST_NEW_CLUSTER: 20}
+    assert catalog.state().of(run).names == {FIRST_NEW_CLUSTER: "beta locks"}
     app = open_page("clusters", one="0")
     app.button("in-now-0").click().run()
     rows = app.dataframe[0].value.set_index("cluster")
-    assert rows["pairs"].to_dict() == {0: 371, 1: 20, FIRST_SPLIT: 0}
+    assert rows["pairs"].to_dict() == {0: 371, 1: 20, FIRST_NEW_CLUSTER: 0}
 
 
 def test_one_pair_is_moved_out(open_page, investigated, catalog):
@@ -248,8 +248,8 @@ def test_a_cluster_that_vanished_keeps_its_name_and_can_be_made_again(
     app.button("take over").click().run()
     assert not app.error, app.error[0].value
     rows = app.dataframe[0].value.set_index("cluster")
-    assert rows.loc[FIRST_SPLIT, "pairs"] == 40
-    assert catalog.state().of(new).names == {FIRST_SPLIT: "locks"}
+    assert rows.loc[FIRST_NEW_CLUSTER, "pairs"] == 40
+    assert catalog.state().of(new).names == {FIRST_NEW_CLUSTER: "locks"}
 
 
 def test_hostile_names_are_not_drawn_as_markdown(open_page, investigated, catalog):

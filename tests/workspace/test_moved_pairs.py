@@ -1,4 +1,4 @@
-"""Whatever is merged, split and moved, every pair stays in exactly one cluster."""
+"""Whatever is merged and moved, every pair stays in exactly one cluster."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from core.intervention.edits.select import select
 from core.runs.store import Store
 from core.specs.events import Save
 from core.specs.recipes import Where
+from core.workspace import label_files
 from core.workspace.catalog import Catalog
 
 RUN, N = "discover-0123456789abcdef", 24
@@ -20,7 +21,6 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("assign"), CLUSTERS | st.none(), UIDS),
         st.tuples(st.just("merge"), CLUSTERS, st.lists(CLUSTERS, min_size=1, max_size=2)),
-        st.tuples(st.just("split"), CLUSTERS, st.integers(0, 3)),
         st.tuples(st.just("undo")),
     ),
     max_size=8,
@@ -46,9 +46,6 @@ def perform(catalog, name, *given):
             catalog.assign(RUN, given[0], recipe, who="ann")
         elif name == "merge":
             catalog.merge(RUN, *given, who="ann")
-        elif name == "split":
-            edge = given[1] + 0.5
-            catalog.split(RUN, given[0], x=(-1, edge, edge, -1), y=(-1, -1, 8, 8), who="ann")
         else:
             catalog.undo(who="ann")
     except UserError:
@@ -93,7 +90,7 @@ def test_saved_selections_are_kept_replaced_and_forgotten(tmp_path):
         catalog.change(Save(name="mine", recipe=recipe), who="ann")
     assert catalog.state().selections == {"mine": recipe}
     other = Catalog(tmp_path / "other")
-    other.import_labels(catalog.export_labels(), who="ben")
+    other.import_labels(label_files.to_json(catalog.state()), who="ben")
     assert other.state().selections == {"mine": recipe}
     catalog.forget("mine", who="ann")
     assert catalog.state().selections == {}

@@ -1,10 +1,9 @@
-"""Recipes are said so that a person can check them."""
+"""Recipes are described so that a person can check them."""
 
 from typing import get_args
 
 import pytest
 
-from core.specs import recipe_text
 from core.specs.recipes import (
     Above,
     AllOf,
@@ -20,12 +19,14 @@ from core.specs.recipes import (
     Recipe,
     TopK,
     Where,
+    describe_edit,
+    describe_recipe,
 )
 
 RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
 CHAT = Where(column="source", values=("chat",))
 LOCK = Contains(column="prompt", phrase="lock")
-SAID = [
+DESCRIPTIONS = [
     (TopK(rank=RANK, k=1200), "the top 1,200 pairs for flattery by attribution"),
     (
         Above(rank=RANK, threshold=0.25, score="gated"),
@@ -36,11 +37,11 @@ SAID = [
     (Matches(column="chosen", pattern="^sure"), "pairs whose chosen matches /^sure/"),
     (
         BestWords(column="chosen", query="lock pick", k=50),
-        "the 50 pairs whose chosen best answers the words “lock pick” (BM25)",
+        "the 50 pairs whose chosen best matches the words “lock pick” (BM25)",
     ),
     (InBand(discover=DISCOVER, low=10, high=1999), "pairs 10 to 1,999 across the heatmap"),
     (InCluster(discover=DISCOVER, clusters=(1, 2)), "pairs of clusters 1, 2"),
-    (InCluster(discover=DISCOVER, clusters=(4,), level="island"), "pairs of island 4"),
+    (InCluster(discover=DISCOVER, clusters=(4,), level="island"), "pairs of HDBSCAN cluster 4"),
     (InCluster(discover=DISCOVER, clusters=(-1,)), "pairs in no cluster"),
     (
         InPolygon(discover=DISCOVER, x=(0, 1, 1), y=(0, 0, 1)),
@@ -60,22 +61,22 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("recipe", "said"), SAID)
-def test_a_recipe_is_said_in_words(recipe, said):
-    assert recipe_text.words(recipe, {RANK: "flattery"}) == said
+@pytest.mark.parametrize(("recipe", "phrase"), DESCRIPTIONS)
+def test_a_recipe_is_described_in_words(recipe, phrase):
+    assert describe_recipe(recipe, {RANK: "flattery"}) == phrase
 
 
 def test_every_kind_of_recipe_has_words():
-    kinds = {type(recipe) for recipe, _ in SAID}
+    kinds = {type(recipe) for recipe, _ in DESCRIPTIONS}
     assert kinds == set(get_args(get_args(Recipe)[0]))
 
 
-def test_an_edit_is_said_as_an_order():
-    assert recipe_text.edit_words(Edit(action="remove", recipe=CHAT)) == (
+def test_an_edit_is_described_as_an_order():
+    assert describe_edit(Edit(action="remove", recipe=CHAT)) == (
         "remove pairs whose source is chat"
     )
 
 
 def test_many_values_are_counted_rather_than_listed():
     many = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
-    assert recipe_text.words(many).endswith("u5 and 3 more")
+    assert describe_recipe(many).endswith("u5 and 3 more")
