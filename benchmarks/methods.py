@@ -50,7 +50,7 @@ from core.models.loading import load_model
 from core.organism.judge import GrammarJudge
 from core.organism.truth import planted_uids, read_truth
 from core.organism.world import read_world
-from core.report import scoreboard
+from core.report import bench_results
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
@@ -83,7 +83,7 @@ def run(worlds: tuple[str, ...] = (), out: str | None = None) -> dict[str, Any]:
     torch.set_num_threads(1)
     found = [_scoreboard_of(world) for world in worlds or (None,)]
     if out is not None:
-        scoreboard.write(Path(out), found)
+        bench_results.write_scoreboard(Path(out), found)
     return {"worlds": found}
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.report import performance
+from core.report import bench_results
 from pages.components import theme
 
 st.title("How fast is it?")
@@ -48,12 +48,12 @@ def show_extraction(rows: pd.DataFrame) -> None:
         )
 
 
-known = performance.read()
+known = bench_results.read_performance()
 results = known["results"]
 if "extraction" in results:
-    show_extraction(performance.extraction(results["extraction"]))
+    show_extraction(bench_results.extraction_table(results["extraction"]))
 st.subheader("At the size of a real data set")
-for sentence in performance.sentences(results):
+for sentence in bench_results.performance_sentences(results):
     st.text(sentence)
 machine = known["machine"]
 st.subheader("Where these figures come from")

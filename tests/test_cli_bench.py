@@ -9,7 +9,7 @@ from benchmarks import _browser, _families, pages
 from core.cli.main import cli
 from core.cli.terminal import print_content
 from core.errors import UserError
-from core.report import performance
+from core.report import bench_results
 
 
 def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):
@@ -44,24 +44,24 @@ def test_without_a_browser_it_is_said_what_to_install(monkeypatch, tmp_path):
 
 
 def test_shipped_figures_hold_every_benchmark_that_is_shown():
-    assert set(performance.read()["results"]) == set(performance.SHOWN)
+    assert set(bench_results.read_performance()["results"]) == set(bench_results.BENCHMARKS)
 
 
 def test_no_host_is_named_in_what_is_written():
-    said = performance.record({})
+    said = bench_results.performance_record({})
     assert set(said["machine"]) == {"cpu", "cores", "memory_gb", "system", "python", "torch"}
 
 
 def test_the_published_loop_is_once_as_fast_as_itself():
-    rows = performance.extraction(performance.read()["results"]["extraction"])
+    rows = bench_results.extraction_table(bench_results.read_performance()["results"]["extraction"])
     loop = rows[rows["way"] == "published loop"]
     assert set(loop["times"]) == {1.0}
 
 
 def test_families_are_a_table_of_their_own():
-    measured = performance.read()["results"]["extraction"]
-    rows = performance.extraction(measured | {"families": [{"family": "olmo2"}]})
-    assert set(rows["model"]) == set(performance.MODELS.values())
+    measured = bench_results.read_performance()["results"]["extraction"]
+    rows = bench_results.extraction_table(measured | {"families": [{"family": "olmo2"}]})
+    assert set(rows["model"]) == set(bench_results.MODELS.values())
 
 
 def test_every_family_is_read_as_the_published_loop_reads_it(monkeypatch):
@@ -76,7 +76,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "performance.json"
     path.write_text(json.dumps({"date": "today"}))
     with pytest.raises(UserError, match="pairtrace bench all"):
-        performance.read(path)
+        bench_results.read_performance(path)
 
 
 def test_rows_are_printed_as_a_table_and_as_they_are_in_json(capsys):

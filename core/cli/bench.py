@@ -16,7 +16,7 @@ import click
 
 from core.cli.terminal import as_json_option, print_content
 from core.errors import UserError
-from core.report import performance
+from core.report import bench_results
 from core.runs.store import Store
 from core.storage.atomic import write_atomic
 
@@ -53,7 +53,7 @@ def bench(
     that page reads.
     """
     if name == "all":
-        written = measure_all(store, Path(out) if out else performance.FILE)
+        written = measure_all(store, Path(out) if out else bench_results.PERFORMANCE)
         print_content({"written": str(written)}, as_json=as_json)
         return
     known = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
@@ -81,8 +81,8 @@ def bench(
 
 def measure_all(store: Store, path: Path) -> Path:
     """Every benchmark of the Performance page, one after another; the file is written whole."""
-    results = {name: _apart(store, name) for name in performance.SHOWN}
-    write_atomic(path, json.dumps(performance.record(results), indent=1) + "\n")
+    results = {name: _apart(store, name) for name in bench_results.BENCHMARKS}
+    write_atomic(path, json.dumps(bench_results.performance_record(results), indent=1) + "\n")
     return path
 
 

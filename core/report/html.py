@@ -1,27 +1,24 @@
 """A report as one self-contained HTML file, or as Markdown: what changed, why, and the proof.
 
 Text from data is escaped in both. The HTML file carries plotly's script (about 5 MB), so that it
-opens offline and can be mailed. Layout only: what it says comes from `gather`.
+opens offline and can be mailed. Layout only: the content comes from `findings.gather`, the wording
+is in the templates beside this module.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from core.intervention.edits.predict import agreement
 from core.report.figures import agreement_chart, rates_chart, seeds_chart
-from core.report.findings import EditStory, Story
+from core.report.findings import Story
 
-STYLE = """
-body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1C2733; background: #fff }
-table { border-collapse: collapse; font-size: 14px; margin: 1rem 0 }
-th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid #D7DCE2 }
-pre { background: #F2F4F7; padding: .8rem; overflow-x: auto; font-size: 13px }
-"""
 INTERVALS = (
     "Rates with 95% intervals: over prompts where there is one evaluation, over training seeds "
     "where there are three or more, none for two seeds. n counts judged completions."
@@ -31,88 +28,25 @@ CONTROL = (
     "what it changes, retraining changes by itself. A flip is twice the dose of a removal."
 )
 
-Write = Callable[[str, str], str]  # kind of element, text → markup
-
 
 def to_html(story: Story) -> str:
-    """One file that needs nothing else."""
-    body = "\n".join(_parts(story, _html, _html_table, _html_figure()))
-    title = escape(f"PairTrace: {story.project.name}")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
+    """One file that needs no other file and no connection."""
+    environment = _environment(autoescape=True)
+    environment.globals |= {
+        "table": lambda table: Markup(table.to_html(index=False, border=0, escape=True)),
+        "figure": _figure_writer(),
+        "rates_chart": rates_chart,
+        "seeds_chart": lambda seeds: seeds_chart(seeds, list(dict.fromkeys(seeds["behavior"]))),
+        "agreement_chart": agreement_chart,
+    }
+    return environment.get_template("report.html.j2").render(_content(story))
 
 
 def to_markdown(story: Story) -> str:
     """The same without figures."""
-    return "\n\n".join(part for part in _parts(story, _markdown, _markdown_table, None) if part)
-
-
-def _parts(
-    story: Story,
-    write: Write,
-    table: Callable[[pd.DataFrame], str],
-    figure: Callable[[go.Figure], str] | None,
-) -> Iterator[str]:
-    yield write("h1", f"What preference training taught: {story.project.name}")
-    yield write("p", INTERVALS)
-    yield write("h2", "What changed")
-    if story.changes.empty:
-        yield write("p", "Not measured: no generate run is finished.")
-    else:
-        changes = story.changes.rename(columns={"model": "arm"})
-        yield figure(rates_chart(changes)) if figure else ""
-        yield table(readable(changes))
-    yield write("h2", "Which pairs taught it")
-    yield table(story.rankings) if len(story.rankings) else write("p", "Nothing is ranked.")
-    yield write("h2", "What retraining on edited pairs did")
-    yield write("p", CONTROL if story.edits else "Nothing was edited.")
-    for edit in story.edits:
-        yield from _edit(edit, write, table, figure)
-    if len(story.predictions):
-        yield write("h2", "Predicted and measured")
-        yield write("p", _agreement(story.predictions))
-        yield figure(agreement_chart(story.predictions)) if figure else ""
-        yield table(_predicted(story.predictions))
-    yield write("h2", "How it was made")
-    yield table(story.environment) if len(story.environment) else write("p", "No run is finished.")
-
-
-def _edit(
-    edit: EditStory,
-    write: Write,
-    table: Callable[[pd.DataFrame], str],
-    figure: Callable[[go.Figure], str] | None,
-) -> Iterator[str]:
-    yield write("h3", "; ".join(edit.words))
-    yield write("p", f"{edit.touched}. Run {edit.run}.")
-    if not edit.rates.empty:
-        order = list(dict.fromkeys(edit.seeds["behavior"]))
-        yield figure(seeds_chart(edit.seeds, order)) if figure else ""
-        yield table(readable(edit.rates))
-    yield write("p", "The recipe, and the commands that make every run of it again:")
-    yield write("pre", edit.recipes)
-    yield write("pre", "\n".join(edit.commands))
-
-
-def _agreement(predictions: pd.DataFrame) -> str:
-    found = agreement(predictions)
-    return (
-        f"{found.n} predictions made before training, of behaviors that are ranked, against what "
-        f"retraining measured. Spearman's rank correlation {found.rank_correlation:.2f}; slope of "
-        f"measured on predicted {found.slope:.2f} (1 is calibrated); mean error "
-        f"{100 * found.mean_error:.1f} points."
-    )
-
-
-def _predicted(predictions: pd.DataFrame) -> pd.DataFrame:
-    points = {
-        name: [f"{100 * value:+.1f}" for value in predictions[name]]
-        for name in ("predicted change", "measured change")
-    }
-    shown = predictions[["behavior", "arm", "seed", "train"]].assign(**points)
-    return shown.rename(columns={"train": "run"})
+    environment = _environment(finalize=_escaped)
+    environment.globals |= {"table": _markdown_table, "fenced": _fenced}
+    return environment.get_template("report.md.j2").render(_content(story))
 
 
 def readable(rates: pd.DataFrame) -> pd.DataFrame:
@@ -129,39 +63,65 @@ def readable(rates: pd.DataFrame) -> pd.DataFrame:
     return wide.rename_axis(columns=None).reset_index()
 
 
-def _html(kind: str, text: str) -> str:
-    return f"<{kind}>{escape(text)}</{kind}>"
+def _environment(**options: Any) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
 
 
-def _html_table(table: pd.DataFrame) -> str:
-    return str(table.to_html(index=False, border=0, escape=True))
+def _content(story: Story) -> dict[str, Any]:
+    """The variables of both templates."""
+    return {
+        "story": story,
+        "intervals": INTERVALS,
+        "control": CONTROL,
+        "changes": story.changes.rename(columns={"model": "arm"}),
+        "readable": readable,
+        "agreement": agreement(story.predictions) if len(story.predictions) else None,
+        "predictions": _predictions(story.predictions),
+    }
 
 
-def _html_figure() -> Callable[[go.Figure], str]:
-    """Plotly's script goes into the first figure only."""
+def _predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    if predictions.empty:
+        return predictions
+    points = {
+        name: [f"{100 * value:+.1f}" for value in predictions[name]]
+        for name in ("predicted change", "measured change")
+    }
+    table = predictions[["behavior", "arm", "seed", "train"]].assign(**points)
+    return table.rename(columns={"train": "run"})
+
+
+def _figure_writer() -> Callable[[go.Figure], Markup]:
+    """Writes figures as HTML, Plotly's script with the first one only."""
     scripts = iter([True])
 
-    def figure(chart: go.Figure) -> str:
-        chart.update_layout(template="plotly_white")
-        return str(chart.to_html(full_html=False, include_plotlyjs=next(scripts, False)))
+    def write(figure: go.Figure) -> Markup:
+        figure.update_layout(template="plotly_white")
+        return Markup(figure.to_html(full_html=False, include_plotlyjs=next(scripts, False)))
 
-    return figure
-
-
-def _markdown(kind: str, text: str) -> str:
-    heads = {"h1": "# ", "h2": "## ", "h3": "### ", "p": ""}
-    if kind == "pre":
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-        return f"{fence}\n{text}\n{fence}"
-    return heads[kind] + _plain(text)
+    return write
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
+def _markdown_table(table: pd.DataFrame) -> Markup:
     rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     rows += [[str(cell) for cell in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(map(_plain, row))} |" for row in rows)
+    return Markup("\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows))
 
 
-def _plain(text: str) -> str:
-    """Markdown and HTML in data stay text."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!~$" else c for c in " ".join(text.split()))
+def _fenced(text: str) -> Markup:
+    """A code block, with a fence that is longer than any in the text."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return Markup(f"{fence}\n{text}\n{fence}")
+
+
+def _escaped(value: object) -> str:
+    """Text in which Markdown and HTML mean nothing; markup as it is."""
+    if isinstance(value, Markup):
+        return value
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!~$" else c for c in " ".join(str(value).split()))

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.report import edit_sizes, figures, scoreboard
+from core.report import bench_results, figures
 from core.specs.steps import RankSpec
 from pages.components import theme
 
@@ -50,11 +50,11 @@ def show() -> None:
 
 def _theirs() -> None:
     st.caption(PAPER)
-    known = scoreboard.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
-    rates = scoreboard.PAPER.columns.drop(["method", "dollars"])
+    known = bench_results.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
+    rates = bench_results.PAPER.columns.drop(["method", "dollars"])
     two_digits = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
-        scoreboard.PAPER.assign(dollars=known.fillna("not given")),
+        bench_results.PAPER.assign(dollars=known.fillna("not given")),
         hide_index=True,
         column_config=dict.fromkeys(rates, two_digits) | {"dollars": "ranking costs"},
     )
@@ -62,7 +62,7 @@ def _theirs() -> None:
 
 def _ours() -> None:
     try:
-        rows = scoreboard.read()
+        rows = bench_results.read_scoreboard()
     except UserError:
         st.info("No scoreboard is shipped with this version. Measure one:")
         st.code("pairtrace bench methods --out assets/scoreboard.json", language="bash")
@@ -81,7 +81,7 @@ def _ours() -> None:
     if chosen.empty:
         st.info("This world does not teach this behavior.")
         return
-    table = scoreboard.quality_and_cost(chosen)
+    table = bench_results.quality_and_cost(chosen)
     st.plotly_chart(_figure(table), key="scoreboard")
     _table(table)
     _problems(rows)
@@ -90,7 +90,7 @@ def _ours() -> None:
 def _retrainings() -> None:
     """The default order's best pairs removed and flipped, at several sizes."""
     try:
-        result = edit_sizes.read()
+        result = bench_results.read_intervention()
     except UserError:
         st.info("No retrainings are shipped with this version. Measure them:")
         st.code("pairtrace bench intervention --json", language="bash")
@@ -105,9 +105,9 @@ def _retrainings() -> None:
     for column, action in zip(st.columns(2), ("remove", "flip"), strict=True):
         with column:
             st.caption(f"**{action}**")
-            chart = figures.dose_chart(edit_sizes.doses(result, action))
+            chart = figures.dose_chart(bench_results.doses(result, action))
             st.plotly_chart(chart.update_yaxes(range=[-0.02, 0.75]), key=f"retrained-{action}")
-    st.dataframe(edit_sizes.summary(result), hide_index=True)
+    st.dataframe(bench_results.effects(result), hide_index=True)
 
 
 def _figure(table: pd.DataFrame) -> go.Figure:

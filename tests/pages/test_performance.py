@@ -2,13 +2,13 @@
 
 import json
 
-from core.report import performance
+from core.report import bench_results
 from tests.pages.conftest import said
 
 
 def test_shipped_figures_are_shown_with_their_machine(open_page, project):
     app = open_page("performance")
-    known = performance.read()
+    known = bench_results.read_performance()
     assert known["machine"]["cpu"] in said(app)
     assert f"{known['results']['query']['pairs']:,} pairs" in said(app)
 
@@ -20,7 +20,8 @@ def test_it_needs_no_project(open_page):
 
 
 def test_a_missing_file_is_told_with_the_command(open_page, monkeypatch, tmp_path, project):
-    monkeypatch.setattr(performance.read, "__defaults__", (tmp_path / "performance.json",))
+    missing = tmp_path / "performance.json"
+    monkeypatch.setattr(bench_results.read_performance, "__defaults__", (missing,))
     app = open_page("performance")
     assert "pairtrace bench all" in app.error[0].value
 
@@ -28,5 +29,5 @@ def test_a_missing_file_is_told_with_the_command(open_page, monkeypatch, tmp_pat
 def test_a_damaged_file_is_told(open_page, monkeypatch, tmp_path, project):
     path = tmp_path / "performance.json"
     path.write_text(json.dumps(["no", "figures"]))
-    monkeypatch.setattr(performance.read, "__defaults__", (path,))
+    monkeypatch.setattr(bench_results.read_performance, "__defaults__", (path,))
     assert "pairtrace bench all" in open_page("performance").error[0].value

@@ -1,4 +1,4 @@
-"""The scoreboard: results of the benchmark as tables, the paper's beside them."""
+"""Shipped results of benchmarks: the scoreboard, the paper's table, and retrainings of edits."""
 
 import json
 
@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.report.scoreboard import PAPER, over_worlds, quality_and_cost, read, write
+from core.report import bench_results, figures
+from core.report.bench_results import PAPER, quality_and_cost, read_scoreboard, write_scoreboard
 from core.specs.behaviors import DEFAULT_SCORE
+from core.stats import seed_interval
 
 
 def world(world_name, **scores):
@@ -23,27 +25,22 @@ def world(world_name, **scores):
 def test_every_world_behavior_and_method_has_a_row(tmp_path):
     path = tmp_path / "scoreboard.json"
     path.write_text(json.dumps([world("x", gated=0.9, bank=0.5), world("y", gated=1.0, bank=0.1)]))
-    table = read(path)
+    table = read_scoreboard(path)
     assert len(table) == 8
     assert table[table["behavior"].eq("c")]["problem"].notna().all()
-    means = over_worlds(table).set_index("method")
-    assert means.index.tolist() == ["gated", "bank"]  # gradients ran on a sample only
-    assert means.loc["gated", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
-        [0.95, 0.9, 1, 2]
-    )
 
 
 def test_what_is_written_is_read_again_and_what_is_undefined_stays_so(tmp_path):
     path = tmp_path / "scoreboard.json"
-    write(path, [world("x", gated=0.987654321, bank=float("nan"))])
-    table = read(path).set_index("method")["average_precision"]
+    write_scoreboard(path, [world("x", gated=0.987654321, bank=float("nan"))])
+    table = read_scoreboard(path).set_index("method")["average_precision"]
     assert table["gated"] == 0.98765
     assert pd.isna(table["bank"])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="scoreboard"):
-        read(tmp_path / "scoreboard.json")
+        read_scoreboard(tmp_path / "scoreboard.json")
 
 
 def test_the_papers_table_is_theirs():
@@ -74,7 +71,7 @@ def test_quality_and_cost_are_over_worlds_and_name_what_was_sampled():
 
 
 def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
-    table = read()
+    table = read_scoreboard()
     shipped = table[table["world"].eq("bramble")].set_index(["behavior", "method"])
     compliance = shipped.loc["distractor-triggered compliance"]
     assert compliance.loc[[DEFAULT_SCORE, "gated"], "average_precision"].min() >= 0.95
@@ -96,3 +93,42 @@ def test_the_scoreboard_that_is_shipped_shows_what_is_claimed():
         "random",
     ):
         assert (by_method[DEFAULT_SCORE] > by_method[baseline]).all(), baseline
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return bench_results.read_intervention()
+
+
+@pytest.mark.parametrize("action", ["remove", "flip"])
+def test_every_size_has_three_seeds_and_a_control(shipped, action):
+    table = bench_results.doses(shipped, action)
+    counts = table.groupby(["arm", "k"]).size()
+    assert set(counts) == {3}
+    sizes = {arm: sorted(own["k"].unique()) for arm, own in table.groupby("arm")}
+    assert sizes["edited"] == sizes["random control"] == [0, 64, 128, 256]
+
+
+def test_differences_are_those_of_the_seeds(shipped):
+    doses = bench_results.doses(shipped, "flip").set_index(["arm", "k", "seed"])["rate"]
+    apart = 100 * (doses.loc["edited", 64] - doses.loc["random control", 64])
+    value, low, high, _ = seed_interval(list(apart))
+    rows = bench_results.effects(shipped).set_index(["action", "pairs"])
+    said = rows.loc[("flip", 64), "edited − control, points"]
+    assert said == f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    assert rows.loc[("flip", 256), "edited"] == "0.0% in all 3 seeds"
+
+
+def test_intervals_are_at_the_means_of_three_seeds(shipped):
+    figure = figures.dose_chart(bench_results.doses(shipped, "remove"))
+    edited = next(t for t in figure.data if t.name == "edited")
+    assert len(edited.x) == len(edited.error_y.array) == 4
+    assert min(edited.error_y.array) > 0
+
+
+@pytest.mark.parametrize("text", ["[]", "{", json.dumps({"behavior": "b", "rates": {}})])
+def test_a_file_of_something_else_is_refused(tmp_path, text):
+    path = tmp_path / "intervention.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="bench intervention"):
+        bench_results.read_intervention(path)
