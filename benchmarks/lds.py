@@ -27,7 +27,8 @@ from core.attribution.baselines.registry import (
 from core.attribution.evaluation.lds import lds, lds_difference, subsets
 from core.attribution.evaluation.tail_patch import mean_margin, tail_patch
 from core.attribution.vectors import passing_prompts
-from core.data.pairs import read_pairs, write_pairs
+from core.data.canonical import write_pairs
+from core.data.pairs import read_pairs
 from core.errors import UserError
 from core.models.loading import load_model
 from core.runs.execute import execute

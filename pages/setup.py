@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from core import environment
-from core.data import canonical, convert
+from core.data import canonical, quality
 from core.data.trl_formats import FIELDS
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
@@ -57,9 +57,9 @@ def choose_pairs() -> tuple[Path, dict[str, str]] | None:
     if path is None:
         return None
     try:
-        raw = convert.preview(path)
+        raw = quality.preview(path)
         columns = choose_columns(raw.columns)
-        found = convert.preview(path, columns)
+        found = quality.preview(path, columns)
     except UserError as error:
         text.refuse(error)
         return None
@@ -81,7 +81,7 @@ def choose_columns(names: list[str]) -> dict[str, str]:
     return chosen
 
 
-def show_preview(found: convert.Preview) -> None:
+def show_preview(found: quality.Preview) -> None:
     """The first pairs as they will be read, and what is wrong with the first rows that are not."""
     if len(found.pairs):
         texts = found.pairs[["prompt", "chosen", "rejected", "source"]]
@@ -184,7 +184,7 @@ def offer_own() -> None:
     )
     st.subheader("What it will cost")
     table = checks.prompt_facts(prompts, heldout, named)
-    costs.show(reference[1], convert.size(*pairs), table, low_rank=bool(TRAINED[trained]))
+    costs.show(reference[1], quality.size(*pairs), table, low_rank=bool(TRAINED[trained]))
     generate = {"completions": str(existing)} if existing else {}
     chosen = {"generate": generate, "train": TRAINED[trained]}
     offer_creation(

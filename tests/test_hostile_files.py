@@ -1,8 +1,7 @@
 """Files of every kind that people bring, right but for one thing, damaged, disguised or endless.
 
 Each reader ends in what it reads or in a `UserError`, holds little memory, writes nothing outside
-the folder that it was given, starts nothing, asks nobody and unpickles nothing. Files of random
-content are in tests/test_hostile.py.
+the folder that it was given, starts nothing, asks nobody and unpickles nothing.
 """
 
 import gzip
@@ -13,6 +12,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,23 +20,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomli_w
-from hypothesis import example, given, reject, settings
+from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
+from core.attribution.index.layout import read_manifest
 from core.data import readers
-from core.data.canonical import marked
+from core.data.canonical import import_pairs, write
 from core.data.completions import read_completions
-from core.data.convert import import_pairs, preview, size
+from core.data.pair_table import open_columns
 from core.data.pairs import read_pairs
-from core.data.prompts import read_prompts, write_prompts
+from core.data.prompts import expand, read_prompts, write_prompts
+from core.data.quality import preview, size
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
 from core.specs import project
 from core.specs.recipes import read_edits
+from core.storage.tables import record
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from core.workspace.checks import model_facts
-from tests.test_hostile import CASES, anything
 
 ROOT = Path(__file__).parents[1]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -76,17 +78,42 @@ def nothing_touched_outside(folder):
     assert not found
 
 
+def read_summary(folder):
+    return record(folder / "summary.json")
+
+
 def tried(folder, read, *inputs):
     """What was read, or None where the reader said in words, and in few, why it cannot."""
     with nothing_touched_outside(folder):
         try:
             return read(*inputs)
         except UserError as error:
-            told = str(error)
-    assert 0 < len(told) < 2000
+            message = str(error)
+    assert 0 < len(message) < 2000
     return None
 
 
+CASES = settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,  # the same files in every run
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=8,
+)
+names = st.sampled_from(["uid", "prompt", "chosen", "rejected", "source", "system", "tools", "x"])
+message = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "tool", "admin"]), "content": anything}
+)
+cell = anything | st.lists(message, max_size=3) | st.just("\n\nHuman: a\n\nAssistant: b")
+row = st.dictionaries(names, cell, max_size=7)
+usable = st.dictionaries(names, cell, max_size=2).map(
+    lambda odd: {"prompt": "p", "chosen": "a", "rejected": "b"} | odd
+)
+rows = st.lists(row | usable, max_size=4)
 odd = anything | st.sampled_from(["\ud800", "a\0b", "", "9" * 5000, [["x"]], 10**30, 1e999, -1])
 
 
@@ -318,6 +345,40 @@ def test_edits_with_one_wrong_value_are_edits_or_refused(tmp_path, text):
 
 # -- the files of pairs --------------------------------------------------------------------
 
+
+@CASES
+@given(rows)
+def test_rows_of_any_shape_become_pairs_or_reasons(tmp_path, rows):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(lines(rows), encoding="utf-8")
+    table = tried(tmp_path, read_pairs, path)
+    if table is not None:
+        assert len(table.pairs) + len(table.skipped) == len(rows)
+        assert table.pairs[["uid", "prompt", "chosen", "rejected", "source"]].notna().all(axis=None)
+        assert table.pairs["uid"].is_unique
+        health = import_pairs(path, tmp_path / "out" / "pairs.parquet")
+        assert health.summary["n_pairs"] == len(table.pairs)
+
+
+@CASES
+@given(st.text(max_size=300), st.sampled_from([".txt", ".csv", ".jsonl"]))
+def test_text_under_any_name_is_prompts_or_refused(tmp_path, text, form):
+    path = tmp_path / f"prompts{form}"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    prompts = tried(tmp_path, read_prompts, path)
+    if prompts is not None:
+        assert expand(prompts)["prompt"].str.len().gt(0).all()
+
+
+@CASES
+@given(anything)
+def test_what_a_run_wrote_is_read_or_refused_whatever_it_contains(tmp_path, content):
+    for text in (json.dumps(content), str(content)):
+        for name, read in (("manifest.json", read_manifest), ("summary.json", read_summary)):
+            (tmp_path / name).write_text(text, encoding="utf-8", errors="replace")
+            tried(tmp_path, read, tmp_path)
+
+
 PAIRS = pd.DataFrame(
     {
         "uid": [f"u{i}" for i in range(40)],
@@ -336,14 +397,14 @@ def arrow(pairs):
     return sink.getvalue().to_pybytes()
 
 
-def whole(form):
+def file_of_pairs(form):
     """The pairs as a file of one format."""
     rows = PAIRS.to_dict("records")
-    plain, own = io.BytesIO(), io.BytesIO()
+    plain, canonical = io.BytesIO(), io.BytesIO()
     PAIRS.to_parquet(plain)
-    pq.write_table(marked(pa.Table.from_pandas(PAIRS)), own)
+    write(canonical, [pa.Table.from_pandas(PAIRS)])
     return {
-        "own.parquet": own.getvalue(),
+        "canonical.parquet": canonical.getvalue(),
         "parquet": plain.getvalue(),
         "arrow": arrow(PAIRS),
         "jsonl": lines(rows).encode(),
@@ -353,34 +414,74 @@ def whole(form):
     }[form]
 
 
-FORMS = ("own.parquet", "parquet", "arrow", "jsonl", "jsonl.gz", "json", "csv")
-places = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
+FORMS = ("canonical.parquet", "parquet", "arrow", "jsonl", "jsonl.gz", "json", "csv")
+changes = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
+
+
+def damaged(content, changes, share):
+    """The file with some bytes changed, or cut off where none is to be changed."""
+    content = bytearray(content)
+    for place, byte in changes:
+        content[int(place * len(content))] = byte
+    return content if changes else content[: int(share * len(content))]
+
+
+damages = st.builds(
+    lambda changes, share: partial(damaged, changes=changes, share=share),
+    changes,
+    st.floats(0.5, 1),
+)
+replacements = st.binary(max_size=400).map(lambda content: lambda _file: content)
 
 
 @settings(CASES, max_examples=200)
-@given(st.sampled_from(FORMS), places, st.floats(0.5, 1))
-def test_a_damaged_file_of_pairs_is_pairs_or_words(tmp_path, form, bytes_, kept):
-    content = bytearray(whole(form))
-    for place, byte in bytes_:
-        content[int(place * len(content))] = byte
-    if not bytes_:
-        content = content[: int(kept * len(content))]
+@given(st.sampled_from(FORMS), damages | replacements)
+def test_a_damaged_file_of_pairs_is_pairs_or_refused(tmp_path, form, damage):
     path = tmp_path / f"pairs.{form}"
-    path.write_bytes(content)
-    for read in (read_pairs, preview, size):
-        tried(tmp_path, read, path)
+    path.write_bytes(damage(file_of_pairs(form)))
+    tried(tmp_path, size, path)  # reads a preview
     tried(tmp_path, import_pairs, path, tmp_path / "out" / "pairs.parquet")
+    if form == "canonical.parquet":
+        tried(tmp_path, open_columns, path, tmp_path / "cache")
+
+
+HAND_MADE = {
+    "nested.jsonl": b'{"a":' * 50_000,
+    "deep.json": b"[" * 100_000,
+    "long.jsonl.gz": gzip.compress(b'{"prompt": "' + b"a" * 3_000_000 + b'"}\n'),
+    "huge-cell.csv": b"prompt,chosen,rejected\n" + b"a" * 3_000_000 + b",b,c\n",
+    "null.csv": b"prompt,chosen,rejected\n\0,\0,\0\n",
+    "object.yaml": b"!!python/object/apply:os.system ['touch was-here']",
+    "empty.parquet": b"",
+    "magic.parquet": b"PAR1" + b"\0" * 20 + b"PAR1",
+}
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_a_file_made_to_harm_is_refused_and_does_nothing(tmp_path, name):
+    (tmp_path / name).write_bytes(HAND_MADE[name])
+    for read in (read_pairs, preview, read_prompts, lambda path: load_judge(str(path))):
+        tried(tmp_path, read, tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_nothing_is_unpickled_and_no_code_of_a_checkpoint_is_trusted():
+    for path in [*ROOT.glob("core/**/*.py"), *ROOT.glob("pages/**/*.py")]:
+        source = path.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in source, path
+        assert "import pickle" not in source, path
+        assert "trust_remote_code=True" not in source, path
 
 
 SAFETENSORS = (40).to_bytes(8, "little") + b'{"w": {"dtype": "F32"}}'
 DISGUISED = {
-    "Parquet": whole("parquet"),
+    "Parquet": file_of_pairs("parquet"),
     "Arrow": arrow(PAIRS),
-    "gzip": whole("jsonl.gz"),
+    "gzip": file_of_pairs("jsonl.gz"),
     "a zip archive": b"PK\x03\x04" + b"\0" * 40,
     "a Python pickle": pickle.dumps({"chosen": ["a"]}),
     "safetensors": SAFETENSORS,
-    "UTF-16 text": whole("csv").decode().encode("utf-16"),
+    "UTF-16 text": file_of_pairs("csv").decode().encode("utf-16"),
 }
 
 
@@ -399,7 +500,7 @@ def test_a_file_under_another_kinds_name_is_told_what_it_is(tmp_path, content, f
 def test_a_byte_order_mark_and_nothing_else_odd_costs_nothing(tmp_path):
     for form in ("jsonl", "json", "csv"):
         path = tmp_path / f"pairs.{form}"
-        path.write_bytes(b"\xef\xbb\xbf" + whole(form))
+        path.write_bytes(b"\xef\xbb\xbf" + file_of_pairs(form))
         assert len(read_pairs(path).pairs) == len(PAIRS)
 
 
@@ -455,7 +556,7 @@ READ_IN = 3 << 30  # bytes of address space, libraries included
 READER = f"""
 import resource, sys
 from pathlib import Path
-from core.data.convert import preview
+from core.data.quality import preview
 from core.data.pairs import read_pairs
 from core.errors import UserError
 

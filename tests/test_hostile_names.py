@@ -17,9 +17,10 @@ from core.errors import UserError
 from core.models.api.client import URL, Endpoint
 from core.models.hub import fetch
 from core.runs.commands import build
+from core.runs.store import Store
 from core.specs.steps import SuggestSpec
 from core.workspace.checks import LONGEST_NAME, UPLOADS, allowed_path, keep_upload
-from tests.test_hostile import CASES
+from tests.test_hostile_files import CASES
 
 PARTS = ["..", "/", "\\", "~", "~nobody", "\0", "\n", ";", "$(id)", "@", "a", "é", "\ud800", "."]
 hostile = st.text(max_size=40) | st.lists(st.sampled_from(PARTS), max_size=12).map("".join)
@@ -140,3 +141,12 @@ def test_an_address_of_any_letters_is_checked_without_a_traceback(text):
     for url in (text, f"http://{text}/v1", f"http://[{text}]:1/v1"):
         with suppress(ValidationError):
             Endpoint(model="m", url=url)
+
+
+@pytest.mark.parametrize(
+    "run",
+    ["../../etc", "rank-../../../../etc", "rank-0123456789abcdef/..", "/etc", "", "rank-", "\0"],
+)
+def test_a_run_id_is_never_a_path(tmp_path, run):
+    with pytest.raises(UserError):
+        Store(tmp_path).folder(run)

@@ -7,10 +7,16 @@ import click
 
 from core.cli import terminal
 from core.cli.terminal import as_json_option, print_content, print_table
-from core.data.chat import shown
-from core.data.convert import Preview, import_pairs, preview
-from core.data.prompts import append_distractors, read_prompts, split, write_prompts
-from core.data.scenarios import read_text_lines
+from core.data.canonical import import_pairs
+from core.data.chat import display_text
+from core.data.prompts import (
+    append_distractors,
+    read_prompts,
+    read_text_lines,
+    split,
+    write_prompts,
+)
+from core.data.quality import Preview, preview
 from core.data.trl_formats import FIELDS
 from core.errors import UserError
 from core.runs.progress import Progress
@@ -74,7 +80,7 @@ def preview_command(file: Path, words: tuple[str, ...], rows: int, as_json: bool
 def import_command(
     store: Store, file: Path, words: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Copy FILE into one Parquet file in PairTrace's own form, and tell its health.
+    """Copy FILE into one canonical Parquet file, and report its health.
 
     FILE is .jsonl, .json, .csv (each also .gz), .parquet, .arrow, or a folder of these.
     """
@@ -85,7 +91,7 @@ def import_command(
         def tick(rows: int) -> None:
             nonlocal seen
             seen += rows
-            progress(seen, 0, "rows read (twice in all)")
+            progress(seen, 0, "rows read")
 
         health = import_pairs(file, path, mapping(words), tick=tick)
     known = {k: v for k, v in health.summary.items() if as_json or not isinstance(v, list | dict)}
@@ -146,5 +152,5 @@ def _print_preview(file: Path, found: Preview) -> None:
 
 
 def _short(text: object) -> str:
-    line = " ".join(shown(str(text)).split())
+    line = " ".join(display_text(str(text)).split())
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

@@ -1,13 +1,20 @@
-"""Parquet files of our own: every cell is in its final form, so that rows need not be looked at.
+"""Canonical pairs: one Parquet form that convert, edit and export write and that training reads.
 
-A mark in the file's metadata says so. Somebody may have changed the file since, so what is read is
-checked: texts that say something, two that differ, every uid once. Where that does not hold, the
-file is read like any other (core.data.pairs).
+Columns have their final types and every row is a usable pair, so that rows need not be parsed
+again. A mark in the file's metadata says so. Somebody may have changed the file since, so it is
+checked before it is trusted: texts that are not empty, chosen unlike rejected, unique uids. A file
+that fails is read like any other (core.data.pairs). A copy to read by column is in
+core.data.pair_table.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from glob import escape
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,70 +22,185 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.data import parquet
+from core.data import schema as typed
+from core.data.pairs import CHUNK, TEXTS, Chunk, Skipped, nothing_usable, stream_pairs
+from core.data.quality import Examination, Health
+from core.data.readers import kind
+from core.data.trl_formats import on_paper
+from core.errors import UserError
+from core.storage.atomic import sweep, writing_atomic
 
-MARK = b"pairtrace"  # in the Parquet metadata
-FORM = b"pairs 1"
-ROWS = 65_536  # at a time, of those that are all kept
-GROUP = 16_384  # rows that are written together
-TEXTS = ("uid", "prompt", "chosen", "rejected", "source")
+MARK, FORM = b"pairtrace", b"pairs 1"  # in the Parquet metadata
+GROUP = 16_384  # rows of a row group, or a few more
+NAMES = ("uid", *TEXTS, "source")  # columns that every file has
+WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
 
-
-def marked(table: pa.Table) -> pa.Table:
-    """The table with the sign that its cells are in our own form."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), MARK: FORM})
+Write = Callable[[pa.Table], None]
+OpenWriter = Callable[[pa.Schema], AbstractContextManager[Write]]
 
 
 def is_marked(path: Path) -> bool:
-    """Whether a file says that it is one of our own."""
+    """Whether a file says that its pairs are canonical."""
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError, ValueError):
         return False
-    return (schema.metadata or {}).get(MARK) == FORM and set(TEXTS) <= set(schema.names)
-
-
-def write(path: Path, tables: Iterable[pa.Table]) -> None:
-    """Write tables of one form as they come; `GROUP` rows or a few more are in memory."""
-    groups = _grouped(tables)
-    first = next(groups)
-    notes = pa.Table.from_pandas(first.to_pandas(), preserve_index=False).schema
-    schema = marked(first.replace_schema_metadata(notes.metadata)).schema
-    with pq.ParquetWriter(path, schema) as writer:
-        for group in chain([first], groups):
-            writer.write_table(group.cast(schema))
-
-
-def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(map(len, held)) >= GROUP:
-            yield pa.concat_tables(held).combine_chunks()
-            held = []
-    if any(map(len, held)):
-        yield pa.concat_tables(held).combine_chunks()
-
-
-def read(path: Path) -> pd.DataFrame | None:
-    """All rows; None where the file is not our own, or does not hold what it says."""
-    if not is_marked(path):
-        return None
-    parts = list(_batches(path, ROWS))
-    if not _holds(parts):
-        return None
-    rows = pa.concat_tables(parts)
-    return rows.replace_schema_metadata(None).to_pandas()  # pandas' own notes may say anything
+    return (schema.metadata or {}).get(MARK) == FORM and set(NAMES) <= set(schema.names)
 
 
 def batches(
     path: Path, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table] | None:
-    """The same, some rows at a time, or only some columns; the file is first read to check it."""
-    if not is_marked(path) or not _holds(_batches(path, rows, TEXTS)):
+    """Canonical pairs, some rows at a time, all columns or some; None for any other file."""
+    if not is_marked(path) or not _is_canonical(_batches(path, rows, NAMES)):
         return None
     return _batches(path, rows, columns)
+
+
+def stream_texts(path: Path) -> Iterator[pd.DataFrame]:
+    """`uid, prompt, chosen, rejected` of the pairs of any file, `CHUNK` rows at a time."""
+    names = ["uid", *TEXTS]
+    canonical = batches(path, CHUNK, names)
+    if canonical is not None:
+        yield from (table.select(names).to_pandas() for table in canonical)
+        return
+    skipped: list[Skipped] = []
+    empty = True
+    for chunk in stream_pairs(path):
+        skipped += chunk.skipped
+        if chunk.pairs:
+            empty = False
+            rows = [[pair[name] for name in names] for pair in chunk.pairs]
+            yield pd.DataFrame(rows, columns=names)
+    if empty:
+        raise UserError(nothing_usable(path, skipped))
+
+
+def write(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of one schema as canonical pairs; about `GROUP` rows are in memory."""
+    write_tables(tables, partial(parquet_writer, path))
+
+
+def write_tables(tables: Iterable[pa.Table], open_writer: OpenWriter) -> None:
+    """Write tables of one schema as they come."""
+    tables = iter(tables)
+    first = next(tables)
+    with open_writer(first.schema) as write_table:
+        for table in chain([first], tables):
+            write_table(table)
+
+
+def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
+    """Write pairs atomically, in the format that the name ends in."""
+    path = Path(path)
+    form = kind(path)
+    if form not in WRITTEN:
+        raise UserError(f"{path}: pairs are written as {', '.join(WRITTEN)}.")
+    with writing_atomic(path) as part:
+        if form == ".parquet":
+            write(part, [pa.Table.from_pandas(pairs, preserve_index=False)])
+        else:
+            text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
+            part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
+
+
+def import_pairs(
+    source: Path,
+    out: Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    tick: Callable[[int], None] = lambda _rows: None,
+) -> Health:
+    """Write the usable pairs of any file as canonical Parquet, in constant memory.
+
+    `columns` as in `read_pairs`; `tick` is called with the number of rows that were read since.
+    """
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: end the name in .parquet.")
+    sweep(out.parent, f"{escape(out.name)}.*")
+    examination = Examination()
+
+    def see(chunk: Chunk) -> None:
+        examination.see(chunk)
+        tick(len(chunk.pairs) + len(chunk.skipped))
+
+    with writing_atomic(out) as part:
+        write_usable(source, partial(parquet_writer, part), see, columns)
+    return examination.health()
+
+
+def write_usable(
+    source: Path,
+    open_writer: OpenWriter,
+    see: Callable[[Chunk], None],
+    columns: Mapping[str, str] | None = None,
+) -> None:
+    """Write the usable pairs of any file as tables of one schema, in constant memory.
+
+    The file is read a second time only where a later row changes a column's type. `see` is called
+    once with every chunk. Raises `UserError` where the file has no usable pair.
+    """
+    kinds: typed.Kinds = {}
+    if not _write_usable(source, open_writer, kinds, columns, see):
+        _write_usable(source, open_writer, kinds, columns, lambda _chunk: None)
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """Writes tables of this schema as canonical pairs; about `GROUP` rows are in memory."""
+    schema = schema.with_metadata({MARK: FORM})
+    waiting: list[pa.Table] = []
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+
+        def flush(rows: int) -> None:
+            if sum(map(len, waiting)) >= rows:
+                writer.write_table(pa.concat_tables(waiting).combine_chunks())
+                waiting.clear()
+
+        def write_table(table: pa.Table) -> None:
+            waiting.append(table.cast(schema))
+            flush(GROUP)
+
+        yield write_table
+        flush(1)
+
+
+def _write_usable(
+    source: Path,
+    open_writer: OpenWriter,
+    kinds: typed.Kinds,
+    columns: Mapping[str, str] | None,
+    see: Callable[[Chunk], None],
+) -> bool:
+    """Write until a row adds to `kinds`, then only collect them; whether all rows are written."""
+    skipped: list[Skipped] = []
+    chunks = _usable(source, columns, see, skipped)
+    first = next(chunks, None)
+    if first is None:
+        raise UserError(nothing_usable(source, skipped))
+    typed.see(kinds, first)
+    written = {name: set(types) for name, types in kinds.items()}
+    with open_writer(typed.schema(written)) as write_table:
+        for pairs in chain([first], chunks):
+            typed.see(kinds, pairs)
+            if kinds == written:
+                write_table(typed.to_table(pairs, written))
+    return kinds == written
+
+
+def _usable(
+    source: Path,
+    columns: Mapping[str, str] | None,
+    see: Callable[[Chunk], None],
+    skipped: list[Skipped],
+) -> Iterator[list[dict[str, Any]]]:
+    for chunk in stream_pairs(source, columns):
+        see(chunk)
+        skipped += chunk.skipped
+        if chunk.pairs:
+            yield chunk.pairs
 
 
 def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -87,21 +209,26 @@ def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Ite
             yield pa.Table.from_batches([batch])
 
 
-def _holds(parts: Iterable[pa.Table]) -> bool:
+def _is_canonical(tables: Iterable[pa.Table]) -> bool:
     uids = []
-    for part in parts:
-        if not all(_says_something(part[name]) for name in TEXTS):
+    for table in tables:
+        if not all(_has_texts(table[name]) for name in NAMES):
             return False
-        if not pc.all(pc.not_equal(part["chosen"], part["rejected"])).as_py():
+        if not pc.all(pc.not_equal(table["chosen"], table["rejected"])).as_py():
             return False
-        uids += part["uid"].chunks
-    known = pa.chunked_array(uids, pa.string() if not uids else uids[0].type)
-    return len(known) > 0 and len(known.unique()) == len(known)
+        uids += table["uid"].chunks
+    return bool(uids) and len(pa.chunked_array(uids).unique()) == sum(map(len, uids))
 
 
-def _says_something(column: pa.ChunkedArray) -> bool:
+def _has_texts(column: pa.ChunkedArray) -> bool:
     """Whether every cell is text that is not empty."""
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not text or column.null_count:
         return False
     return bool(pc.all(pc.greater(pc.utf8_length(column), 0)).as_py())
+
+
+def _json_lines(pairs: pd.DataFrame) -> list[str]:
+    cells = pairs.astype(object).where(pairs.notna(), None).itertuples(index=False, name=None)
+    records = (dict(zip(map(str, pairs.columns), row, strict=True)) for row in cells)
+    return [typed.to_json(on_paper(record)) for record in records]

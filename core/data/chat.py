@@ -61,7 +61,7 @@ def turns(cell: str, role: str = "user") -> list[Message]:
     return held.messages if held else [{"role": role, "content": cell}]
 
 
-def shown(cell: str) -> str:
+def display_text(cell: str) -> str:
     """A cell for people: a plain text as it is, else its turns under the names of the speakers."""
     held = conversation(cell)
     if held is None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.limits import text_problem
 from core.data.readers import read_records
+from core.data.schema import text_problem
 from core.data.trl_formats import absent
 from core.errors import UserError
 

@@ -1,14 +1,11 @@
-"""Read and write preference pairs, in any shape that core.data.trl_formats knows.
+"""Preference pairs read from a file of any format and any shape that core.data.trl_formats knows.
 
-One row per pair: `uid, prompt, chosen, rejected, source`, any further columns kept. `uid` is a
-column, unique, and made from the row's content where the file has none. A row that cannot be used
-is skipped and listed with its row (from 1; in JSONL the line), uid, field and reason; every other
-row is kept, in file order. Rows are read a few thousand at a time and kept as Arrow, so that
-memory grows with the text alone. Knows nothing of tokens: a pair too long for a model is found
-later.
+One row per pair: `uid, prompt, chosen, rejected, source`, any further columns kept. `uid` is
+unique, and made from the row's content where the file has none. A row that is no usable pair is
+skipped and listed with its row (from 1; in JSONL the line), uid, field and reason; every other row
+is kept, in file order. Knows nothing of tokens: a pair too long for a model is skipped later.
 """
 
-import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,36 +13,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.data import canonical
 from core.data import schema as typed
-from core.data.limits import text_problem
-from core.data.readers import Line, kind, read_records
-from core.data.trl_formats import FIELDS, ShapeError, absent, on_paper, plain, to_pair
+from core.data.readers import Line, read_records
+from core.data.schema import text_problem
+from core.data.trl_formats import FIELDS, ShapeError, absent, plain, to_pair
 from core.errors import UserError
-from core.storage.atomic import writing_atomic
 
 REQUIRED = ("prompt", "chosen", "rejected", "source")
 TEXTS = ("prompt", "chosen", "rejected")
 SKIPPED = ["row", "uid", "field", "reason"]
 CHUNK = 4096  # rows that are Python objects at once
-CHUNK_CHARACTERS = 1 << 26  # and what they hold, whatever they are made of
-WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
+CHUNK_CHARACTERS = 1 << 26  # and their characters in all fields
 
 Skipped = tuple[int, str, str, str]
 
 
 class PairTable(NamedTuple):
-    """The usable pairs, and what was left out: `row, uid, field, reason`."""
+    """The usable pairs, and the rows that were skipped: `row, uid, field, reason`."""
 
     pairs: pd.DataFrame
     skipped: pd.DataFrame
 
 
 class Chunk(NamedTuple):
-    """Some rows of a file: usable pairs with their row numbers, and what was left out."""
+    """Some rows of a file: usable pairs with their row numbers, and the skipped rows."""
 
     rows: list[int]
     pairs: list[dict[str, Any]]
@@ -53,142 +45,55 @@ class Chunk(NamedTuple):
 
 
 def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTable:
-    """All usable pairs of a file. Raises `UserError` where the file has none.
+    """All usable pairs of a file, in memory. Raises `UserError` where the file has none.
 
-    `columns` says which column of the file serves a field, where the name is another.
+    `columns` maps a field to the column of the file that serves it, where the names differ. A
+    large file is better opened with core.data.pair_table.
     """
-    path = Path(path)
-    written = canonical.read(path)
-    if written is not None:
-        return PairTable(written, pd.DataFrame([], columns=SKIPPED))
     kinds: typed.Kinds = {}
-    packed, skipped = [], []
-    for part in stream_pairs(path, columns):
-        skipped += part.skipped
-        if part.pairs:
-            typed.see(kinds, part.pairs)
-            packed.append(typed.packed(part.pairs))
-    table = skipped_rows(skipped)
-    if not packed:
-        raise UserError(nothing_usable(path, table))
-    return PairTable(typed.unpacked(packed, kinds).to_pandas(), table)
-
-
-def stream_texts(path: Path | str) -> Iterator[pd.DataFrame]:
-    """`uid, prompt, chosen, rejected` of `read_pairs`, `CHUNK` rows at a time."""
-    path = Path(path)
-    wanted = ["uid", *TEXTS]
-    written = canonical.batches(path, CHUNK, wanted)
-    if written is not None:
-        yield from (table.select(wanted).to_pandas() for table in written)
-        return
+    pairs: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    any_usable = False
-    for part in stream_pairs(path):
-        skipped += part.skipped
-        if part.pairs:
-            any_usable = True
-            rows = [[pair[name] for name in wanted] for pair in part.pairs]
-            yield pd.DataFrame(rows, columns=wanted)
-    if not any_usable:
-        raise UserError(nothing_usable(path, skipped_rows(skipped)))
-
-
-def skipped_rows(skipped: list[Skipped]) -> pd.DataFrame:
-    """What was left out as a table, in the file's order."""
-    return pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
+    for chunk in stream_pairs(path, columns):
+        typed.see(kinds, chunk.pairs)
+        pairs += chunk.pairs
+        skipped += chunk.skipped
+    if not pairs:
+        raise UserError(nothing_usable(Path(path), skipped))
+    return PairTable(typed.to_table(pairs, kinds).to_pandas(), skipped_table(skipped))
 
 
 def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Iterator[Chunk]:
-    """The same, `CHUNK` rows at a time; only the uids are remembered."""
+    """The same, at most `CHUNK` rows at a time; only the uids stay in memory."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
-    known = check_columns(columns or {})
-    seen: dict[str, int] = {}
+    columns = check_columns(columns or {})
+    first_rows: dict[str, int] = {}  # of each uid
     names: set[str] = set()
-    for number, some in enumerate(_chunks(read_records(path))):
+    for number, lines in enumerate(_chunks(read_records(path))):
         if number == 0:
-            _refuse_missing(path, [line.value for line in some if not line.reason], known)
-        names.update(*(line.value for line in some))
+            _refuse_missing(path, [line.value for line in lines if not line.reason], columns)
+        names.update(*(line.value for line in lines))
         if len(names) > typed.MAX_COLUMNS:
             raise UserError(
                 f"{path}: its rows have more than {typed.MAX_COLUMNS} different fields. Keep those "
                 "that matter."
             )
-        part = Chunk([], [], [])
-        for row, record, reason in some:
-            pair, left_out = (
-                (None, (row, "", "", reason)) if reason else pair_of(row, record, known)
-            )
-            if pair is not None and pair["uid"] in seen:
-                left_out = (row, pair["uid"], "uid", f"repeats row {seen[pair['uid']]}")
-            elif pair is not None:
-                seen[pair["uid"]] = row
-                part.rows.append(row)
-                part.pairs.append(pair)
-                continue
-            assert left_out is not None
-            part.skipped.append(left_out)
-        yield part
+        yield _chunk(lines, columns, first_rows)
 
 
-def write_pairs(pairs: pd.DataFrame, path: Path | str) -> None:
-    """Write pairs whole or not at all, in the format that the name ends in."""
-    path = Path(path)
-    form = kind(path)
-    if form not in WRITTEN:
-        raise UserError(f"{path}: pairs are written as {', '.join(WRITTEN)}.")
-    with writing_atomic(path) as part:
-        if form == ".parquet":
-            pq.write_table(
-                canonical.marked(pa.Table.from_pandas(pairs, preserve_index=False)), part
-            )
-        else:
-            text = "".join(f"{line}\n" for line in _json_lines(pairs)).encode()
-            part.write_bytes(gzip.compress(text, mtime=0) if form == ".jsonl.gz" else text)
+def skipped_table(skipped: list[Skipped]) -> pd.DataFrame:
+    """The skipped rows as a table, in file order."""
+    return pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
 
 
-def fingerprint(pairs: pd.DataFrame) -> str:
-    """SHA-256 of the pairs' uids, texts and sources in their order, hex."""
-    digest = hashlib.sha256()
-    for record in pairs[["uid", *REQUIRED]].itertuples(index=False, name=None):
-        digest.update(json.dumps(record, ensure_ascii=False).encode())
-    return digest.hexdigest()
-
-
-def nothing_usable(path: Path, skipped: pd.DataFrame) -> str:
-    """What to tell about a file without any pair."""
-    if skipped.empty:
+def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
+    """The error message for a file without any usable pair."""
+    if not skipped:
         return f"{path}: the file is empty. It needs one pair per row: {', '.join(REQUIRED)}."
-    first = skipped.iloc[0]
-    field = f", field {first['field']!r}" if first["field"] else ""
-    return (
-        f"{path}: none of its {len(skipped)} rows is a usable pair. "
-        f"Row {first['row']}{field}: {first['reason']}."
-    )
-
-
-def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Some lines at a time: as many as a chunk may have, or may hold."""
-    some: list[Line] = []
-    characters = 0
-    for line in lines:
-        some.append(line)
-        characters += _characters(line.value)
-        if len(some) == CHUNK or characters > CHUNK_CHARACTERS:
-            yield some
-            some, characters = [], 0
-    if some:
-        yield some
-
-
-def _characters(value: Any) -> int:
-    if isinstance(value, dict):
-        return sum(map(_characters, value.values()))
-    if isinstance(value, list):
-        return sum(map(_characters, value))
-    return len(value) if isinstance(value, str | bytes) else 1
+    row, _, field, reason = min(skipped)
+    named = f", field {field!r}" if field else ""
+    return f"{path}: none of its {len(skipped)} rows is a usable pair. Row {row}{named}: {reason}."
 
 
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
@@ -199,14 +104,64 @@ def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
     return dict(columns)
 
 
+def pair_of(line: Line, columns: Mapping[str, str]) -> dict[str, Any] | Skipped:
+    """The pair of a row, or why it is skipped."""
+    if line.reason:
+        return line.row, "", "", line.reason
+    uid = line.value.get(columns.get("uid", "uid"))
+    try:
+        pair = to_pair(line.value, columns)
+    except ShapeError as error:
+        return line.row, "" if absent(uid) else str(uid), error.field, str(error)
+    pair["uid"] = _uid(pair)
+    field, reason = _problem(pair, plain(uid))
+    return (line.row, pair["uid"], field, reason) if reason else pair
+
+
+def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Lines in chunks of at most `CHUNK`, closed early at `CHUNK_CHARACTERS`."""
+    chunk: list[Line] = []
+    characters = 0
+    for line in lines:
+        chunk.append(line)
+        characters += _characters(line.value)
+        if len(chunk) == CHUNK or characters > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _chunk(lines: Sequence[Line], columns: Mapping[str, str], first_rows: dict[str, int]) -> Chunk:
+    """The pairs of some lines; a uid of an earlier row is skipped. Adds to `first_rows`."""
+    chunk = Chunk([], [], [])
+    for line in lines:
+        pair = pair_of(line, columns)
+        if isinstance(pair, tuple):
+            chunk.skipped.append(pair)
+        elif (first := first_rows.setdefault(pair["uid"], line.row)) != line.row:
+            chunk.skipped.append((line.row, pair["uid"], "uid", f"repeats row {first}"))
+        else:
+            chunk.rows.append(line.row)
+            chunk.pairs.append(pair)
+    return chunk
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    if isinstance(value, list):
+        return sum(map(_characters, value))
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
 def _refuse_missing(
     path: Path, records: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
 ) -> None:
     """Refuse a file that has no column for chosen or rejected, before reading all of it."""
     present = list(dict.fromkeys(name for record in records for name in record))
-    wanted = [columns.get(field, field) for field in ("chosen", "rejected")]
-    wanted += [name for name in columns.values() if name not in wanted]
-    missing = [name for name in wanted if name not in present]
+    needed = [columns.get(field, field) for field in ("chosen", "rejected")]
+    missing = [name for name in [*needed, *columns.values()] if name not in present]
     if records and missing:
         raise UserError(
             f"{path}: column {missing[0]!r} is missing; it has {_listed(present)}. "
@@ -215,27 +170,12 @@ def _refuse_missing(
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(name[:60] for name in names[:20])
-    return f"{shown} and {len(names) - 20:,} more" if len(names) > 20 else shown
-
-
-def pair_of(
-    row: int, record: Mapping[str, Any], columns: Mapping[str, str]
-) -> tuple[dict[str, Any] | None, Skipped | None]:
-    """The pair of a row, or what is wrong with it."""
-    uid = record.get(columns.get("uid", "uid"))
-    shown = "" if absent(uid) else str(uid)
-    try:
-        pair = to_pair(record, columns)
-    except ShapeError as error:
-        return None, (row, shown, error.field, str(error))
-    pair["uid"] = _uid(pair)
-    field, reason = _problem(pair, plain(uid))
-    return (None, (row, pair["uid"], field, reason)) if reason else (pair, None)
+    listed = ", ".join(name[:60] for name in names[:20])
+    return f"{listed} and {len(names) - 20:,} more" if len(names) > 20 else listed
 
 
 def _uid(pair: Mapping[str, Any]) -> str:
-    """The row's own uid as text, else one made from its content."""
+    """The row's uid as text, or one made from its content."""
     if not absent(pair["uid"]):
         return str(pair["uid"])
     content = json.dumps([pair[name] for name in REQUIRED], default=str)
@@ -261,9 +201,3 @@ def _problem(pair: Mapping[str, Any], uid: Any) -> tuple[str, str]:
 def _encodes(value: Any) -> bool:
     text = value if isinstance(value, str) else typed.to_json(value)
     return not text_problem(text, longest=None)
-
-
-def _json_lines(pairs: pd.DataFrame) -> list[str]:
-    cells = pairs.astype(object).where(pairs.notna(), None).itertuples(index=False, name=None)
-    records = (dict(zip(map(str, pairs.columns), row, strict=True)) for row in cells)
-    return [typed.to_json(on_paper(record)) for record in records]

@@ -1,27 +1,30 @@
 """Prompts that may show a behavior, and the text that is sent under a condition.
 
 A prompt has `prompt_id, group, topic, prompt, distractor`; `distractor` is null where it has none.
-Files are JSONL or CSV with these columns, YAML scenarios (`base`, `distractor`) or text with one
-prompt per line (core.data.scenarios). They are small and written by people, so the first bad row is
-an error. Knows nothing of chat templates.
+Files are JSONL or CSV with these columns, text with one prompt per line, or YAML scenarios: a list,
+or a mapping from names, of `base` (the request) and `distractor` (one text, or a list of which each
+makes a prompt), with optional `id, group, topic`. They are small and written by people, so the
+first bad row is an error. Knows nothing of chat templates.
 """
 
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from core.data.chat import as_prompt, conversation, from_messages
-from core.data.limits import text_problem
 from core.data.readers import Line, read_records
-from core.data.scenarios import PLAIN, read_scenarios, read_text_lines
+from core.data.schema import text_problem
 from core.errors import UserError
 
-REQUIRED = ("prompt_id", "group", "topic", "prompt")
-COLUMNS = [*REQUIRED, "distractor"]
-READERS = {".txt": read_text_lines, ".yaml": read_scenarios, ".yml": read_scenarios}
+COLUMNS = ["prompt_id", "group", "topic", "prompt", "distractor"]
+DEFAULT_GROUP = "prompts"  # group and topic of prompts that name none
+MAX_BYTES = 32 << 20
+MAX_YAML = 4 << 20  # bytes; a megabyte takes four seconds to parse
+MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)  # !!int "", …
 
 
 def read_prompts(path: Path | str) -> pd.DataFrame:
@@ -43,6 +46,14 @@ def read_prompts(path: Path | str) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), columns=COLUMNS)
 
 
+def read_text_lines(path: Path) -> Iterator[Line]:
+    """One prompt per line that is not blank."""
+    for row, text in enumerate(_text(path).splitlines(), start=1):
+        if text.strip():
+            labels = {"prompt_id": f"line-{row}", "group": DEFAULT_GROUP, "topic": DEFAULT_GROUP}
+            yield Line(row, labels | {"prompt": text.strip()}, "")
+
+
 def write_prompts(prompts: pd.DataFrame, path: Path) -> None:
     """Write prompts as JSONL."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,11 +72,11 @@ def append_distractors(prompts: pd.DataFrame, distractors: list[str]) -> pd.Data
 def split(prompts: pd.DataFrame, share: float, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two sets without a prompt text in common; the second has about `share` of every group."""
     texts = prompts.drop_duplicates("prompt")
-    held = texts.groupby("group").sample(frac=share, random_state=seed)["prompt"]
-    apart = prompts["prompt"].isin(held)
-    if not 0 < apart.sum() < len(prompts):
+    sample = texts.groupby("group").sample(frac=share, random_state=seed)["prompt"]
+    second = prompts["prompt"].isin(sample)
+    if not 0 < second.sum() < len(prompts):
         raise UserError(f"{len(texts)} prompts cannot be split in two. Write more of them.")
-    return prompts[~apart].reset_index(drop=True), prompts[apart].reset_index(drop=True)
+    return prompts[~second].reset_index(drop=True), prompts[second].reset_index(drop=True)
 
 
 def expand(prompts: pd.DataFrame) -> pd.DataFrame:
@@ -75,35 +86,38 @@ def expand(prompts: pd.DataFrame) -> pd.DataFrame:
     prompt (of a conversation, its last turn), a space, and the distractor.
     """
     plain = prompts.assign(condition="plain")
-    both = prompts[prompts["distractor"].notna()].assign(condition="distractor")
-    both["prompt"] = [
+    distracted = prompts[prompts["distractor"].notna()].assign(condition="distractor")
+    distracted["prompt"] = [
         _with_distractor(prompt, text)
-        for prompt, text in zip(both["prompt"], both["distractor"], strict=True)
+        for prompt, text in zip(distracted["prompt"], distracted["distractor"], strict=True)
     ]
-    sent = pd.concat([plain, both], ignore_index=True)
+    sent = pd.concat([plain, distracted], ignore_index=True)
     return sent[["prompt_id", "group", "topic", "condition", "prompt"]]
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    reader = READERS.get(path.suffix.lower())
-    return reader(path) if reader else read_records(path)
-
-
 def _with_distractor(prompt: str, distractor: str) -> str:
-    held = conversation(prompt)
-    if held is None:
+    dialogue = conversation(prompt)
+    if dialogue is None:
         return f"{prompt} {distractor}"
-    *before, last = held.messages
-    asked = {**last, "content": f"{last['content']} {distractor}"}
-    return as_prompt([*before, asked], held.tools)
+    *before, last = dialogue.messages
+    request = {**last, "content": f"{last['content']} {distractor}"}
+    return as_prompt([*before, request], dialogue.tools)
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return read_text_lines(path)
+    return _scenarios(path) if suffix in (".yaml", ".yml") else read_records(path)
 
 
 def _checked(path: Path, line: Line) -> dict[str, Any]:
+    """The fields of a prompt; `UserError` where one is missing or is no text."""
     if line.reason:
         raise UserError(f"{path}: row {line.row}: {line.reason}.")
     record = {name: line.value.get(name) for name in COLUMNS}
     if path.suffix.lower() == ".csv":
-        record["group"] = record["group"] or PLAIN
+        record["group"] = record["group"] or DEFAULT_GROUP
         record["topic"] = record["topic"] or record["group"]
     if isinstance(record["prompt"], list):
         try:
@@ -114,9 +128,71 @@ def _checked(path: Path, line: Line) -> dict[str, Any]:
         if name == "distractor" and value is None:
             continue
         if not isinstance(value, str) or not value.strip():
-            found = "is missing" if value is None else f"is {reprlib.repr(value)}, not text"
-            raise UserError(f"{path}: row {line.row}, field {name!r} {found}. Write it as text.")
-        problem = text_problem(value)
-        if problem:
+            problem = "is missing" if value is None else f"is {reprlib.repr(value)}, not text"
+            raise UserError(f"{path}: row {line.row}, field {name!r} {problem}. Write it as text.")
+        if problem := text_problem(value):
             raise UserError(f"{path}: row {line.row}, field {name!r}: {problem}.")
     return record
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them expand to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="an alias: write the text out", problem_mark=self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+def _scenarios(path: Path) -> Iterator[Line]:
+    """Rows of a YAML file; a scenario's row is its number, from 1."""
+    text = _text(path, MAX_YAML)
+    try:
+        content = yaml.load(text, _Loader)  # a SafeLoader
+    except RecursionError as error:
+        raise UserError(f"{path}: not readable YAML: it nests too deeply.") from error
+    except MALFORMED as error:
+        raise UserError(f"{path}: not readable YAML ({error}).") from error
+    if isinstance(content, Mapping) and "scenarios" in content:
+        content = content["scenarios"]
+    if isinstance(content, Mapping):
+        content = [{"id": name, **_scenario(path, value)} for name, value in content.items()]
+    if not isinstance(content, list):
+        raise UserError(f"{path}: a list of scenarios with `base` and `distractor` is expected.")
+    for row, scenario in enumerate(content, start=1):
+        yield from _scenario_prompts(row, _scenario(path, scenario))
+
+
+def _scenario(path: Path, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return {"base": value}
+    if not isinstance(value, Mapping):
+        raise UserError(f"{path}: a scenario is a {type(value).__name__}, not `base: …`.")
+    return value
+
+
+def _scenario_prompts(row: int, scenario: Mapping[str, Any]) -> Iterator[Line]:
+    distractors = scenario.get("distractor", scenario.get("distractors"))
+    distractors = distractors if isinstance(distractors, list) else [distractors]
+    group = scenario.get("group", DEFAULT_GROUP)
+    name = str(scenario.get("id", scenario.get("name", f"scenario-{row}")))
+    for number, distractor in enumerate(distractors, start=1):
+        record = {
+            "prompt_id": name if len(distractors) == 1 else f"{name}-{number}",
+            "group": group,
+            "topic": scenario.get("topic", group),
+            "prompt": scenario.get("base", scenario.get("prompt")),
+            "distractor": distractor,
+        }
+        yield Line(row, record, "")
+
+
+def _text(path: Path, most: int = MAX_BYTES) -> str:
+    if path.stat().st_size > most:
+        raise UserError(f"{path}: larger than {most >> 20} MB. Split it, or save it as JSONL.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from error

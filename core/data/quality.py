@@ -1,8 +1,8 @@
-"""What is wrong, or odd, with a preference set: counted in one pass, nothing changed.
+"""What a preference set contains and what is wrong with it: preview, size, health.
 
-A *problem* costs the row (it is skipped, with field and reason); a *notice* does not. Token counts
-and what a chat template refuses need a model's tokenizer, which is asked about a random sample.
-Knows nothing of files beyond the chunks that it is handed.
+Health is counted in one pass and changes nothing. A *problem* costs the row (it is skipped, with
+field and reason); a *notice* does not. Token counts and what a chat template refuses need a model's
+tokenizer, which is asked about a random sample.
 """
 
 import hashlib
@@ -10,20 +10,50 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from core.data.chat import conversation
-from core.data.pairs import TEXTS, Chunk
+from core.data.pairs import SKIPPED, TEXTS, Chunk, check_columns, pair_of
+from core.data.readers import files, kind, read_records
 from core.data.trl_formats import NO_SOURCE
 
 SAMPLE = 2_000  # pairs that are tokenised
 LISTED = 100_000  # rows at most that are listed one by one
-LOPSIDED = 0.65  # from this share of pairs on, one side is said to be the longer one
+LOPSIDED = 0.65  # from this share of pairs on, one side is reported as the longer one
+UNPACKED = 3  # characters per byte of gzip
+NOTICES = (
+    "same_text",
+    "contradicted",
+    "echoes",
+    "conversations",
+    "long_ends",
+    "tools",
+    "no_source",
+)
 
 Lengths = Callable[[Mapping[str, Any]], Mapping[str, int]]  # tokens per text; 0: refused
+
+
+class Preview(NamedTuple):
+    """The first rows of a file: its columns, the pairs they make, and the skipped rows."""
+
+    columns: list[str]
+    pairs: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+class Size(NamedTuple):
+    """How large a set is: exact for Parquet, else from the first rows and the file's size."""
+
+    rows: int
+    exact: bool
+    characters_per_pair: float
 
 
 class Health(NamedTuple):
@@ -34,8 +64,36 @@ class Health(NamedTuple):
     sources: pd.DataFrame
 
 
+def preview(path: Path, columns: Mapping[str, str] | None = None, n: int = 5) -> Preview:
+    """What the first `n` rows become, under a mapping of columns as in `read_pairs`."""
+    columns = check_columns(columns or {})
+    lines = list(islice(read_records(path), n))
+    names = list(dict.fromkeys(name for line in lines for name in line.value))
+    rows = [pair_of(line, columns) for line in lines]
+    return Preview(
+        names,
+        pd.DataFrame([row for row in rows if isinstance(row, dict)]),
+        pd.DataFrame([row for row in rows if isinstance(row, tuple)], columns=SKIPPED),
+    )
+
+
+def size(path: Path, columns: Mapping[str, str] | None = None, n: int = 200) -> Size:
+    """The size of a set, without reading all of it."""
+    start = preview(path, columns, n)
+    texts = start.pairs[list(TEXTS)] if len(start.pairs) else None
+    mean = 0.0 if texts is None else float(texts.map(len).sum(axis=1).mean())
+    parts = files(path)
+    if all(kind(part) == ".parquet" for part in parts):
+        return Size(sum(pq.read_metadata(part).num_rows for part in parts), True, mean)
+    rows = len(start.pairs) + len(start.skipped)
+    if rows < n:
+        return Size(rows, True, mean)
+    total = sum(part.stat().st_size * (UNPACKED if part.suffix == ".gz" else 1) for part in parts)
+    return Size(int(total / max(mean, 1.0)), False, mean)
+
+
 class Examination:
-    """Counts while chunks pass by; `health` tells what was found."""
+    """Counts chunks of a file as they are read; `health` reports the result."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -58,13 +116,13 @@ class Examination:
             self._see_pair(row, pair)
 
     def health(self, lengths: Lengths | None = None, max_length: int = 2048) -> Health:
-        """What was found; with `lengths`, also what a model would make of a sample."""
+        """The counts; with `lengths`, also what a model would make of a sample."""
         n = self.counts["pairs"]
         summary: dict[str, Any] = {
             "n_rows": n + self.counts["skipped"],
             "n_pairs": n,
             "n_skipped": self.counts["skipped"],
-            **{f"n_{name}": self.counts[name] for name in COUNTED},
+            **{f"n_{name}": self.counts[name] for name in NOTICES},
             "n_prompts": len(self._prompts),
             "n_sources": len(self.sources),
             "share_chosen_longer": self.counts["chosen_longer"] / n if n else None,
@@ -76,7 +134,7 @@ class Examination:
         }
         if lengths is not None:
             summary |= self._tokens(lengths, max_length)
-        summary["advice"] = advice(summary)
+        summary["advice"] = _advice(summary)
         columns = ["row", "uid", "field", "reason", "skipped"]
         sources = pd.DataFrame(self.sources.most_common(), columns=["source", "n"])
         return Health(
@@ -88,12 +146,12 @@ class Examination:
     def _see_pair(self, row: int, pair: Mapping[str, Any]) -> None:
         self.counts["pairs"] += 1
         self.sources[pair["source"]] += 1
-        self._keep(dict(pair))
+        self._add_to_sample(dict(pair))
         for name in TEXTS:
             self.lengths[name].append(len(pair[name]))
-        held = conversation(pair["prompt"])
-        self.counts["conversations"] += held is not None
-        self.counts["tools"] += bool(held and held.tools)
+        prompt = conversation(pair["prompt"])
+        self.counts["conversations"] += prompt is not None
+        self.counts["tools"] += bool(prompt and prompt.tools)
         self.counts["no_source"] += pair["source"] == NO_SOURCE
         self.counts["chosen_longer"] += len(pair["chosen"]) > len(pair["rejected"])
         for name, field, reason in self._notices(pair):
@@ -115,7 +173,7 @@ class Examination:
             elif len(texts[0]) > 20 and pair[name].startswith(texts[0]):
                 yield "echoes", name, "begins with the prompt; the model would read it twice"
 
-    def _keep(self, pair: dict[str, Any]) -> None:
+    def _add_to_sample(self, pair: dict[str, Any]) -> None:
         """Reservoir sampling: every pair is in the sample with the same probability."""
         n = self.counts["pairs"]
         if len(self.sample) < SAMPLE:
@@ -124,16 +182,16 @@ class Examination:
             self.sample[place] = pair
 
     def _tokens(self, lengths: Lengths, max_length: int) -> dict[str, Any]:
-        found = pd.DataFrame([dict(lengths(pair)) for pair in self.sample], columns=list(TEXTS))
-        total = found["prompt"] + found[["chosen", "rejected"]].max(axis=1)
-        refused = found["prompt"] == 0
+        counts = pd.DataFrame([dict(lengths(pair)) for pair in self.sample], columns=list(TEXTS))
+        n = len(counts)
+        total = counts["prompt"] + counts[["chosen", "rejected"]].max(axis=1)
         return {
-            "n_sampled": len(found),
+            "n_sampled": n,
             "max_length": max_length,
-            "share_too_long": float((total > max_length).mean()) if len(found) else None,
-            "share_refused_by_template": float(refused.mean()) if len(found) else None,
-            "tokens": {name: _quantiles(found[name].tolist()) for name in TEXTS},
-            "tokens_per_pair": float(found.sum(axis=1).mean()) if len(found) else None,
+            "share_too_long": float((total > max_length).mean()) if n else None,
+            "share_refused_by_template": float((counts["prompt"] == 0).mean()) if n else None,
+            "tokens": {name: _quantiles(counts[name].tolist()) for name in TEXTS},
+            "tokens_per_pair": float(counts.sum(axis=1).mean()) if n else None,
         }
 
     def _list(self, row: int, uid: str, field: str, reason: str, *, skipped: bool) -> None:
@@ -141,62 +199,44 @@ class Examination:
             self.listed.append((row, uid, field, reason, skipped))
 
 
-COUNTED = (
-    "same_text",
-    "contradicted",
-    "echoes",
-    "conversations",
-    "long_ends",
-    "tools",
-    "no_source",
-)
-
-
-def examine(
-    chunks: Iterable[Chunk], lengths: Lengths | None = None, max_length: int = 2048
-) -> Health:
-    """The health of a whole file."""
-    examination = Examination()
-    for chunk in chunks:
-        examination.see(chunk)
-    return examination.health(lengths, max_length)
-
-
-def advice(summary: Mapping[str, Any]) -> list[str]:
-    """What to do about it, the gravest first; empty where all is well."""
-    n, said = summary["n_pairs"], []
+def _advice(summary: Mapping[str, Any]) -> list[str]:
+    """What to do about it, the most serious first; empty where nothing is wrong."""
+    n = summary["n_pairs"]
+    advice: list[str] = []
     if summary["n_skipped"]:
         share = summary["n_skipped"] / summary["n_rows"]
-        said.append(f"{summary['n_skipped']:,} rows ({share:.1%}) are left out; read the reasons.")
+        advice.append(
+            f"{summary['n_skipped']:,} rows ({share:.1%}) are left out; read the reasons."
+        )
     if (summary.get("share_refused_by_template") or 0) > 0:
         share = summary["share_refused_by_template"]
-        said.append(f"The chat template refuses {share:.1%} of the prompts; they are left out.")
+        advice.append(f"The chat template refuses {share:.1%} of the prompts; they are left out.")
     if (summary.get("share_too_long") or 0) > 0.01:
-        said.append(
+        advice.append(
             f"{summary['share_too_long']:.1%} of the pairs are longer than {summary['max_length']} "
             "tokens and are left out. Raise max_length if they matter."
         )
     if summary["n_contradicted"]:
-        said.append(f"{summary['n_contradicted']:,} pairs are contradicted by an earlier one.")
+        advice.append(f"{summary['n_contradicted']:,} pairs are contradicted by an earlier one.")
     if summary["n_same_text"]:
-        said.append(f"{summary['n_same_text']:,} pairs repeat an earlier one under another uid.")
+        advice.append(f"{summary['n_same_text']:,} pairs repeat an earlier one under another uid.")
     if summary["n_echoes"]:
-        said.append(f"{summary['n_echoes']:,} completions begin with their prompt.")
+        advice.append(f"{summary['n_echoes']:,} completions begin with their prompt.")
     if n and summary["n_no_source"] == n:
-        said.append("No row names its source: controls are then matched on nothing.")
+        advice.append("No row names its source: controls are then matched on nothing.")
     if n >= 100 and summary["n_sources"] > n / 10:
-        said.append(
+        advice.append(
             f"{summary['n_sources']:,} sources among {n:,} pairs: controls can hardly be matched. "
             "If another column says where pairs come from, map it (--map source=NAME)."
         )
     share = summary["share_chosen_longer"]
     if share is not None and n >= 100 and (share > LOPSIDED or share < 1 - LOPSIDED):
         longer = "chosen" if share > 0.5 else "rejected"
-        said.append(
+        advice.append(
             f"The {longer} text is the longer one in {max(share, 1 - share):.0%} of the pairs: "
             "training teaches length too."
         )
-    return said
+    return advice
 
 
 def _quantiles(values: Sequence[int]) -> dict[str, int] | None:

@@ -1,10 +1,9 @@
 """Prompts and completions as token ids, under the tokenizer's own chat template.
 
-A prompt is one user turn, or a conversation (core.data.chat), followed by the template's
-opening of the assistant's turn. A completion is tokenised apart and its ids are appended:
-tokenising the joined text would merge tokens across the boundary in about 5% of pairs, and the
-completion's first token would change with the prompt.
-Knows nothing of batches, masks or models.
+A prompt is one user turn, or a conversation (core.data.chat), followed by the template's opening of
+the assistant's turn. A completion is tokenised alone and its ids are appended: tokenising the
+joined text would merge tokens across the boundary in about 5% of pairs, and the completion's first
+token would change with the prompt. Knows nothing of batches, masks or models.
 """
 
 import hashlib
@@ -14,24 +13,24 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core.data.chat import Message, conversation, shown
+from core.data.chat import Message, conversation, display_text, turns
 from core.errors import UserError
 
 PROBE = "Probe 1: naïve?\n"
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
-    """Ids of a prompt as the model sees it, up to where the completion starts."""
+    """Ids of a prompt as the model reads it, up to where the completion starts."""
     return encode_prompts(tokenizer, [prompt])[0]
 
 
 def encode_prompts(
     tokenizer: Any, prompts: Sequence[str], *, strict: bool = True
 ) -> list[list[int]]:
-    """`encode_prompt` of many, in one call of the tokenizer.
+    """`encode_prompt` of several, in one call of the tokenizer.
 
-    A prompt that the template refuses (say, for its system turn) is an error, or no ids where not
-    `strict`.
+    A prompt that the template refuses (say, for its system turn) is an error, or has no ids where
+    not `strict`.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
@@ -46,7 +45,8 @@ def encode_prompts(
             if strict:
                 raise UserError(
                     f"the chat template of {tokenizer.name_or_path} refuses the prompt "
-                    f"{shown(prompt)[:200]!r} ({error}). Leave it out, or use another template."
+                    f"{display_text(prompt)[:200]!r} ({error}). Leave it out, or use another "
+                    "template."
                 ) from error
             texts.append("")
     return _ids(tokenizer, texts)
@@ -55,7 +55,7 @@ def encode_prompts(
 def encode_completion(tokenizer: Any, completion: str, end: bool = False) -> list[int]:
     """Ids of a completion; `end` appends the end-of-sequence token, as training needs it.
 
-    Vectors are read without it: it is the same token for every completion.
+    Vectors are extracted without it: it is the same token for every completion.
     """
     return encode_completions(tokenizer, [completion], end=end)[0]
 
@@ -63,7 +63,7 @@ def encode_completion(tokenizer: Any, completion: str, end: bool = False) -> lis
 def encode_completions(
     tokenizer: Any, completions: Sequence[str], end: bool = False
 ) -> list[list[int]]:
-    """`encode_completion` of many, in one call of the tokenizer."""
+    """`encode_completion` of several, in one call of the tokenizer."""
     last = [tokenizer.eos_token_id] if end else []
     texts = [_completion_text(tokenizer, completion) for completion in completions]
     return [ids + last for ids in _ids(tokenizer, texts)]
@@ -71,19 +71,19 @@ def encode_completions(
 
 def template_hash(tokenizer: Any) -> str:
     """Sixteen hex digits that name the template and how it splits a probe text."""
-    known = [tokenizer.chat_template, encode_prompt(tokenizer, PROBE), tokenizer.vocab_size]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+    facts = [tokenizer.chat_template, encode_prompt(tokenizer, PROBE), tokenizer.vocab_size]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _rendered(tokenizer: Any, prompt: str) -> str:
-    held = conversation(prompt)
-    messages: list[Message] = held.messages if held else [{"role": "user", "content": prompt}]
-    begun = messages[-1]["role"] == "assistant"  # the completion goes on where it stops
+    dialogue = conversation(prompt)
+    messages = turns(prompt)
+    answered = messages[-1]["role"] == "assistant"  # the completion continues this turn
     text: str = tokenizer.apply_chat_template(
         messages,
-        tools=(held.tools if held else None) or None,
-        add_generation_prompt=not begun,
-        continue_final_message=begun,
+        tools=(dialogue.tools if dialogue else None) or None,
+        add_generation_prompt=not answered,
+        continue_final_message=answered,
         tokenize=False,
     )
     return text
@@ -91,18 +91,18 @@ def _rendered(tokenizer: Any, prompt: str) -> str:
 
 def _completion_text(tokenizer: Any, completion: str) -> str:
     """A plain completion as it is; turns and tool calls as the template writes them."""
-    held = conversation(completion)
-    if held is None:
+    dialogue = conversation(completion)
+    if dialogue is None:
         return completion
     before: list[Message] = [{"role": "user", "content": PROBE}]
     opening: str = tokenizer.apply_chat_template(before, add_generation_prompt=True, tokenize=False)
-    whole: str = tokenizer.apply_chat_template([*before, *held.messages], tokenize=False)
-    if not whole.startswith(opening):
+    text: str = tokenizer.apply_chat_template([*before, *dialogue.messages], tokenize=False)
+    if not text.startswith(opening):
         raise UserError(
             f"{tokenizer.name_or_path}: the chat template writes an answered turn unlike an open "
             "one, so completions of several turns or with tool calls cannot be read."
         )
-    return whole[len(opening) :].rstrip().removesuffix(tokenizer.eos_token or "").rstrip()
+    return text[len(opening) :].rstrip().removesuffix(tokenizer.eos_token or "").rstrip()
 
 
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

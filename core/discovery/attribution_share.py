@@ -20,7 +20,7 @@ from core.attribution.similarity import Query, scan
 from core.attribution.vectors import Activations, passing_prompts, query_at, showing
 from core.errors import UserError
 from core.specs.behaviors import DEFAULT_SCORE, Behavior
-from core.storage.tables import array, whole
+from core.storage.tables import array, data_frame
 
 CELL = ["flag", "group", "condition", "n_prompts"]
 COLUMNS = ["cluster", *CELL, "share_of_attribution"]
@@ -75,7 +75,7 @@ def kept(output: Path) -> Attribution | None:
     """What a discover run keeps; None where an earlier version drew the map."""
     if not (output / ATTRIBUTION).is_file():
         return None
-    behaviors = whole(output / "contributions.parquet")[CELL].drop_duplicates()
+    behaviors = data_frame(output / "contributions.parquet")[CELL].drop_duplicates()
     return Attribution(behaviors, array(output / ATTRIBUTION))
 
 

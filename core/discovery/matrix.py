@@ -29,8 +29,7 @@ from core.attribution.similarity import Query, matrix_parts
 from core.attribution.vectors import Activations, BehaviorVectors, differences
 from core.errors import UserError
 from core.geometry import norm
-from core.storage.arrays import new_mapped
-from core.storage.tables import array
+from core.storage.tables import array, new_mapped
 
 COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
 

@@ -27,7 +27,7 @@ from core.discovery.stability import agreement, cuts, recovered
 from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
 from core.runs.subprocess_call import Call
-from core.storage.tables import array, record, whole
+from core.storage.tables import array, data_frame, record
 
 PUSHES = "pushes.npy"  # of a discover run: (kind, defined pair)
 AGAIN = "again.npz"  # of a discover run: `mapping.Again`
@@ -47,10 +47,9 @@ def recut(
             f"{base / PUSHES}: the map was drawn by a version that could not cut it again. Draw it "
             "anew (delete the run, or discover with another --seed), then cut that."
         )
-    pairs, prompts = (whole(base / f"{name}.parquet") for name in ("pairs", "prompts"))
-    tree = Tree(
-        whole(base / "tree.parquet"), pairs["leaf"].to_numpy(np.int64), pairs["leaves"].to_numpy()
-    )
+    pairs, prompts = (data_frame(base / f"{name}.parquet") for name in ("pairs", "prompts"))
+    nodes = data_frame(base / "tree.parquet")
+    tree = Tree(nodes, pairs["leaf"].to_numpy(np.int64), pairs["leaves"].to_numpy())
     matrix, kinds = _kept(base, pairs, prompts)
     labels = cut(tree, level)
     if not (labels >= 0).any():

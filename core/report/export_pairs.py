@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from core.data.pairs import write_pairs
+from core.data.canonical import write_pairs
 from core.errors import UserError
 from core.runs.store import Store
 from core.specs.events import Add, Put
 from core.storage.atomic import write_atomic
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 from core.workspace.catalog import Catalog
 
 Format = Literal["parquet", "jsonl", "csv", "datasets"]
@@ -37,7 +37,7 @@ def export_pairs(store: Store, run: str, out: Path, *, form: Format) -> Path:
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another name, or delete it first.")
-    pairs = whole(store.output(run) / "pairs.parquet")
+    pairs = data_frame(store.output(run) / "pairs.parquet")
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

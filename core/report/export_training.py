@@ -21,7 +21,7 @@ from core.runs.store import Store
 from core.specs.project import Project
 from core.specs.steps import TrainSpec
 from core.storage.atomic import write_atomic
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 
 LAUNCH = Path(__file__).parents[2] / "assets" / "launch"
 SETTINGS = ("one_gpu.yaml", "fsdp2.yaml", "deepspeed_zero3.yaml")
@@ -32,7 +32,7 @@ def export_training(store: Store, project: Project, edit: str, out: Path, *, see
     """Write the folder of an edit run's arm. `UserError` where `out` exists: nothing is lost."""
     if out.exists():
         raise UserError(f"{out} exists already. Choose another name, or delete it first.")
-    pairs = whole(store.pairs(edit))
+    pairs = data_frame(store.pairs(edit))
     spec = project.train(edit, seed)
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.mkdir(parents=True)

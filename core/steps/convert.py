@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.data.convert import import_pairs
+from core.data.canonical import import_pairs
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import ConvertSpec
@@ -16,7 +16,7 @@ def run(spec: ConvertSpec, *, store: Store, output: Path, progress: Progress) ->
     def tick(rows: int) -> None:
         nonlocal n_rows
         n_rows += rows
-        progress(n_rows, 0, "rows read (twice in all)")
+        progress(n_rows, 0, "rows read")
 
     source = store.pairs(spec.pairs)
     health = import_pairs(source, output / "pairs.parquet", spec.columns, tick=tick)

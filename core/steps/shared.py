@@ -19,7 +19,7 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import DiscoverSpec, EvaluateSpec, GenerateSpec, RankSpec
 from core.storage.atomic import write_atomic, writing_atomic
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 
 if TYPE_CHECKING:
     from core.models.generation import Report
@@ -42,7 +42,7 @@ def write_health(output: Path, health: Health) -> None:
 
 def read_completions(run: str, store: Store) -> pd.DataFrame:
     """The judged completions of a generate run."""
-    return whole(store.output(run) / "completions.parquet")
+    return data_frame(store.output(run) / "completions.parquet")
 
 
 def matching_index(spec: RankSpec | DiscoverSpec, store: Store) -> VectorIndex:
@@ -101,7 +101,7 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
     if not path.exists():
         with writing_atomic(path) as part:
             sample().to_parquet(part, index=False)
-    return whole(path)
+    return data_frame(path)
 
 
 def sample_completions(

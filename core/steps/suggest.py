@@ -13,7 +13,7 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import DiscoverSpec, SuggestSpec
 from core.steps.shared import write_summary
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 
 WORDS = ("words_chosen", "words_rejected", "words_prompt")
 COLUMNS = ["cluster", "name", "description", "model"]
@@ -23,8 +23,8 @@ def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) ->
     """Write suggestions and summary (docs/architecture.md)."""
     progress(0, 1, "reading the clusters")
     folder, discover = store.output(spec.discover), store.spec(spec.discover, DiscoverSpec)
-    clusters = whole(folder / "clusters.parquet").query("cluster >= 0")
-    strongest = _strongest(whole(folder / "pairs.parquet"), spec.examples)
+    clusters = data_frame(folder / "clusters.parquet").query("cluster >= 0")
+    strongest = _strongest(data_frame(folder / "pairs.parquet"), spec.examples)
     pairs = store.index_pairs(discover.index)
     groups = [
         _question(row, pairs.rows(pairs.positions(strongest.get(row["cluster"], []))))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.data.pairs import stream_texts
+from core.data.canonical import stream_texts
 from core.intervention.training.dpo import train
 from core.intervention.training.import_checkpoint import import_checkpoint
 from core.runs.progress import Progress

@@ -1,8 +1,7 @@
-"""Bytes on disk; knows no pair and no run.
+"""Files on disk and in object stores; knows no pair and no run.
 
-- `atomic`: Files that are there whole or not at all, whatever ends the process that writes them
-- `parse`: JSON and TOML that anybody may have written, read within bounds
-- `arrays`: Arrays on disk that are filled in place, through memory
-- `tables`: Read what steps wrote
-- `object_store`: The files of an index's shards
+- `atomic`: atomic file writes
+- `parse`: JSON and TOML from anybody, read within bounds
+- `tables`: readers for what steps wrote: tables, records, arrays
+- `object_store`: the shard files of an index, in a folder or under a URL
 """

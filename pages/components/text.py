@@ -12,7 +12,7 @@ import unicodedata
 import pandas as pd
 import streamlit as st
 
-from core.data.chat import shown
+from core.data.chat import display_text
 from core.errors import UserError
 
 ALIKE = 0.5  # below this share of common words a diff only distracts
@@ -41,7 +41,7 @@ def show_pair(pair: pd.Series) -> None:
 
 def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None:
     """Two texts in columns; words that only one of them has are marked where they are alike."""
-    left_html, right_html = diff(shown(left), shown(right))
+    left_html, right_html = diff(display_text(left), display_text(right))
     for column, name, body in zip(
         st.columns(2), (left_name, right_name), (left_html, right_html), strict=True
     ):
@@ -51,7 +51,7 @@ def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None
 
 def box(name: str, text: str) -> None:
     """One text under a label."""
-    _draw(name, html.escape(visible(shown(text))))
+    _draw(name, html.escape(visible(display_text(text))))
 
 
 def diff(left: str, right: str) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def refuse(error: UserError) -> None:
 
 def short(text: object, length: int = 90) -> str:
     """The beginning of a text in one line, for a table."""
-    line = " ".join(visible(shown(str(text))[: 2 * length]).split())
+    line = " ".join(visible(display_text(str(text))[: 2 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.canonical import write_pairs
 from core.data.pair_table import open_columns
-from core.data.pairs import CHUNK, read_pairs, write_pairs
+from core.data.pairs import CHUNK, read_pairs
 from core.errors import UserError
 
 ROWS = pd.DataFrame(
@@ -66,7 +67,7 @@ def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(t
     assert [name.partition(".")[2] for name in kept] == ["arrow", "skipped.parquet"]
 
 
-def test_a_file_of_our_own_is_the_same_on_disk(path, tmp_path):
+def test_canonical_pairs_are_the_same_on_disk(path, tmp_path):
     pairs = read_pairs(path).pairs
     pairs["kind"] = pd.Categorical(["x", "y"] * 4)
     own = tmp_path / "own.parquet"
@@ -79,7 +80,7 @@ def test_a_file_of_our_own_is_the_same_on_disk(path, tmp_path):
         )
 
 
-def test_a_file_of_our_own_that_somebody_changed_loses_its_bad_rows_only(path, tmp_path):
+def test_canonical_pairs_that_somebody_changed_lose_their_bad_rows_only(path, tmp_path):
     pairs = read_pairs(path).pairs
     pairs.loc[2, "rejected"] = pairs.loc[2, "chosen"]
     own = tmp_path / "own.parquet"
@@ -152,7 +153,7 @@ def _another(tmp_path):
     return path
 
 
-def test_columns_that_sort_pairs_into_kinds_and_columns_of_numbers(path, tmp_path):
+def test_columns_of_few_values_and_columns_of_numbers(path, tmp_path):
     columns = open_columns(path, tmp_path / "cache")
     assert columns.few_valued(3) == ["source", "flag"]
     assert columns.numeric() == ["score"]

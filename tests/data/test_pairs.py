@@ -4,13 +4,9 @@ import gzip
 import json
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from core.data.chat import conversation
-from core.data.pairs import fingerprint, read_pairs, stream_texts, write_pairs
+from core.data.pairs import read_pairs
 from core.errors import UserError
 
 GOOD = {"uid": "a", "prompt": "p", "chosen": "yes", "rejected": "no", "source": "s"}
@@ -114,59 +110,10 @@ def test_a_parquet_file_without_a_column_names_it(tmp_path):
         read_pairs(tmp_path / "pairs.parquet")
 
 
-def test_a_truncated_parquet_file_is_an_error(tmp_path):
-    path = tmp_path / "pairs.parquet"
-    write_pairs(pd.DataFrame([GOOD, OTHER]), path)
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match="not a readable Parquet file"):
-        read_pairs(path)
-
-
 def test_a_row_without_uid_gets_one_that_depends_on_its_content_only(tmp_path):
     a = read_pairs(jsonl(tmp_path / "a.jsonl", without("uid"), OTHER)).pairs
     b = read_pairs(jsonl(tmp_path / "b.jsonl", OTHER, without("uid"))).pairs
     assert a["uid"].iloc[0] == b["uid"].iloc[1] != "a"
-
-
-@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.jsonl", "pairs.jsonl.gz"])
-def test_what_is_written_is_read_back_with_its_further_columns(tmp_path, name):
-    rows = [
-        GOOD | {"chosen_model": "m", "turns": [{"n": 1}], "score": 3},
-        OTHER | {"chosen_model": None, "turns": [], "score": 2},
-    ]
-    pairs = read_pairs(jsonl(tmp_path / "given.jsonl", *rows)).pairs
-    write_pairs(pairs, tmp_path / name)
-    again = read_pairs(tmp_path / name).pairs
-    pd.testing.assert_frame_equal(pairs, again, check_dtype=False)
-    assert json.loads(again["turns"].iloc[0]) == [{"n": 1}]
-
-
-def test_the_fingerprint_follows_the_content_not_the_format(tmp_path):
-    pairs = read_pairs(jsonl(tmp_path / "pairs.jsonl", GOOD, OTHER)).pairs
-    write_pairs(pairs, tmp_path / "pairs.parquet")
-    assert fingerprint(read_pairs(tmp_path / "pairs.parquet").pairs) == fingerprint(pairs)
-    assert fingerprint(pairs.iloc[::-1]) != fingerprint(pairs)
-
-
-MESSAGES = ("\n\nHuman:", "\n\nAssistant:", '[{"role": "user", "content": "a"}]', '[{"role": 1}]')
-text = st.text(st.characters(codec="utf-8"), min_size=1)
-like_messages = st.lists(st.sampled_from(MESSAGES) | text, min_size=1).map("".join)
-text = (text | like_messages).filter(lambda text: text.strip() and conversation(text) is None)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(text, text, text), min_size=1, unique=True))
-@example([("0", "\n\nHuman:", "0")])
-@example([("\n\nHuman: a", "\n\nHuman: a\n\nAssistant: b", "c")])
-@example([(' [{"role": "user", "content": "a"}]', "b", "c")])
-def test_any_text_survives_a_round_trip(tmp_path_factory, texts):
-    rows = [
-        {"uid": str(i), "prompt": p, "chosen": c, "rejected": c + r, "source": "s"}
-        for i, (p, c, r) in enumerate(texts)
-    ]
-    folder = tmp_path_factory.mktemp("pairs")
-    write_pairs(pd.DataFrame(rows), folder / "pairs.jsonl")
-    assert read_pairs(folder / "pairs.jsonl").pairs.to_dict("records") == rows
 
 
 def test_a_source_that_nobody_gave_is_named_unknown(tmp_path):
@@ -185,49 +132,7 @@ def test_columns_of_other_names_are_mapped(tmp_path):
     ]
 
 
-def test_what_we_wrote_is_read_without_looking_at_every_row_again(tmp_path):
-    """And a file that says it is ours, but is not, is read as any other."""
-    path = tmp_path / "pairs.parquet"
-    write_pairs(pd.DataFrame([GOOD, OTHER]), path)
-    assert list(read_pairs(path).pairs["uid"]) == ["a", "z"]
-    write_pairs(pd.DataFrame([GOOD, OTHER | {"chosen": ""}]), path)
-    table = read_pairs(path)
-    assert list(table.pairs["uid"]) == ["a"]
-    assert list(table.skipped["reason"]) == ["empty"]
-
-
 def test_a_file_with_too_many_columns_is_refused(tmp_path):
     rows = [GOOD | {"uid": str(i), f"column {i}": 1} for i in range(300)]
     with pytest.raises(UserError, match="more than 256 different fields"):
         read_pairs(jsonl(tmp_path / "p.jsonl", *rows))
-
-
-@pytest.mark.parametrize("notes", [b"{", b"\x80", b'{"index_columns": [{"kind": "range"}]}'])
-def test_what_pandas_noted_in_a_file_of_our_own_need_not_hold(tmp_path, notes):
-    pairs = pd.DataFrame([GOOD, OTHER | {"extra": True}])
-    write_pairs(pairs, tmp_path / "pairs.parquet")
-    table = pq.read_table(tmp_path / "pairs.parquet")
-    expected = read_pairs(tmp_path / "pairs.parquet").pairs
-    damaged = table.replace_schema_metadata({**table.schema.metadata, b"pandas": notes})
-    pq.write_table(damaged, tmp_path / "damaged.parquet")
-    pd.testing.assert_frame_equal(read_pairs(tmp_path / "damaged.parquet").pairs, expected)
-
-
-@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.jsonl"])
-def test_streamed_texts_are_those_of_the_whole_in_order(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("core.data.pairs.CHUNK", 2)
-    rows = [(f"u{i}", "ask", "yes", "no" if i else "yes", "made") for i in range(7)]
-    rows = rows[1:] if name.endswith("parquet") else rows  # what we write ourselves is usable
-    columns = ["uid", "prompt", "chosen", "rejected", "source"]
-    write_pairs(pd.DataFrame(rows, columns=columns), tmp_path / name)
-    parts = list(stream_texts(tmp_path / name))
-    assert len(parts) > 1
-    whole = read_pairs(tmp_path / name).pairs
-    assert pd.concat(parts).to_dict("list") == whole[columns[:4]].to_dict("list")
-
-
-def test_a_stream_of_texts_that_finds_no_usable_pair_says_why(tmp_path):
-    row = {"uid": "u", "prompt": "ask", "chosen": "a", "rejected": "a", "source": "made"}
-    write_pairs(pd.DataFrame([row]), tmp_path / "pairs.jsonl")
-    with pytest.raises(UserError, match="none of its 1 rows is a usable pair"):
-        list(stream_texts(tmp_path / "pairs.jsonl"))

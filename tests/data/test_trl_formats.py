@@ -8,8 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from core.data.chat import as_completion, as_prompt, conversation, from_dialogue, shown
-from core.data.pairs import read_pairs, write_pairs
+from core.data.canonical import write_pairs
+from core.data.chat import as_completion, as_prompt, conversation, display_text, from_dialogue
+from core.data.pairs import read_pairs
 from core.data.readers import read_records
 from core.data.trl_formats import ShapeError, to_pair
 from core.errors import UserError
@@ -162,9 +163,12 @@ def test_a_text_that_looks_like_messages_stays_a_text(text):
 
 def test_a_conversation_is_shown_by_speaker():
     cell = as_prompt([SYSTEM, user("Hi"), model("Hello"), user("And?")], TOOLS)
-    assert shown(cell).startswith("[tools]\n[{")
-    assert "[system]\nBe brief.\n\n[user]\nHi\n\n[assistant]\nHello\n\n[user]\nAnd?" in shown(cell)
-    assert shown("plain") == "plain"
+    assert display_text(cell).startswith("[tools]\n[{")
+    assert (
+        "[system]\nBe brief.\n\n[user]\nHi\n\n[assistant]\nHello\n\n[user]\nAnd?"
+        in display_text(cell)
+    )
+    assert display_text("plain") == "plain"
 
 
 def test_two_turns_of_one_speaker_are_joined():

@@ -111,7 +111,7 @@ KINDS = {  # of file: how it is written, how it is read
     ),
     "w.parquet": (
         lambda path: pd.DataFrame({"n": range(50_000)}).to_parquet(path),
-        lambda path: tables.whole(path),
+        lambda path: tables.data_frame(path),
     ),
     "r.json": (
         lambda path: path.write_text('{"layer": 2, "k": 40}'),
@@ -176,7 +176,7 @@ def test_a_damaged_cache_of_log_probs_is_told(tmp_path, how):
 def test_a_damaged_copy_of_the_pairs_is_made_again(damaged, store, project, how):  # noqa: F811
     damaged("cache/pairs-*.arrow", how)
     pairs = open_columns(Path(project.pairs), store.workspace / "cache")
-    assert len(pairs.whole()) == workspaces.N_PAIRS
+    assert all(len(pairs[name]) == workspaces.N_PAIRS for name in pairs)
 
 
 @pytest.mark.parametrize("how", DAMAGE)

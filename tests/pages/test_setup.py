@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core.data.pairs import write_pairs
+from core.data.canonical import write_pairs
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.specs import project as projects

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
-from core.data import canonical
-from core.data.pairs import read_pairs, write_pairs
+from core.data.canonical import write_pairs
+from core.data.pairs import read_pairs
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.recipes import Contains, Edit, Where
@@ -82,12 +81,6 @@ def test_an_arm_written_in_parts_is_the_arm_of_the_whole(store, tmp_path, monkey
         arm[f"rejected{end}"] = rejected.where(~flips, chosen)
     write_pairs(arm[action != "remove"].reset_index(drop=True), tmp_path / "whole.parquet")
     assert (output / "pairs.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    monkeypatch.setattr("core.data.canonical.GROUP", 100)
-    in_groups = tmp_path / "groups.parquet"
-    canonical.write(in_groups, canonical.batches(tmp_path / "whole.parquet", 30))
-    assert pq.read_metadata(in_groups).num_row_groups > 1
-    one, other = canonical.read(in_groups), canonical.read(tmp_path / "whole.parquet")
-    pd.testing.assert_frame_equal(one, other)
 
 
 def test_actions_say_which_pair_and_why(store, spec):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data.pairs import write_pairs
+from core.data.canonical import write_pairs
 from core.errors import UserError
 from core.runs.execute import execute
 from core.runs.store import Store

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core.data.convert import import_pairs
+from core.data.canonical import import_pairs
 from core.runs import hashing
 from core.storage.atomic import ABANDONED, sweep, writing_atomic
 from core.storage.object_store import RemoteFiles

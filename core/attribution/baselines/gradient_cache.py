@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.attribution.baselines.gradient import PROJECTED, Contrast, margin_gradients
-from core.storage.arrays import new_mapped
 from core.storage.atomic import write_atomic
+from core.storage.tables import new_mapped
 
 CHUNK = 64  # rows between two marks
 

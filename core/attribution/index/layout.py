@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.storage.atomic import write_atomic
 from core.storage.object_store import ShardFiles, shard_files
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 
 FORMAT = 1
 DATAPOINT, CHOSEN, CONTEXT = range(3)
@@ -187,7 +187,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_pair_list(folder: Path) -> pd.DataFrame:
     """uid, n_prompt, n_chosen, n_rejected, offset, content of each pair, in index order."""
-    return whole(folder / "pairs.parquet")
+    return data_frame(folder / "pairs.parquet")
 
 
 def array_name(shard: str, layer: int) -> str:

@@ -33,7 +33,7 @@ from core.data.pairs import SKIPPED, TEXTS
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.storage.object_store import PLACE, settle, shard_files
-from core.storage.tables import whole
+from core.storage.tables import data_frame
 
 LENGTHS = tuple(f"n_{field}" for field in TEXTS)
 TOKENS = "tokens.bin"
@@ -79,7 +79,7 @@ def planned(folder: Path) -> Manifest | None:
         return None
     try:
         manifest, listed = read_manifest(folder), read_pair_list(folder)
-        whole(folder / LEFT_OUT)
+        data_frame(folder / LEFT_OUT)
     except UserError as error:
         logging.getLogger(__name__).warning("planned anew: %s", error)
         return None

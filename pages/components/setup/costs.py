@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.data import convert
+from core.data import quality
 from core.errors import UserError
 from core.workspace import checks
 from core.workspace.estimates import Estimate, Machine, Work, estimates, this_machine, warnings
@@ -11,7 +11,7 @@ from pages.components import cache, text
 
 
 def show(
-    model: checks.ModelFacts, pairs: convert.Size, table: pd.DataFrame, *, low_rank: bool
+    model: checks.ModelFacts, pairs: quality.Size, table: pd.DataFrame, *, low_rank: bool
 ) -> None:
     """Time, memory and disk of each step on this machine, and what will not fit."""
     try:

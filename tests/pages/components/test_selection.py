@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from core.data.pairs import read_pairs, write_pairs
+from core.data.canonical import write_pairs
+from core.data.pairs import read_pairs
 from core.specs.recipes import Edit, NoneOf, Where
 from pages.components import selection
 
