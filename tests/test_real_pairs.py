@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from core.cli.main import cli
-from core.models.folder import is_adapter
+from core.models.folder import ModelFolder
 from core.runs.store import Store
 from tests.real_text import BEHAVIOR, HH, save_completions, save_inputs
 
@@ -69,4 +69,4 @@ def test_from_a_published_file_to_a_measured_retraining(tmp_path):
     for run in store.finished("train"):
         summary = json.loads((store.output(run) / "summary.json").read_text())
         assert summary["loss_at_step_0"] == pytest.approx(0.6931, abs=1e-3)
-        assert is_adapter(store.output(run) / "adapter")
+        assert ModelFolder(store.output(run) / "adapter").is_adapter

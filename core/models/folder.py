@@ -1,87 +1,132 @@
-"""Low-rank adapters as models: a folder of updates, and the folder of the model they are for.
+"""A model folder: its settings, its weights and, of a low-rank adapter, its base.
 
 An adapter is what peft saves: `adapter_config.json`, which names its base, and
-`adapter_model.safetensors`. Wherever a model folder is taken an adapter's may stand; it is read as
-its base with the updates added. The base must lie on this machine: named as on a hub, it is the
-folder of that name beside the adapter, where `pairtrace fetch` puts both. Loads no weights
+`adapter_model.safetensors`. It may take the place of any model: it is read as its base with the
+updates added. The base must be on this machine; a name as on a hub is also looked up beside the
+adapter, where `pairtrace fetch` puts both.
+
+Quantised checkpoints are refused: their activations and gradients are not those of the model that
+was trained, and the library would turn some of them back into floats silently. Loads no weights
 (core.models.loading).
-
-Checkpoints whose weights were quantised before they were saved are refused by their settings.
-
-Rounded weights have other activations and gradients than the model that was trained, and the
-library would turn some of them back into floats without a word. Knows where each tool that
-quantises says so: in config.json, or in a file of its own beside it. Loads nothing.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 from core.storage.parse import json_file
 
-CONFIG = "adapter_config.json"
+CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 UPDATES = "adapter_model.safetensors"
+WEIGHTS = ".safetensors"
 BASE = "base_model_name_or_path"
-
-
-def is_adapter(folder: Path | str) -> bool:
-    """Whether a folder holds updates and no model of its own."""
-    return (Path(folder) / CONFIG).is_file() and not (Path(folder) / "config.json").is_file()
-
-
-def base_of(adapter: Path | str) -> Path:
-    """The model folder that an adapter's updates are for.
-
-    A relative path starts at the adapter; `owner/NAME`, as on a hub, is also `NAME` beside it.
-    Raises `UserError` where it is not on this machine, is an adapter itself, or where the updates
-    are not safetensors.
-    """
-    folder = Path(adapter)
-    if not (folder / UPDATES).is_file():
-        raise UserError(f"{folder}: holds no {UPDATES}. Other formats are not loaded.")
-    config = json_file(folder / CONFIG)
-    named = str((config.get(BASE) if isinstance(config, dict) else None) or "")
-    for base in (folder / named, folder.parent / named.rpartition("/")[2]):
-        if named and _is_model(base):
-            return base.resolve()
-    raise UserError(
-        f"{folder}: its base {named[:300]!r} is not a model folder on this machine. Set {BASE} in "
-        f"{CONFIG} to the reference's folder, if that is what it was trained from, or put the base "
-        "beside the adapter under the last part of its name."
-    )
-
-
-def _is_model(folder: Path) -> bool:
-    try:
-        return (folder / "config.json").is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-KEYS = ("quantization_config", "compression_config", "quantization")  # the last is MLX's
-FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+# where the tools that quantise say so: a key of config.json ("quantization" is MLX's), or a file
+QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")
+QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 METHODS = ("quant_method", "quant_algo", "mode")
 
 
-def refuse_quantised(folder: Path | str) -> None:
-    """`UserError` naming the file where a model folder's settings say that it is quantised."""
-    path = Path(folder) / "config.json"
-    config = json_file(path)
-    for part in (config, config.get("text_config") if isinstance(config, dict) else None):
-        for key in KEYS:
-            if isinstance(part, dict) and part.get(key) is not None:
-                raise _refusal(path, key, part[key])
-    for name in FILES:
-        if (Path(folder) / name).is_file():
-            raise _refusal(Path(folder) / name, "", None)
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder with a model or an adapter. Each file is read when it is first asked for, once."""
+
+    path: Path
+
+    @cached_property
+    def is_adapter(self) -> bool:
+        """Whether it contains low-rank updates and no model of its own."""
+        return self._has(ADAPTER_CONFIG) and not self._has(CONFIG)
+
+    @cached_property
+    def base(self) -> "ModelFolder":
+        """The model that an adapter's updates are for; of a model, the model itself.
+
+        A relative path starts at the adapter; `owner/NAME`, as on a hub, is also `NAME` beside it.
+        Raises `UserError` where the base is not on this machine, is an adapter itself, or where
+        the updates are not safetensors.
+        """
+        if not self.is_adapter:
+            return self
+        if not self._has(UPDATES):
+            raise UserError(f"{self.path}: has no {UPDATES}. Other formats are not loaded.")
+        config = json_file(self.path / ADAPTER_CONFIG)
+        name = str((config.get(BASE) if isinstance(config, dict) else None) or "")
+        for path in (self.path / name, self.path.parent / name.rpartition("/")[2]):
+            if name and ModelFolder(path)._has(CONFIG):
+                return ModelFolder(path.resolve())
+        raise UserError(
+            f"{self.path}: its base {name[:300]!r} is not a model folder on this machine. Set "
+            f"{BASE} in {ADAPTER_CONFIG} to the reference's folder, if that is what it was trained "
+            "from, or put the base beside the adapter under the last part of its name."
+        )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of the base's config.json.
+
+        Raises `UserError` where it is missing or damaged, or says that the weights are quantised.
+        """
+        folder = self.base.path
+        if not self.base._has(CONFIG):
+            raise UserError(f"{folder}: not a model folder ({CONFIG} is missing).")
+        config = _table(folder / CONFIG)
+        for part in (config, config.get("text_config")):
+            for key in QUANTISED_KEYS:
+                if isinstance(part, dict) and part.get(key) is not None:
+                    raise _quantised(folder / CONFIG, f"{key} says", part[key])
+        for name in QUANTISED_FILES:
+            if self.base._has(name):
+                raise _quantised(folder / name, "it says", None)
+        return config
+
+    @cached_property
+    def weights(self) -> list[Path]:
+        """The folder's own files of weights, by name; at least one."""
+        files = sorted(file for file in self.path.iterdir() if file.suffix == WEIGHTS)
+        if not files:
+            raise UserError(f"{self.path}: has no {WEIGHTS} weights. Other formats are not loaded.")
+        return files
+
+    @cached_property
+    def names_code(self) -> bool:
+        """Whether its settings say that Python code in the folder belongs to the model."""
+        settings = (self.path / name for name in (CONFIG, "tokenizer_config.json"))
+        return any(b'"auto_map"' in path.read_bytes() for path in settings if path.is_file())
+
+    @cached_property
+    def has_tokenizer(self) -> bool:
+        """Whether the folder itself contains a tokenizer."""
+        return self._has("tokenizer.json") or self._has("tokenizer.model")
+
+    @cached_property
+    def has_chat_template(self) -> bool:
+        """Whether the folder itself contains a chat template, in either of its two places."""
+        if self._has("chat_template.jinja"):
+            return True
+        path = self.path / "tokenizer_config.json"
+        return path.is_file() and bool(_table(path).get("chat_template"))
+
+    def _has(self, name: str) -> bool:
+        try:
+            return (self.path / name).is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            return False
 
 
-def _refusal(path: Path, key: str, settings: Any) -> UserError:
-    named = [settings.get(name) for name in METHODS] if isinstance(settings, dict) else []
-    method = next((f" ({str(name)[:40]})" for name in named if name), "")
-    where = f"{key} says" if key else "it says"
+def _table(path: Path) -> dict[str, Any]:
+    content = json_file(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not readable: it is no JSON object.")
+    return content
+
+
+def _quantised(path: Path, who: str, settings: Any) -> UserError:
+    values = [settings.get(name) for name in METHODS] if isinstance(settings, dict) else []
+    method = next((f" ({str(value)[:40]})" for value in values if value), "")
     return UserError(
-        f"{path}: {where} that the weights are quantised{method}. Such checkpoints are not read: "
+        f"{path}: {who} that the weights are quantised{method}. Such checkpoints are not read: "
         "their activations are not those of the model that was trained. Use the checkpoint they "
         "were made from, whose weights are bfloat16, float16 or float32, and choose the arithmetic "
         "with --dtype."

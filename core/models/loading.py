@@ -1,10 +1,9 @@
-"""Model folders in memory: the only caller of `from_pretrained`.
+"""Models and tokenizers loaded from folders: the only caller of `from_pretrained`.
 
 Reads local folders with safetensors weights, never a hub or a pickle, and code from the folder only
 where this very command was told to (core.environment.trusts_code). An adapter's folder is read
-as its base with the low-rank updates added (core.models.folder).
-A checkpoint loads whole or not at all: weights that are missing, or of another shape, would be
-filled at random by the library, so they are refused here.
+as its base with the low-rank updates added (core.models.folder). Weights that are missing, or of
+another shape, are refused: the library would fill them at random.
 """
 
 from collections.abc import Iterator
@@ -28,15 +27,16 @@ from transformers.utils import logging
 from core import environment
 from core.errors import UserError
 from core.models.devices import pick_device, pick_dtype, spreading
-from core.models.folder import UPDATES, base_of, is_adapter, refuse_quantised
+from core.models.folder import ADAPTER_CONFIG, CONFIG, UPDATES, ModelFolder
 from core.models.malloc import keep_freed_memory
 
+TOKENIZER_CONFIG = "tokenizer_config.json"
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in inference mode, its tokenizer, and where it lives."""
+    """A model in evaluation mode, its tokenizer, and the device that it begins on."""
 
     model: Any
     tokenizer: Any
@@ -52,72 +52,82 @@ def load_model(
     `blocks` decoder blocks are read: no head, no final norm, so that the last hidden state is the
     residual stream at layer `blocks`.
     """
-    spread = spreading(device)
-    if is_adapter(folder):
-        if spread:
-            raise UserError(
-                f"{folder}: an adapter is added to a model that lies on one device, and balanced "
-                "spreads its base over several. Leave balanced out, or add the adapter where the "
-                "base fits (peft's merge_and_unload), save the model, and name that folder."
-            )
-        whole = load_model(base_of(folder), dtype=dtype, device=device)
-        merged = merge_adapter(whole, folder)
-        tokenizer = load_tokenizer(folder)
-        model = merged.model if blocks is None else cut(merged.model, blocks)
-        return LoadedModel(model.eval(), tokenizer, merged.device)
-    place = pick_device(device)
-    if place.type == "cpu":
+    source = ModelFolder(Path(folder))
+    if source.is_adapter:
+        return _load_adapter(source, dtype, device, blocks)
+    spread, start = spreading(device), pick_device(device)
+    if start.type == "cpu":
         keep_freed_memory()
-    kind = pick_dtype(dtype, place)
-    config = read_config(folder)
+    arithmetic = pick_dtype(dtype, start)
+    config = _config(source)
     with _explaining(folder):
-        first = blocks if _has_a_base(config) else None
+        first = blocks if _has_headless_class(config) else None
         if first is not None:
             shorten(config, first)
         auto = AutoModelForCausalLM if first is None else AutoModel
-        model = _weights(auto, folder, config, kind, **spread)
+        model = _weights(auto, folder, config, arithmetic, **spread)
     if first is not None:
         drop_final_norm(model)
     elif blocks is not None:
         model = cut(model, blocks)
-    model = model.eval() if spread else model.eval().to(place)
-    return LoadedModel(model, load_tokenizer(folder), place)
+    model = model.eval() if spread else model.eval().to(start)
+    return LoadedModel(model, _tokenizer(source), start)
+
+
+def _load_adapter(source: ModelFolder, dtype: str, device: str, blocks: int | None) -> LoadedModel:
+    if spreading(device):
+        raise UserError(
+            f"{source.path}: an adapter is added to a model on one device, and balanced spreads "
+            "its base over several. Leave balanced out, or add the adapter where the base fits "
+            "(peft's merge_and_unload), save the model, and name that folder."
+        )
+    base = load_model(source.base.path, dtype=dtype, device=device)
+    merged = merge_adapter(base, source.path)
+    model = merged.model if blocks is None else cut(merged.model, blocks)
+    return LoadedModel(model.eval(), _tokenizer(source), merged.device)
 
 
 def load_classifier(folder: Path | str) -> LoadedModel:
-    """The sequence classifier of a folder, whole or not at all, in float32."""
-    place = pick_device("auto")
-    config = read_config(folder)
+    """The sequence classifier of a folder, in float32."""
+    source, device = ModelFolder(Path(folder)), pick_device("auto")
+    config = _config(source)
     with _explaining(folder):
         model = _weights(AutoModelForSequenceClassification, folder, config, torch.float32)
-    return LoadedModel(model.eval().to(place), load_tokenizer(folder), place)
+    return LoadedModel(model.eval().to(device), _tokenizer(source), device)
 
 
 def read_config(folder: Path | str) -> Any:
-    """What config.json says, as the library reads it; of an adapter, its base's.
+    """The library's configuration of a model folder; of an adapter, its base's.
 
-    Refused where it says that the weights are quantised (core.models.folder).
+    Raises `UserError` where it says that the weights are quantised (core.models.folder).
     """
-    folder = base_of(folder) if is_adapter(folder) else folder
-    with _explaining(folder):
-        refuse_quantised(folder)
-        return AutoConfig.from_pretrained(folder, **_source())
+    return _config(ModelFolder(Path(folder)))
 
 
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer of a model folder; an adapter without one has its base's."""
-    if is_adapter(folder) and not (Path(folder) / "tokenizer_config.json").is_file():
-        folder = base_of(folder)
-    needs = "tokenizer_config.json" if is_adapter(folder) else "config.json"
-    with _explaining(folder, needs):
-        return AutoTokenizer.from_pretrained(folder, **_source())
+    return _tokenizer(ModelFolder(Path(folder)))
+
+
+def _config(source: ModelFolder) -> Any:
+    folder = source.base.path
+    with _explaining(folder):
+        _ = source.config  # refused if quantised
+        return AutoConfig.from_pretrained(folder, **_options())
+
+
+def _tokenizer(source: ModelFolder) -> Any:
+    own = source.is_adapter and (source.path / TOKENIZER_CONFIG).is_file()
+    folder = source.path if own else source.base.path
+    with _explaining(folder, TOKENIZER_CONFIG if own else CONFIG):
+        return AutoTokenizer.from_pretrained(folder, **_options())
 
 
 def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
-    """The model with low-rank updates (a peft adapter's folder) added to its weights."""
+    """The model with an adapter's low-rank updates added to its weights."""
     from peft import PeftModel  # a second of import that only low-rank updates need
 
-    with _explaining(adapter, needs="adapter_config.json"):
+    with _explaining(adapter, needs=ADAPTER_CONFIG):
         _refuse_other_base(loaded.model, Path(adapter))
         updated = PeftModel.from_pretrained(loaded.model, str(adapter), local_files_only=True)
     return LoadedModel(updated.merge_and_unload(), loaded.tokenizer, loaded.device)
@@ -125,10 +135,10 @@ def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Compute on `count` cores, whatever this process was left with; then as before.
+    """Compute on `count` threads inside the block.
 
-    Sums are cut by the number of threads, so the last digits depend on it. It is not only ours to
-    set: numba's OpenMP layer, which UMAP starts, sets it for torch too and leaves it so.
+    The order of sums, so the last digits, depends on the number of threads. Other libraries change
+    it too: numba's OpenMP layer, which UMAP starts, sets torch's and does not set it back.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -148,7 +158,7 @@ def shorten(config: Any, blocks: int) -> None:
 
 
 def drop_final_norm(model: Any) -> None:
-    """Let the stream pass the final norm unchanged, so that its end can be read as a layer."""
+    """Replace the final norm by the identity, so that the last hidden state is a layer."""
     base = model.base_model
     name = next((name for name in NORMS if hasattr(base, name)), None)
     if name is None:
@@ -157,17 +167,17 @@ def drop_final_norm(model: Any) -> None:
 
 
 def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype, **spread: Any) -> Any:
-    model, found = auto.from_pretrained(
+    model, report = auto.from_pretrained(
         folder,
         config=config,
         dtype=dtype,
-        **_source(),
+        **_options(),
         **spread,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # so that they are reported, and refused below
         output_loading_info=True,
     )
-    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
     if wrong:
         raise UserError(
             f"{folder}: the weights do not fit config.json; {len(wrong)} are missing or of another "
@@ -176,18 +186,18 @@ def _weights(auto: Any, folder: Path | str, config: Any, dtype: torch.dtype, **s
     return model
 
 
-def _source() -> dict[str, bool]:
+def _options() -> dict[str, bool]:
     return {"local_files_only": True, "trust_remote_code": environment.trusts_code()}
 
 
-def _has_a_base(config: Any) -> bool:
-    """Whether a model can be read without its head; one with code of its own may not say how."""
-    own = getattr(config, "auto_map", None) if environment.trusts_code() else None
-    return not own or "AutoModel" in own
+def _has_headless_class(config: Any) -> bool:
+    """Whether a model can be read without its head; custom code may name no class for that."""
+    classes = getattr(config, "auto_map", None) if environment.trusts_code() else None
+    return not classes or "AutoModel" in classes
 
 
 def cut(model: Any, blocks: int) -> Any:
-    """The first `blocks` blocks of a whole causal language model, without head and final norm."""
+    """The first `blocks` blocks of a causal language model, without head and final norm."""
     base = model.base_model
     shorten(base.config, blocks)
     base.layers = base.layers[:blocks]
@@ -196,20 +206,20 @@ def cut(model: Any, blocks: int) -> Any:
 
 
 def _refuse_other_base(model: Any, adapter: Path) -> None:
-    """Updates of modules that a model lacks would be left out silently by the library."""
+    """`UserError` for updates of modules that the model lacks: the library would skip them."""
     with safe_open(adapter / UPDATES, framework="pt") as file:
         names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
-    known = dict(model.named_modules())
+    modules = dict(model.named_modules())
     targets = {name.removeprefix("base_model.model.").partition(".lora_")[0] for name in names}
-    unknown = sorted(targets - known.keys())
+    unknown = sorted(targets - modules.keys())
     if unknown or not targets:
-        lacks = f"which lacks {unknown[0]}" if unknown else "or holds no low-rank updates"
+        lacks = f"which lacks {unknown[0]}" if unknown else "or has no low-rank updates"
         raise UserError(f"{adapter}: it was not trained from its base, {lacks}.")
 
 
 @contextmanager
-def _explaining(folder: Path | str, needs: str = "config.json") -> Iterator[None]:
-    """Name the folder in every complaint of the library, and keep its notices quiet."""
+def _explaining(folder: Path | str, needs: str = CONFIG) -> Iterator[None]:
+    """Turn the library's errors into `UserError`s that name the folder, and silence its notices."""
     if not (Path(folder) / needs).is_file():
         raise UserError(f"{folder}: not a model folder ({needs} is missing).")
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -24,19 +24,15 @@ from pathlib import Path
 from core.data.readers import files
 from core.environment import default_workspace
 from core.errors import UserError
-from core.models import folder as model_folder
+from core.models.folder import ADAPTER_CONFIG, CONFIG, ModelFolder
 from core.storage.atomic import sweep, write_atomic
 from core.storage.parse import toml_file
 
 LARGE = 1 << 26  # bytes, from which a fingerprint is kept on disk: a twentieth of a second to read
 SETTLED = 2_000_000_000  # ns: a file that changed later may change again and look the same
-WEIGHTS = (".safetensors",)
 SETTINGS = (
-    "config.json",
-    model_folder.CONFIG,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
+    *(CONFIG, ADAPTER_CONFIG),
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
 )
 
 
@@ -56,42 +52,31 @@ def fingerprint_model(folder: Path) -> str:
 
     An adapter's covers its own files and its base.
     """
-    if model_folder.is_adapter(folder):
-        base = fingerprint_model(model_folder.base_of(folder))
-        return hashlib.sha256(f"{base}:{_parts(folder)}".encode()).hexdigest()
-    if not (folder / "config.json").is_file():
+    model = ModelFolder(folder)
+    if model.is_adapter:
+        base = fingerprint_model(model.base.path)
+        return hashlib.sha256(f"{base}:{_parts(model)}".encode()).hexdigest()
+    if not (folder / CONFIG).is_file():
         raise UserError(
             f"{folder}: not a model folder (config.json is missing). If it was moved, put it back, "
             "or correct its path in project.toml."
         )
-    return hashlib.sha256(_parts(folder).encode()).hexdigest()
+    return hashlib.sha256(_parts(model).encode()).hexdigest()
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    """Whether two model folders hold the same weights' files; read only where sizes agree."""
-    ours, theirs = (
-        sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
-        for folder in (one, other)
-    )
+def same_weights(left: ModelFolder, right: ModelFolder) -> bool:
+    """Whether two models have equal files of weights; they are read only where sizes agree."""
+    ours, theirs = left.weights, right.weights
     if [file.stat().st_size for file in ours] != [file.stat().st_size for file in theirs]:
         return False
     return [*map(_part, ours)] == [*map(_part, theirs)]
 
 
-def names_code(folder: Path) -> bool:
-    """Whether its settings say that Python code in the folder belongs to the model."""
-    settings = (folder / name for name in ("config.json", "tokenizer_config.json"))
-    return any(b'"auto_map"' in path.read_bytes() for path in settings if path.is_file())
-
-
-def _parts(folder: Path) -> str:
-    kinds = (*WEIGHTS, ".py") if names_code(folder) else WEIGHTS
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix in kinds or file.name in SETTINGS
-    )
-    if not any(file.suffix in WEIGHTS for file in files):
-        raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
-    return "".join(_part(file) for file in files)
+def _parts(model: ModelFolder) -> str:
+    others = [file for file in model.path.iterdir() if file.name in SETTINGS]
+    if model.names_code:
+        others += model.path.glob("*.py")
+    return "".join(_part(file) for file in sorted([*model.weights, *others]))
 
 
 def _part(file: Path) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
-from core.models import folder as model_folder
+from core.models.folder import ModelFolder
 from core.specs.base import Record, Spec
 from core.specs.behaviors import Behavior
 from core.specs.steps import (
@@ -147,8 +147,9 @@ def from_options(given: Mapping[str, str | None]) -> Project:
     for name in PATHS:
         if name in content and not _is_name(content[name]):
             content[name] = str(Path(content[name]).expanduser().resolve())
-    if "reference" not in content and model_folder.is_adapter(content.get("policy", "")):
-        content["reference"] = str(model_folder.base_of(content["policy"]))
+    policy = ModelFolder(Path(content.get("policy", "")))
+    if "reference" not in content and policy.is_adapter:
+        content["reference"] = str(policy.base.path)
     try:
         content["behaviors"] = from_json(content.get("behaviors", "[]"))
     except ValueError as error:

@@ -16,12 +16,10 @@ import pandas as pd
 from core.data.prompts import expand, read_prompts
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
-from core.models import folder as model_folder
-from core.models.folder import refuse_quantised
+from core.models.folder import CONFIG, ModelFolder
 from core.runs import hashing
 from core.specs.behaviors import Behavior
 from core.storage.atomic import sweep, write_atomic
-from core.storage.parse import json_file
 
 UPLOADS = "inputs"  # folder of the workspace
 LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
@@ -71,16 +69,15 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
 
     Of an adapter they are its base's, which must lie in one of the roots too.
     """
-    folder = base_of(folder, roots) or folder
-    config = _config(folder)
-    weights = [file for file in folder.iterdir() if file.suffix in hashing.WEIGHTS]
-    if not weights:
-        raise UserError(f"{folder}: holds no .safetensors weights. Other formats are not loaded.")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise UserError(f"{folder}: holds no tokenizer (tokenizer.json).")
-    if not _has_template(folder):
-        raise UserError(f"{folder}: has no chat template. Add chat_template.jinja to the folder.")
-    size = sum(file.stat().st_size for file in weights)
+    model = ModelFolder(base_of(folder, roots) or folder)
+    config = _shape(model)
+    size = sum(file.stat().st_size for file in model.weights)
+    if not model.has_tokenizer:
+        raise UserError(f"{model.path}: has no tokenizer (tokenizer.json).")
+    if not model.has_chat_template:
+        raise UserError(
+            f"{model.path}: has no chat template. Add chat_template.jinja to the folder."
+        )
     kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return ModelFacts(
         kind=str(config.get("model_type", "unknown")),
@@ -93,9 +90,8 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
 
 def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
     """The folder that an adapter is for, in one of the roots; None for a model of its own."""
-    if not model_folder.is_adapter(policy):
-        return None
-    return allowed_path(str(model_folder.base_of(policy)), roots)
+    model = ModelFolder(policy)
+    return allowed_path(str(model.base.path), roots) if model.is_adapter else None
 
 
 def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
@@ -112,7 +108,7 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
         f"{folder} names Python code of its own. What the browser starts never runs it: if a step "
         "refuses the model, run that step in a terminal as `pairtrace --trust-remote-code …`."
         for folder in dict.fromkeys((reference, policy))
-        if hashing.names_code(folder)
+        if ModelFolder(folder).names_code
     ]
     base = base_of(policy)
     if base is not None and reference.is_dir() and not _is_base(base, reference):
@@ -124,8 +120,9 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
 
 
 def _is_base(base: Path, reference: Path) -> bool:
+    model = ModelFolder(reference)
     return base == reference.resolve() or (
-        not model_folder.is_adapter(reference) and hashing.same_weights(base, reference)
+        not model.is_adapter and hashing.same_weights(ModelFolder(base), model)
     )
 
 
@@ -158,29 +155,11 @@ def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
     return made
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: not a model folder (config.json is missing).")
-    refuse_quantised(folder)
-    config = _table(path)
-    config = config.get("text_config", config)
+def _shape(model: ModelFolder) -> dict[str, Any]:
+    """The part of the settings that names the language model's blocks and width."""
+    config = model.config.get("text_config", model.config)
     for name in ("num_hidden_layers", "hidden_size"):
         size = config.get(name) if isinstance(config, dict) else None
         if not isinstance(size, int) or size < 1:
-            raise UserError(f"{path}: does not name {name}, a whole number.")
+            raise UserError(f"{model.path / CONFIG}: does not name {name}, a whole number.")
     return dict(config)
-
-
-def _has_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
-    path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(_table(path).get("chat_template"))
-
-
-def _table(path: Path) -> dict[str, Any]:
-    content = json_file(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not readable: it holds no JSON object.")
-    return content

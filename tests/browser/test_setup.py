@@ -9,7 +9,7 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from core.models.folder import is_adapter
+from core.models.folder import ModelFolder
 from core.runs.store import Store
 from core.specs import project as projects
 from tests.browser.conftest import STREAMLIT, serving, settle
@@ -93,7 +93,9 @@ def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
     assert (made.name, made.behaviors[0].flag) == ("hh", "refused")
     assert store.state(made.pairs) == "finished"
     assert len(store.finished("train")) == 2
-    assert all(is_adapter(store.output(run) / "adapter") for run in store.finished("train"))
+    assert all(
+        ModelFolder(store.output(run) / "adapter").is_adapter for run in store.finished("train")
+    )
     assert not store.infos(state="failed")
 
 

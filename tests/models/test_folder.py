@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from core.errors import UserError
-from core.models.folder import base_of
+from core.models.folder import ModelFolder
 from core.models.loading import load_classifier, load_model, load_tokenizer, read_config
 from core.runs.hashing import fingerprint_model
 from core.specs.project import from_options
@@ -107,7 +107,7 @@ def test_a_base_named_as_on_a_hub_is_the_folder_beside_the_adapter(
     adapter: Path, reference: Path
 ) -> None:
     name_base(adapter, "someone/reference")
-    assert base_of(adapter) == reference
+    assert ModelFolder(adapter).base.path == reference
 
 
 def test_an_adapters_base_is_the_reference_where_none_is_given(

@@ -13,7 +13,7 @@ import torch
 
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.folder import is_adapter
+from core.models.folder import ModelFolder
 from core.models.loading import LoadedModel, load_model
 from core.runs.hashing import fingerprint_model
 
@@ -39,10 +39,11 @@ def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[s
     moved = _largest_change(checkpoint, made, before)
     model = output / "model"
     model.mkdir(parents=True, exist_ok=True)
-    if is_adapter(checkpoint):  # its base is a path, which may not outlive the run
+    is_adapter = ModelFolder(checkpoint).is_adapter
+    if is_adapter:  # its base is a path, which may not outlive the run
         made.model.save_pretrained(model)
         made.tokenizer.save_pretrained(model)
-    for path in () if is_adapter(checkpoint) else checkpoint.iterdir():
+    for path in () if is_adapter else checkpoint.iterdir():
         if path.suffix in TAKEN and not path.name.startswith(LEFT_OUT):
             shutil.copy2(path, model / path.name)
     return {
