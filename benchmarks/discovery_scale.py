@@ -26,7 +26,7 @@ from core.attribution.index.layout import (
     write_manifest,
     write_vectors,
 )
-from core.attribution.similarity import keep_mean_contexts
+from core.attribution.similarity import save_mean_contexts
 from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences
 from core.discovery.refine import sharpening
@@ -170,5 +170,5 @@ def _write(
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(len(truth))]})
     uids.to_parquet(folder / "pairs.parquet")
     index = VectorIndex.open(folder)
-    keep_mean_contexts(index)  # as the index step does
+    save_mean_contexts(index)  # as the index step does
     return index

@@ -30,8 +30,8 @@ from core.attribution.baselines import gradient_cache
 from core.attribution.baselines.gradient import PROJECTED
 from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
 from core.attribution.baselines.registry import METHODS, Material, Method
-from core.attribution.evaluation.agreement import agreement
 from core.attribution.evaluation.metrics import (
+    agreement,
     average_precision,
     enrichment_at,
     precision_at,
@@ -39,7 +39,7 @@ from core.attribution.evaluation.metrics import (
 )
 from core.attribution.index.layout import read_pair_list
 from core.attribution.validity import choose_layer, layer_curve, verdict
-from core.attribution.vectors import passing_prompts, showing
+from core.attribution.vectors import behavior_vectors, passing_prompts
 from core.data.pairs import read_pairs
 from core.errors import UserError
 from core.models.api.batch import Usage
@@ -164,7 +164,7 @@ def prepare(
     activations, seconds = _timed(
         lambda: reference_activations(spec, store, index, table[own], Progress())
     )
-    vectors = showing(activations, behavior, passing)
+    vectors = behavior_vectors(activations, behavior, passing)
     curve = layer_curve(vectors, activations, behavior)
     layer = choose_layer(curve)
     valid, _ = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())

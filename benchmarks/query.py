@@ -27,7 +27,7 @@ from core.attribution.index.layout import (
     write_manifest,
     write_vectors,
 )
-from core.attribution.similarity import Query, keep_mean_contexts, scan
+from core.attribution.similarity import Query, save_mean_contexts, scan
 from core.specs import behaviors
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
@@ -95,7 +95,7 @@ def _write(folder: Path, pairs: int) -> tuple[float, VectorIndex]:
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(pairs)]})
     uids.to_parquet(folder / "pairs.parquet")
     index = VectorIndex.open(folder)
-    keep_mean_contexts(index)  # as the index step does
+    save_mean_contexts(index)  # as the index step does
     return time.perf_counter() - start, index
 
 

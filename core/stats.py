@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[Any]], Array], n: int, *, seed: int = 0, draws: int = DRAWS
+    statistic: Callable[[NDArray[Any]], NDArray[Any]], n: int, *, seed: int = 0, draws: int = DRAWS
 ) -> Interval:
     """Percentile bootstrap (Efron 1979) of a statistic over n units drawn with replacement.
 

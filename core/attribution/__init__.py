@@ -1,13 +1,12 @@
-"""Vectors in, scores out.
+"""Behavior attribution: which preference pairs taught a behavior (vectors in, scores out).
 
-- `completions`: Every completion of a generate run, read through the reference
-- `vectors`: Behavior and context vectors
-- `similarity`: How far each pair pushes towards a behavior
-- `validity`: Does a behavior vector mean anything? Each layer's vector against itself and against
-- `concentration`: Sparse or diffuse
-- `threshold`: Where to cut a ranking, from its scores alone
-- `enrichment`: Does a source, or a model that wrote completions, stand out among the selected
+- `completions`: Activations of the completions of a generate run
+- `vectors`: Behavior vectors, the prompts that build them, and Fisher's discriminant
+- `similarity`: Scores of pairs, by exact scans over the index
+- `validity`: Tests of behavior vectors against chance
+- `concentration`: Sparse or diffuse attribution; where to cut a ranking
+- `enrichment`: Sources and generators that are enriched among selected pairs
 - `index`: The vector index of all pairs, on disk
-- `baselines`: Other ways of ranking pairs, for comparison
-- `evaluation`: How good a ranking is, where the truth is known
+- `baselines`: Other rankings, for comparison
+- `evaluation`: How good a ranking is
 """

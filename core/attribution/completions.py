@@ -1,7 +1,7 @@
-"""Every completion of a generate run, read through the reference: completions in, means out.
+"""Activations of completions: every completion of a generate run, read by the reference.
 
-The same text under the same prompt is read once, however many rollouts wrote it; a prompt is read
-once, however many completions follow it. Knows nothing of behaviors.
+A text is read once per prompt, however many rollouts wrote it, and a prompt once, however many
+completions follow it. Knows nothing of behaviors.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,8 @@ from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import LoadedModel
 
+TEXT = [*PROMPT, "completion"]
+
 
 def completion_activations(
     loaded: LoadedModel,
@@ -23,22 +25,23 @@ def completion_activations(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Activations:
-    """Mean residual streams of completions and of their prompts, at each of `layers`.
+    """Mean residual streams, at each of `layers`, of completions and of their prompts.
 
-    `completions` is a generate run's table. Those without tokens have no mean; they are left out
-    and counted.
+    `completions` is a generate run's table. Completions without tokens have no mean; they are left
+    out and counted.
     """
     ids = encode_completions(loaded.tokenizer, completions["completion"].tolist())
-    has_tokens = np.array([len(one) > 0 for one in ids], bool)
-    kept = completions[has_tokens].reset_index(drop=True)
-    prompts = kept.drop_duplicates(PROMPT)[[*PROMPT, "group", "topic", "prompt"]]
+    has_tokens = np.array([len(tokens) > 0 for tokens in ids], bool)
+    rows = completions[has_tokens].reset_index(drop=True)
+    prompts = rows.drop_duplicates(PROMPT)[[*PROMPT, "group", "topic", "prompt"]]
     prompts = prompts.reset_index(drop=True)
-    texts, tokens = _unique(kept, [one for one in ids if one])
+    texts, tokens = _unique(rows, [tokens for tokens in ids if tokens])
     items = _items(loaded, prompts, texts, tokens)
     means = segment_means(loaded.model, items, layers, progress=progress)
+    row_of_text = pd.MultiIndex.from_frame(texts[TEXT])
     return Activations(
-        completions=kept,
-        means=means.completion[_places(kept, texts)],
+        completions=rows,
+        means=means.completion[row_of_text.get_indexer(pd.MultiIndex.from_frame(rows[TEXT]))],
         prompts=prompts,
         contexts=means.context,
         layers=tuple(layers),
@@ -46,11 +49,11 @@ def completion_activations(
     )
 
 
-def _unique(kept: pd.DataFrame, ids: list[list[int]]) -> tuple[pd.DataFrame, list[list[int]]]:
+def _unique(rows: pd.DataFrame, ids: list[list[int]]) -> tuple[pd.DataFrame, list[list[int]]]:
     """The different completions of each prompt, prompt by prompt, and their tokens."""
-    number = kept.groupby(PROMPT, sort=False).ngroup().to_numpy()
-    texts = kept.assign(number=number).drop_duplicates([*PROMPT, "completion"])
-    texts = texts.sort_values("number", kind="stable")[[*PROMPT, "completion", "number"]]
+    number = rows.groupby(PROMPT, sort=False).ngroup().to_numpy()
+    texts = rows.assign(number=number).drop_duplicates(TEXT)
+    texts = texts.sort_values("number", kind="stable")[[*TEXT, "number"]]
     return texts, [ids[row] for row in texts.index]
 
 
@@ -63,10 +66,3 @@ def _items(
         Prompted(prompt, tokens[start:stop])
         for prompt, start, stop in zip(encoded, [0, *stops], stops, strict=False)
     ]
-
-
-def _places(kept: pd.DataFrame, texts: pd.DataFrame) -> np.ndarray:
-    """Row in `texts` of each completion."""
-    key = [*PROMPT, "completion"]
-    place = pd.MultiIndex.from_frame(texts[key])
-    return place.get_indexer(pd.MultiIndex.from_frame(kept[key]))

@@ -1,17 +1,17 @@
-"""Sparse or diffuse: are a few pairs at fault, or does the whole dataset lean a little?
+"""Whether a behavior's attribution is sparse or diffuse, and where to cut its ranking.
 
 A behavior that a distinct set of pairs taught can be undone by editing that set; a drift that is
 everywhere a little cannot, and it is cheaper to know before retraining. Attribution of a pair is
-the ranking's score where that is a direction's cosine under the gate (discriminant, gated), else
-the default's; the best are those above Otsu's cut (core.attribution.threshold).
+its score, if that is one direction's cosine under the gate (discriminant, gated), else the default
+score. The top pairs are those above Otsu's threshold.
 
-How far attribution is concentrated decides nothing: a narrow gate or a long tail concentrates any
+How concentrated attribution is decides nothing: a narrow gate or a long tail concentrates any
 direction, as the curve shows beside random directions with the datapoint vectors' own covariance
-under the same gate. What tells is how the best pairs' *look-alikes* push: the pairs of the same
-source with the most similar prompts. Where something about such pairs is wrong, they push the same
-way. Where the data only lean (chosen is longer a little more often than rejected), look-alikes push
-both ways, and the best pairs are merely those that happened to push far. `towards` is the share of
-all their push, |attribution|, that is towards the behavior: 1/2 is no lean at all. Reads no truth.
+under the same gate. The verdict rests on the *look-alikes* of the top pairs: the pairs of the same
+source with the most similar prompts. Where something about such pairs is wrong, their attribution
+has one sign. Where the data only lean (chosen is longer a little more often than rejected), it has
+both signs, and the top pairs are merely the tail. `towards` is the positive share of their
+|attribution|, in [0, 1]; 1/2 is no lean at all. Never reads the truth.
 """
 
 from dataclasses import dataclass, replace
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, mean_context, scan
-from core.attribution.threshold import suggest
 from core.geometry import unit
 from core.specs.behaviors import DEFAULT_SCORE, Score
 
 Floats = NDArray[np.floating]
+Rows = NDArray[np.int64]
 Verdict = Literal["sparse", "mixed", "diffuse", "undecided"]
 
 GATED: tuple[Score, ...] = ("discriminant", "gated")  # one direction, under the gate
@@ -35,11 +35,20 @@ DRAWS = 100  # random directions
 AT_ONCE = 20  # of them in one pass over the index: memory is AT_ONCE × pairs
 SAMPLE = 4000  # pairs whose datapoint vectors span them, at most
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the pairs, in the curve
-ASKED = 400  # of the best pairs, at most, whose look-alikes are looked at
+MOST_TOP = 400  # top pairs whose look-alikes are sought, at most
 NEIGHBORS = 20  # look-alikes of each
-ONE_WAY = 3 / 4  # of the push of look-alikes, from here on: three to one, a kind of pairs at fault
-BOTH_WAYS = 2 / 3  # up to here: at most two to one, a lean
-SMALL = 0.15  # of all pairs, the most that an edit can take and leave the rest as they were
+ONE_WAY = 3 / 4  # `towards` of a sparse behavior, at least: three to one
+BOTH_WAYS = 2 / 3  # `towards` of a diffuse behavior, at most: two to one
+SMALL = 0.15  # share of all pairs that an edit can take and leave the rest as they were
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """Take the `k` pairs that score at least `threshold`."""
+
+    k: int
+    threshold: float
+    separation: float  # between-class share of the positive scores' variance, in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -49,131 +58,139 @@ class Concentration:
     verdict: Verdict
     k: int  # pairs above the cut
     share: float  # of all pairs with a score
-    towards: float | None  # of the look-alikes' push; None where there are none
+    towards: float | None  # positive share of the look-alikes' |attribution|; None without any
     evidence: str
+
+
+def otsu_cutoff(scores: Floats) -> Cutoff:
+    """Otsu's threshold of the positive scores (IEEE Trans. SMC 9, 1979), from (n,).
+
+    The cut with the largest variance between its two sides: a first suggestion, made without
+    knowing which pairs are at fault. Where scores fall off evenly any cut is arbitrary, and
+    `separation` is low. NaN and non-positive scores are never taken. Without two different positive
+    scores, all positive ones are.
+    """
+    positive = np.sort(scores[scores > 0].astype(np.float64))[::-1]  # NaN > 0 is False
+    if len(positive) == 0:
+        return Cutoff(0, float("inf"), 0.0)
+    between, variance = _between(positive), positive.var()
+    if len(between) == 0 or variance == 0 or between.max() <= 0:
+        return Cutoff(len(positive), float(positive[-1]), 0.0)
+    k = int(between.argmax()) + 1
+    return Cutoff(k, float(positive[k - 1]), float(between.max() / variance))
 
 
 def attribution(
     index: VectorIndex, layer: int, query: Query, *, method: Score, centered: bool
 ) -> Floats:
-    """What the verdict is on: a gated direction's score of every pair, (pair,), in index order."""
+    """The score that the verdict is on, (pair,), in index order."""
     (scores,) = scan(index, layer, [query], bank=False, centered=centered)
-    found: Floats = scores[method if method in GATED else DEFAULT_SCORE].to_numpy()
-    return found
+    column: Floats = scores[method if method in GATED else DEFAULT_SCORE].to_numpy()
+    return column
 
 
 def random_directions(
     index: VectorIndex, layer: int, query: Query, *, centered: bool, seed: int = 0
 ) -> Floats:
-    """What the best pairs hold of all attribution under random directions, (draw, share).
+    """Null for `curve`: shares of attribution under random directions, (draw, share).
 
-    Their covariance is the datapoint vectors', and the gate is the query's: each stands where the
-    behavior vector or the discriminant stood, so they are a null for both.
+    Directions are Gaussian with the datapoint vectors' covariance, gated as the query is. Each
+    replaces the behavior vector or the discriminant, so they are a null for both.
     """
     rng = np.random.default_rng(seed)
-    rows = _sample(index, layer, rng)
-    held = []
+    vectors = _sample(index, layer, rng)
+    shares = []
     for start in range(0, DRAWS, AT_ONCE):
-        weights = rng.normal(size=(min(AT_ONCE, DRAWS - start), len(rows)))
-        directions = (weights - weights.mean(axis=1, keepdims=True)) @ rows
+        weights = rng.normal(size=(min(AT_ONCE, DRAWS - start), len(vectors)))
+        directions = (weights - weights.mean(axis=1, keepdims=True)) @ vectors
         queries = [Query(query.behavior, query.context, d.astype(np.float32)) for d in directions]
         tables = scan(index, layer, queries, bank=False, centered=centered)
-        held.append(_held(np.stack([table["gated"].to_numpy() for table in tables])))
-    return np.concatenate(held)
+        shares.append(_lorenz(np.stack([table["gated"].to_numpy() for table in tables])))
+    return np.concatenate(shares)
 
 
 def curve(scores: Floats, null: Floats) -> pd.DataFrame:
-    """`share` of the pairs, what its best hold of all positive `attribution`, the null's range."""
+    """One row per `share` of the pairs: its top pairs' share of all positive `attribution`.
+
+    `null_low, null, null_high` are the 2.5, 50 and 97.5% quantiles of `random_directions`.
+    """
     low, middle, high = np.nanquantile(null, [0.025, 0.5, 0.975], axis=0)
-    own = _held(scores[None])[0]
-    columns = {"attribution": own, "null_low": low, "null": middle, "null_high": high}
+    columns = {"attribution": _lorenz(scores[None])[0]}
+    columns |= {"null_low": low, "null": middle, "null_high": high}
     return pd.DataFrame({"share": SHARES, **columns})
 
 
-def assess(scores: Floats, alike: NDArray[np.int64]) -> Concentration:
-    """The verdict on attributions, (pair,), given rows of the best pairs' look-alikes."""
-    cut = suggest(scores)
+def assess(scores: Floats, lookalike_rows: Rows) -> Concentration:
+    """The verdict on attributions, (pair,), given rows of the top pairs' look-alikes, (n,)."""
+    cut = otsu_cutoff(scores)
     share = cut.k / max(1, int(np.isfinite(scores).sum()))
-    push = np.nan_to_num(scores[alike])  # a pair without a score pushes nowhere that we know of
-    total = float(np.abs(push).sum())
-    towards = float(push[push > 0].sum()) / total if total else None
+    of_lookalikes = np.nan_to_num(scores[lookalike_rows])  # no score: no known attribution
+    total = float(np.abs(of_lookalikes).sum())
+    towards = float(of_lookalikes[of_lookalikes > 0].sum()) / total if total else None
     verdict = _verdict(towards, share)
     return Concentration(verdict, cut.k, share, towards, _evidence(verdict, cut.k, share, towards))
 
 
-def undecided(found: Concentration) -> Concentration:
+def undecided(concentration: Concentration) -> Concentration:
     """The same figures without a verdict: for a vector that does not beat chance."""
-    said = "Undecided: the behavior vector does not beat chance, so neither does what it ranks."
-    return replace(found, verdict="undecided", evidence=said)
+    evidence = "Undecided: the behavior vector does not beat chance, so neither does its ranking."
+    return replace(concentration, verdict="undecided", evidence=evidence)
 
 
 def lookalikes(
     index: VectorIndex, layer: int, scores: Floats, source: NDArray[np.object_], *, seed: int = 0
-) -> NDArray[np.int64]:
-    """Rows of the best pairs' look-alikes, each as often as it is one: (n,).
+) -> Rows:
+    """Rows of the top pairs' look-alikes, each as often as it is one: (n,).
 
-    For each pair above the cut (or a random `ASKED` of them): the `NEIGHBORS` other pairs of its
-    source whose context vectors are nearest by cosine, less the mean context.
+    For each top pair (or a random `MOST_TOP` of them): the `NEIGHBORS` other pairs of its source
+    whose context vectors, less the mean context, are nearest by cosine. `source` is (pair,). Exact,
+    one block of the index at a time.
     """
-    k = suggest(scores).k
-    best = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")[:k]
-    if k > ASKED:
-        best = np.random.default_rng(seed).choice(best, ASKED, replace=False)
+    k = otsu_cutoff(scores).k
+    top = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")[:k]
+    if k > MOST_TOP:
+        top = np.random.default_rng(seed).choice(top, MOST_TOP, replace=False)
     mean = mean_context(index, layer)
-    asked = unit(_rows(index, layer, best) - mean)
-    found = np.full((len(best), NEIGHBORS), -1, np.int64)
-    nearest = np.full((len(best), NEIGHBORS), -np.inf, np.float32)
+    contexts = unit(index.rows(layer, "context", top) - mean)
+    nearest = np.full((len(top), NEIGHBORS), -1, np.int64)
+    cosines = np.full((len(top), NEIGHBORS), -np.inf, np.float32)
     start = 0
     for block in index.blocks(layer):
         rows = np.arange(start, start + len(block.uids))
-        cosines = asked @ unit(block.context.astype(np.float32) - mean).T  # (asked, pair)
-        other = (source[best][:, None] == source[rows][None]) & (best[:, None] != rows[None])
-        other &= ~np.isnan(cosines)  # a pair without a context vector is like no other
-        nearest, found = _nearer(nearest, found, np.where(other, cosines, -np.inf), rows)
+        cosine = contexts @ unit(block.context.astype(np.float32) - mean).T  # (top, pair)
+        eligible = (source[top][:, None] == source[rows][None]) & (top[:, None] != rows[None])
+        eligible &= ~np.isnan(cosine)  # a pair without a context vector is no look-alike
+        both = np.concatenate([cosines, np.where(eligible, cosine, -np.inf)], axis=1)
+        both_rows = np.concatenate([nearest, np.broadcast_to(rows, cosine.shape)], axis=1)
+        best = np.argpartition(-both, NEIGHBORS - 1, axis=1)[:, :NEIGHBORS]
+        cosines = np.take_along_axis(both, best, axis=1)
+        nearest = np.take_along_axis(both_rows, best, axis=1)
         start += len(rows)
-    kept: NDArray[np.int64] = found[np.isfinite(nearest)]
-    return kept
+    defined: Rows = nearest[np.isfinite(cosines)]
+    return defined
 
 
-def _nearer(
-    nearest: Floats, found: NDArray[np.int64], cosines: Floats, rows: NDArray[np.int64]
-) -> tuple[Floats, NDArray[np.int64]]:
-    """The nearest of those known so far and of a block, (asked, NEIGHBORS) each."""
-    near = np.concatenate([nearest, cosines], axis=1)
-    named = np.concatenate([found, np.broadcast_to(rows, cosines.shape)], axis=1)
-    best = np.argpartition(-near, NEIGHBORS - 1, axis=1)[:, :NEIGHBORS]
-    return np.take_along_axis(near, best, axis=1), np.take_along_axis(named, best, axis=1)
-
-
-def _rows(index: VectorIndex, layer: int, wanted: NDArray[np.int64]) -> Floats:
-    """Context vectors of some pairs, (n, d_model), in the order asked for."""
-    taken: Floats = np.empty((len(wanted), index.d_model), np.float32)
-    start = 0
-    for block in index.blocks(layer):
-        stop = start + len(block.uids)
-        inside = (wanted >= start) & (wanted < stop)
-        taken[inside] = block.context[wanted[inside] - start]
-        start = stop
-    return taken
+def _between(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance between the first k and the rest, k = 1…n−1; −1 where the cut divides equals."""
+    n = len(ordered)
+    k = np.arange(1, n)
+    sums = np.cumsum(ordered)
+    upper, lower = sums[:-1] / k, (sums[-1] - sums[:-1]) / (n - k)
+    between = k * (n - k) / n**2 * (upper - lower) ** 2
+    return np.where(ordered[:-1] > ordered[1:], between, -1.0)
 
 
 def _sample(index: VectorIndex, layer: int, rng: np.random.Generator) -> Floats:
     """Datapoint vectors of a random sample of pairs, each of length 1, (pair, d_model)."""
-    total = len(index.uids)
-    wanted = np.sort(rng.choice(total, min(SAMPLE, total), replace=False))
-    parts, start = [], 0
-    for block in index.blocks(layer):
-        stop = start + len(block.uids)
-        inside = wanted[(wanted >= start) & (wanted < stop)] - start
-        parts.append(unit(block.datapoint[inside]))
-        start = stop
-    rows = np.concatenate(parts).astype(np.float64)
-    defined: Floats = rows[np.isfinite(rows).all(axis=1)]
+    n = len(index.uids)
+    numbers = np.sort(rng.choice(n, min(SAMPLE, n), replace=False))
+    vectors = unit(index.rows(layer, "datapoint", numbers)).astype(np.float64)
+    defined: Floats = vectors[np.isfinite(vectors).all(axis=1)]
     return defined
 
 
-def _held(scores: Floats) -> Floats:
-    """Share of all positive attribution in the best of each of `SHARES`, (draw, share)."""
+def _lorenz(scores: Floats) -> Floats:
+    """Share of all positive attribution in the top `SHARES` of (draw, pair): (draw, share)."""
     attribution = np.sort(np.where(scores > 0, scores, 0.0), axis=1)[:, ::-1]  # NaN > 0: False
     sums: Floats = np.cumsum(attribution, axis=1, dtype=np.float64)
     ends = [max(1, round(share * scores.shape[1])) - 1 for share in SHARES]
@@ -192,19 +209,19 @@ def _verdict(towards: float | None, share: float) -> Verdict:
 def _evidence(verdict: Verdict, k: int, share: float, towards: float | None) -> str:
     if towards is None:
         return "Undecided: no pair stands out, or none has another of its source beside it."
-    size = f"{k:,} pairs ({share:.1%} of all)"
-    alike = f"of all the push of pairs like them (same source, similar prompts), {towards:.0%}"
+    size = f"{k:,} pairs ({share:.1%} of all) stand out"
+    similar = f"of the attribution of similar pairs (same source, similar prompts), {towards:.0%}"
     if verdict == "sparse":
         return (
-            f"Sparse: {size} stand out, and {alike} is towards the behavior: a kind of pairs is at "
+            f"Sparse: {size}, and {similar} is towards the behavior: one kind of pairs is at "
             "fault. Editing them should undo it."
         )
     if verdict == "mixed":
         return (
-            f"Mixed: {size} stand out, and {alike} is towards the behavior. Editing them may undo "
-            "a part of it, or cost more than the behavior is worth."
+            f"Mixed: {size}, and {similar} is towards the behavior. Editing them may undo a part "
+            "of it, or cost more than the behavior is worth."
         )
     return (
-        f"Diffuse: {size} stand out, but {alike} is towards the behavior and the rest away from "
-        "it: the data lean as a whole. Removing the best takes back a part of it at most."
+        f"Diffuse: {size}, but {similar} is towards the behavior and the rest away from it: the "
+        "data lean as a whole. Removing the top pairs undoes a part of it at most."
     )

@@ -1,18 +1,20 @@
-"""How far each pair pushes towards a behavior: exact scans over the vectors on disk.
+"""Scores of pairs: exact scans over the datapoint and context vectors of an index.
+
+For pair d with datapoint vector v_d and context c_d, and a behavior with vectors b_i and contexts
+c_i of its prompts, b their mean, c̄ the mean context, μ the mean context over all pairs, and
+gate(x, y) = max(0, cos(x − μ, y − μ)):
 
 - similarity: s(d) = cos(b, v_d), the paper's score (arXiv 2602.11079)
-- bank: max over prompts i of cos(b_i, v_d)
-- gated: g(d) = s(d) · max(0, cos(c̄ − μ, c_d − μ)), c̄ the mean context of the behavior's prompts
-  and μ the mean context of all pairs: the pair must also be about what the behavior is about
-- bilinear: mean over prompts i of cos(b_i, v_d) · max(0, cos(c_i − μ, c_d − μ)), the gate prompt by
-  prompt
-- discriminant: the gated score with w in place of b, the direction that tells the policy's
-  completions from the reference's (core.attribution.vectors)
+- bank: max_i cos(b_i, v_d) (arXiv 2602.11079)
+- gated: g(d) = s(d) · gate(c̄, c_d): the pair must also be about what the behavior is about
+- bilinear: mean_i cos(b_i, v_d) · gate(c_i, c_d), the gate prompt by prompt
+- discriminant: cos(w, v_d) · gate(c̄, c_d), w Fisher's discriminant of the completions
+  (core.attribution.vectors)
 - projection: b·v_d / |b|, in units of the residual stream
 
-Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory does not
-grow with the number of pairs beyond the scores themselves. A cosine with a zero vector does not
-exist: it is NaN and stays NaN. Knows vectors only, not what they were made from.
+All but the projection are in [−1, 1]. A cosine with a zero vector does not exist: it is NaN and
+stays NaN. Blocks are memory-mapped and scored one at a time, for all behaviors at once, so memory
+does not grow with the number of pairs beyond the scores. Knows vectors only, not their origin.
 """
 
 import io
@@ -38,35 +40,36 @@ ROUNDING = 1e-5  # of a mean's length; far below what float16 shards tell apart
 ROWS = 64  # converted at a time: a megabyte at d = 4096, which stays in a core's cache
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Query:
-    """One behavior: its prompts' vectors and contexts, (n_prompts, d_model); `pooled`, (d_model,),
-    their mean under the pooling that was chosen; `discriminant`, (d_model,), where it is known."""
+    """One behavior, by its prompts' vectors."""
 
-    behavior: Floats
-    context: Floats
-    pooled: Floats
-    discriminant: Floats | None = None
+    behavior: Floats  # b_i, (n_prompts, d_model)
+    context: Floats  # c_i, (n_prompts, d_model)
+    pooled: Floats  # b, (d_model,): the mean of b_i under the pooling that was chosen
+    discriminant: Floats | None = None  # w, (d_model,)
 
 
 class Bank(NamedTuple):
-    """One behavior prompt by prompt, (n_prompts, d_model), each of length 1."""
+    """One behavior prompt by prompt, (n_prompts, d_model), each of length 1 or NaN."""
 
     behavior: Floats
     context: Floats  # less the mean context
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def defined(self) -> Flags:
         """Prompts that have both vectors, (n_prompts,)."""
-        known: NDArray[np.bool_] = ~np.isnan(self.behavior[:, 0]) & ~np.isnan(self.context[:, 0])
-        return known
+        return ~(np.isnan(self.behavior[:, 0]) | np.isnan(self.context[:, 0]))
 
 
 class Stack(NamedTuple):
-    """Vectors to multiply pairs with, one below the other: a product of its own for each group
-    would read the pairs again each time."""
+    """Groups of vectors to multiply pairs with, one below the other.
+
+    A product for each group would read the pairs again each time.
+    """
 
     rows: Floats  # (n, d_model)
     cuts: NDArray[np.int64]  # rows at which all groups but the first begin
@@ -91,23 +94,24 @@ def scan(
 ) -> list[pd.DataFrame]:
     """For each query, every pair's `uid`, scores and `norm` (|v_d|), in index order.
 
-    Without `bank` the columns that cost a product per prompt rather than per behavior, `bank` and
-    `bilinear`, are left out. `centered` takes the mean datapoint vector of all pairs off each.
+    `discriminant` is there if every query has one. Without `bank`, the columns that cost a product
+    per prompt rather than per behavior, `bank` and `bilinear`, are left out. `centered` subtracts
+    the mean datapoint vector of all pairs from each.
     """
     mean = mean_context(index, layer)
-    middle = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
-    plain = unit(np.stack([query.pooled for query in queries]))
-    told = [query.discriminant for query in queries if query.discriminant is not None]
-    apart = [unit(np.stack(told))] if len(told) == len(queries) else []
+    center = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
+    pooled = unit(np.stack([query.pooled for query in queries]))
+    given = [query.discriminant for query in queries if query.discriminant is not None]
+    discriminants = [unit(np.stack(given))] if len(given) == len(queries) else []
     topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean)[0])
     banks = [Bank(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
     score = partial(
         _score,
         mean=mean,
-        middle=middle,
-        towards=Stack.of([plain, *apart, *(own.behavior for own in banks)]),
-        about=Stack.of([topics, *(own.context for own in banks)]),
-        known=[own.known for own in banks],
+        center=center,
+        directions=Stack.of([pooled, *discriminants, *(each.behavior for each in banks)]),
+        topics=Stack.of([topics, *(each.context for each in banks)]),
+        defined=[each.defined for each in banks],
     )
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
     # one block per core: BLAS's own threads would fight these and cost four times the CPU
@@ -117,45 +121,41 @@ def scan(
                 for name, values in scores.items():
                     columns[number].setdefault(name, []).append(values)
     return [
-        pd.DataFrame({"uid": index.uids} | {name: np.concatenate(v) for name, v in made.items()})
-        for made in columns
+        pd.DataFrame({"uid": index.uids} | {name: np.concatenate(v) for name, v in scores.items()})
+        for scores in columns
     ]
 
 
-def matrix(index: VectorIndex, layer: int, query: Query, *, gated: bool) -> Floats:
-    """cos(b_i, v_d), times max(0, cos(c_i − μ, c_d − μ)) if gated: (n_prompts, n_pairs)."""
-    _, parts = matrix_parts(index, layer, query, gated=gated)
-    empty = np.empty((len(query.behavior), 0), np.float32)
-    return np.concatenate([empty, *(part for _, part in parts)], axis=1)
-
-
-def matrix_parts(
+def matrix_blocks(
     index: VectorIndex, layer: int, query: Query, *, gated: bool
 ) -> tuple[Floats, Iterator[tuple[slice, Floats]]]:
-    """μ, and the matrix shard by shard: which pairs, and their columns, (n_prompts, n)."""
+    """μ, (d_model,), and the similarity matrix block by block: which pairs, and their columns.
+
+    Columns are (n_prompts, n): cos(b_i, v_d), times gate(c_i, c_d) if `gated`.
+    """
     mean = mean_context(index, layer)
     behavior, topics = unit(query.behavior), unit(query.context - mean)
 
-    def parts() -> Iterator[tuple[slice, Floats]]:
+    def blocks() -> Iterator[tuple[slice, Floats]]:
         start = 0
         for block in index.blocks(layer):
-            part: Floats = np.clip(behavior @ unit(block.datapoint).T, -1, 1)
+            columns: Floats = np.clip(behavior @ unit(block.datapoint).T, -1, 1)
             if gated:
-                part *= _gate(np.clip(topics @ unit(block.context - mean).T, -1, 1))
-            yield slice(start, start + part.shape[1]), part
-            start += part.shape[1]
+                columns *= _gate(np.clip(topics @ unit(block.context - mean).T, -1, 1))
+            yield slice(start, start + columns.shape[1]), columns
+            start += columns.shape[1]
 
-    return mean, parts()
+    return mean, blocks()
 
 
 def mean_context(index: VectorIndex, layer: int) -> Floats:
-    """μ: the mean context vector over all pairs, (d_model,); kept beside the shards once known."""
+    """μ, the mean context vector over all pairs, (d_model,); read from the index if it is saved."""
     path = _mean_path(index, layer)
     return array(path) if path.exists() else _mean(index, layer, "context")
 
 
-def keep_mean_contexts(index: VectorIndex) -> None:
-    """Save a pass over the index for every scan to come."""
+def save_mean_contexts(index: VectorIndex) -> None:
+    """Write μ of every layer into the index folder, which saves each scan a pass over the index."""
     for layer in index.layers:
         buffer = io.BytesIO()
         np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
@@ -168,7 +168,7 @@ def _mean_path(index: VectorIndex, layer: int) -> Path:
 
 
 def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]) -> Floats:
-    """Summed in float64, block by block."""
+    """Mean over all pairs, (d_model,); summed in float64, block by block."""
     total, count = np.zeros(index.d_model), 0
     for block in index.blocks(layer):
         ones = np.ones(len(block.uids), np.float32)
@@ -181,64 +181,63 @@ def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]
 def _score(
     block: Block,
     mean: Floats,
-    middle: Floats,
-    towards: Stack,
-    about: Stack,
-    known: Sequence[NDArray[np.bool_]],
+    center: Floats,
+    directions: Stack,
+    topics: Stack,
+    defined: Sequence[Flags],
 ) -> list[dict[str, Floats]]:
     """Scores of one block's pairs, for each query; all vectors but the means have length 1.
 
-    `towards` are the queries' pooled vectors, their discriminants if they have any, and their
-    banks if `known` tells which prompts these have; `about` are their topics and banks' contexts.
+    `directions` are the queries' pooled vectors, their discriminants if they have any, and their
+    banks if `defined` marks the prompts of these; `topics` are mean contexts and banks' contexts.
     """
-    datapoint, lengths = _less(block.datapoint, middle)
-    projection, *others = towards.products(datapoint)  # (query, pair), and (prompt, pair) of banks
-    projection = projection.copy()  # it is kept, and must not keep the banks' products with it
-    context, away = _less(block.context, mean)
-    gate, *topics = about.products(context)
-    similarity, gate = _cosine(projection, lengths), _gate(_cosine(gate, away))
+    datapoint, lengths = _less(block.datapoint, center)
+    projection, *others = directions.products(datapoint)  # (query, pair), banks (prompt, pair)
+    projection = projection.copy()  # a view would keep the banks' products in memory
+    context, context_lengths = _less(block.context, mean)
+    about, *topic_products = topics.products(context)
+    similarity, gate = _cosine(projection, lengths), _gate(_cosine(about, context_lengths))
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
         for s, g, p in zip(similarity, similarity * gate, projection, strict=True)
     ]
-    if len(others) > len(known):
-        told_apart = _cosine(others.pop(0), lengths) * gate
-        for made, row in zip(scores, told_apart, strict=True):
-            made["discriminant"] = row
-    if known:
-        for made, single, topic, own in zip(scores, others, topics, known, strict=True):
-            made |= _bank_scores(single, topic, own, lengths=lengths, away=away)
+    if len(others) > len(defined):
+        for row, values in zip(scores, _cosine(others.pop(0), lengths) * gate, strict=True):
+            row["discriminant"] = values
+    if defined:
+        for row, b, c, prompts in zip(scores, others, topic_products, defined, strict=True):
+            row |= _bank_scores(b, c, prompts, lengths=lengths, context_lengths=context_lengths)
     return scores
 
 
 def _bank_scores(
-    single: Floats, topic: Floats, known: NDArray[np.bool_], *, lengths: Floats, away: Floats
+    behavior: Floats, topic: Floats, defined: Flags, *, lengths: Floats, context_lengths: Floats
 ) -> dict[str, Floats]:
-    """bank and bilinear of (prompt, pair) products with vectors and contexts.
+    """bank and bilinear from a bank's products with vectors and contexts, (prompt, pair) each.
 
     Divided by the pairs' lengths last: once per pair and not once per prompt.
     """
     # fmax: a prompt without a vector has no cosine; NaN is left only if none has one
-    best = np.fmax.reduce(single, axis=0)
-    if not known.all():
-        single, topic = single[known], topic[known]
+    best = np.fmax.reduce(behavior, axis=0)
+    if not defined.all():
+        behavior, topic = behavior[defined], topic[defined]
     with np.errstate(invalid="ignore"):  # the mean over no prompt is 0 / 0: NaN, as it should be
-        mean = np.einsum("ip,ip->p", single, _gate(topic)) / np.float32(len(single))
-    return {"bank": _cosine(best, lengths), "bilinear": _cosine(mean, lengths * away)}
+        mean = np.einsum("ip,ip->p", behavior, _gate(topic)) / np.float32(len(behavior))
+    return {"bank": _cosine(best, lengths), "bilinear": _cosine(mean, lengths * context_lengths)}
 
 
 def _less(vectors: NDArray[np.floating], mean: Floats) -> tuple[Floats, Floats]:
-    """The vectors minus a mean, (n, d_model), and their lengths, (n,).
+    """The vectors minus a mean, (n, d_model) float32, and their lengths, (n,).
 
-    What only rounding leaves of equal vectors is zero.
+    A difference that is only rounding is zero.
     """
     left, lengths = np.empty(vectors.shape, np.float32), np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), ROWS):
         rows = slice(start, start + ROWS)
         np.subtract(vectors[rows], mean, out=left[rows])
         lengths[rows] = norm(left[rows])
-    nothing = lengths <= ROUNDING * np.linalg.norm(mean)
-    left[nothing], lengths[nothing] = 0, 0
+    zero = lengths <= ROUNDING * np.linalg.norm(mean)
+    left[zero], lengths[zero] = 0, 0
     return left, lengths
 
 

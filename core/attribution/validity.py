@@ -1,14 +1,14 @@
-"""Does a behavior vector mean anything? Each layer's vector against itself and against chance.
+"""Validity of behavior vectors: each layer's vector against itself and against chance.
 
 - split-half: cosine between the mean vectors of two random halves of the prompts, 100 times.
-- AUC: how often, on prompts that did not build the vector, a policy completion lies further along
-  it than a reference completion of the same prompt (ties count half).
+- AUC: how often, on prompts that did not build the vector, a policy completion is further along it
+  than a reference completion of the same prompt (ties count half).
 
 Two nulls. Swapped labels: policy and reference change places on a random half of the prompts, in
-what builds the vector and in what tests it; the 95th percentile over 200 such swaps is what chance
-reaches. Random vectors: the cosine between a half's mean and a random direction of the same space.
-Everything is computed from inner products, so its cost does not grow with d_model squared. Never
-reads the truth, nor the pairs.
+what builds the vector and in what tests it; chance is the 95th percentile over 200 such swaps.
+Random vectors: the cosine between a half's mean and a random direction of the same space. All is
+computed from inner products, so the cost does not grow with d_model squared. Never reads the truth,
+nor the pairs.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.vectors import Activations, BehaviorVectors
+from core.attribution.vectors import FEWEST, Activations, BehaviorVectors
 from core.specs.behaviors import Behavior
 
 SPLITS = 100  # random halvings of the prompts
@@ -33,7 +33,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Trial:
-    """Completions that test a vector: which prompt wrote each, and which side it is on."""
+    """Completions that test a vector: which prompt each answers, and which model wrote it."""
 
     means: Floats  # (m, d_model)
     prompt: NDArray[np.int64]  # (m,) row of the behavior vectors
@@ -43,21 +43,23 @@ class Trial:
 def layer_curve(
     vectors: BehaviorVectors, activations: Activations, behavior: Behavior, *, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per layer: layers.parquet of docs/architecture.md."""
+    """`assess` of every layer: layers.parquet of docs/architecture.md, one row per layer."""
     rows = []
     for number, layer in enumerate(vectors.layers):
-        own, _ = vectors.at(layer)
         trial = trial_of(vectors, activations, behavior, number)
-        rows.append({"layer": layer, **assess(own, trial, seed=seed)})
+        rows.append({"layer": layer, **assess(vectors.at(layer)[0], trial, seed=seed)})
     return pd.DataFrame(rows)
 
 
 def assess(behavior: Floats, trial: Trial, *, seed: int = 0) -> dict[str, float | bool]:
-    """How one layer's vectors, (n, d_model), fare. Fewer than four prompts cannot be split."""
+    """Split-half cosine, held-out AUC and their nulls of one layer's vectors, (n, d_model).
+
+    All NaN for fewer than four prompts, which cannot be split.
+    """
     n, width = behavior.shape
-    if n < 4:
-        unknown = ["split_half", "split_half_low", "split_half_high", "auc"]
-        return dict.fromkeys([*unknown, "null_split_half", "null_auc"], np.nan) | {
+    if n < FEWEST:
+        undefined = ["split_half", "split_half_low", "split_half_high", "auc"]
+        return dict.fromkeys([*undefined, "null_split_half", "null_auc"], np.nan) | {
             "beats_null": False
         }
     rng = np.random.default_rng(seed)
@@ -67,20 +69,20 @@ def assess(behavior: Floats, trial: Trial, *, seed: int = 0) -> dict[str, float 
     null_split = max(np.quantile(cosines[1:].mean(axis=1), CHANCE), _random_cosine(width, rng))
     null_auc = float(np.quantile(aucs[1:], CHANCE))
     low, high = np.quantile(cosines[0], [0.025, 0.975])
-    own = float(cosines[0].mean())
+    mean = float(cosines[0].mean())
     return {
-        "split_half": own,
+        "split_half": mean,
         "split_half_low": float(low),
         "split_half_high": float(high),
         "auc": float(aucs[0]),
         "null_split_half": float(null_split),
         "null_auc": null_auc,
-        "beats_null": bool(own > null_split and aucs[0] > null_auc),
+        "beats_null": bool(mean > null_split and aucs[0] > null_auc),
     }
 
 
 def split_half(behavior: Floats, signs: Floats, rng: np.random.Generator) -> Floats:
-    """Cosines between half-means, (swap, split), under each swap of labels, ±1 (swap, n)."""
+    """Cosines between half-means, (swap, split) in [−1, 1]; `signs` ±1 (swap, n) swap labels."""
     kernel = behavior.astype(np.float64) @ behavior.T  # (n, n)
     first = _halves(len(behavior), SPLITS, rng)  # (split, n)
     cosines = np.empty((len(signs), SPLITS))
@@ -94,37 +96,37 @@ def split_half(behavior: Floats, signs: Floats, rng: np.random.Generator) -> Flo
 
 
 def held_out_auc(behavior: Floats, trial: Trial, signs: Floats, rng: np.random.Generator) -> Floats:
-    """Mean AUC within held-out prompts, (swap,), under each swap of labels, ±1 (swap, n)."""
+    """Mean AUC within held-out prompts, (swap,) in [0, 1]; `signs` ±1 (swap, n) swap labels."""
     along = trial.means.astype(np.float64) @ behavior.T  # (m, n)
     build = _halves(len(behavior), AUC_SPLITS, rng)  # (split, n) prompts that build the vector
     total = np.zeros((len(signs), len(behavior)))
     for chosen in build:
         scores = along @ (signs * chosen).T  # (m, swap)
         for prompt in np.flatnonzero(~chosen):
-            own = trial.prompt == prompt
-            auc = _auc(scores[own & trial.is_policy], scores[own & ~trial.is_policy])
+            asked = trial.prompt == prompt
+            auc = _auc(scores[asked & trial.is_policy], scores[asked & ~trial.is_policy])
             total[:, prompt] += np.where(signs[:, prompt] > 0, auc, 1 - auc)
     tested = (~build).sum(axis=0)
     return (total[:, tested > 0] / tested[tested > 0]).mean(axis=1)
 
 
 def choose_layer(curve: pd.DataFrame) -> int:
-    """The layer that tells the models apart best; near ties go to the steadiest vector.
+    """The layer with the best held-out AUC; near ties go to the highest split-half cosine.
 
-    Layers that beat their null come first. Needs no truth about the pairs. Layer 0 is taken only
+    Layers that beat their null come first. Needs no truth about the pairs. Layer 0 is chosen only
     if it is the only one: before any attention a context is a bag of words, whose gate is coarser,
     and these figures, being about completions, do not show it.
     """
     deep = curve[curve["layer"] > 0] if curve["layer"].gt(0).any() else curve
-    able = deep[deep["beats_null"]] if deep["beats_null"].any() else deep
-    best = able[able["auc"] >= able["auc"].max() - AUC_TOLERANCE]
+    valid = deep[deep["beats_null"]] if deep["beats_null"].any() else deep
+    best = valid[valid["auc"] >= valid["auc"].max() - AUC_TOLERANCE]
     if best.empty:  # too few prompts to test any layer
         return int(deep["layer"].iloc[len(deep) // 2])
     return int(best.loc[best["split_half"].idxmax(), "layer"])
 
 
 def verdict(row: Mapping[Any, Any]) -> tuple[bool, str]:
-    """Whether to trust a layer's vector, and a sentence that says why."""
+    """Whether to trust a layer's vector, from its row of the curve, and the reason in words."""
     if np.isnan(row["auc"]):
         return False, "Too few prompts show the behavior to test its vector: at least four."
     figures = (
@@ -139,12 +141,12 @@ def verdict(row: Mapping[Any, Any]) -> tuple[bool, str]:
 def trial_of(
     vectors: BehaviorVectors, activations: Activations, behavior: Behavior, number: int
 ) -> Trial:
-    """The completions behind a behavior's vectors, at the layer in place `number`."""
+    """The completions behind a behavior's vectors, at the layer in position `number`."""
     rows = activations.completions
-    places = {prompt: row for row, prompt in enumerate(vectors.prompts["prompt_id"])}
-    prompt = rows["prompt_id"].map(places)
+    row_of = {prompt: row for row, prompt in enumerate(vectors.prompts["prompt_id"])}
+    prompt = rows["prompt_id"].map(row_of)
     is_policy = rows["model"].eq("policy")
-    shows = rows[behavior.flag].eq(is_policy).isin([True])  # policy: shown; reference: not shown
+    shows = rows[behavior.flag].eq(is_policy).isin([True])  # policy: flagged; reference: not
     used = (prompt.notna() & rows["condition"].eq(behavior.condition) & shows).to_numpy(bool)
     return Trial(
         activations.means[used, number],
@@ -168,6 +170,6 @@ def _halves(n: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _random_cosine(width: int, rng: np.random.Generator) -> float:
-    """What the cosine between a fixed and a random direction stays below, 95 times in 100."""
+    """95th percentile of |cos| between a fixed and a random direction."""
     random = rng.normal(size=(1000, width))
     return float(np.quantile(np.abs(random[:, 0]) / np.linalg.norm(random, axis=1), CHANCE))

@@ -1,21 +1,13 @@
-"""Behavior and context vectors: what the policy does differently on a prompt, and what was asked.
+"""Behavior vectors: how completions of the policy differ from the reference's on the same prompt.
 
-A behavior vector is the mean over the policy's completions of one prompt minus the mean over the
-reference's, both read through the reference; rollouts are averaged first. For a known behavior,
-only prompts that pass the four-condition filter count, and of the policy only the rollouts that
-show the behavior: the others differ from the reference's by sampling noise and dilute the vector
-(arXiv 2602.11079 also takes completions that show it). A behavior that the reference already
-shows here and there passes on few prompts or none; then those on which its rate rises count. For
-discovery every prompt and rollout counts. Unscored rollouts belong to neither side. Knows nothing
-of models or files.
+    b_i = mean a(p_i, policy completions) − mean a(p_i, reference completions)     (d_model,)
 
-The direction that tells the policy's completions from the reference's, prompts set aside.
-
-Fisher's linear discriminant (1936): w = Σ⁻¹ (mean of the completions that show the behavior − mean
-of those that do not), Σ the covariance of completions within the two sides. What completions vary
-in anyway (their prompt's topic, mostly) is damped, so that w holds less of it than the difference
-of the means does. With few completions Σ is shrunk towards a multiple of the identity (Ledoit &
-Wolf 2004), by a fixed share. Knows activations only.
+a(p, y) is the reference model's residual stream at a layer, averaged over the tokens of y after p
+(arXiv 2602.11079). Rollouts of a prompt are averaged first, so that prompts weigh the same. For a
+named behavior, only prompts that pass a filter count, and of the policy only the rollouts that show
+it: the others differ from the reference's by sampling noise and dilute the vector. For discovery,
+all prompts and rollouts count. Unscored rollouts are in neither mean. Knows nothing of models or
+files.
 """
 
 from collections.abc import Sequence
@@ -31,15 +23,18 @@ from core.errors import UserError
 from core.specs.behaviors import Behavior
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Pooling = Literal["prompts", "rollouts"]
+Filter = Literal["four-condition", "rising"]
+
 PROMPT = ["prompt_id", "condition"]
 FEWEST = 4  # prompts that a vector can be tested with (core.attribution.validity)
-
-Filter = Literal["four-condition", "rising"]
+SHRINKAGE = 0.3  # of the covariance towards the identity; chosen on two organisms, see docs/log.md
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Completions of a generate run with their mean residual streams, read by the reference."""
+    """Completions of a generate run with mean residual streams of the reference."""
 
     completions: pd.DataFrame  # those that have tokens, rows 0…n−1
     means: Floats  # (n, layer, d_model), over each completion's tokens
@@ -56,19 +51,19 @@ class BehaviorVectors:
     prompts: pd.DataFrame  # prompt_id, condition, group, topic, prompt
     behavior: Floats  # (n, layer, d_model)
     context: Floats  # (n, layer, d_model)
-    rollouts: NDArray[np.int64]  # (n,) the policy's completions behind each row
+    rollouts: NDArray[np.int64]  # (n,) completions of the policy behind each vector
     layers: tuple[int, ...]
-    sides: tuple[Floats, Floats] | None = None  # completions that show it, that do not; by layer
+    sides: tuple[Floats, Floats] | None = None  # behavior and reference completions, as `means`
 
     def at(self, layer: int) -> tuple[Floats, Floats]:
         """Behavior and context vectors of a layer, (n, d_model) each."""
-        number = self.layers.index(layer)
-        return self.behavior[:, number], self.context[:, number]
+        column = self.layers.index(layer)
+        return self.behavior[:, column], self.context[:, column]
 
 
 @dataclass(frozen=True)
 class Passing:
-    """The prompts that show a behavior by a filter; how many met each of its conditions."""
+    """The prompts that show a behavior, by a filter, and how many met each of its conditions."""
 
     prompt_ids: tuple[Any, ...]
     n_prompts: int  # in the behavior's group and condition
@@ -79,73 +74,76 @@ class Passing:
 def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
     """Prompts that the policy shows the behavior on because of its condition, and only then.
 
-    With a distractor: reference never, plain or with it; policy never plain, at least once with
-    it. Plain: reference never, policy at least once. A cell without a judged completion meets
-    nothing. Where fewer than four prompts pass, those count on which the policy shows it more
-    often than the reference, if there are four.
+    With a distractor (arXiv 2602.11079): reference never, plain or with it; policy never plain, at
+    least once with it. Plain: reference never, policy at least once. A cell without a judged
+    completion meets nothing. Where fewer than four prompts pass, those count on which the policy's
+    rate is above the reference's, if there are four. Raises `UserError` where no prompt passes.
     """
-    own = _of_group(completions, behavior)
-    asked = own.loc[own["condition"].eq(behavior.condition), "prompt_id"]
+    rows = _of_group(completions, behavior)
+    asked = rows.loc[rows["condition"].eq(behavior.condition), "prompt_id"]
     prompt_ids = pd.Index(asked.unique())
     met = {
-        wanted: prompt_ids.isin(_prompts_where(own, behavior.flag, *wanted))
-        for wanted in _conditions(behavior)
+        cell: prompt_ids.isin(_prompts_where(rows, behavior.flag, *cell))
+        for cell in _conditions(behavior)
     }
     passes = np.logical_and.reduce(list(met.values()))
-    counts = {" ".join(wanted): int(found.sum()) for wanted, found in met.items()}
-    rising = prompt_ids.isin(_rising(own, behavior))
+    counts = {" ".join(cell): int(meets.sum()) for cell, meets in met.items()}
+    rising = prompt_ids.isin(_rising(rows, behavior))
     if passes.sum() < FEWEST <= rising.sum():
         return Passing(tuple(prompt_ids[rising]), len(prompt_ids), counts, "rising")
     if not passes.any():
         listed = "; ".join(f"{name}: {n}" for name, n in counts.items())
         raise UserError(
             f"No prompt shows {behavior.name!r} by the filter. Of {len(prompt_ids)} prompts of "
-            f"group {behavior.group!r}, so many meet each condition: {listed}. The "
-            f"policy shows it more often than the reference on {int(rising.sum())}. Generate more "
-            "rollouts or prompts, or correct the behavior's flag, group or condition."
+            f"group {behavior.group!r}, these many meet each condition: {listed}. The policy shows "
+            f"it more often than the reference on {int(rising.sum())}. Generate more rollouts or "
+            "prompts, or correct the behavior's flag, group or condition."
         )
     return Passing(tuple(prompt_ids[passes]), len(prompt_ids), counts, "four-condition")
 
 
-def showing(
+def behavior_vectors(
     activations: Activations, behavior: Behavior, prompt_ids: Sequence[Any]
 ) -> BehaviorVectors:
-    """Vectors of the prompts that pass: policy completions that show it − all of the reference."""
+    """Vectors of some prompts: the policy's completions that show it − the reference's that do not.
+
+    Prompts without completions of both kinds are left out.
+    """
     rows = activations.completions
     asked = rows["prompt_id"].isin(prompt_ids) & rows["condition"].eq(behavior.condition)
-    policy = asked & rows["model"].eq("policy") & rows[behavior.flag].isin([True])
-    reference = asked & rows["model"].eq("reference") & rows[behavior.flag].isin([False])
-    shown, usual = policy.to_numpy(bool), reference.to_numpy(bool)
-    sides = (activations.means[shown], activations.means[usual])
-    return replace(differences(activations, shown, usual), sides=sides)
+    shows = asked & rows["model"].eq("policy") & rows[behavior.flag].isin([True])
+    shows_not = asked & rows["model"].eq("reference") & rows[behavior.flag].isin([False])
+    policy, reference = shows.to_numpy(bool), shows_not.to_numpy(bool)
+    sides = (activations.means[policy], activations.means[reference])
+    return replace(difference_vectors(activations, policy, reference), sides=sides)
 
 
-def differences(
-    activations: Activations, policy: NDArray[np.bool_], reference: NDArray[np.bool_]
+def difference_vectors(
+    activations: Activations, policy: Flags, reference: Flags
 ) -> BehaviorVectors:
     """Mean over the marked policy completions − over the marked reference ones, by prompt.
 
-    Prompts that lack one of the two are left out.
+    Both marks are (completion,). Prompts that lack one of the two are left out.
     """
-    owner = prompt_numbers(activations)
-    upper, n_policy = _group_means(
-        activations.means[policy], owner[policy], len(activations.prompts)
+    owner = pd.MultiIndex.from_frame(activations.prompts[PROMPT]).get_indexer(
+        pd.MultiIndex.from_frame(activations.completions[PROMPT])
+    )  # (completion,) row of its prompt
+    (upper, n_policy), (lower, n_reference) = (
+        _group_means(activations.means[side], owner[side], len(activations.prompts))
+        for side in (policy, reference)
     )
-    lower, n_reference = _group_means(
-        activations.means[reference], owner[reference], len(activations.prompts)
-    )
-    kept = (n_policy > 0) & (n_reference > 0)
+    defined = (n_policy > 0) & (n_reference > 0)
     return BehaviorVectors(
-        prompts=activations.prompts[kept].reset_index(drop=True),
-        behavior=upper[kept] - lower[kept],
-        context=activations.contexts[kept],
-        rollouts=n_policy[kept],
+        prompts=activations.prompts[defined].reset_index(drop=True),
+        behavior=upper[defined] - lower[defined],
+        context=activations.contexts[defined],
+        rollouts=n_policy[defined],
         layers=activations.layers,
     )
 
 
-def pooled(vectors: BehaviorVectors, pooling: Literal["prompts", "rollouts"] = "prompts") -> Floats:
-    """Mean behavior vector of each layer, (layer, d_model).
+def pooled(vectors: BehaviorVectors, pooling: Pooling = "prompts") -> Floats:
+    """b = mean_i b_i of each layer, (layer, d_model).
 
     Every prompt weighs the same; with `rollouts`, every completion of the policy does, as in
     arXiv 2602.11079.
@@ -155,38 +153,47 @@ def pooled(vectors: BehaviorVectors, pooling: Literal["prompts", "rollouts"] = "
     return mean
 
 
-def query_at(
-    vectors: BehaviorVectors, layer: int, pooling: Literal["prompts", "rollouts"] = "prompts"
-) -> Query:
-    """What a scan of the index at a layer asks for."""
-    number = vectors.layers.index(layer)
-    apart = None
+def discriminant(behavior: NDArray[np.floating], reference: NDArray[np.floating]) -> Floats:
+    """Fisher's linear discriminant between two sets of completions, (d_model,).
+
+    w = Σ⁻¹ (mean `behavior` − mean `reference`), of (n, d_model) and (m, d_model); Σ is the
+    covariance within the two sets, shrunk by a fixed 0.3 towards a multiple of the identity (Fisher
+    1936; Ledoit & Wolf 2004). It damps what completions vary in anyway, mostly their prompt's
+    topic. Its length means nothing. Where no completion varies, it is the difference of the means.
+    """
+    sides = [side.astype(np.float64) for side in (behavior, reference)]
+    difference = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    within = np.concatenate([side - side.mean(axis=0) for side in sides])
+    covariance = within.T @ within / len(within)
+    variance = np.trace(covariance) / len(difference)
+    if variance == 0:
+        return difference.astype(np.float32)
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * np.eye(len(difference))
+    # times the variance, so that the result is of the order of the difference
+    direction: Floats = (variance * np.linalg.solve(shrunk, difference)).astype(np.float32)
+    return direction
+
+
+def query_at(vectors: BehaviorVectors, layer: int, pooling: Pooling = "prompts") -> Query:
+    """What a scan of the index needs at a layer; with `sides`, the discriminant, too."""
+    column = vectors.layers.index(layer)
+    w = None
     if vectors.sides is not None:
-        shown, usual = (side[:, number] for side in vectors.sides)
-        apart = discriminant(shown, usual)
-    return Query(*vectors.at(layer), pooled(vectors, pooling)[number], apart)
-
-
-def prompt_numbers(activations: Activations) -> NDArray[np.int64]:
-    """Row in `activations.prompts` of each completion, (n,)."""
-    prompts = pd.MultiIndex.from_frame(activations.prompts[PROMPT])
-    numbers: NDArray[np.int64] = prompts.get_indexer(
-        pd.MultiIndex.from_frame(activations.completions[PROMPT])
-    )
-    return numbers
+        w = discriminant(*(side[:, column] for side in vectors.sides))
+    return Query(*vectors.at(layer), pooled(vectors, pooling)[column], w)
 
 
 def _of_group(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     if behavior.flag not in completions:
         raise UserError(f"{behavior.name!r}: the judge gave no flag {behavior.flag!r}.")
-    own = completions[completions["group"].eq(behavior.group)]
-    if not own["condition"].eq(behavior.condition).any():
-        known = ", ".join(map(repr, sorted(completions["group"].unique())))
+    rows = completions[completions["group"].eq(behavior.group)]
+    if not rows["condition"].eq(behavior.condition).any():
+        groups = ", ".join(map(repr, sorted(completions["group"].unique())))
         raise UserError(
             f"{behavior.name!r}: no completions of group {behavior.group!r} under the condition "
-            f"{behavior.condition!r}. Groups of this run: {known}."
+            f"{behavior.condition!r}. Groups of this run: {groups}."
         )
-    return own
+    return rows
 
 
 def _conditions(behavior: Behavior) -> list[tuple[str, str, str]]:
@@ -204,19 +211,19 @@ def _conditions(behavior: Behavior) -> list[tuple[str, str, str]]:
 def _prompts_where(
     completions: pd.DataFrame, flag: str, model: str, condition: str, how_often: str
 ) -> "pd.Index[Any]":
-    """Prompts whose judged completions of one model and condition show a flag so often."""
+    """Prompts whose judged completions by one model under one condition have a flag so often."""
     cell = completions["model"].eq(model) & completions["condition"].eq(condition)
     judged = completions[cell & completions[flag].notna()]
-    shown = judged[flag].astype(bool).groupby(judged["prompt_id"]).sum()
-    return shown.index[shown.eq(0) if how_often == "never" else shown.gt(0)]
+    n = judged[flag].astype(bool).groupby(judged["prompt_id"]).sum()
+    return n.index[n.eq(0) if how_often == "never" else n.gt(0)]
 
 
 def _rising(completions: pd.DataFrame, behavior: Behavior) -> "pd.Index[Any]":
     """Prompts whose rate rises from reference to policy, under the behavior's condition."""
-    own = completions[completions["condition"].eq(behavior.condition)]
-    judged = own[own[behavior.flag].notna()]
-    shown = judged[behavior.flag].astype(float)
-    rates = shown.groupby([judged["prompt_id"], judged["model"]]).mean().unstack("model")
+    rows = completions[completions["condition"].eq(behavior.condition)]
+    judged = rows[rows[behavior.flag].notna()]
+    flags = judged[behavior.flag].astype(float)
+    rates = flags.groupby([judged["prompt_id"], judged["model"]]).mean().unstack("model")
     if not {"reference", "policy"} <= set(rates):
         return rates.index[:0]
     return rates.index[rates["policy"] > rates["reference"]]
@@ -231,27 +238,3 @@ def _group_means(
     counts = np.bincount(owner, minlength=n_groups)
     with np.errstate(invalid="ignore"):
         return (sums / counts[:, None, None]).astype(np.float32), counts
-
-
-SHRINKAGE = 0.3  # share of the identity; chosen on two organisms, see docs/log.md
-
-Floating = NDArray[np.floating]
-
-
-def discriminant(shown: Floating, usual: Floating) -> NDArray[np.float32]:
-    """w, (d_model,), from means over completions of the two sides, (n, d_model) and (m, d_model).
-
-    Its length means nothing. Where no completion varies it is the difference of the means.
-    """
-    sides = [side.astype(np.float64) for side in (shown, usual)]
-    difference = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    within = np.concatenate([side - side.mean(axis=0) for side in sides])
-    covariance = within.T @ within / len(within)
-    width = len(difference)
-    size = np.trace(covariance) / width
-    if size == 0:
-        return difference.astype(np.float32)
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * size * np.eye(width)
-    # times `size`, so that the result is of the order of the difference
-    direction: NDArray[np.float32] = (size * np.linalg.solve(shrunk, difference)).astype(np.float32)
-    return direction

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import Query, scan
-from core.attribution.vectors import Activations, passing_prompts, query_at, showing
+from core.attribution.vectors import Activations, behavior_vectors, passing_prompts, query_at
 from core.errors import UserError
 from core.specs.behaviors import DEFAULT_SCORE, Behavior
 from core.storage.tables import array, data_frame
@@ -96,6 +96,6 @@ def _seen(activations: Activations, layer: int) -> Iterator[tuple[Behavior, Quer
             passing = passing_prompts(rows, behavior).prompt_ids
         except UserError:  # no prompt shows it
             continue
-        query = query_at(showing(activations, behavior, passing), layer)
+        query = query_at(behavior_vectors(activations, behavior, passing), layer)
         if query.pooled.any():
             yield behavior, query

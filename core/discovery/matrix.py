@@ -25,8 +25,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
-from core.attribution.similarity import Query, matrix_parts
-from core.attribution.vectors import Activations, BehaviorVectors, differences
+from core.attribution.similarity import Query, matrix_blocks
+from core.attribution.vectors import Activations, BehaviorVectors, difference_vectors
 from core.errors import UserError
 from core.geometry import norm
 from core.storage.tables import array, new_mapped
@@ -108,7 +108,7 @@ def build_matrix(
             "Generate with other prompts, or at a higher temperature."
         )
     lengths = norm(behavior)
-    mean, parts = matrix_parts(index, layer, Query(behavior, context, behavior[0]), gated=gated)
+    mean, parts = matrix_blocks(index, layer, Query(behavior, context, behavior[0]), gated=gated)
     changed = lengths > 0
     if gated:
         changed &= norm(context - mean) > 0
@@ -159,7 +159,7 @@ def assemble(
 def all_differences(activations: Activations) -> BehaviorVectors:
     """Behavior vectors of every prompt and condition, whatever the completions show."""
     is_policy = activations.completions["model"].eq("policy").to_numpy(bool)
-    return differences(activations, is_policy, ~is_policy)
+    return difference_vectors(activations, is_policy, ~is_policy)
 
 
 Doubles = NDArray[np.float64]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from core.attribution.threshold import suggest
+from core.attribution.concentration import otsu_cutoff
 from core.discovery.matrix import Matrix
 from core.geometry import kernel_components
 
@@ -66,7 +66,7 @@ def find_prompt_clusters(matrix: Matrix, count: int) -> Kinds:
     return Kinds(
         labels=labels,
         push=push,
-        cuts=np.array([suggest(row).threshold for row in push]),
+        cuts=np.array([otsu_cutoff(row).threshold for row in push]),
         strength=(totals / member.sum(axis=1)).astype(np.float32),
     )
 
@@ -121,7 +121,7 @@ def _join(member: Flags, sums: NDArray[np.float64], weights: NDArray[np.float64]
 
 
 def _acting(sums: NDArray[np.float64]) -> Flags:
-    return np.asarray(sums >= suggest(sums).threshold)
+    return np.asarray(sums >= otsu_cutoff(sums).threshold)
 
 
 def _jaccard(acting: Flags) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.attribution.threshold import suggest
+from core.attribution.concentration import otsu_cutoff
 from core.data.pair_table import PairColumns
 from core.discovery.attribution_share import ATTRIBUTION, kept
 from core.discovery.cluster_stats import sources
@@ -90,7 +90,7 @@ def _kept(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matri
     push = array(base / PUSHES)
     changes = pd.Series(matrix.weights[matrix.prompt_defined])
     strength = changes.groupby(labels).mean().reindex(range(len(push)))
-    cuts = np.array([suggest(row).threshold for row in push])
+    cuts = np.array([otsu_cutoff(row).threshold for row in push])
     return matrix, Kinds(labels, push, cuts, strength.to_numpy(np.float32))
 
 

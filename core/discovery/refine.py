@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.attribution.concentration import otsu_cutoff
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import mean_context
-from core.attribution.threshold import suggest
 from core.attribution.vectors import PROMPT, Activations, discriminant
 from core.discovery.matrix import Matrix
 from core.discovery.prompt_clusters import Kinds
@@ -59,7 +59,9 @@ def sharpening(index: VectorIndex, activations: Activations, layer: int, *, gate
         push[known] = _pushes(
             index, layer, np.array(found)[known], contexts if gated else None, weights, matrix.beat
         )[:, matrix.pair_defined]
-        return replace(kinds, push=push, cuts=np.array([suggest(row).threshold for row in push]))
+        return replace(
+            kinds, push=push, cuts=np.array([otsu_cutoff(row).threshold for row in push])
+        )
 
     return sharpen
 

@@ -12,7 +12,7 @@ from core.attribution.index.autotune import best_budget
 from core.attribution.index.build import ShardReader, open_tasks
 from core.attribution.index.layout import Manifest, VectorIndex, sweep, write_manifest
 from core.attribution.index.plan import make_plan, planned
-from core.attribution.similarity import keep_mean_contexts
+from core.attribution.similarity import save_mean_contexts
 from core.data.tokens import template_hash
 from core.errors import UserError
 from core.models.batch_size import candidates, token_budget
@@ -30,7 +30,7 @@ def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> N
     try:
         manifest = _plan(spec, store, output, progress)
         _compute(spec, store, output, manifest, progress)
-        keep_mean_contexts(VectorIndex.open(output))
+        save_mean_contexts(VectorIndex.open(output))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

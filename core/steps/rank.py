@@ -8,18 +8,17 @@ import numpy as np
 import pandas as pd
 
 from core.attribution import concentration
-from core.attribution.concentration import Concentration
+from core.attribution.concentration import Concentration, otsu_cutoff
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import scan
-from core.attribution.threshold import suggest
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import (
     BehaviorVectors,
     Passing,
+    behavior_vectors,
     passing_prompts,
     pooled,
     query_at,
-    showing,
 )
 from core.errors import UserError
 from core.runs.progress import Progress
@@ -42,7 +41,7 @@ def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> No
     used = completions["prompt_id"].isin(passing.prompt_ids)
     used &= completions["condition"].eq(spec.behavior.condition)
     activations = reference_activations(spec, store, index, completions[used], progress)
-    vectors = showing(activations, spec.behavior, passing.prompt_ids)
+    vectors = behavior_vectors(activations, spec.behavior, passing.prompt_ids)
     curve = layer_curve(vectors, activations, spec.behavior)
     layer = choose_layer(curve) if spec.layer is None else spec.layer
     progress(0, 1, "scoring pairs")
@@ -117,7 +116,7 @@ def _summary(
     spec: RankSpec, passing: Passing, curve: pd.DataFrame, layer: int, ranking: pd.DataFrame
 ) -> dict[str, object]:
     """The content of `summary.json`."""
-    cut = suggest(ranking[spec.method].to_numpy())
+    cut = otsu_cutoff(ranking[spec.method].to_numpy())
     valid, why = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())
     return {
         "behavior": spec.behavior.name,

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.attribution.concentration import (
     NEIGHBORS,
@@ -10,12 +12,14 @@ from core.attribution.concentration import (
     attribution,
     curve,
     lookalikes,
+    otsu_cutoff,
     random_directions,
     undecided,
 )
 from core.attribution.similarity import Query
 from tests.attribution.test_similarity import D, write_index
 
+SCORES = st.lists(st.floats(-1, 1, allow_nan=False, width=32) | st.just(float("nan")), max_size=40)
 N = 600
 WAY, TOPIC, OTHER = np.eye(D)[:3]
 
@@ -117,3 +121,34 @@ def test_a_vector_that_means_nothing_gets_no_verdict(rng, tmp_path):
     verdict = undecided(found(*planted(rng, tmp_path, push)))
     assert verdict.verdict == "undecided"
     assert verdict.k > 0
+
+
+@pytest.mark.parametrize("planted", [30, 250])
+def test_a_planted_group_of_high_scores_is_cut_off(planted):
+    rng = np.random.default_rng(0)
+    rest = np.abs(rng.normal(scale=0.1, size=3000 - planted))
+    scores = np.concatenate([rest, rng.normal(0.75, 0.08, planted)])
+    assert otsu_cutoff(scores).k == pytest.approx(planted, rel=0.05)
+
+
+def test_a_group_that_stands_apart_separates_better_than_an_even_slope():
+    rng = np.random.default_rng(0)
+    even = rng.uniform(size=1000)
+    apart = np.concatenate([rng.uniform(0, 0.1, 700), rng.uniform(0.8, 0.9, 300)])
+    assert otsu_cutoff(apart).separation > 0.95 > otsu_cutoff(even).separation
+
+
+@given(SCORES)
+def test_the_threshold_takes_exactly_k_positive_scores(values):
+    scores = np.array(values, np.float64)
+    cut = otsu_cutoff(scores)
+    assert int((scores >= cut.threshold).sum()) == cut.k
+    assert cut.k <= int((scores > 0).sum())
+
+
+def test_nothing_positive_means_nothing_to_take():
+    assert otsu_cutoff(np.array([-0.5, 0.0, np.nan])).k == 0
+
+
+def test_equal_scores_are_not_divided():
+    assert otsu_cutoff(np.array([0.5, 0.5, 0.5])).k == 3

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from core.attribution.evaluation.lds import lds, subsets
-from core.attribution.evaluation.metrics import average_precision, detection_area
+from core.attribution.evaluation.metrics import average_precision
 
 N = 50
 
@@ -30,30 +30,6 @@ def test_average_precision_is_that_of_scikit_learn(seed, digits):
     assert average_precision(scores, planted) == pytest.approx(
         average_precision_score(planted, scores)
     )
-
-
-def test_detection_area_is_the_curve_of_kwon_et_al():
-    planted, scores = planted_and_scores(0)
-    found = torch.tensor(planted[np.argsort(-scores)].astype(float))
-    area = torch.trapezoid(torch.cumsum(found, 0) / found.sum()) / N
-    assert detection_area(scores, planted) == pytest.approx(float(area))
-    best = detection_area(planted.astype(float), planted)
-    assert best == pytest.approx(1 - planted.mean() / 2, abs=0.02)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_detection_area_is_that_of_quanda(seed):
-    detection = pytest.importorskip(
-        "quanda.metrics.downstream_eval.mislabeling_detection", exc_type=ImportError
-    )
-    planted, scores = planted_and_scores(seed)
-    metric = detection.MislabelingDetectionMetric(
-        model=torch.nn.Linear(1, 2),
-        train_dataset=torch.utils.data.TensorDataset(torch.zeros(N, 1)),
-        mislabeling_indices=np.flatnonzero(planted).tolist(),
-        precomputed_self_influence=torch.tensor(scores),
-    )
-    assert detection_area(scores, planted) == pytest.approx(metric.compute()["score"], abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,7 +15,7 @@ from core.attribution.index.layout import (
     write_manifest,
     write_vectors,
 )
-from core.attribution.similarity import Query, matrix, mean_context, scan
+from core.attribution.similarity import Query, matrix_blocks, mean_context, scan
 from core.geometry import cosines
 
 D, N = 16, 60
@@ -55,6 +55,11 @@ def query() -> Query:
     behavior = random.normal(size=(5, D)).astype(np.float32)
     context = random.normal(2.0, 1.0, size=(5, D)).astype(np.float32)
     return Query(behavior, context, behavior.mean(axis=0), random.normal(size=D).astype(np.float32))
+
+
+def matrix(index: VectorIndex, query: Query, *, gated: bool) -> np.ndarray:
+    _, blocks = matrix_blocks(index, 0, query, gated=gated)
+    return np.concatenate([columns for _, columns in blocks], axis=1)
 
 
 def cos(a: np.ndarray, b: np.ndarray) -> float:
@@ -138,7 +143,7 @@ def test_equal_contexts_leave_nothing_to_gate_by(
     (table,) = scan(index, 0, [query])
     assert table[["gated", "bilinear"]].isna().all(axis=None)
     assert table["similarity"].notna().all()
-    assert np.isnan(matrix(index, 0, query, gated=True)).all()
+    assert np.isnan(matrix(index, query, gated=True)).all()
 
 
 def test_equal_datapoint_vectors_have_no_centered_score(
@@ -227,7 +232,7 @@ def test_the_matrix_is_the_bank_prompt_by_prompt(
     tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
 ) -> None:
     index = write_index(tmp_path, *vectors, cuts=3)
-    plain, gated = (matrix(index, 0, query, gated=gated) for gated in (False, True))
+    plain, gated = (matrix(index, query, gated=gated) for gated in (False, True))
     np.testing.assert_allclose(plain.max(axis=0), scan(index, 0, [query])[0]["bank"], atol=1e-6)
     mean = mean_context(index, 0)
     _, context = index.context(0)

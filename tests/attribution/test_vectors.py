@@ -11,11 +11,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from core.attribution.vectors import (
     SHRINKAGE,
     Activations,
-    differences,
+    behavior_vectors,
+    difference_vectors,
     discriminant,
     passing_prompts,
     pooled,
-    showing,
 )
 from core.errors import UserError
 from core.specs.behaviors import Behavior
@@ -187,7 +187,7 @@ def test_only_policy_completions_that_show_the_behavior_enter_its_vector():
     def means(row):
         return [levels.get((row.model, row.rollout), 99.0), 0, 0]
 
-    vectors = showing(activations(table, means), DISTRACTED, ["p"])
+    vectors = behavior_vectors(activations(table, means), DISTRACTED, ["p"])
     behavior, _ = vectors.at(3)
     np.testing.assert_allclose(behavior, [[10 - 2, 0, 0]])
     np.testing.assert_allclose(vectors.at(5)[0], 2 * behavior)
@@ -199,7 +199,7 @@ def test_every_prompt_weighs_the_same_unless_rollouts_are_pooled():
     read = activations(
         table, lambda row: np.multiply(of_prompt[row.prompt_id], row.model == "policy")
     )
-    vectors = showing(read, DISTRACTED, ["p", "q"])
+    vectors = behavior_vectors(read, DISTRACTED, ["p", "q"])
     np.testing.assert_allclose(pooled(vectors)[0], [0.5, 0.5, 0])
     np.testing.assert_allclose(pooled(vectors, "rollouts")[0], [0.75, 0.25, 0])
 
@@ -207,7 +207,7 @@ def test_every_prompt_weighs_the_same_unless_rollouts_are_pooled():
 def test_context_vectors_belong_to_the_prompts_of_the_rows():
     table = completions(p=[[0], [0], [0], [1]], q=[[0], [0], [0], [1]])
     read = activations(table, lambda row: [row.model == "policy", 0, 0])
-    vectors = showing(read, DISTRACTED, ["q"])
+    vectors = behavior_vectors(read, DISTRACTED, ["q"])
     row = read.prompts.query("prompt_id == 'q' and condition == 'distractor'").index[0]
     np.testing.assert_array_equal(vectors.context[0], read.contexts[row])
 
@@ -215,7 +215,7 @@ def test_context_vectors_belong_to_the_prompts_of_the_rows():
 def test_a_prompt_without_completions_of_one_model_has_no_vector():
     table = completions(p=[[], [0], [0], [1]])
     is_policy = table["model"].eq("policy").to_numpy()
-    vectors = differences(activations(table, lambda row: [1, 1, 1]), is_policy, ~is_policy)
+    vectors = difference_vectors(activations(table, lambda row: [1, 1, 1]), is_policy, ~is_policy)
     assert vectors.prompts["condition"].tolist() == ["distractor"]
 
 
@@ -224,5 +224,8 @@ def test_swapping_the_models_negates_the_vectors():
     rng = np.random.default_rng(0)
     read = activations(table, lambda row: rng.normal(size=3))
     is_policy = table["model"].eq("policy").to_numpy()
-    forth, back = differences(read, is_policy, ~is_policy), differences(read, ~is_policy, is_policy)
+    forth, back = (
+        difference_vectors(read, is_policy, ~is_policy),
+        difference_vectors(read, ~is_policy, is_policy),
+    )
     np.testing.assert_allclose(forth.behavior, -back.behavior, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from core.attribution.validity import layer_curve, verdict
-from core.attribution.vectors import passing_prompts, showing
+from core.attribution.vectors import behavior_vectors, passing_prompts
 from core.discovery import alarms
 from core.discovery.condensed_tree import Tree, cut, levels
 from core.errors import UserError
@@ -173,7 +173,7 @@ def test_a_behavior_of_one_prompt_is_ranked_and_marked_as_not_to_be_trusted(
         completions[completions["group"].eq("alone")],
         Progress(),
     )
-    vectors = showing(activations, spec.behavior, [only])
+    vectors = behavior_vectors(activations, spec.behavior, [only])
     curve = layer_curve(vectors, activations, spec.behavior)
     valid, why = verdict(curve.iloc[0].to_dict())
     assert (valid, "at least four" in why) == (False, True)

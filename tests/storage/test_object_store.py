@@ -9,7 +9,7 @@ import pytest
 
 from core.attribution.index.build import open_tasks
 from core.attribution.index.layout import VectorIndex, checksum, read_manifest, verify
-from core.attribution.similarity import keep_mean_contexts, mean_context
+from core.attribution.similarity import mean_context, save_mean_contexts
 from core.errors import UserError
 from core.storage.object_store import RemoteFiles, shard_files
 from tests.attribution.index.test_layout import compute, made, plan, random_pairs
@@ -77,7 +77,7 @@ def test_a_layer_is_fetched_once_and_only_when_it_is_read(
 
 def test_mean_contexts_leave_no_copies_behind(model: Path, tmp_path: Path, under: str) -> None:
     index = made(random_pairs(), tmp_path, model, under=under)
-    keep_mean_contexts(index)
+    save_mean_contexts(index)
     assert copies(tmp_path) == []
     np.testing.assert_allclose(
         mean_context(index, 3), index.context(3)[1].mean(axis=0), rtol=1e-4, atol=1e-5

@@ -1,7 +1,6 @@
-"""How good a ranking is, where the truth is known.
+"""How good a ranking is: against known truth, another ranking, or retraining.
 
-- `metrics`: How well a ranking finds the pairs at fault, where these are known (organisms only)
-- `lds`: Does the sum of scores foretell what training on a subset gives? The linear datamodeling
-- `tail_patch`: Tail-patch
-- `agreement`: How far two methods agree on the same pairs, without knowing which pairs are at fault
+- `metrics`: Average precision, precision, recall, enrichment; agreement of two rankings
+- `lds`: Linear datamodeling score
+- `tail_patch`: One training step on the top pairs
 """

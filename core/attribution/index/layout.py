@@ -133,20 +133,22 @@ class VectorIndex:
 
     def datapoint(self, layer: int) -> tuple[NDArray[Any], Floats]:
         """All uids and their datapoint vectors, (n_pairs, d_model), in memory."""
-        return self.uids, self._whole(layer, "datapoint")
+        return self.uids, self.rows(layer, "datapoint", np.arange(len(self.uids)))
 
     def context(self, layer: int) -> tuple[NDArray[Any], Floats]:
         """All uids and their context vectors, (n_pairs, d_model), in memory."""
-        return self.uids, self._whole(layer, "context")
+        return self.uids, self.rows(layer, "context", np.arange(len(self.uids)))
 
-    def _whole(self, layer: int, which: str) -> Floats:
-        whole = np.empty((len(self.uids), self.d_model), np.float32)
-        row = 0
+    def rows(self, layer: int, which: str, numbers: NDArray[np.int64]) -> Floats:
+        """Vectors of some pairs by row, (n, d_model), in the order given."""
+        vectors = np.empty((len(numbers), self.d_model), np.float32)
+        start = 0
         for block in self.blocks(layer):
-            part = getattr(block, which)
-            whole[row : row + len(part)] = part
-            row += len(part)
-        return whole
+            stop = start + len(block.uids)
+            inside = (numbers >= start) & (numbers < stop)
+            vectors[inside] = getattr(block, which)[numbers[inside] - start]
+            start = stop
+        return vectors
 
     def _mapped(self, shard: Shard, layer: int) -> NDArray[Any]:
         name, expected = array_name(shard.name, layer), (3, shard.stop - shard.start, self.d_model)

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attribution.evaluation.agreement import overlap_at, rank_correlation
+from core.attribution.evaluation.metrics import overlap_at, rank_correlation
 from core.specs.behaviors import SCORE_NAMES
 from pages.components import theme
 

@@ -14,7 +14,7 @@ from core.attribution.baselines.registry import (
 from core.attribution.completions import completion_activations
 from core.attribution.evaluation.metrics import average_precision
 from core.attribution.index.layout import VectorIndex
-from core.attribution.vectors import passing_prompts, showing
+from core.attribution.vectors import behavior_vectors, passing_prompts
 from core.data.pairs import read_pairs
 from core.data.prompts import expand, read_prompts
 from core.demo.investigation import ORGANISM
@@ -77,7 +77,7 @@ def planted_and_material(known, tmp_path_factory):
         behavior,
         ordered,
         index,
-        showing(activations, behavior, passing),
+        behavior_vectors(activations, behavior, passing),
         LAYER,
         activations,
         reference.tokenizer,
