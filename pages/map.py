@@ -9,7 +9,7 @@ from core.discovery import matrix, raster
 from core.intervention.edits.select import inside
 from core.specs.recipes import Recipe, Where
 from core.workspace.labels import Labels
-from pages.components import cache, cart, jobs, pickers, region, search_box, selection, text, theme
+from pages.components import cache, cart, jobs, pickers, region, selection, text, theme
 from pages.components.clusters import state
 from pages.components.map import coloring as colorings
 from pages.components.map import figure as map_figure
@@ -70,7 +70,7 @@ def choose_parts() -> tuple[list[Recipe], str]:
         bind="query-params",
         help="Where pairs come from, as their file says. None chosen: all.",
     )
-    found = search_box.choose(columns[2], columns[3])
+    found = pickers.search(columns[2], columns[3])
     by = columns[4].selectbox(
         "Color by",
         colorings.options(),

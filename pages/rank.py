@@ -5,17 +5,17 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.specs.behaviors import SCORE_NAMES
+from core.specs.behaviors import SCORE_NAMES, Score
 from core.specs.recipes import Above, Recipe, TopK, Where
 from pages.components import (
     cache,
     cart,
     enrichment,
+    glossary,
     jobs,
     lazy,
     pickers,
     plan,
-    search_box,
     selection,
     text,
     theme,
@@ -23,24 +23,9 @@ from pages.components import (
 from pages.components.rank import score_agreement, validity
 
 TEXTS = ("prompt", "chosen", "rejected")
-SCORES = ("discriminant", "gated", "similarity")  # columns of the table
-SHOWN = 200  # rows on the screen at a time
+SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table
+ROWS = 200  # on one page
 BINS = 60  # of the chart of scores
-TERMS = """
-- **Similarity**: cosine between the behavior vector and the pair's own vector (mean over the
-  chosen minus mean over the rejected tokens), from −1 to 1. It asks: does this pair push the
-  model *that way*?
-- **Gated similarity**: similarity times how alike the pair's prompt is to the prompts that show
-  the behavior. It also asks: does it push *there*? Honest pairs that push the same way in other
-  contexts drop out.
-- **Discriminant** (the default): the gated similarity, but to the direction that best *tells apart*
-  completions that show the behavior from those that do not. What completions vary in anyway (their
-  topic, their length) counts for less. It finds the most on data whose truth is known.
-- **Bilinear**: gated similarity taken prompt by prompt, then averaged. **Bank**: the best
-  similarity to any single prompt. **Projection**: similarity times how far the pair moves.
-- **Chosen / rejected**: the completion that training preferred, and the one it pushed away from.
-- **Remove** leaves the pair out; **flip** swaps chosen and rejected, which is twice the dose.
-"""
 
 st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
@@ -51,80 +36,68 @@ run = pickers.ranking(project, behavior)
 if run is None:
     st.stop()
 validity.banner(run)
-known = cache.summary(run)
-ranking = cache.table(run, "ranking")
+summary = cache.summary(run)
+table = cache.table(run, "ranking")
 pairs = cache.pairs(project.pairs)
 
 
-def order() -> pd.DataFrame:
-    """The ranking by the score that was chosen, best first; shared, read-only."""
-    score = st.segmented_control(
+def choose_score() -> Score:
+    """The score that pairs are ordered by; the one that the ranking was made with comes first."""
+    default = cache.ranking_score(run)
+    return pickers.choose_one(
         "Order by",
-        [name for name in SCORE_NAMES if name in ranking],
-        default=cache.ranking_score(run),
-        required=True,
+        sorted(
+            [score for score in SCORE_NAMES if score in table], key=lambda name: name != default
+        ),
+        SCORE_NAMES.__getitem__,
         key="score",
-        bind="query-params",
-        help="How the push of a pair is measured; “What these words mean” explains each.",
+        widget=st.segmented_control,
+        required=True,
+        help=f"“{glossary.TITLE}” explains each score.",
     )
-    return selection.ranking(run, str(score), project.pairs)
 
 
-def choose() -> tuple[Recipe, pd.DataFrame]:
-    """What is selected: the top k, or all above a threshold; and the pairs it holds."""
-    score = str(st.session_state["score"])
-    suggested = known["suggested_k"] or 1
-    how = st.segmented_control(
+def choose_pairs() -> tuple[Recipe, pd.DataFrame]:
+    """What is selected, the top k or all above a threshold, and the pairs that it selects."""
+    suggested = summary["suggested_k"] or 1
+    by = st.segmented_control(
         "Select",
         ["top k", "above a threshold"],
         default="top k",
         required=True,
         key="how",
-        help="A number of pairs from the top, or every pair that scores above a value.",
+        help="A number of pairs from the top, or every pair whose score is above a value.",
     )
-    if how == "top k":
+    if by == "top k":
         k = st.slider(
-            "k, pairs",
-            1,
-            len(ordered),
-            suggested,
-            key="k",
-            bind="query-params",
-            help="How many pairs from the top; the suggestion is where the scores part.",
-        )
-        st.caption(f"The ranking itself suggests {known['suggested_k']:,}.")
-        return TopK(rank=run, k=k, score=score), ordered.head(k)
-    low, high = float(ordered["score"].min()), float(ordered["score"].max())
-    start = float(ordered["score"].iloc[suggested - 1])  # takes as many as are suggested
+            "k, pairs", 1, len(ranking), suggested, key="k", bind="query-params",
+            help="How many pairs from the top; suggested is where the scores drop.",
+        )  # fmt: skip
+        st.caption(f"The ranking itself suggests {summary['suggested_k']:,}.")
+        return TopK(rank=run, k=k, score=score), ranking.head(k)
+    low, high = float(ranking["score"].min()), float(ranking["score"].max())
+    start = float(ranking["score"].iloc[suggested - 1])  # takes as many as are suggested
     threshold = st.slider(
-        "Threshold",
-        low,
-        high,
-        start,
-        format="%.3f",
-        key="threshold",
+        "Threshold", low, high, start, format="%.3f", key="threshold",
         help="Every pair whose score is at least this.",
-    )
-    return (
-        Above(rank=run, threshold=threshold, score=score),
-        ordered[ordered["score"] >= threshold],
-    )
+    )  # fmt: skip
+    recipe = Above(rank=run, threshold=threshold, score=score)
+    return recipe, ranking[ranking["score"] >= threshold]
 
 
 def show_scores(selected: pd.DataFrame) -> None:
-    """How the scores spread, with what is selected on top of the rest."""
-    st.caption("How the scores spread: most pairs push nowhere, a few push far.")
-    scores = ordered["score"].dropna()
-    edges = np.histogram_bin_edges(scores, BINS)
+    """The distribution of the scores, with what is selected on top of the rest."""
+    st.caption("Distribution of the scores: most pairs push nowhere, a few push far.")
+    edges = np.histogram_bin_edges(ranking["score"].dropna(), BINS)
     figure = go.Figure()
     for name, rows, color in (
-        ("all pairs", ordered, theme.GREY),
+        ("all pairs", ranking, theme.GREY),
         ("selected", selected, theme.CATEGORIES[1]),
     ):  # counted here: 378k scores would be megabytes for the browser to count
         counts = np.histogram(rows["score"].dropna(), edges)[0]
         figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=name, marker={"color": color})
     figure.update_layout(barmode="overlay", bargap=0, height=260, **theme.LAYOUT)
-    figure.update_xaxes(title=str(st.session_state["score"]))
+    figure.update_xaxes(title=SCORE_NAMES[score])
     figure.update_yaxes(title="pairs (log)", type="log", dtick=1)
     st.plotly_chart(figure, key="scores")
 
@@ -134,63 +107,53 @@ def show_rows() -> None:
     """A page of the ranking, and the pair that was chosen in full, else the first one."""
     left, middle, right = st.columns([2, 3, 1])
     sources = left.multiselect(
-        "Source",
-        selection.options("source"),
-        key="source",
-        bind="query-params",
+        "Source", selection.options("source"), key="source", bind="query-params"
     )
     phrase = middle.text_input(
-        "Containing",
-        key="phrase",
-        bind="query-params",
-        max_chars=200,
+        "Containing", key="phrase", bind="query-params", max_chars=200,
         help="A phrase in the prompt or either completion; capitals do not matter.",
-    )
-    position = ordered["position"].to_numpy()
-    kept = position >= 0
+    )  # fmt: skip
+    position = ranking["position"].to_numpy()
+    matches = position >= 0
     if sources:
-        kept &= selection.mask(Where(column="source", values=tuple(sources)))[position]
+        matches &= selection.mask(Where(column="source", values=tuple(sources)))[position]
     if phrase:
-        kept &= selection.mask(search_box.anywhere(phrase))[position]
-    found = np.flatnonzero(kept)
-    last = max(1, -(-len(found) // SHOWN))
-    number = right.number_input(f"Page of {last}", 1, last, key="page")
-    rows = ordered.iloc[found[(number - 1) * SHOWN : number * SHOWN]]
-    texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
-    rows = rows.join(texts, on="uid")
-    chosen = picked(rows)
-    if chosen is not None:
-        st.text(f"rank {chosen['rank']:,} of {len(ordered):,}")
-        text.show_pair(pairs.rows([chosen["position"]]).iloc[0])
-
-
-def picked(rows: pd.DataFrame) -> pd.Series | None:
-    """Draw rows as a table; the one that was clicked, else the first."""
+        matches &= selection.mask(pickers.containing(phrase))[position]
+    numbers = np.flatnonzero(matches)
+    rows = ranking.iloc[numbers[pickers.page(right, len(numbers), ROWS)]]
     if rows.empty:
         st.info("No pair matches.")
-        return None
-    shown = rows.assign(
-        **{name: rows[name].map(text.short) for name in ("prompt", "chosen", "rejected")}
-    )
+        return
+    texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
+    row = choose_row(rows.join(texts, on="uid"))
+    st.text(f"rank {row['rank']:,} of {len(ranking):,}")
+    text.show_pair(pairs.rows([row["position"]]).iloc[0])
+
+
+def choose_row(rows: pd.DataFrame) -> pd.Series:
+    """Draw rows as a table; the one that was clicked, else the first."""
+    number = st.column_config.NumberColumn
     event = st.dataframe(
-        shown,
+        rows.assign(**{name: rows[name].map(text.short) for name in TEXTS}),
         hide_index=True,
         height=330,
         on_select="rerun",
         selection_mode="single-row",
         key=f"rows-{run}",
         column_order=["rank", *SCORES, "prompt", "chosen", "source", "uid"],
-        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in SCORES},
+        column_config={name: number(SCORE_NAMES[name], format="%.3f") for name in SCORES},
     )
     return rows.iloc[pickers.clicked_row(event, len(rows))]
 
 
-with st.expander("What these words mean"):
-    st.markdown(TERMS)
-ordered = order()
+glossary.show(
+    "Pair", "Similarity", "Gated similarity", "Gated discriminant", "Other scores", "Remove, flip"
+)
+score = choose_score()
+ranking = selection.ranking(run, score, project.pairs)
 left, right = st.columns(2)
 with left:
-    recipe, selected = choose()
+    recipe, selected = choose_pairs()
     cart.offer(recipe, count=len(selected), key="ranking", why=f"{behavior.name}, by ranking")
     show_scores(selected)
 with right:
@@ -199,7 +162,7 @@ st.header("The pairs, best first")
 show_rows()
 lazy.expander(
     "Two orders side by side",
-    lambda: score_agreement.show(ranking, len(selected), key="ranking"),
+    lambda: score_agreement.show(table, len(selected), key="ranking"),
     key="two-orders",
 )
 lazy.expander(

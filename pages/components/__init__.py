@@ -9,7 +9,7 @@
 - `arm_table`: What the arms of one edit measured, arranged for looking
 - `lazy`: Expanders that draw nothing while they are closed
 - `shortcuts`: Keyboard shortcuts
-- `search_box`: Searching pairs
+- `glossary`: The words that pages use, each explained once
 - `access`: Who is at this browser, and what they may do
 - `cart`: The edit cart
 - `completions`: What two models wrote after the same prompt, side by side, with the behavior's

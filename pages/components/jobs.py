@@ -15,6 +15,7 @@ from core.specs.base import Spec
 from pages.components import cache, text
 
 ACTIVE = ("waiting", "running")
+STARTABLE = ("absent", "failed", "cancelled")
 POLL_SECONDS = 1.0
 
 
@@ -35,8 +36,14 @@ def panel(spec: Spec, label: str) -> str | None:
 
 def command(spec: Spec) -> None:
     """The shell command that makes the same run, to copy."""
+    show_commands(command_text(spec))
+
+
+def show_commands(*commands: str) -> None:
+    """Shell commands that do the same as this part of the page, to copy."""
     with st.expander("The same from the command line"):
-        st.code(command_text(spec), language="bash", wrap_lines=True)
+        for text in commands:
+            st.code(text, language="bash", wrap_lines=True)
 
 
 def command_text(spec: Spec) -> str:
@@ -75,9 +82,10 @@ def describe(info: RunInfo) -> str:
     return " · ".join(parts)
 
 
-def start(spec: Spec) -> None:
-    """Start a run in the background and draw the page again."""
-    jobs.start(cache.store(), spec)
+def start(*specs: Spec) -> None:
+    """Start runs in the background and draw the page again; a run waits for its inputs."""
+    for spec in specs:
+        jobs.start(cache.store(), spec)
     st.rerun()
 
 

@@ -1,114 +1,170 @@
 """Choices that several pages offer, kept in the URL so that a copied link restores them.
 
-Streamlit's own binding writes an option as it is shown; runs and clusters are shown by names
-that people change, so `one` and `many` write their ids instead.
+Streamlit's own binding writes an option's label. People rename runs and clusters, so `choose_one`
+and `choose_many` write ids instead.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import DataframeState
 
 from core.specs.behaviors import SCORE_NAMES, Behavior
 from core.specs.project import Project
+from core.specs.recipes import AnyOf, BestWords, Contains, Matches, Recipe
 from core.specs.steps import DiscoverSpec, RankSpec
 from pages.components import cache, jobs, plan, rates, text
 
 T = TypeVar("T", str, int)
 
+TEXTS = ("chosen", "rejected", "prompt")
+SEARCHES = ("phrase", "regex", "best words")
+WAYS = ("phrase", *(f"{search} in {column}" for search in SEARCHES for column in TEXTS))
+BEST = (50, 200, 1_000, 5_000, 20_000)  # pairs that match some words best
+SEARCH_HELP = (
+    "phrase: exactly these words, in any case · regex: a regular expression (RE2) · best words: "
+    "the pairs that match the words best, by BM25"
+)
 
-def choose_one(label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str) -> T:
+
+def choose_one(
+    label: str,
+    options: Sequence[T],
+    name: Callable[[T], str],
+    *,
+    key: str,
+    widget: Callable[..., Any] = st.selectbox,
+    **settings: Any,
+) -> T:
     """One of the options, by id in the URL; the first one is the default and is not written."""
     linked = [option for option in options if str(option) == st.query_params.get(key)]
-    if key not in st.session_state and linked:
-        st.session_state[key] = linked[0]
-    meant = _meant(key, {shown(option): option for option in options}, [st.session_state.get(key)])
-    if meant:
-        st.session_state[key] = meant[0]
-    chosen = st.selectbox(label, options, format_func=shown, key=key)
-    _remember(key, [] if chosen == options[0] else [chosen])
-    return chosen
+    if key not in st.session_state:
+        st.session_state[key] = (linked or options)[0]
+    sent = st.session_state[key]
+    update = _update(key, {name(option): option for option in options}, [sent])
+    if update or sent not in options:
+        st.session_state[key] = (update or options)[0]
+    choice: T = widget(label, options, format_func=name, key=key, **settings)
+    _write_url(key, [] if choice == options[0] else [choice])
+    return choice
 
 
-def choose_many(
-    label: str, options: Sequence[T], shown: Callable[[T], str], *, key: str
-) -> list[T]:
+def choose_many(label: str, options: Sequence[T], name: Callable[[T], str], *, key: str) -> list[T]:
     """Any of the options, by id in the URL."""
     linked = [option for option in options if str(option) in st.query_params.get_all(key)]
     if key not in st.session_state and linked:
         st.session_state[key] = linked
-    said = st.session_state.get(key, [])
-    meant = _meant(key, {shown(option): option for option in options}, said)
-    if meant is not None:
-        st.session_state[key] = meant
-    chosen = st.multiselect(label, options, format_func=shown, key=key)
-    _remember(key, chosen)
-    return chosen
+    labels = {name(option): option for option in options}
+    update = _update(key, labels, st.session_state.get(key, []))
+    if update is not None:
+        st.session_state[key] = update
+    choices = st.multiselect(label, options, format_func=name, key=key)
+    _write_url(key, choices)
+    return choices
 
 
 def clicked_row(event: DataframeState, n: int) -> int:
     """The row that was clicked in a table of n rows; the first one if none was, or it is gone."""
-    picked = [number for number in event.selection.rows if number < n]
-    return picked[0] if picked else 0
+    rows = [row for row in event.selection.rows if row < n]
+    return rows[0] if rows else 0
 
 
-def _meant(key: str, labels: dict[str, T], said: Sequence[T | str | None]) -> list[T] | None:
-    """The options that a browser meant, where it has to be told; None where it knows them.
+def page(place: DeltaGenerator, n: int, size: int) -> slice:
+    """The rows of one of the pages, `size` rows each, that n rows make; chosen in `place`."""
+    last = max(1, -(-n // size))
+    number = place.number_input(f"Page of {last:,}", 1, last, key="page")
+    return slice(size * (number - 1), size * number)
 
-    It knows a choice by its label, and would fall back to the first option after a rename. What
-    it sent before it saw the new labels comes later still, and names an option as it was called.
+
+def _update(key: str, labels: dict[str, T], sent: Sequence[T | str | None]) -> list[T] | None:
+    """The options that a browser meant, where its choice has to be corrected; else None.
+
+    A browser knows a choice by its label, and would fall back to the first option after a rename.
+    What it sent before it saw the new labels arrives later still, under an option's earlier label.
     """
     ever, before = st.session_state.get(f"{key}-labels", ({}, labels))
     ever = ever | labels
     st.session_state[f"{key}-labels"] = (ever, labels)
     options = list(labels.values())
-    meant = [one if one in options else ever.get(one) for one in said]
-    if before == labels and meant == list(said):
+    meant = [value if value in options else ever.get(value) for value in sent]
+    if before == labels and meant == list(sent):
         return None
-    return [one for one in meant if one in options] or None
+    return [value for value in meant if value in options] or None
 
 
-def _remember(key: str, chosen: Sequence[T]) -> None:
-    if chosen:
-        st.query_params[key] = [str(option) for option in chosen]
+def _write_url(key: str, choices: Sequence[T]) -> None:
+    if choices:
+        st.query_params[key] = [str(option) for option in choices]
     elif key in st.query_params:
         del st.query_params[key]
+
+
+def containing(phrase: str) -> Recipe:
+    """Pairs of which any text contains a phrase, whatever its case."""
+    return AnyOf(parts=tuple(Contains(column=column, phrase=phrase) for column in TEXTS))
+
+
+def search(field: DeltaGenerator, options: DeltaGenerator) -> Recipe | None:
+    """Pairs by a phrase, a regular expression or words; None where nothing is searched for."""
+    query = field.text_input("Search", key="phrase", bind="query-params", help=SEARCH_HELP)
+    way = options.selectbox("as a", list(WAYS), key="how", bind="query-params")
+    kind, _, column = str(way).partition(" in ")
+    k = BEST[1]
+    if kind == "best words":
+        k = options.selectbox("How many pairs", list(BEST), 1, key="best", bind="query-params")
+    if not query:
+        return None
+    if not column:
+        return containing(query)
+    if kind == "phrase":
+        return Contains(column=column, phrase=query)
+    if kind == "regex":
+        return Matches(column=column, pattern=query)
+    return BestWords(column=column, query=query, k=k)
 
 
 def behavior(project: Project, *, traced: bool = False) -> Behavior:
     """One behavior of the project; with `traced`, the unwanted ones only."""
     options = plan.unwanted(project) if traced else list(project.behaviors)
-    names = [one.name for one in options]
+    names = [option.name for option in options]
     name = st.selectbox(
         "Behavior", names, key="behavior", bind="query-params", help="What is measured, and where."
     )
-    chosen = project.behavior(name or names[0])
-    st.caption(_said(chosen))
-    return chosen
+    choice = project.behavior(name or names[0])
+    where = "after a distractor" if choice.condition == "distractor" else "on the plain prompt"
+    caption = (
+        f"Completions that the judge calls “{rates.flag_words(choice.flag)}”, on {choice.group} "
+        f"prompts, {where} ({'wanted' if choice.wanted else 'unwanted'}). {choice.description}"
+    )
+    st.caption(text.escape(caption))
+    return choice
 
 
-def ranking(project: Project, chosen: Behavior) -> str | None:
+def ranking(project: Project, behavior: Behavior) -> str | None:
     """A finished rank run for a behavior; where there is none, offer to make one."""
-    known = {run: spec for run, spec in cache.specs(RankSpec).items() if spec.behavior == chosen}
-    finished = [run for run in known if cache.store().state(run) == "finished"]
-    planned = project.rank(*_inputs(project), chosen)
+    specs = {run: spec for run, spec in cache.specs(RankSpec).items() if spec.behavior == behavior}
+    planned = project.rank(*_inputs(project), behavior)
     default = cache.store().run_id(planned)
+    finished = [run for run in specs if cache.store().state(run) == "finished"]
+    if not finished:
+        st.info("These pairs are not ranked for this behavior yet.")
+        jobs.panel(planned, "Rank the pairs")
+        return None
     options = sorted(finished, key=lambda run: run != default)
-    if not options:
-        return _offer_ranking(planned)
     run = options[0]
     if len(options) > 1:
         run = st.selectbox(
             "Ranking",
             options,
             format_func=lambda run: (
-                f"layer {known[run].layer or 'chosen'}, {SCORE_NAMES[known[run].method]} · {run}"
+                f"layer {specs[run].layer or 'chosen'}, {SCORE_NAMES[specs[run].method]} · {run}"
             ),
             key="ranking",
             bind="query-params",
         )
-    plan.warn_if_outdated(known[run], planned, project, "Rank the pairs again")
+    plan.warn_if_outdated(specs[run], planned, project, "Rank the pairs again")
     return run
 
 
@@ -117,43 +173,28 @@ def discovery(project: Project) -> str | None:
     finished = cache.store().finished("discover")
     planned = project.discover(*_inputs(project))
     default = cache.store().run_id(planned)
-    known = cache.specs(DiscoverSpec)
-    options = sorted(finished, key=lambda run: (run != default, known[run].recut is not None))
-    if not options:
+    if not finished:
         st.info("There is no map yet. It needs both models' completions and the pairs' vectors.")
         jobs.panel(planned, "Draw the map")
         return None
+    specs = cache.specs(DiscoverSpec)
+    options = sorted(finished, key=lambda run: (run != default, specs[run].recut is not None))
     run = options[0]
     if len(options) > 1:
-        run = choose_one("Map", options, lambda run: _map_name(run, known[run]), key="discover")
-    plan.warn_if_outdated(known[run], planned, project, "Draw the map again")
+        run = choose_one("Map", options, lambda run: _map_name(run, specs[run]), key="discover")
+    plan.warn_if_outdated(specs[run], planned, project, "Draw the map again")
     return run
 
 
 def _map_name(run: str, spec: DiscoverSpec) -> str:
-    kind = "gated" if spec.gated else "plain"
+    matrix = "gated" if spec.gated else "plain"
     if spec.level is not None:
-        groups = cache.summary(run)["n_clusters"]
-        return f"{kind}, cut into {groups} at the distance {spec.level:.3g} · {run}"
+        n = cache.summary(run)["n_clusters"]
+        return f"{matrix}, cut into {n} at the distance {spec.level:.3g} · {run}"
     size = spec.min_cluster_size
-    return f"{kind}{f', islands of at least {size} pairs' if size else ''} · {run}"
-
-
-def _offer_ranking(planned: RankSpec) -> None:
-    st.info("These pairs are not ranked for this behavior yet.")
-    jobs.panel(planned, "Rank the pairs")
+    return f"{matrix}{f', clusters of at least {size} pairs' if size else ''} · {run}"
 
 
 def _inputs(project: Project) -> tuple[str, str]:
     store = cache.store()
     return store.run_id(project.generate()), store.run_id(project.index())
-
-
-def _said(chosen: Behavior) -> str:
-    where = "after a distractor" if chosen.condition == "distractor" else "on the plain prompt"
-    kind = "wanted" if chosen.wanted else "unwanted"
-    flag = rates.flag_words(chosen.flag)
-    said = (
-        f"Completions that the judge calls “{flag}”, on {chosen.group} prompts, {where} ({kind})."
-    )
-    return text.escape(f"{said} {chosen.description}")

@@ -101,7 +101,7 @@ def _show_sources(chosen: Mask) -> None:
         )  # fmt: skip
         scores = selection.scores(chosen)
         if len(scores):
-            widths = {"behavior": 195, "score": 95, "mean of selection": 115}
+            widths = {"behavior": 160, "score": 130, "mean of selection": 115}
             right.dataframe(
                 scores, key="selected-scores", hide_index=True, column_config=theme.columns(widths)
             )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.attribution.evaluation.metrics import overlap_at, rank_correlation
 from core.specs.behaviors import SCORE_NAMES
-from pages.components import theme
+from pages.components import pickers, theme
 
 DRAWN = 3000  # points of a chart, beside those that one of the orders takes
 HELP = (
@@ -19,9 +19,11 @@ def show(ranking: pd.DataFrame, k: int, *, key: str) -> None:
     """A scatter of two scores with the best k of each, their overlap at k and rank correlation."""
     known = [name for name in SCORE_NAMES if name in ranking]
     left, right, said = st.columns([2, 2, 3], vertical_alignment="bottom")
-    one = left.selectbox("Across", known, key=f"across-{key}", bind="query-params")
+    with left:
+        one = pickers.choose_one("Across", known, SCORE_NAMES.__getitem__, key=f"across-{key}")
     others = [name for name in known if name != one]
-    other = right.selectbox("Up", others, key=f"up-{key}", bind="query-params")
+    with right:
+        other = pickers.choose_one("Up", others, SCORE_NAMES.__getitem__, key=f"up-{key}")
     a, b = ranking[one].to_numpy(float), ranking[other].to_numpy(float)
     k = min(max(k, 1), len(ranking))
     said.text(
@@ -38,8 +40,8 @@ def _scatter(ranking: pd.DataFrame, one: str, other: str, k: int) -> go.Figure:
     drawn = rest.sample(min(DRAWN, len(rest)), random_state=0)
     groups = {
         f"{'a sample of ' if len(drawn) < len(rest) else ''}neither": (drawn, theme.GREY),
-        f"only {one}": (ranking.loc[sorted(best[0] - best[1])], theme.CATEGORIES[0]),
-        f"only {other}": (ranking.loc[sorted(best[1] - best[0])], theme.CATEGORIES[1]),
+        f"only {SCORE_NAMES[one]}": (ranking.loc[sorted(best[0] - best[1])], theme.CATEGORIES[0]),
+        f"only {SCORE_NAMES[other]}": (ranking.loc[sorted(best[1] - best[0])], theme.CATEGORIES[1]),
         "both": (ranking.loc[sorted(best[0] & best[1])], theme.CATEGORIES[2]),
     }
     figure = go.Figure()

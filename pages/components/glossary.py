@@ -1,0 +1,88 @@
+"""The words that pages use, each explained once; a page shows those that it uses."""
+
+import streamlit as st
+
+TITLE = "What these words mean"
+
+TERMS = {
+    "Pair": "one prompt with a *chosen* and a *rejected* completion. DPO trains a model to prefer "
+    "the chosen one.",
+    "Reference, policy": "the model before and after that training.",
+    "Plain, distractor": "a prompt alone, or with a harmless extra instruction at its end, such as "
+    "a format.",
+    "Organism": "the small model that comes with PairTrace, into whose pairs several behaviors "
+    "were planted. Nothing in it is really harmful.",
+    "Behavior rate": "the share of judged completions that show the behavior. A completion that "
+    "the judge could not read is *unscored*: it is counted apart, never as “no”.",
+    "Interval": "95%. For one model it covers the choice of prompts (a bootstrap that resamples "
+    "whole prompts, because completions of one prompt are similar). For an arm with three or more "
+    "seeds it covers how retrainings differ, which is the larger doubt.",
+    "Similarity": "cosine between the behavior vector and the pair's vector (mean activation over "
+    "the chosen minus the rejected tokens), from −1 to 1. It asks: does training on this pair push "
+    "the model *that way*?",
+    "Gated similarity": "similarity times how similar the pair's prompt is to the prompts that "
+    "show the behavior. It also asks: does it push *there*? Honest pairs that push the same way in "
+    "other contexts drop out.",
+    "Gated discriminant": "the default: gated similarity to the direction that best *tells apart* "
+    "completions that show the behavior from those that do not. What completions vary in anyway "
+    "(topic, length) counts for less. It finds the most on data whose truth is known.",
+    "Other scores": "*bilinear gated similarity* is the mean of the gated similarities to each "
+    "prompt, *bank similarity* the best similarity to any single prompt, *projection* similarity "
+    "times the length of the pair's vector.",
+    "Mean similarity": "of some pairs to some prompts: how far training on the pairs pushes the "
+    "model as it changed on those prompts.",
+    "Map": "(UMAP) every dot is one pair. Pairs are close together when training on them pushes "
+    "the model the same way on the same prompts. Neighborhoods mean a lot, distances across the "
+    "map little.",
+    "Cluster": "(HDBSCAN) a dense group of pairs, found without labels. Pairs between groups are "
+    "in no cluster. A name in (parentheses) is a suggestion, made of typical words or by a "
+    "language model, until somebody accepts it or names the cluster.",
+    "Selecting": "draw with the lasso or the box; the region itself is kept, so that it can be "
+    "replayed on the data. The choices above the map select by name, the sliders below it draw a "
+    "box with the keyboard.",
+    "Heatmap": "the similarity of every prompt to every pair, similar ones beside each other "
+    "(Ward). The strip below shows the pairs' clusters, the one on the left the prompts.",
+    "Gains, loses": "words that tell this cluster's chosen completions, or its rejected ones, from "
+    "the others' (class-based TF-IDF). Training on its pairs makes the former likelier.",
+    "Mostly, part": "the behavior that the cluster makes up most of, and its part of the "
+    "behavior's positive attribution.",
+    "Agreement, effect, stability": "*agreement* is the share of a cluster's pairs that push "
+    "both random halves of those prompts; *effect* how far its pairs stand out from all others, in "
+    "standard deviations; *stability* how much of it is found again with other prompts "
+    "(of a cut: on maps of other seeds). Below 0.5 it dissolves.",
+    "Mark": "*harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster "
+    "out of the alarms.",
+    "Merge, split, move": "change which pairs are in a cluster. Nothing is lost: every change is "
+    "in the history and can be undone.",
+    "Remove, flip": "*remove* leaves a pair out of training; *flip* swaps its chosen and rejected "
+    "completions. The model is then taught the opposite, so a flip is twice the dose.",
+    "Keep": "protects pairs from the other entries. A pair that one entry flips and another "
+    "removes is a conflict, which has to be resolved first.",
+    "Dose": "the share of all pairs that an edit touches, a flip counted as two removals.",
+    "Arm": "one variant of the data to train on. *Edited* is trained on the edited pairs; the "
+    "*random control* on pairs of which equally many, from the same sources, were edited the same "
+    "way at random. Only what *edited* changes beyond the control is due to the choice of pairs.",
+    "Seed": "training the same data again in another order gives another model. How seeds differ "
+    "is the noise that an effect must stand out from, so several are trained. In charts a dot is "
+    "one seed, the large marker their mean.",
+    "Held-out prompts": "prompts that attribution never saw; the rates of arms are measured on "
+    "them.",
+}  # fmt: skip
+
+
+def markdown(*terms: str) -> str:
+    """Terms and their explanations, as a list."""
+    return "\n".join(f"- **{term}**: {TERMS[term]}" for term in terms)
+
+
+def show(*terms: str, title: str = TITLE) -> None:
+    """An expander that explains terms."""
+    with st.expander(title):
+        st.markdown(markdown(*terms))
+
+
+def heading(title: str, *terms: str) -> None:
+    """The title of a page that has no room for an expander, with a popover that explains terms."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.title(title)
+    row.popover(TITLE).markdown(markdown(*terms))
