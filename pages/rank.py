@@ -44,11 +44,10 @@ pairs = cache.pairs(project.pairs)
 def choose_score() -> Score:
     """The score that pairs are ordered by; the one that the ranking was made with comes first."""
     default = cache.ranking_score(run)
+    scores = [score for score in SCORE_NAMES if score in table]
     return pickers.choose_one(
         "Order by",
-        sorted(
-            [score for score in SCORE_NAMES if score in table], key=lambda name: name != default
-        ),
+        sorted(scores, key=lambda score: score != default),
         SCORE_NAMES.__getitem__,
         key="score",
         widget=st.segmented_control,

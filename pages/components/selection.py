@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from core.errors import UserError
 from core.intervention.edits.apply import attribution_share, planned, summarize
 from core.intervention.edits.select import select
+from core.specs.behaviors import SCORE_NAMES
 from core.specs.recipes import AllOf, Edit, Recipe
-from core.specs.scores import LABELS
 from core.specs.steps import RankSpec
 from pages.components import cache
 
@@ -118,7 +118,7 @@ def scores(chosen: Mask) -> pd.DataFrame:
             rows.append(
                 {
                     "behavior": spec.behavior.name,
-                    "score": LABELS[name],
+                    "score": SCORE_NAMES[name],
                     "mean of selection": ranking[name].to_numpy()[inside],
                     "mean of all pairs": ranking[name].to_numpy(),
                 }

@@ -102,7 +102,7 @@ def test_the_map_can_be_colored(open_page, investigated, by):
 def test_scores_of_the_selection_stand_next_to_all(open_page, investigated):
     app = open_page("map", cluster="1")
     (scores,) = [frame.value for frame in app.dataframe if "mean of selection" in frame.value]
-    best = scores[scores["score"] == "discriminant"].iloc[0]
+    best = scores[scores["score"] == "gated discriminant"].iloc[0]
     assert best["mean of selection"] > 0.5 > 0.1 > best["mean of all pairs"]
 
 
