@@ -20,30 +20,31 @@ from pages.components.clusters import (
 EXAMPLES = 9  # of the pairs that belong most clearly
 TERMS = """
 - **Pairs, share**: how many pairs, and which part of all pairs. **All columns** shows every number.
-- **Gains, loses**: words that tell this cluster's chosen completions, or its rejected ones, from
-  the others' (class-based TF-IDF). Training on its pairs makes the former likelier to be said.
-- **Push**: how far its pairs push the kind of prompts that they move furthest, with a 95% interval
-  over prompts.
-- **Mostly, part**: the behavior that the cluster makes up most of, and its part of the behavior's
+- **Chosen words, rejected words**: words that distinguish this cluster's chosen (or rejected)
+  completions from the other clusters' (class-based TF-IDF). Training on its pairs makes the chosen
+  words likelier.
+- **Score**: mean gated similarity of its pairs to the prompt cluster that they score highest on,
+  with a 95% interval over prompts. **Effect size**: distance of its pairs' mean from all others',
+  in standard deviations. **Share of attribution**: its part of all positive scores there.
+- **Behavior, part**: the behavior that the cluster makes up most of, and its part of the behavior's
   positive attribution.
-- **Pushes, how far**: the kind of prompts that the cluster's pairs push most, and the mean gated
-  similarity to them. **Agreement**: the share of its pairs that both halves of those prompts,
-  split at random, say push. **Effect**: how far its pairs stand out from all others, in standard
-  deviations. **Stability**: how much of it comes again with other prompts (of a cut: on
-  maps of other seeds); below 0.5 it dissolves.
+- **Prompts, group similarity**: the group and condition of prompts that its pairs score highest on,
+  and the mean gated similarity to them. **Sign agreement**: the share of its pairs whose score is
+  positive on both halves of those prompts, split at random. **Stability**: mean Jaccard with the
+  best match in clusterings of other prompts (of a cut: of other seeds); below 0.5 it dissolves.
 - A name in (parentheses) is a suggestion, made of typical words or by a language model. It stays
   one until somebody accepts it or gives the cluster a name.
 - **Mark**: *harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster
   out of the alarms.
-- **Island**: a dense group on the map; a cluster is made of one or more.
-- **Merge**, **split** and **move** change which pairs a cluster holds. Nothing is lost: every
+- **HDBSCAN cluster**: a dense group on the map; a cluster is made of one or more.
+- **Merge**, **split** and **move** change which pairs a cluster contains. Nothing is lost: every
   change is in the history below, and can be undone.
 """
 
 heading = st.container(horizontal=True, vertical_alignment="bottom")
 heading.title("What is in the data?")
 heading.popover("What these words mean").markdown(TERMS)
-st.caption("Clusters of pairs that act alike. Read a few examples, then name and mark them.")
+st.caption("Clusters of pairs with similar effects. Read a few examples, then name and mark them.")
 project = cache.project()
 run = pickers.discovery(project)
 if run is None:
@@ -66,7 +67,7 @@ def show_cluster(cluster: int) -> None:
     if cluster not in said.names:
         suggestions.show(run, cluster, catalog)
     label_form.show(run, cluster, said, catalog)
-    with st.expander("What it says, does and comes from, as it was found", expanded=True):
+    with st.expander("Words, score, behaviors and sources, as discovered", expanded=True):
         profile.show(run, cluster)
     members = now == cluster
     left, right = st.columns([5, 2], vertical_alignment="bottom")
@@ -88,7 +89,7 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
     st.subheader("Examples")
     examples = _examples(cluster, places[members])
     if not examples:
-        st.info("This cluster holds no pairs any more.")
+        st.info("This cluster has no pairs any more.")
         return
     uids = list(examples)
     number = st.pills(
@@ -135,7 +136,7 @@ carry_over.show(run, said, catalog)
 tree.show_levels(run)
 if names:
     lazy.expander(
-        "The tree: clusters, and the islands they are made of",
+        "The tree: clusters, and the HDBSCAN clusters they are made of",
         lambda: tree.show(run, said, now),
         key="open-tree",
     )

@@ -1,4 +1,4 @@
-"""The map cut finer with the slider: a real job, and a name taken over."""
+"""The map cut finer with the slider: a real job, and a name carried over."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.browser.conftest import STREAMLIT, serving, settle
 pytestmark = pytest.mark.browser
 
 
-def test_cut_finer_show_it_and_take_a_name_over(tab, store, investigated):
+def test_cut_finer_show_it_and_carry_a_name_over(tab, store, investigated):
     base, catalog = investigated["discover"], Catalog(store.workspace)
     catalog.rename(base, 1, "lock picking", who="ben", why="read ten")
     with serving(store.workspace, *STREAMLIT) as address:
@@ -18,19 +18,19 @@ def test_cut_finer_show_it_and_take_a_name_over(tab, store, investigated):
         settle(tab)
         tab.get_by_text("Coarser or finer").click()
         slider = tab.get_by_role("slider", name="Groups on the map")
-        for _ in range(2):  # as found, 2, 3
+        for _ in range(2):  # as discovered, 2, 3
             slider.press("ArrowRight")
         tab.get_by_text(re.compile(f"--recut {base} --level 0.499")).wait_for(state="attached")
         tab.get_by_role("button", name="Cut it here").click()
         tab.get_by_role("button", name="Show this cut").click()
         tab.locator('input[aria-label="Map"][value*="cut into 3"]').wait_for()
         settle(tab)
-        tab.get_by_role("button", name="Take over").click()
+        tab.get_by_role("button", name="Carry over").click()
         tab.get_by_text("2 · lock picking").first.wait_for(state="attached")
-        tab.get_by_text("Said on earlier maps").wait_for(state="detached")
+        tab.get_by_text("Labels of earlier maps").wait_for(state="detached")
     (made,) = [run for run in store.finished("discover") if run != base]
     state = catalog.state()
     assert state.of(made).names == {2: "lock picking"}
     assert state.of(base).names == {1: "lock picking"}
     last = catalog.events()[-1]
-    assert (last.who, last.why) == ("analyst", f"as said on {base}, cluster 1")
+    assert (last.who, last.why) == ("analyst", f"from {base}, cluster 1")

@@ -1,4 +1,4 @@
-"""A map cut coarser or finer by the real step: what people said of it is kept, and offered."""
+"""A map cut coarser or finer by the real step: its labels are kept, and offered."""
 
 import json
 
@@ -47,7 +47,7 @@ def offers(app) -> pd.DataFrame:
 
 def test_the_slider_offers_every_number_of_groups_and_the_command(open_page, investigated):
     app = open_page("clusters")
-    assert slider(app).options == ["as found", "2", "3"]
+    assert slider(app).options == ["as discovered", "2", "3"]
     app = slider(app).set_value(TWO).run()
     assert f"--recut {investigated['discover']} --level 1.998" in said(app)
     assert [one.label for one in app.button if one.label == "Cut it here"]
@@ -69,7 +69,7 @@ def test_a_finished_cut_can_be_shown_and_says_which_groups_it_has(open_page, cut
 def test_a_level_that_was_typed_is_shown_as_what_it_is(open_page, cut):
     app = open_page("clusters", discover=cut(NO_PLANTED))
     assert slider(app).value == NO_PLANTED
-    assert slider(app).options == ["as found", "2", "2 at 0.22", "3"]
+    assert slider(app).options == ["as discovered", "2", "2 at 0.22", "3"]
 
 
 def test_a_cut_is_not_shown_unasked_where_the_planned_map_is_absent(open_page, store, cut, project):
@@ -90,19 +90,19 @@ def test_names_marks_and_notes_are_kept_and_offered_to_the_same_pairs(
     catalog.note(base, 1, "all comply", who="ben")
     made = cut(THREE)
     app = open_page("clusters", discover=made)
-    table = offers(app).set_index("said")
+    table = offers(app).set_index("label")
     assert table.loc["“locks”, harmful, notes: 1", "now"].startswith("2 · (")
     assert table.loc["“locks”, harmful, notes: 1", "shared"] == 100
     assert 45 < table.loc["“gardening”", "shared"] < 60  # of the larger half
-    (locks,) = [i for i, one in enumerate(offers(app)["said"]) if "locks" in one]
+    (locks,) = [i for i, one in enumerate(offers(app)["label"]) if "locks" in one]
     app = app.selectbox("offer").set_value(locks).run()
-    app = app.button("take over").click().run()
+    app = app.button("carry-over").click().run()
     now = catalog.state().of(made)
     assert (now.names, now.marks) == ({2: "locks"}, {2: "harmful"})
     assert [note.text for note in now.notes[2]] == ["all comply (ben, of an earlier map)"]
-    assert offers(app)["said"].tolist() == ["“gardening”"]
+    assert offers(app)["label"].tolist() == ["“gardening”"]
     assert catalog.state().of(base).names == {0: "gardening", 1: "locks"}
-    assert catalog.events()[-1].why == f"as said on {base}, cluster 1"
+    assert catalog.events()[-1].why == f"from {base}, cluster 1"
 
 
 def test_merged_and_moved_pairs_are_kept_and_offered_as_a_cluster_of_their_own(
@@ -113,9 +113,9 @@ def test_merged_and_moved_pairs_are_kept_and_offered_as_a_cluster_of_their_own(
     made = cut(THREE)
     app = open_page("clusters", discover=made)
     (offer,) = offers(app).to_dict("records")
-    assert offer["said"] == "merged or moved by hand, without a name"
+    assert offer["label"] == "merged or moved by hand, without a name"
     assert offer["pairs"] == 381
-    app = app.button("take over").click().run()
+    app = app.button("carry-over").click().run()
     assert app.dataframe[0].value.set_index("cluster").loc[FIRST_NEW_CLUSTER, "pairs"] == 381
     assert offers(app).empty
 
@@ -127,7 +127,7 @@ def test_a_cluster_that_a_cut_dissolves_has_vanished_and_can_be_made_again(
     made = cut(NO_PLANTED)
     app = open_page("clusters", discover=made)
     assert offers(app)["now"].tolist() == ["vanished: in no cluster here"]
-    app = app.button("take over").click().run()
+    app = app.button("carry-over").click().run()
     assert not app.error
     assert catalog.state().of(made).names == {FIRST_NEW_CLUSTER: "locks"}
     assert app.dataframe[0].value.set_index("cluster").loc[FIRST_NEW_CLUSTER, "pairs"] == 40
@@ -159,8 +159,8 @@ def test_the_heatmap_of_a_cut_samples_pairs_by_the_seed_of_its_map(
 
 def test_a_cut_of_a_map_that_kept_nothing_to_compare_with_says_so(open_page, cut):
     told = said(open_page("clusters", discover=cut(THREE)))
-    assert "Whether these clusters would come again was not computed" in told
-    assert "Not computed: an earlier version drew this map" in told
+    assert "The stability of these clusters was not computed" in told
+    assert "Not computed: an earlier version made this map" in told
 
 
 def test_the_agreement_of_clusters_made_once_more_stands_beside_them(
@@ -170,4 +170,4 @@ def test_the_agreement_of_clusters_made_once_more_stands_beside_them(
     agreement = {"mean": 0.7, "low": 0.66, "high": 0.76, "n": 10}
     path.write_text(json.dumps(record(path) | {"stability": {"clusters_over_prompts": agreement}}))
     told = said(open_page("clusters"))
-    assert "from other draws of prompts: 0.70 (0.66 to 0.76, n = 10)" in told
+    assert "other draws of prompts: 0.70 (0.66 to 0.76, n = 10)" in told

@@ -1,12 +1,12 @@
 """Parts of the Clusters page.
 
-- `state`: Clusters as people left them
-- `table`: The clusters of a map as a table
-- `label_form`: Saying something about a cluster
-- `carry_over`: What was said on earlier maps, and in files, offered to the clusters of this one
-- `tree`: The clusters as a tree
-- `profile`: What a cluster says, does and comes from, as its discover run found it
-- `suggestions`: Suggested names for clusters
-- `history`: Who changed what, when and why
-- `alarms`: What nobody asked about
+- `suggestions`: Suggested names, by typical words or a language model
+- `state`: Clusters as they are now, with people's changes
+- `profile`: A cluster's words, score, behaviors, sources and stability
+- `table`: The table of clusters
+- `label_form`: Forms to name, mark, merge, split and move
+- `carry_over`: Labels of earlier maps and files, offered to this map
+- `tree`: The condensed tree, as an icicle and to cut
+- `history`: The log of changes, undo and redo, export and import
+- `alarms`: Clusters to look at first
 """

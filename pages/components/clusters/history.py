@@ -1,10 +1,11 @@
-"""Who changed what, when and why; undo, redo, and taking the labels elsewhere."""
+"""Who changed what, when and why; undo and redo; export and import of labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.specs.events import (
     Add,
@@ -26,37 +27,56 @@ from core.specs.recipes import describe_edit, describe_recipe
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels, in_force, latest_undo
-from pages.components import cache, cart, shortcuts
-from pages.components import text as plain_text
+from pages.components import cache, cart, shortcuts, text
 from pages.components.clusters import state
 
 
-def show(catalog: Catalog, run: str, said: Labels) -> None:
-    """Undo and redo, the log, and taking labels out and in."""
+def show(catalog: Catalog, run: str, labels: Labels) -> None:
+    """Undo and redo, the log, export and import."""
     st.header("History")
     events = catalog.events()
     row = st.container(horizontal=True, vertical_alignment="center")
-    own = [event for event in in_force(events) if event.who == cart.who()]
-    if row.button("↩ Undo my last change", disabled=not own, key="undo", shortcut=shortcuts.UNDO):
-        catalog.undo(who=cart.who())
-        st.rerun()
-    undone = latest_undo(events, cart.who()) is not None
-    if row.button("↪ Redo", disabled=not undone, key="redo", shortcut=shortcuts.REDO):
-        catalog.redo(who=cart.who())
-        st.rerun()
+    show_undo(row, events, "Undo my last change")
     if events:
         people = len({event.who for event in events})
         row.caption(f"Changes: {len(events):,} · people: {people}. Click one to undo it.")
         _show_log(events, catalog)
     else:
         row.caption("Nothing was changed yet.")
-    with st.expander("Take labels elsewhere, or bring them here", key="open-files"):
-        _show_files(catalog, run, said)
+    with st.expander("Export or import labels", key="open-files"):
+        _show_files(catalog, run, labels)
 
 
-def _show_log(events: list[Event], catalog: Catalog) -> None:
-    """The log, latest first; any change that holds can be undone, whoever made it."""
-    rows = _rows(events)
+def show_undo(
+    row: DeltaGenerator,
+    events: Sequence[Event],
+    label: str,
+    *,
+    changes: tuple[type, ...] = (object,),
+    key: str = "",
+) -> None:
+    """Buttons to undo one's own latest change, of some classes if wanted, and to redo it."""
+    who = cart.who()
+    undoable = [e.id for e in in_force(events) if e.who == who and isinstance(e.change, changes)]
+    redoable = latest_undo(events, who) is not None
+    if row.button(
+        f"↩ {label}", key=f"undo{key}", disabled=not undoable, shortcut=shortcuts.UNDO,
+        help="Your own latest change",
+    ):  # fmt: skip
+        cart.catalog().undo(undoable[-1], who=who)
+        st.rerun()
+    if row.button(
+        "↪ Redo", key=f"redo{key}", disabled=not redoable, shortcut=shortcuts.REDO,
+        help="What you undid last",
+    ):  # fmt: skip
+        cart.catalog().redo(who=who)
+        st.rerun()
+
+
+def _show_log(events: Sequence[Event], catalog: Catalog) -> None:
+    """The log, latest first; any change in force can be undone, whoever made it."""
+    in_effect = {event.id for event in in_force(events)}
+    rows = _rows(events, in_effect)
     clicked = st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
@@ -65,80 +85,72 @@ def _show_log(events: list[Event], catalog: Catalog) -> None:
         selection_mode="single-row",
         key=f"log-{len(events)}",
     )
-    picked = [number for number in clicked.selection.rows if number < len(rows)]
-    holding = {event.id for event in in_force(events)}
-    if picked and int(rows[picked[0]]["change"]) in holding:
-        chosen = int(rows[picked[0]]["change"])
-        if st.button(f"Undo change {chosen}", key="undo-one"):
-            catalog.undo(chosen, who=cart.who())
-            st.rerun()
+    chosen = [int(rows[n]["change"]) for n in clicked.selection.rows if n < len(rows)]
+    offered = [event for event in chosen if event in in_effect]
+    if offered and st.button(f"Undo change {offered[0]}", key="undo-one"):
+        catalog.undo(offered[0], who=cart.who())
+        st.rerun()
 
 
-def _show_files(catalog: Catalog, run: str, said: Labels) -> None:
-    left, middle = st.columns(2)
+def _show_files(catalog: Catalog, run: str, labels: Labels) -> None:
+    left, right = st.columns(2)
     left.download_button(
-        "Names, marks, notes, selections (JSON)",
-        lambda: label_files.to_json(catalog.state()),
-        "labels.json",
-        "application/json",
-        key="export-labels",
-        on_click="ignore",
-    )
-    middle.download_button(
+        "Names, marks, notes, selections (JSON)", lambda: label_files.to_json(catalog.state()),
+        "labels.json", "application/json", key="export-labels", on_click="ignore",
+    )  # fmt: skip
+    right.download_button(
         "One row per pair (Parquet)",
         lambda: label_files.to_parquet(
-            cache.map_points(run).index, state.membership(run, said), said
+            cache.map_points(run).index, state.membership(run, labels), labels
         ),
         "labels.parquet",
         key="export-pairs",
         on_click="ignore",
     )
-    given = st.file_uploader("Bring labels", ["json", "parquet"], key="bring")
-    if given is None:
+    file = st.file_uploader("Import labels", ["json", "parquet"], key="bring")
+    if file is None:
         return
-    if given.name.endswith(".parquet"):
-        content = given.getvalue()
+    if file.name.endswith(".parquet"):
+        content = file.getvalue()
         label_files.read_parquet(content)  # refused here, before every later rerun would be
         st.session_state["brought"] = content
         st.caption("Offered above, beside the clusters that share most pairs with each label.")
-    elif st.button("Add to what is said here", key="bring-now"):
-        text = given.getvalue().decode("utf-8", errors="replace")
-        done = catalog.import_labels(text, who=cart.who())
-        st.toast(f"{len(done)} changes.")
+    elif st.button("Add to the labels of this map", key="bring-now"):
+        content = file.getvalue().decode("utf-8", errors="replace")
+        imported = catalog.import_labels(content, who=cart.who())
+        st.toast(f"{len(imported)} changes.")
         st.rerun()
 
 
-def _rows(events: list[Event]) -> list[dict[str, str]]:
-    holding = {event.id for event in in_force(events)}
-    known = {event.id: event for event in events}
-    behaviors = cache.ranked_behaviors()
+def _rows(events: Sequence[Event], in_effect: set[int]) -> list[dict[str, str]]:
+    by_id, behaviors = {event.id: event for event in events}, cache.ranked_behaviors()
     return [
         {
             "change": str(event.id),
             "when": datetime.fromtimestamp(event.time).strftime("%Y-%m-%d %H:%M:%S"),
             "who": event.who,
-            "what": plain_text.short(_said(event, known, behaviors), 120),
+            "what": text.short(_words(event, by_id, behaviors), 120),
             "why": event.why,
-            "": "" if event.id in holding or isinstance(event.change, Undo) else "undone",
+            "": "" if event.id in in_effect or isinstance(event.change, Undo) else "undone",
         }
         for event in reversed(events)
     ]
 
 
-def _said(event: Event, known: Mapping[int, Event], behaviors: Mapping[str, str]) -> str:
+def _words(event: Event, by_id: Mapping[int, Event], behaviors: Mapping[str, str]) -> str:
     """What a change did; `behaviors` maps rank runs to what they rank for."""
     match event.change:
         case Name(cluster=cluster, name=name):
             return f"named cluster {cluster} “{name}”" if name else f"unnamed cluster {cluster}"
         case Mark(cluster=cluster, mark=mark):
             return f"marked cluster {cluster} {mark or 'with nothing'}"
-        case Note(cluster=cluster, text=text):
-            return f"noted on cluster {cluster}: {text}"
+        case Note(cluster=cluster, text=note):
+            return f"noted on cluster {cluster}: {note}"
         case Merge(cluster=cluster, others=others):
             return f"merged {', '.join(map(str, others))} into cluster {cluster}"
         case Assign(cluster=cluster, recipe=recipe, new=new):
-            done = "made" if new else "moved into"
-            return f"{done} cluster {cluster}: {describe_recipe(recipe, behaviors)}"
+            verb = "made" if new else "moved into"
+            return f"{verb} cluster {cluster}: {describe_recipe(recipe, behaviors)}"
         case Save(name=name, recipe=recipe):
             return f"saved “{name}”: {describe_recipe(recipe, behaviors)}"
         case Forget(name=name):
@@ -148,16 +160,18 @@ def _said(event: Event, known: Mapping[int, Event], behaviors: Mapping[str, str]
         case Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
         case Put(entries=entries, edits=edits):
-            said = "; ".join(describe_edit(edit, behaviors) for edit in edits) or "nothing"
-            return f"cart: {len(entries)} entries became {said}"
+            after = "; ".join(describe_edit(edit, behaviors) for edit in edits) or "nothing"
+            return f"cart: {len(entries)} entries became {after}"
         case SaveEdit(name=name):
             return f"saved the edit “{name}”"
         case Verdict(flag=flag, shown=shown):
-            said = "cannot tell" if shown is None else flag if shown else f"not {flag}"
-            return f"spot-check: {said}"
+            answer = "cannot tell" if shown is None else flag if shown else f"not {flag}"
+            return f"spot-check: {answer}"
         case Undo(event=undone):
-            before = known[undone].change
-            if isinstance(before, Undo):
-                return f"made change {before.event} again"
-            return f"undid change {undone}"
+            before = by_id[undone].change
+            return (
+                f"redid change {before.event}"
+                if isinstance(before, Undo)
+                else f"undid change {undone}"
+            )
     raise TypeError(f"{type(event.change).__name__} is not a change")

@@ -1,4 +1,4 @@
-"""Saying something about a cluster: name, mark, note; merging, splitting and moving pairs.
+"""Forms of one cluster: its name, mark and notes; merging, splitting and moving pairs.
 
 Every change is an event with who made it, when and why; all of them can be undone.
 """
@@ -12,9 +12,7 @@ from core.specs.events import Marking
 from core.specs.recipes import AllOf, InCluster, Recipe, Where, describe_recipe
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels
-from pages.components import cache, cart
-from pages.components import region as regions
-from pages.components import text as plain_text
+from pages.components import cache, cart, region, text
 from pages.components.clusters import state
 
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
@@ -22,18 +20,18 @@ WHY = "why"
 REFUSED = "label-refused"
 
 
-def show(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
+def show(run: str, cluster: int, labels: Labels, catalog: Catalog) -> None:
     """Forms for one cluster."""
     refused = st.session_state.pop(REFUSED, "")
     if refused:
-        st.error(plain_text.escape(refused))
-    _name_and_mark(run, cluster, said, catalog)
+        st.error(text.escape(refused))
+    _name_and_mark(run, cluster, labels, catalog)
     with st.expander("Merge, split, move pairs", key="open-merge"):
         merge, split, move = st.tabs(["Merge", "Split", "Move pairs"])
         with merge:
             _merge(run, cluster, catalog)
         with split:
-            _split(run, cluster, said, catalog)
+            _split(run, cluster, labels, catalog)
         with move:
             _move(run, cluster, catalog)
 
@@ -46,7 +44,7 @@ def offer_move(run: str, cluster: int, uid: str, catalog: Catalog) -> None:
     target = left.selectbox(
         "This pair belongs elsewhere",
         others,
-        format_func=lambda one: plain_text.short(names[one], 70),
+        format_func=lambda other: text.short(names[other], 70),
         key=f"move-{cluster}-{uid}",
     )
     if right.button("Move the pair", key=f"move-now-{cluster}-{uid}", width="stretch"):
@@ -55,59 +53,42 @@ def offer_move(run: str, cluster: int, uid: str, catalog: Catalog) -> None:
         st.rerun()
 
 
-def _rename(run: str, cluster: int, typed: str, catalog: Catalog) -> None:
-    """Give a name that it does not have yet: browsers may send what was typed twice."""
-    if typed.strip() != catalog.state().of(run).names.get(cluster, ""):
-        catalog.rename(run, cluster, typed, who=cart.who(), why=_why())
+def _name_and_mark(run: str, cluster: int, labels: Labels, catalog: Catalog) -> None:
+    """Fields that are written when they change. Their keys follow the log, so that they show what
+    others changed meanwhile; what was typed is written first, whatever the log says by then."""
 
+    def rename() -> None:
+        typed = str(st.session_state[key])
+        if typed.strip() != catalog.state().of(run).names.get(cluster, ""):  # may be sent twice
+            catalog.rename(run, cluster, typed, who=cart.who(), why=_why())
 
-def _name_and_mark(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
-    """Fields that are written when they change. Their keys follow what holds, so that they show
-    what others said meanwhile; what was typed is written first, whatever holds by then."""
-    name, mark, note, why = st.columns([4, 3, 4, 4])
-    held, marked = said.names.get(cluster, ""), said.marks.get(cluster)
-    key = f"name-{cluster}-{held}"
-    name.text_input(
-        "Name",
-        held,
-        max_chars=80,
-        key=key,
-        on_change=lambda: _written(lambda: _rename(run, cluster, st.session_state[key], catalog)),
-    )
-    options, mark_key = [None, *MARKS], f"mark-{cluster}-{marked}"
-    mark.selectbox(
-        "Mark",
-        options,
-        index=options.index(marked),
-        format_func=lambda one: one or "none",
-        key=mark_key,
-        help="What should become of these pairs. Alarms follow the marks.",
-        on_change=lambda: _written(
-            lambda: catalog.mark(
-                run, cluster, st.session_state[mark_key], who=cart.who(), why=_why()
-            )
-        ),
-    )
-    note_key = f"note-{cluster}-{len(said.notes.get(cluster, ()))}"
-    note.text_input(
-        "Add a note", key=note_key, on_change=lambda: _note(run, cluster, note_key, catalog)
-    )
-    why.text_input(
-        "Why, for the log",
-        key=WHY,
-        placeholder="goes with your next changes",
+    def mark() -> None:
+        catalog.mark(run, cluster, st.session_state[mark_key], who=cart.who(), why=_why())
+
+    def note() -> None:
+        if written := str(st.session_state[note_key]).strip():
+            catalog.note(run, cluster, written, who=cart.who(), why=_why())
+
+    columns = st.columns([4, 3, 4, 4])
+    name, marked = labels.names.get(cluster, ""), labels.marks.get(cluster)
+    options = [None, *MARKS]
+    key, mark_key = f"name-{cluster}-{name}", f"mark-{cluster}-{marked}"
+    note_key = f"note-{cluster}-{len(labels.notes.get(cluster, ()))}"
+    columns[0].text_input("Name", name, max_chars=80, key=key, on_change=_attempt, args=(rename,))
+    columns[1].selectbox(
+        "Mark", options, index=options.index(marked), format_func=lambda option: option or "none",
+        key=mark_key, help="What should become of these pairs. Alarms follow the marks.",
+        on_change=_attempt, args=(mark,),
+    )  # fmt: skip
+    columns[2].text_input("Add a note", key=note_key, on_change=_attempt, args=(note,))
+    columns[3].text_input(
+        "Why, for the log", key=WHY, placeholder="goes with your next changes",
         help="Kept in the history beside who changed what, and when.",
-    )
+    )  # fmt: skip
 
 
-def _note(run: str, cluster: int, key: str, catalog: Catalog) -> None:
-    text = str(st.session_state[key])
-    if text.strip():
-        _written(lambda: catalog.note(run, cluster, text, who=cart.who(), why=_why()))
-
-
-def _written(change: Callable[[], object]) -> None:
-    """Make a change from a callback; what is refused is told where the page draws its fields."""
+def _attempt(change: Callable[[], None]) -> None:
+    """Make a change from a callback; a refusal is shown where the page draws its fields."""
     try:
         change()
     except UserError as error:
@@ -119,7 +100,7 @@ def _merge(run: str, cluster: int, catalog: Catalog) -> None:
     chosen = st.multiselect(
         "Clusters to make part of this one",
         [other for other in names if other != cluster],
-        format_func=lambda one: plain_text.short(names[one], 70),
+        format_func=lambda other: text.short(names[other], 70),
         key=f"merge-{cluster}",
     )
     if st.button("Merge", disabled=not chosen, key=f"merge-now-{cluster}"):
@@ -127,19 +108,19 @@ def _merge(run: str, cluster: int, catalog: Catalog) -> None:
         st.rerun()
 
 
-def _split(run: str, cluster: int, said: Labels, catalog: Catalog) -> None:
-    parts = _parts(run, catalog) | _islands(run, cluster)
+def _split(run: str, cluster: int, labels: Labels, catalog: Catalog) -> None:
+    parts = _parts(run, catalog) | _hdbscan_clusters(run, cluster)
     if not parts:
         st.caption("Draw a region on the map, or save a selection there: it can be split off here.")
         return
-    part, name, button = st.columns([4, 3, 2], vertical_alignment="bottom")
+    part, field, button = st.columns([4, 3, 2], vertical_alignment="bottom")
     chosen = part.selectbox("What to split off", list(parts), key=f"split-{cluster}")
     key = f"split-name-{cluster}-{len(state.names(run))}"  # empty again once there is one more
-    given = name.text_input("Name of the new cluster", key=key, max_chars=80)
-    if button.button("Split", key=f"split-now-{cluster}", disabled=not given.strip()):
-        recipe = AllOf(parts=(said.recipe(cluster), parts[chosen]))
-        made = catalog.assign(run, None, recipe, who=cart.who(), why=_why() or given)
-        catalog.rename(run, made.change.cluster, given, who=cart.who(), why=_why())
+    name = field.text_input("Name of the new cluster", key=key, max_chars=80)
+    if button.button("Split", key=f"split-now-{cluster}", disabled=not name.strip()):
+        recipe = AllOf(parts=(labels.recipe(cluster), parts[chosen]))
+        made = catalog.assign(run, None, recipe, who=cart.who(), why=_why() or name)
+        catalog.rename(run, made.change.cluster, name, who=cart.who(), why=_why())
         st.rerun()
 
 
@@ -156,31 +137,23 @@ def _move(run: str, cluster: int, catalog: Catalog) -> None:
 
 
 def _parts(run: str, catalog: Catalog) -> dict[str, Recipe]:
-    """Selections at hand, by what they are called here."""
-    drawn = regions.drawn(run)
-    region: dict[str, Recipe] = {"the region drawn on the map": drawn} if drawn else {}
-    saved = catalog.state().selections
-    behaviors = cache.ranked_behaviors()
-    return region | {
-        plain_text.short(f"“{name}”: {describe_recipe(recipe, behaviors)}"): recipe
-        for name, recipe in saved.items()
+    """The region on the map and the saved selections, by what they are called here."""
+    drawn, behaviors = region.drawn(run), cache.ranked_behaviors()
+    parts: dict[str, Recipe] = {"the region drawn on the map": drawn} if drawn else {}
+    return parts | {
+        text.short(f"“{name}”: {describe_recipe(recipe, behaviors)}"): recipe
+        for name, recipe in catalog.state().selections.items()
     }
 
 
-def _islands(run: str, cluster: int) -> dict[str, Recipe]:
+def _hdbscan_clusters(run: str, cluster: int) -> dict[str, Recipe]:
     """Dense groups on the map that a cluster is made of, where there are several."""
-    places = cache.map_points(run)
-    if "island" not in places:
-        return {}
-    own = places.loc[(places["cluster"] == cluster) & (places["island"] >= 0), "island"]
-    sizes = own.value_counts()
-    if len(sizes) < 2:
-        return {}
+    inside = (cache.map_points(run)["cluster"] == cluster).to_numpy()
     return {
-        f"island {island}: {size:,} pairs": InCluster(
-            discover=run, clusters=(int(island),), level="island"
+        f"HDBSCAN cluster {number}: {size:,} pairs": InCluster(
+            discover=run, clusters=(int(number),), level="island"
         )
-        for island, size in sizes.items()
+        for number, size in state.hdbscan_sizes(run, inside).items()
     }
 
 

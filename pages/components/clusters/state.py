@@ -1,8 +1,9 @@
-"""Clusters as people left them: named, merged, split and marked, on top of what was found."""
+"""Clusters as they are now: named, merged, split and marked by people, on top of a discover run."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -15,56 +16,72 @@ NOISE = "no cluster"
 
 
 def labels(run: str) -> Labels:
-    """What was said about the clusters of a discover run."""
+    """Names, marks, notes and changes of a discover run's clusters."""
     return cart.catalog().state().of(run)
 
 
 def explain_few(run: str) -> None:
-    """Say what it means that no cluster was found, or one only; nothing where there are more."""
+    """Say what it means that a map has no cluster, or just one; nothing where there are more."""
     n = int((cache.table(run, "clusters")["cluster"] >= 0).sum())
     if n == 0:
         st.warning(
-            "Discovery found no cluster on this map: no group of pairs acts alike so clearly that "
-            "it stands apart. Few pairs, or pairs that push nothing that changed, end so. Ranking, "
-            "searching and drawing on the map work without clusters."
+            "Discovery found no cluster on this map: no group of pairs is similar enough to stand "
+            "apart. This happens with few pairs, or where no pair scores on any prompt that "
+            "changed. Ranking, searching and drawing on the map work without clusters."
         )
     if n == 1:
         st.info(
-            "Discovery found a single cluster: all pairs that push anything push alike. There is "
-            "nothing to tell apart but these pairs from the rest; look inside by source or words."
+            "Discovery found a single cluster: all pairs that score on any prompt are similar. "
+            "There is nothing to compare them with but the other pairs; look inside by source or "
+            "words."
         )
 
 
-def name(cluster: int, said: Labels, suggested: Mapping[int, str]) -> str:
-    """The name that somebody gave, else the suggested one, marked as such."""
+def name(cluster: int, labels: Labels, suggested: Mapping[int, str]) -> str:
+    """The name that somebody gave, else the suggested one in (parentheses)."""
     if cluster == -1:
         return NOISE
-    if cluster in said.names:
-        return f"{cluster} · {said.names[cluster]}"
+    if cluster in labels.names:
+        return f"{cluster} · {labels.names[cluster]}"
     return f"{cluster} · ({suggested[cluster]})" if cluster in suggested else f"{cluster}"
 
 
 def names(run: str) -> dict[int, str]:
-    """Every cluster that is still there, with its name, in order of size."""
-    found, said = cache.table(run, "clusters"), labels(run)
-    words = dict(zip(found["cluster"], found["suggested_name"], strict=True))
-    asked = suggestions.named(run)
-    suggested = {cluster: asked.get(cluster, word) for cluster, word in words.items()}
-    known = [*found.sort_values("size", ascending=False)["cluster"], *said.recipes]
-    there = [int(one) for one in dict.fromkeys(known) if one != -1 and said.exists(int(one))]
-    return {one: name(one, said, suggested) for one in there}
+    """Every cluster that still exists, with its name, in order of size."""
+    clusters, changed = cache.table(run, "clusters"), labels(run)
+    typical = dict(zip(clusters["cluster"], clusters["suggested_name"], strict=True))
+    by_model = suggestions.named(run)
+    suggested = {cluster: by_model.get(cluster, words) for cluster, words in typical.items()}
+    numbers = [*clusters.sort_values("size", ascending=False)["cluster"], *changed.recipes]
+    return {
+        cluster: name(cluster, changed, suggested)
+        for cluster in map(int, dict.fromkeys(numbers))
+        if cluster != -1 and changed.exists(cluster)
+    }
 
 
-def recipe(said: Labels, clusters: Sequence[int]) -> Recipe:
+def recipe(labels: Labels, clusters: Sequence[int]) -> Recipe:
     """The pairs of any of these clusters, merges, splits and moved pairs included."""
-    parts = tuple(said.recipe(cluster) for cluster in clusters)
+    parts = tuple(labels.recipe(cluster) for cluster in clusters)
     return parts[0] if len(parts) == 1 else AnyOf(parts=parts)
 
 
-def membership(run: str, said: Labels) -> NDArray[np.int64]:
-    """(place,) the cluster of every pair on the map as it is now; −1 where there is none."""
-    now = cache.map_points(run)["cluster"].to_numpy(np.int64, copy=True)
+def membership(run: str, labels: Labels) -> NDArray[np.int64]:
+    """(pair,) the cluster of every pair on the map as it is now; −1: none."""
+    members = cache.map_points(run)["cluster"].to_numpy(np.int64, copy=True)
     for cluster in (-1, *names(run)):
-        if said.composed(cluster):
-            now[selection.on_map(run, said.recipe(cluster))] = cluster
-    return now
+        if labels.composed(cluster):
+            members[selection.on_map(run, labels.recipe(cluster))] = cluster
+    return members
+
+
+def hdbscan_sizes(run: str, inside: NDArray[np.bool_]) -> pd.Series:
+    """Sizes of the HDBSCAN clusters (column `island`) that the pairs `inside` (pair,) are in.
+
+    Empty where they are all in one, and for maps of earlier versions.
+    """
+    points = cache.map_points(run)
+    if "island" not in points:
+        return pd.Series(dtype=int)
+    sizes = points.loc[inside & (points["island"] >= 0).to_numpy(), "island"].value_counts()
+    return sizes if len(sizes) > 1 else sizes.head(0)

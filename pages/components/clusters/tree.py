@@ -1,9 +1,8 @@
-"""The clusters as a tree: all pairs in one, the clusters as they are now, their islands.
+"""The condensed tree of a map: drawn as an icicle, and cut coarser or finer.
 
-Coarser and finer: the same map cut at another level of its tree, as a run of its own.
+A cut is a discover run of its own; names and marks stay with their map, and are offered on the cut.
 """
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -15,22 +14,22 @@ from core.workspace.labels import Labels
 from pages.components import cache, jobs, theme
 from pages.components.clusters import state
 
-ROOT = "in a cluster"
+UNCUT = 0.0  # not a distance: the clusters of the base map
 NAME = 46  # letters of a name that fit a cell
 LETTER = 12  # pixels of a letter: none is smaller
 ROW, HEIGHTS = 18, (220, 460)  # pixels: of the smallest cell where that is possible, of the chart
-MARKED = {  # of a mark; the mark is written beside the name too
+MARK_COLORS = {  # the mark is written beside the name too
     "harmful": "#D55E00",
     "unwanted": "#E69F00",
     "wanted": "#009E73",
     "ignore": "#8A9099",
 }
-SMALLEST = 0.002  # share of the pairs: smaller islands cannot be read
+SMALLEST = 0.002  # share of the pairs: smaller HDBSCAN clusters cannot be read
 
 
-def show(run: str, said: Labels, now: NDArray[np.int64]) -> None:
-    """An icicle from left to right; areas are pairs, colors are marks."""
-    rows = _rows(run, said, now)
+def show(run: str, labels: Labels, members: NDArray) -> None:
+    """An icicle from left to right: all clusters, each cluster, the HDBSCAN clusters in it."""
+    rows = _rows(run, labels, members)
     figure = go.Figure(
         go.Icicle(
             ids=rows["id"],
@@ -47,97 +46,78 @@ def show(run: str, said: Labels, now: NDArray[np.int64]) -> None:
             sort=False,
         )
     )
-    held = int((now != -1).sum())
-    wanted = ROW * held / max(rows["pairs"].min(), 1)
+    total = int((members != -1).sum())
+    height = ROW * total / max(rows["pairs"].min(), 1)
     figure.update_layout(
-        height=min(max(wanted, HEIGHTS[0]), HEIGHTS[1]),
+        height=min(max(height, HEIGHTS[0]), HEIGHTS[1]),
         margin=dict.fromkeys("lrtb", 4),
         uniformtext={"minsize": LETTER, "mode": "hide"},
     )
     st.caption(
-        f"{held:,} of {len(now):,} pairs are in a cluster. Areas are numbers of pairs; a cell too "
-        "small for its name says it under the mouse."
+        f"{total:,} of {len(members):,} pairs are in a cluster. Areas are numbers of pairs, colors "
+        "are marks; hover over a cell that is too small for its name."
     )
     st.plotly_chart(figure, key="tree", alt="Tree of the clusters, sized by their pairs.")
 
 
-def _rows(run: str, said: Labels, now: NDArray[np.int64]) -> pd.DataFrame:
-    """`id, name, label, parent, pairs, color`; pairs in no cluster are left out."""
-    names = state.names(run)
-    rows = [_row("all", ROOT, "", (now != -1).sum(), theme.NOISE)]
-    for cluster, name in names.items():
-        own = now == cluster
-        if own.any():
-            mark = said.marks.get(cluster)
-            color = MARKED[mark] if mark else theme.CATEGORIES[0]
-            rows.append(_row(f"c{cluster}", name, "all", own.sum(), color, mark))
-            rows += [
-                _row(f"c{cluster}i{island}", f"island {island}", f"c{cluster}", size, color)
-                for island, size in _islands(run, own).items()
-            ]
-    return pd.DataFrame(rows)
-
-
-def _islands(run: str, own: NDArray[np.bool_]) -> dict[int, int]:
-    """Sizes of the islands inside a cluster, where it is made of more than one."""
-    places = cache.map_points(run)
-    if "island" not in places:
-        return {}
-    inside = places.loc[own & (places["island"] >= 0).to_numpy(), "island"]
-    sizes = inside.value_counts()
-    readable = sizes[sizes >= SMALLEST * len(places)]
-    return {int(island): int(size) for island, size in readable.items()} if len(sizes) > 1 else {}
-
-
-def _row(
-    key: str, name: str, parent: str, pairs: int, color: str, mark: str | None = None
-) -> dict[str, object]:
-    marked = f" · {mark}" if mark else ""
-    full, cut = (theme.label(name, length) + marked for length in (2 * theme.LABEL, NAME))
-    shown = {"id": key, "name": full, "label": cut, "parent": parent}
-    return shown | {"pairs": int(pairs), "color": color}
-
-
-AS_FOUND = 0.0  # no distance: the clusters that discovery itself made
-
-
 def show_levels(run: str) -> None:
-    """A slider over the tree; names and marks stay with their map, and are offered on the other."""
+    """A slider over the levels of the tree, and the job that cuts it there."""
     spec = cache.specs(DiscoverSpec)[run]
     base = spec.recut or run
     if not cache.has_table(base, "tree"):
         return
     tree = cache.table(base, "tree")
-    known = {level: n for n, level in levels(tree).items()}
-    if not known:
+    counts = {level: n for n, level in levels(tree).items()}
+    if not counts:
         return
-    numbers = {level: f"{n}" for level, n in known.items()}
-    if spec.level is not None and spec.level not in known:  # typed by hand
-        known[spec.level] = groups(tree, spec.level)
-        numbers[spec.level] = f"{known[spec.level]} at {spec.level:.3g}"
-    with st.expander("Coarser or finer: cut the map at another level", key="open-levels"):
+    titles = {UNCUT: "as discovered", **{level: f"{n}" for level, n in counts.items()}}
+    if spec.level is not None and spec.level not in counts:  # typed by hand
+        counts[spec.level] = groups(tree, spec.level)
+        titles[spec.level] = f"{counts[spec.level]} at {spec.level:.3g}"
+    with st.expander("Coarser or finer: cut the tree at another level", key="open-levels"):
         st.caption(
-            "Groups that lie densely together on the map split as you go finer. A cut makes "
-            "clusters of such groups; the places of the pairs stay as they are. It is a map of its "
-            "own: what was said here stays here, and is offered to the clusters there that hold "
-            "the same pairs."
+            "Dense groups on the map split as you go finer; a cut makes each group a cluster. The "
+            "pairs keep their places. A cut is a map of its own: labels of this map stay here, and "
+            "are offered to the clusters of the cut that contain the same pairs."
         )
-        chosen = st.select_slider(
+        level = st.select_slider(
             "Groups on the map",
-            [AS_FOUND, *sorted(known, key=lambda level: (known[level], -level))],
-            value=spec.level or AS_FOUND,
-            format_func=lambda level: numbers.get(level, "as found"),
+            [UNCUT, *sorted(counts, key=lambda level: (counts[level], -level))],
+            value=spec.level or UNCUT,
+            format_func=titles.__getitem__,
             key=f"level-{run}",
         )
-        if chosen == AS_FOUND:
-            other: str | None = base
-        else:
-            other = jobs.panel(
-                spec.model_copy(update={"recut": base, "level": chosen}), "Cut it here"
-            )
+        cut = spec.model_copy(update={"recut": base, "level": level})
+        other = base if level == UNCUT else jobs.panel(cut, "Cut it here")
         if other is not None and other != run:
             st.button("Show this cut", on_click=_open, args=(other,), key="show-cut")
 
 
 def _open(run: str) -> None:
     st.session_state["discover"] = run
+
+
+def _rows(run: str, labels: Labels, members: NDArray) -> pd.DataFrame:
+    """`id, name, label, parent, pairs, color`; pairs in no cluster are left out."""
+    rows = [_row("all", "in a cluster", "", (members != -1).sum(), theme.NOISE)]
+    for cluster, name in state.names(run).items():
+        inside = members == cluster
+        if inside.any():
+            mark = labels.marks.get(cluster)
+            color = MARK_COLORS[mark] if mark else theme.CATEGORIES[0]
+            rows.append(_row(f"c{cluster}", name, "all", inside.sum(), color, mark))
+            rows += [
+                _row(f"c{cluster}i{number}", f"HDBSCAN {number}", f"c{cluster}", size, color)
+                for number, size in state.hdbscan_sizes(run, inside).items()
+                if size >= SMALLEST * len(members)
+            ]
+    return pd.DataFrame(rows)
+
+
+def _row(
+    key: str, name: str, parent: str, pairs: int, color: str, mark: str | None = None
+) -> dict[str, object]:
+    suffix = f" · {mark}" if mark else ""
+    full, cut = (theme.label(name, length) + suffix for length in (2 * theme.LABEL, NAME))
+    cell = {"id": key, "name": full, "label": cut, "parent": parent}
+    return cell | {"pairs": int(pairs), "color": color}

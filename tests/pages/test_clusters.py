@@ -1,4 +1,4 @@
-"""Clusters: what people say of them is logged, shown, and can be taken back."""
+"""Clusters: what people change is logged, shown, and can be undone."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_clusters_are_listed_with_words_sizes_and_sources(open_page, investigate
     rows = open_page("clusters").dataframe[0].value
     assert list(rows["pairs"]) == [341, 40]
     assert rows["top source"].iloc[1] == "instructions"
-    assert rows["gains"].iloc[1] == "sure, lock, pick"
+    assert rows["chosen words"].iloc[1] == "sure, lock, pick"
 
 
 def test_a_suggested_name_is_marked_as_one(open_page, investigated):
@@ -88,12 +88,12 @@ def test_what_a_language_model_suggests_comes_first_and_stays_marked(
     assert catalog.state().of(investigated["discover"]).names == {1: "Lock <b>picking</b>"}
 
 
-def test_a_cluster_tells_the_part_it_makes_up_of_behaviors(open_page, investigated):
+def test_a_cluster_shows_its_part_of_behaviors(open_page, investigated):
     app = open_page("clusters", one="1")
     rows = app.dataframe[0].value.set_index("cluster")
-    assert rows["mostly"][1] == "compliance"
+    assert rows["behavior"][1] == "compliance"
     assert rows["part"].round(1).to_dict() == {0: 10.0, 1: 70.0}
-    assert "Chosen sides gain: sure, lock, pick\nChosen sides lose: cannot, help" in said(app)
+    assert "Chosen words: sure, lock, pick\nRejected words: cannot, help" in said(app)
 
 
 def test_a_suggested_name_is_no_heading_until_it_is_accepted(open_page, investigated):
@@ -117,7 +117,7 @@ def test_hostile_words_and_very_long_lines_stay_text(open_page, investigated, st
     assert "\u202e" not in said(app)
     assert not [one for kind in ("markdown", "header", "caption") for one in getattr(app, kind)
                 if re.search(r"(?<!\\)<img|(?<!\\)]\(", str(one.value))]  # fmt: skip
-    assert app.dataframe[0].value["gains"].str.len().max() <= 90
+    assert app.dataframe[0].value["chosen words"].str.len().max() <= 90
 
 
 def test_a_mark_is_logged_and_shown(open_page, investigated, catalog):
@@ -210,7 +210,7 @@ def test_one_pair_is_moved_out(open_page, investigated, catalog):
     assert event.change.recipe == Where(column="uid", values=("pair-005",))
 
 
-def test_what_was_said_on_an_earlier_map_is_offered_and_taken_over(
+def test_labels_of_an_earlier_map_are_offered_and_carried_over(
     open_page, investigated, catalog, store, project, rng
 ):
     old = investigated["discover"]
@@ -223,8 +223,8 @@ def test_what_was_said_on_an_earlier_map_is_offered_and_taken_over(
     new = workspaces.finish(store, spec, **tables)
     app = open_page("clusters", discover=new)
     offered = [frame.value for frame in app.dataframe if "shared" in frame.value]
-    assert offered[0][["said", "shared"]].to_numpy().tolist() == [["“locks”, harmful", 100.0]]
-    app.button("take over").click().run()
+    assert offered[0][["label", "shared"]].to_numpy().tolist() == [["“locks”, harmful", 100.0]]
+    app.button("carry-over").click().run()
     assert catalog.state().of(new).names == {0: "locks"}
     assert catalog.state().of(new).marks == {0: "harmful"}
     assert catalog.state().of(old).names == {1: "locks"}
@@ -245,7 +245,7 @@ def test_a_cluster_that_vanished_keeps_its_name_and_can_be_made_again(
     assert [f.value["now"].iloc[0] for f in app.dataframe if "shared" in f.value] == [
         "vanished: in no cluster here"
     ]
-    app.button("take over").click().run()
+    app.button("carry-over").click().run()
     assert not app.error, app.error[0].value
     rows = app.dataframe[0].value.set_index("cluster")
     assert rows.loc[FIRST_NEW_CLUSTER, "pairs"] == 40
@@ -273,14 +273,14 @@ def test_columns_that_a_map_lacks_are_left_out_and_the_rest_is_shown_if_asked(
     (store.output(investigated["discover"]) / "contributions.parquet").unlink()
     app = open_page("clusters")
     shown = list(app.dataframe[0].proto.column_order)
-    assert shown == ["name", "pairs", "pushes", "top source"]
+    assert shown == ["name", "pairs", "prompts", "top source"]
     app.toggle("all-columns").set_value(True).run()
     shown = set(app.dataframe[0].proto.column_order)
-    assert {"share", "push", "how far", "gains", "of it"} < shown
-    assert not {"mostly", "part", "mark", "effect"} & shown
+    assert {"share", "score", "group similarity", "chosen words", "source share"} < shown
+    assert not {"behavior", "part", "mark", "effect size"} & shown
 
 
-def test_a_long_name_is_whole_in_the_table_and_under_the_mouse_and_cut_in_the_tree(
+def test_a_long_name_is_complete_in_the_table_and_on_hover_and_cut_in_the_tree(
     open_page, investigated, catalog
 ):
     name = "tells how to pick the lock of a plant, step by step, and then water it"
@@ -297,24 +297,24 @@ def test_a_long_name_is_whole_in_the_table_and_under_the_mouse_and_cut_in_the_tr
     assert "381 of 400 pairs are in a cluster" in said(app)
 
 
-def test_push_with_interval_and_stability_of_a_cluster_are_told_beside_its_words(
+def test_score_with_interval_and_stability_of_a_cluster_are_shown_beside_its_words(
     open_page, investigated, store
 ):
     path = store.output(investigated["discover"]) / "clusters.parquet"
     found = pd.read_parquet(path)
     found.assign(push_low=0.5, push_high=0.6, stability=0.81).to_parquet(path)
     told = said(open_page("clusters", one="1"))
-    assert "harmful, distractor prompts · push 0.550, 95% 0.500–0.600 · stability 0.81" in told
+    assert "harmful, distractor prompts · score 0.550, 95% 0.500–0.600 · stability 0.81" in told
 
 
-def test_the_history_tells_behaviors_and_what_was_made_again(open_page, investigated, catalog):
+def test_the_history_names_behaviors_and_what_was_redone(open_page, investigated, catalog):
     edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=9))
     catalog.add(edit, who="ana")
     catalog.undo(who="ana")
     catalog.redo(who="ana")
     log = next(one.value for one in open_page("clusters").dataframe if "change" in one.value)
     assert list(log["what"]) == [
-        "made change 1 again",
+        "redid change 1",
         "undid change 1",
         "cart: flip the top 9 pairs for compliance by attribution",
     ]
