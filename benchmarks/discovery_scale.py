@@ -31,7 +31,7 @@ from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences
 from core.discovery.refine import sharpening
 from core.runs.progress import Progress
-from core.runs.subprocess_call import worker
+from core.runs.workers import child_process
 from core.specs.steps import DiscoverSpec
 from core.steps.discover import STAGES, discover, stability
 
@@ -70,7 +70,7 @@ def _measured(
     events: list[tuple[float, str]] = []
     progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
     start, before = time.perf_counter(), _cpu()
-    with worker(lambda note: progress(2, STAGES, note)) as call:
+    with child_process(lambda note: progress(2, STAGES, note)) as call:
         sharpen = sharpening(index, activations, 0, gated=spec.gated)
         vectors = all_differences(activations)
         matrix, found = discover(spec, index, vectors, 0, folder, progress, call, sharpen=sharpen)

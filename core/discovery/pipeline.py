@@ -20,7 +20,7 @@ from core.discovery.matrix import Matrix
 from core.discovery.projection import Placed, project, subset
 from core.discovery.prompt_clusters import Kinds, find_prompt_clusters
 from core.discovery.refine import Sharpen
-from core.runs.subprocess_call import Call
+from core.runs.workers import Call
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

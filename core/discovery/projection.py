@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.geometry import nearest_neighbors, principal_components
-from core.runs.subprocess_call import Call, here
+from core.runs.workers import Call, call_directly
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -44,7 +44,7 @@ def project(
     seed: int,
     groups: NDArray[np.integer] | None = None,
     most: int | None = None,
-    call: Call = here,
+    call: Call = call_directly,
     report: Report | None = None,
 ) -> Placed:
     """Lay out (point, feature), finite, on a plane; at most `most` of them by UMAP itself.

@@ -26,7 +26,7 @@ from core.discovery.prompt_clusters import Kinds
 from core.discovery.stability import agreement, cuts, recovered
 from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
-from core.runs.subprocess_call import Call
+from core.runs.workers import Call
 from core.storage.tables import array, data_frame, record
 
 PUSHES = "pushes.npy"  # of a discover run: (kind, defined pair)

@@ -20,7 +20,7 @@ from core.discovery.heatmap import heatmap
 from core.discovery.matrix import Matrix
 from core.discovery.pipeline import Found
 from core.discovery.projection import subset
-from core.runs.subprocess_call import Call
+from core.runs.workers import Call
 
 READ = 30_000  # pairs whose words are counted at most, as many of each cluster as of any other
 EXAMPLES = 3  # of a cluster's boundary

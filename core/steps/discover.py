@@ -20,7 +20,7 @@ from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.runs.subprocess_call import Call, worker
+from core.runs.workers import Call, child_process
 from core.specs.steps import DiscoverSpec
 from core.steps.shared import matching_index, read_completions, reference_activations
 
@@ -37,7 +37,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     layer = default_layer(index) if spec.layer is None else spec.layer
     completions = read_completions(spec.generate, store)
     activations = reference_activations(spec, store, index, completions, progress, layers=(layer,))
-    with worker(lambda note: progress(2, STAGES, note)) as call:
+    with child_process(lambda note: progress(2, STAGES, note)) as call:
         sharpen = sharpening(index, activations, layer, gated=spec.gated)
         vectors = all_differences(activations)
         matrix, found = discover(
@@ -81,7 +81,7 @@ def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -
             "cutting a map again changes nothing but its level."
         )
     progress(0, 1, "cutting the tree")
-    with worker(lambda note: progress(0, 1, note)) as call:
+    with child_process(lambda note: progress(0, 1, note)) as call:
         base, pairs = store.output(spec.recut), store.index_pairs(spec.index)
         recut(base, output, spec, spec.level, pairs, call)
     progress(1, 1, "cut")

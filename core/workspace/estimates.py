@@ -1,21 +1,25 @@
-"""What each step will cost on this machine, roughly, before it runs; and what it cannot afford.
+"""Cost of each step: an estimate for this machine before it runs, a forecast once runs finished.
 
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
-low-rank updates save 2 of the backward pass's 4.
-The rate of a core is measured (docs/log.md, extraction: about 65 GFLOP/s in float32); sampling
-reaches an eighth of it, and a GPU's rate is an assumption. Trust the figures within a factor of
-three; runs of this workspace say it better (core.runs.forecast). Knows nothing of contents.
+low-rank updates save 2 of the backward pass's 4. The rate of a core is measured (docs/log.md,
+extraction: about 65 GFLOP/s in float32); sampling reaches an eighth of it, and a GPU's rate is an
+assumption. The estimates are right within a factor of three. A forecast is the median time of the
+workspace's finished runs of a step, or extrapolates the pace of a run under way; runs that share a
+device come one after the other.
 """
 
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import psutil
 
 from core import environment
-from core.runs import workers
+from core.runs.store import RunInfo, Store
+from core.runs.workers import worker_count
 from core.storage.object_store import on_this_machine
 from core.workspace.checks import ModelFacts
 
@@ -35,15 +39,15 @@ MAP_SECONDS = 1e-3  # per pair, projection and clusters
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to spend."""
+    """The resources of a machine."""
 
     cores: int
     memory: int  # bytes available
-    disk: int  # bytes free where the workspace lies
-    gpu: bool  # whether models are computed on one
-    shards: str = ""  # where indexes keep their vectors, if not in the workspace
-    shards_disk: int | None = None  # bytes free there, where that is a disk of this machine
-    index_cores: int = 1  # that an index is computed on without a GPU: one per worker
+    disk: int  # bytes free in the workspace
+    gpu: bool  # models are computed on one
+    shards: str = ""  # URL of the indexes' vectors, if not in the workspace
+    shards_disk: int | None = None  # bytes free there, if on this machine
+    index_cores: int = 1  # cores that compute an index without a GPU: one per worker
 
     @property
     def flops(self) -> float:
@@ -52,13 +56,13 @@ class Machine:
 
     @property
     def index_flops(self) -> float:
-        """The same of an index, whose workers compute on one core each."""
+        """Operations per second of an index, whose workers compute on one core each."""
         return GPU_FLOPS if self.gpu else self.index_cores * CORE_FLOPS
 
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do."""
+    """The size of an investigation."""
 
     pairs: int
     tokens_per_pair: float
@@ -66,7 +70,7 @@ class Work:
     heldout_sent: int
     rollouts: int
     max_new_tokens: int
-    low_rank: bool = False  # what DPO trains: low-rank updates, not all weights
+    low_rank: bool = False  # DPO trains low-rank updates, not all weights
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,16 @@ class Estimate:
     seconds: float
     memory: float  # bytes
     disk: float  # bytes in the workspace
-    meanwhile: float = 0.0  # bytes more in the workspace, until the step ends
-    shards: float = 0.0  # bytes where vectors are kept, if not there
+    temporary: float = 0.0  # bytes more in the workspace, until the step ends
+    shards: float = 0.0  # bytes at `Machine.shards`
 
 
 def this_machine(workspace: Path) -> Machine:
-    """Cores, free memory and disks, and whether models go to a GPU, as the environment says."""
+    """Cores, free memory and disks, and whether the environment puts models on a GPU."""
     shards = environment.shards()
     disk = on_this_machine(shards) if shards else None
     cores, executor = psutil.cpu_count(logical=False) or 1, environment.executor()
-    at_once = workers.workers(executor)
+    at_once = worker_count(executor)
     return Machine(
         cores=cores,
         memory=psutil.virtual_memory().available,
@@ -99,23 +103,23 @@ def this_machine(workspace: Path) -> Machine:
 
 
 def _free(place: Path) -> int:
-    """Bytes free on the disk of a folder that may still have to be made."""
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    """Bytes free on the disk of a folder that may not exist yet."""
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]:
-    """One row per step; the model lies in memory in float32, or in bfloat16 on a GPU.
+    """One row per step; the model is in float32, or in bfloat16 on a GPU.
 
-    Vectors that are kept elsewhere are fetched into the workspace by a ranking, one layer of them.
-    An index makes the copy of the pairs that all steps and pages read; a training keeps its pairs'
-    tokens and its checkpoints until it has written the model.
+    A ranking fetches one layer of vectors that are outside the workspace. An index makes the copy
+    of the pairs that all steps and pages read; a training keeps its pairs' tokens and its
+    checkpoints until it has written the model.
     """
     n, rate = model.parameters, machine.flops
     weights = n * (2 if machine.gpu else 4) + OVERHEAD
     tokens = work.pairs * work.tokens_per_pair
-    # low rank: weights have no gradients and no moments, but the merge at the end holds them twice
-    training, held = (6, 8.0) if work.low_rank else (8, 20.0)
+    # low rank: weights have no gradients or moments, but the merge at the end needs them twice
+    operations, bytes_each = (6, 8.0) if work.low_rank else (8, 20.0)
     trained = 2 * LORA_RANK * n / model.d_model if work.low_rank else n  # as of square matrices
     checkpoint = CHECKPOINT_BYTES * trained
     written = work.texts_sent * work.rollouts * work.max_new_tokens
@@ -147,8 +151,8 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         Estimate("edit, per arm", 5 + work.pairs * 1e-4, OVERHEAD + text, text / 2),
         Estimate(
             "train, per arm and seed",
-            training * n * tokens / rate,
-            held * n + OVERHEAD,
+            operations * n * tokens / rate,
+            bytes_each * n + OVERHEAD,
             4.0 * n,
             ids + max(CHECKPOINTS * checkpoint - 4.0 * n, (CHECKPOINTS - 1) * checkpoint),
         ),
@@ -156,30 +160,69 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     ]
 
 
-def warnings(found: Iterable[Estimate], machine: Machine) -> list[str]:
-    """What will not fit, or take days, said before it hurts."""
-    said = []
-    for one in found:
-        if one.memory > machine.memory and not machine.gpu:
-            said.append(
-                f"{one.step} needs about {one.memory / 1e9:,.0f} GB of memory; "
+def warnings(costs: Iterable[Estimate], machine: Machine) -> list[str]:
+    """What will not fit on the machine, or take days."""
+    lines = []
+    for cost in costs:
+        if cost.memory > machine.memory and not machine.gpu:
+            lines.append(
+                f"{cost.step} needs about {cost.memory / 1e9:,.0f} GB of memory; "
                 f"{machine.memory / 1e9:,.0f} GB are free here."
             )
-        advice = FEWER_LAYERS if one.step == "index" else ""
-        if one.disk + one.meanwhile > machine.disk:
-            until = f", {one.meanwhile / 1e9:,.0f} of them until it ends" * (one.meanwhile > 0)
-            said.append(
-                f"{one.step} writes about {(one.disk + one.meanwhile) / 1e9:,.0f} GB{until}; "
+        advice = FEWER_LAYERS if cost.step == "index" else ""
+        if cost.disk + cost.temporary > machine.disk:
+            until = f", {cost.temporary / 1e9:,.0f} of them until it ends" * (cost.temporary > 0)
+            lines.append(
+                f"{cost.step} writes about {(cost.disk + cost.temporary) / 1e9:,.0f} GB{until}; "
                 f"{machine.disk / 1e9:,.0f} GB are free.{advice}"
             )
-        if machine.shards_disk is not None and one.shards > machine.shards_disk:
-            said.append(
-                f"{one.step} writes about {one.shards / 1e9:,.0f} GB to {machine.shards}; "
+        if machine.shards_disk is not None and cost.shards > machine.shards_disk:
+            lines.append(
+                f"{cost.step} writes about {cost.shards / 1e9:,.0f} GB to {machine.shards}; "
                 f"{machine.shards_disk / 1e9:,.0f} GB are free there.{advice}"
             )
-        if one.seconds > 86_400:
-            said.append(
-                f"{one.step} takes about {one.seconds / 86_400:,.0f} days here. Take fewer pairs, "
+        if cost.seconds > 86_400:
+            lines.append(
+                f"{cost.step} takes about {cost.seconds / 86_400:,.0f} days here. Use fewer pairs, "
                 "or a machine with a GPU."
             )
-    return said
+    return lines
+
+
+class Forecast(NamedTuple):
+    """Expected seconds until all runs are done, and the steps that have no finished run yet."""
+
+    seconds: float
+    unknown: tuple[str, ...]
+
+
+def typical_seconds(store: Store) -> dict[str, float]:
+    """Median wall-clock seconds of the finished runs, by step."""
+    seconds: dict[str, list[float]] = {}
+    for info in store.infos(state="finished"):
+        seconds.setdefault(info.step, []).append(info.seconds)
+    return {step: median(values) for step, values in seconds.items()}
+
+
+def forecast(steps: Iterable[str], typical: dict[str, float]) -> Forecast:
+    """The time of runs that have not begun."""
+    return _total((step, typical.get(step)) for step in steps)
+
+
+def time_left(infos: Iterable[RunInfo], typical: dict[str, float]) -> Forecast:
+    """The time that waiting and running runs still need."""
+    open_states = ("absent", "waiting", "running")
+    return _total((i.step, _time_left(i, typical)) for i in infos if i.state in open_states)
+
+
+def _time_left(info: RunInfo, typical: dict[str, float]) -> float | None:
+    if info.state == "running" and info.done and info.total:
+        return info.seconds * (info.total - info.done) / info.done
+    usual = typical.get(info.step)
+    return None if usual is None else max(0.0, usual - info.seconds * (info.state == "running"))
+
+
+def _total(runs: Iterable[tuple[str, float | None]]) -> Forecast:
+    times = list(runs)
+    unknown = dict.fromkeys(step for step, seconds in times if seconds is None)
+    return Forecast(sum(seconds or 0.0 for _, seconds in times), tuple(unknown))

@@ -7,7 +7,7 @@ import pytest
 
 from core.discovery.heatmap import heatmap
 from core.discovery.pipeline import find
-from core.runs.subprocess_call import here
+from core.runs.workers import call_directly
 from core.specs.steps import DiscoverSpec
 from tests.discovery.worlds import as_matrix, planted, unsharpened
 
@@ -17,7 +17,7 @@ SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 def found_in(values, **knobs):
     matrix = as_matrix(values)
     spec = SPEC.model_copy(update=knobs)
-    return matrix, find(matrix, spec, here, lambda done, total: None, sharpen=unsharpened)
+    return matrix, find(matrix, spec, call_directly, lambda done, total: None, sharpen=unsharpened)
 
 
 def test_clusters_are_numbered_by_size_and_belong_by_push():
@@ -91,7 +91,7 @@ def test_listening_stops_what_is_under_way():
         find(
             replace(as_matrix(planted()), beat=stop),
             SPEC,
-            here,
+            call_directly,
             lambda done, total: None,
             sharpen=unsharpened,
         )

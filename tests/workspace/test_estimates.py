@@ -1,4 +1,4 @@
-"""What steps cost is told before they run: orders of magnitude, and what makes them smaller."""
+"""Steps are priced before they run, within orders of magnitude, and timed by finished runs."""
 
 import shutil
 from dataclasses import replace
@@ -7,8 +7,17 @@ import pytest
 
 from core import environment
 from core.errors import UserError
+from core.runs.store import RunInfo
 from core.workspace.checks import ModelFacts
-from core.workspace.estimates import Machine, Work, estimates, this_machine, warnings
+from core.workspace.estimates import (
+    Machine,
+    Work,
+    estimates,
+    forecast,
+    this_machine,
+    time_left,
+    warnings,
+)
 
 SEVEN_B = ModelFacts(
     kind="olmo2", blocks=32, d_model=4096, parameters=7_000_000_000, bytes=14_000_000_000
@@ -79,9 +88,9 @@ def test_a_training_writes_tokens_and_checkpoints_that_stay_until_it_ends():
     train = "train, per arm and seed"
     whole, low = costs(WORK)[train], costs(replace(WORK, low_rank=True))[train]
     assert (whole.disk, low.disk) == (4 * weights, 4 * weights)
-    assert whole.disk + whole.meanwhile == tokens + 3 * 12 * weights
-    assert tokens < low.meanwhile < tokens + 0.05 * low.disk
-    assert costs(replace(WORK, pairs=0))[train].meanwhile == whole.meanwhile - tokens
+    assert whole.disk + whole.temporary == tokens + 3 * 12 * weights
+    assert tokens < low.temporary < tokens + 0.05 * low.disk
+    assert costs(replace(WORK, pairs=0))[train].temporary == whole.temporary - tokens
 
 
 @pytest.mark.parametrize(("free", "fits"), [(252_000_000_000, False), (254_000_000_000, True)])
@@ -129,3 +138,29 @@ def test_an_index_takes_the_time_of_the_cores_that_its_workers_compute_on(tmp_pa
     faster = {name: alone / found["index"] for name, found in seconds.items()}
     assert faster == pytest.approx({"inline": 1, "process:2": 2, "process:9": 4, "ray:9": 9})
     assert len({found["train, per arm and seed"] for found in seconds.values()}) == 1
+
+
+TYPICAL = {"train": 60.0}
+
+
+def info(state: str, *, step: str = "train", seconds: float = 0, done: int = 0) -> RunInfo:
+    run = f"{step}-0123456789abcdef"
+    return RunInfo(run, step, state, 0.0, seconds, done, 10 if done else 0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("infos", "seconds", "unknown"),
+    [
+        ([info("waiting"), info("waiting")], 120, ()),
+        ([info("running", seconds=20)], 40, ()),
+        ([info("running", seconds=30, done=3)], 70, ()),
+        ([info("finished", seconds=99), info("failed")], 0, ()),
+        ([info("waiting", step="evaluate"), info("absent")], 60, ("evaluate",)),
+    ],
+)
+def test_the_time_left_is_extrapolated_or_what_such_runs_took(infos, seconds, unknown):
+    assert time_left(infos, TYPICAL) == (seconds, unknown)
+
+
+def test_a_forecast_names_steps_that_never_ran():
+    assert forecast(["train", "train", "evaluate"], TYPICAL) == (120, ("evaluate",))

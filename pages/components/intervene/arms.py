@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.intervention.arms import Arm
 from core.intervention.evaluation.edit_sizes import total_k
-from core.runs.forecast import Forecast, forecast, left, typical_seconds
 from core.runs.store import RunInfo
+from core.workspace.estimates import Forecast, forecast, time_left, typical_seconds
 from pages.components import cache, jobs
 
 STARTABLE = ("absent", "failed", "cancelled")
@@ -55,7 +55,7 @@ def _watched(runs: dict[str, str], seen: list[str]) -> None:
     text = ", ".join([f"{done} of {len(infos)} runs finished", *counts])
     if any(state in jobs.ACTIVE for state in states):
         started = [info for info in infos if info.state in jobs.ACTIVE]
-        text += ". " + _time(left(started, typical_seconds(store)))
+        text += ". " + _time(time_left(started, typical_seconds(store)))
     st.progress(done / len(infos), text=text)
     st.dataframe(
         pd.DataFrame([_row(info, runs[info.id]) for info in infos]),

@@ -34,7 +34,7 @@ def show(
             "step": one.step,
             "time": _duration(one.seconds),
             "memory": in_bytes(one.memory),
-            "disk": in_bytes(one.disk + one.meanwhile) if one.disk else "—",
+            "disk": in_bytes(one.disk + one.temporary) if one.disk else "—",
         }
         | ({"vectors": in_bytes(one.shards) if one.shards else "—"} if machine.shards else {})
         for one in found
@@ -62,7 +62,7 @@ def _shards(machine: Machine) -> str:
 
 def _until_the_end(found: list[Estimate]) -> str:
     """What of a training's disk is given back."""
-    stays = next(one.disk for one in found if one.meanwhile)
+    stays = next(one.disk for one in found if one.temporary)
     return (
         f"Of a training's disk {in_bytes(stays)} stay, the trained model; its checkpoints and its "
         "pairs' tokens go when it ends. "
