@@ -2,11 +2,13 @@
 
 Letters alone are ignored while somebody types, and belong to no browser; with Ctrl or Shift they
 would act inside text fields too. C and R are Streamlit's own.
+
+The button that lists them is on every page, and that matters: browsers load Streamlit's button when
+the first one is drawn. Without it, a page reached from one without buttons would show its text up
+to a second before its keys work.
 """
 
 import streamlit as st
-
-from pages.components import lazy
 
 ADD = "A"
 START = "S"
@@ -14,6 +16,7 @@ UNDO = "Z"
 REDO = "X"
 NEXT = "J"
 PREVIOUS = "K"
+HELP = "H"
 SPOT_CHECK = ("Y", "N", "U", "B")  # yes, no, cannot tell, take back
 
 MEANING = {
@@ -24,14 +27,17 @@ MEANING = {
     NEXT: "the next example (Clusters)",
     PREVIOUS: "the one before",
     " ".join(SPOT_CHECK): "spot-check: yes, no, cannot tell, take back (Results)",
+    HELP: "this list",
 }
 
 
 def show() -> None:
     """What the keys do; for the sidebar."""
-    lazy.expander("Keyboard", _list, key="keyboard")
+    if st.button("Keyboard", key="keyboard", type="tertiary", icon="⌨️", shortcut=HELP):
+        _list()
 
 
+@st.dialog("Keyboard")
 def _list() -> None:
     for key, meaning in MEANING.items():
         st.text(f"{key} · {meaning}")

@@ -3,7 +3,7 @@
 import pytest
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import STREAMLIT, new_tab, serving, settle
 
 pytestmark = pytest.mark.browser
 
@@ -31,6 +31,20 @@ def test_an_edit_is_made_and_undone_with_keys_alone(tab, investigated, store):
         tab.locator("h1").click()
         tab.keyboard.press("z")
         tab.get_by_text("Edit cart (0)").wait_for()
+
+
+def test_keys_work_as_soon_as_the_text_of_a_page_is_there(chromium, investigated, store):
+    """Also right after the first page of a browser that has loaded nothing of the app yet."""
+    with serving(store.workspace, *STREAMLIT) as address:
+        for _ in range(3):
+            with new_tab(chromium) as tab:
+                tab.goto(f"{address}/overview")
+                settle(tab)
+                tab.get_by_text("Read and name them").click()
+                central = tab.get_by_text("Sure, here is how: step one of 5, then step two.")
+                central.wait_for()
+                tab.keyboard.press("j")
+                central.wait_for(state="detached")
 
 
 def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):

@@ -7,7 +7,7 @@ import pytest
 from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from pages.components import shortcuts as shortcut_keys
-from tests.pages.conftest import opened, said
+from tests.pages.conftest import said
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -38,7 +38,8 @@ def test_main_actions_have_a_key(open_page, investigated, store):
 
 
 def test_the_sidebar_lists_the_keys(open_page, investigated):
-    assert "undo my latest change" in said(opened(open_page("overview"), "keyboard"))
+    app = open_page("overview").button("keyboard").click().run()
+    assert "undo my latest change" in said(app)
 
 
 def test_the_next_example_is_read(open_page, investigated):
