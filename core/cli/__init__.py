@@ -1,12 +1,10 @@
 """The command line, `pairtrace`.
 
-- `main`: The command line
-- `terminal`: How a run looks in a terminal
-- `runs`: `pairtrace runs …`
-- `data`: `pairtrace data …`
-- `discover`: `pairtrace discover show`
-- `arms`: `pairtrace adopt` and `pairtrace elsewhere`
-- `demo`: `pairtrace demo` and `pairtrace intervene`
-- `hub`: `pairtrace fetch` and `pairtrace presets`
+- `main`: Entry point, and the commands made from the steps' specs
+- `terminal`: Shared options, progress bars and tables of a terminal
+- `inputs`: `pairtrace data`, `fetch` and `presets`
+- `runs`: `pairtrace runs` and `discover show`
+- `arms`: `pairtrace intervene`, `adopt` and `elsewhere`
+- `demo`: `pairtrace demo`, `app` and `organism`
 - `bench`: `pairtrace bench`
 """

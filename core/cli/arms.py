@@ -1,22 +1,102 @@
-"""`pairtrace adopt` and `pairtrace elsewhere`: what to do with arms that are trained, or are not.
+"""`pairtrace intervene`, `adopt` and `elsewhere`: train the arms of an edit and compare them.
 
-`adopt` compares the sizes of an edit; `elsewhere` hands an arm to another machine and takes its
-checkpoint back.
+`intervene` edits, retrains and measures; `adopt` compares the sizes of an edit; `elsewhere` hands
+an arm to another machine and takes its checkpoint back.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from core.cli.terminal import as_json_option, print_content, print_table, records, report, run_spec
+from core.cli.terminal import (
+    action_option,
+    as_json_option,
+    print_content,
+    print_table,
+    rate_in_words,
+    records,
+    report,
+    run_spec,
+    seeds_option,
+)
+from core.demo import investigation
+from core.intervention.arms import proposed
 from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes
 from core.report.export_training import export_training
+from core.report.findings import EditStory, edit_story
+from core.runs import jobs
 from core.runs.store import Store
 from core.specs import project
-from core.specs.recipes import describe_edit
+from core.specs.base import Spec
+from core.specs.recipes import Action, describe_edit, read_edits
 from core.specs.steps import EditSpec, RankSpec
+
+
+@click.command()
+@click.option("--rank", "rank_run", help="Rank run to take the pairs from [default: the newest].")
+@click.option("--top", type=int, help="Pairs to edit [default: the ranking's own suggestion].")
+@action_option
+@click.option("--edits", help="Recipes with actions, in JSON, instead of a ranking's top.")
+@seeds_option(0, 1, 2)
+@click.option(
+    "--size",
+    "sizes",
+    type=float,
+    multiple=True,
+    help="Also at another size: every top k times this factor. Repeat it for a dose-response.",
+)
+@click.option(
+    "--baseline/--no-baseline",
+    "unedited",
+    default=True,
+    show_default=True,
+    help="Also retrain on the unedited pairs.",
+)
+@click.option("--background", is_flag=True, help="Queue detached jobs and return at once.")
+@as_json_option
+@click.pass_obj
+def intervene(
+    store: Store,
+    rank_run: str | None,
+    top: int | None,
+    action: Action,
+    edits: str | None,
+    seeds: tuple[int, ...],
+    sizes: tuple[float, ...],
+    unedited: bool,
+    background: bool,
+    as_json: bool,
+) -> None:
+    """Edit, retrain and measure: the edited pairs, a matched random control, the unedited pairs."""
+    if edits:
+        chosen = read_edits(edits)
+    else:
+        rank_run = rank_run or store.newest("rank")
+        chosen = (investigation.top_edit(store, rank_run, action, k=top),)
+    plan = project.load(store.workspace)
+    arms = proposed(plan, store, chosen, seeds=seeds, factors=sizes, unedited=unedited)
+    start: Callable[[Spec], str] = (
+        (lambda spec: jobs.start(store, spec))
+        if background
+        else (lambda spec: run_spec(spec, store, quiet=as_json))
+    )
+    made: dict[str, Any] = {}
+    for arm in arms:
+        made.setdefault(arm.name, []).extend(start(spec) for spec in arm.specs())
+    if background:
+        print_content(made, as_json=as_json)
+        return
+    edited = [store.run_id(arm.edit) for arm in arms if arm.edit and arm.name == "edited"]
+    stories = [edit_story(store, plan, run) for run in edited]
+    if as_json:
+        rates = {story.run: records(story.rates) for story in stories}
+        click.echo(json.dumps(made | {"rates": rates}, indent=2))
+    for story in () if as_json else stories:
+        _print_story(story)
 
 
 @click.command()
@@ -33,7 +113,7 @@ def adopt(store: Store, edit: str | None, behavior: str | None, as_json: bool) -
     if as_json:
         click.echo(json.dumps({"behavior": name, "sizes": records(table)}, indent=2))
         return
-    shown = [
+    rows = [
         [
             row["k"],
             row["seeds"],
@@ -46,7 +126,7 @@ def adopt(store: Store, edit: str | None, behavior: str | None, as_json: bool) -
         for row in table.to_dict(orient="records")
     ]
     columns = ["pairs", "seeds", "dev (chooses)", "test (reports)", "made worse", "", "run"]
-    print_table(f"{name}: sizes of the edit", columns, shown)
+    print_table(f"{name}: sizes of the edit", columns, rows)
     if not table["adopted"].any():
         click.echo("No size is adopted: each makes another behavior worse.")
 
@@ -67,8 +147,8 @@ def export_command(store: Store, edit: str, out: str, seed: int, as_json: bool) 
 
     EDIT is an edit run.
     """
-    made = export_training(store, project.load(store.workspace), edit, Path(out), seed=seed)
-    print_content({"exported": str(made)}, as_json=as_json)
+    folder = export_training(store, project.load(store.workspace), edit, Path(out), seed=seed)
+    print_content({"exported": str(folder)}, as_json=as_json)
 
 
 @elsewhere.command("import")
@@ -90,6 +170,22 @@ def import_command(
     report(run_spec(spec, store, quiet=as_json), store, as_json=as_json)
 
 
+def _print_story(story: EditStory) -> None:
+    """One edit: the rate of every behavior in every arm."""
+    rows = [
+        [
+            row["behavior"],
+            "wanted" if row["wanted"] else "unwanted",
+            row["arm"],
+            rate_in_words(row),
+            row["seeds"],
+        ]
+        for row in story.rates.to_dict(orient="records")
+    ]
+    title = f"{'; '.join(story.words)}: {story.touched}"
+    print_table(title, ["behavior", "", "arm", "rate", "models"], rows)
+
+
 def _newest_edit(store: Store) -> str:
     for run in store.finished("edit"):
         if store.spec(run, EditSpec).control is None:
@@ -98,10 +194,11 @@ def _newest_edit(store: Store) -> str:
 
 
 def _behavior_of(store: Store, run: str) -> str:
-    spec = store.spec(run, EditSpec)
-    ranked = [store.spec(name) for edit in spec.edits for name in edit.recipe.runs()]
-    for one in ranked:
-        if isinstance(one, RankSpec):
-            return one.behavior.name
-    words = "; ".join(describe_edit(edit, {}) for edit in spec.edits)
+    """The behavior that the ranking behind an edit is for."""
+    edits = store.spec(run, EditSpec).edits
+    for name in (name for edit in edits for name in edit.recipe.runs()):
+        spec = store.spec(name)
+        if isinstance(spec, RankSpec):
+            return spec.behavior.name
+    words = "; ".join(describe_edit(edit, {}) for edit in edits)
     raise click.UsageError(f"{run} ({words}) reads no ranking: name its --behavior.")

@@ -1,7 +1,7 @@
-"""`pairtrace bench`: measure, and write down what the Performance page shows.
+"""`pairtrace bench`: run a benchmark, or all of those that the Performance page shows.
 
-`bench all` runs each benchmark in a process of its own, so that none inherits another's caches or
-threads, and writes one file with when and on what kind of machine. It names no host and no user.
+`bench all` runs each benchmark in a child process, so that none inherits another's caches or
+threads, and writes one file with date and kind of machine.
 """
 
 import importlib
@@ -56,37 +56,33 @@ def bench(
         written = measure_all(store, Path(out) if out else bench_results.PERFORMANCE)
         print_content({"written": str(written)}, as_json=as_json)
         return
-    known = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
-    if name not in known:
-        raise UserError(f"{name!r} is not a benchmark. Known: all, {', '.join(known)}.")
+    names = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+    if name not in names:
+        raise UserError(f"{name!r} is not a benchmark. Known: all, {', '.join(names)}.")
     run = importlib.import_module(f"benchmarks.{name}").run
     parameters = inspect.signature(run).parameters
-    takes = parameters.keys()
-    given: dict[str, Any] = {
-        option: value for option, value in choices.items() if value is not None
-    }
-    given |= {"out": out} if out else {}
-    if len(world) > 1 and "worlds" not in takes:
+    options: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
+    options |= {"out": out} if out else {}
+    if len(world) > 1 and "worlds" not in parameters:
         raise UserError(f"bench {name} takes one --world.")
     if world:
-        given |= {"worlds": world} if "worlds" in takes else {"world": world[0]}
-    fixed = given.keys() - takes
-    if fixed:
-        raise UserError(f"bench {name} takes no --{min(fixed)}.")
-    missing = [o for o, p in parameters.items() if p.default is p.empty and o not in given]
+        options |= {"worlds": world} if "worlds" in parameters else {"world": world[0]}
+    if unknown := options.keys() - parameters.keys():
+        raise UserError(f"bench {name} takes no --{min(unknown)}.")
+    missing = [o for o, p in parameters.items() if p.default is p.empty and o not in options]
     if missing:
         raise UserError(f"bench {name} needs --{missing[0]}.")
-    print_content(run(**given), as_json=as_json)
+    print_content(run(**options), as_json=as_json)
 
 
 def measure_all(store: Store, path: Path) -> Path:
-    """Every benchmark of the Performance page, one after another; the file is written whole."""
-    results = {name: _apart(store, name) for name in bench_results.BENCHMARKS}
+    """Run every benchmark of the Performance page, one after another, and write the file."""
+    results = {name: _in_child_process(store, name) for name in bench_results.BENCHMARKS}
     write_atomic(path, json.dumps(bench_results.performance_record(results), indent=1) + "\n")
     return path
 
 
-def _apart(store: Store, name: str) -> dict[str, Any]:
+def _in_child_process(store: Store, name: str) -> dict[str, Any]:
     words = ["-m", "core.cli.main", "--workspace", str(store.workspace), "bench", name, "--json"]
     done = subprocess.run([sys.executable, *words], cwd=FOLDER.parent, capture_output=True)
     if done.returncode:

@@ -1,7 +1,7 @@
 """The command line: `pairtrace <step> …`, one command per step, and a few around them.
 
-Commands are made from the specs (core.runs.commands); what is not given comes from the
-workspace's project. It parses, prints and exits; it computes nothing.
+Commands of steps are made from their specs (core.runs.commands); inputs that are not given come
+from the workspace's project. Parses, prints and exits; computes nothing.
 """
 
 import sys
@@ -12,14 +12,11 @@ import click
 
 from core import environment
 from core.attribution.index.layout import verify
-from core.cli import terminal
-from core.cli.arms import adopt, elsewhere
+from core.cli.arms import adopt, elsewhere, intervene
 from core.cli.bench import bench
-from core.cli.data import data
-from core.cli.demo import demo_command, intervene, serve
-from core.cli.discover import show
-from core.cli.hub import fetch_command, presets_command
-from core.cli.runs import runs
+from core.cli.demo import app, demo_command, organism
+from core.cli.inputs import data, fetch_command, presets_command
+from core.cli.runs import runs, show_clusters
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
 from core.demo import investigation
 from core.errors import UserError, in_words
@@ -27,7 +24,7 @@ from core.report.export_pairs import Format, export_pairs
 from core.report.findings import gather
 from core.report.html import to_html, to_markdown
 from core.runs import commands
-from core.runs.progress import Cancelled, Progress
+from core.runs.progress import Cancelled
 from core.runs.store import Store
 from core.specs import project
 from core.specs.base import Spec, references
@@ -70,10 +67,10 @@ def cli(
 def step_command(spec_type: type[Spec]) -> click.Group:
     """The command of one step; a group, so that a step may have commands of its own."""
 
-    def callback(as_json: bool, **given: Any) -> None:
+    def callback(as_json: bool, **options: Any) -> None:
         context = click.get_current_context()
         if context.invoked_subcommand is None:
-            spec = _build(spec_type, given, context.obj)
+            spec = _build(spec_type, options, context.obj)
             run = run_spec(spec, context.obj, quiet=as_json)
             if environment.rank() == 0:  # of several processes of one launch, one reports
                 report(run, context.obj, as_json=as_json)
@@ -85,7 +82,7 @@ def step_command(spec_type: type[Spec]) -> click.Group:
         subcommand_metavar="",
         params=[
             *commands.options(spec_type),
-            click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
+            JSON_OPTION,
         ],
         help=f"{spec_type.__doc__}\n\nInputs that are not given come from the workspace's "
         "project.toml, runs from the newest finished one.",
@@ -96,7 +93,7 @@ for _spec_type in STEPS.values():
     cli.add_command(step_command(_spec_type))
 
 
-cli.commands["discover"].add_command(show)  # type: ignore[attr-defined]
+cli.commands["discover"].add_command(show_clusters)  # type: ignore[attr-defined]
 
 
 @cli.commands["index"].command("verify")  # type: ignore[attr-defined]
@@ -147,80 +144,34 @@ def init(
     as_json: bool,
     device: str | None,
     dtype: str | None,
-    **given: str | None,
+    **options: str | None,
 ) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
-    if organism or not (preset or any(given.values())):
+    if organism or not (preset or any(options.values())):
         made = project.load(Path(organism) if organism else investigation.ORGANISM)
     elif preset:
-        known = presets.preset(preset)
-        options = {name: value for name, value in given.items() if value is not None}
-        made = project.from_options({"name": preset, **known.places(store.workspace), **options})
-        made = made.model_copy(update={"knobs": presets.knobs(known, compat)})
+        published = presets.preset(preset)
+        named = {name: value for name, value in options.items() if value is not None}
+        places = published.places(store.workspace)
+        made = project.from_options({"name": preset, **places, **named})
+        made = made.model_copy(update={"knobs": presets.knobs(published, compat)})
     else:
-        made = project.from_options(given)
+        made = project.from_options(options)
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
-    odd = checks.model_warnings(Path(made.reference), Path(made.policy))
+    warnings = checks.model_warnings(Path(made.reference), Path(made.policy))
     path = project.save(made, store.workspace)
     content = {"workspace": str(store.workspace), "project": str(path)}
-    print_content(content | ({"warnings": odd} if odd else {}), as_json=as_json)
-
-
-@cli.command()
-@click.option("--port", default=8501, show_default=True, help="Port of the app.")
-@click.pass_obj
-def app(store: Store, port: int) -> None:
-    """Open the browser app on the workspace."""
-    serve(store, port)
+    print_content(content | ({"warnings": warnings} if warnings else {}), as_json=as_json)
 
 
 for _command in (
-    data,
-    fetch_command,
-    presets_command,
-    demo_command,
-    intervene,
-    adopt,
-    elsewhere,
-    runs,
-    bench,
+    *(data, fetch_command, presets_command),
+    *(demo_command, app, organism),
+    *(intervene, adopt, elsewhere),
+    *(runs, bench),
 ):
     cli.add_command(_command)
-
-
-@cli.group()
-def organism() -> None:
-    """The embedded model organism: a tiny OLMo 2 with planted behaviors."""
-
-
-@organism.command("build")
-@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write.")
-@click.option("--seed", type=int, help="Seed [default: the world file's].")
-@click.option("--fast", is_flag=True, help="A smaller one, for tests, in under a minute.")
-@as_json_option
-def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: bool) -> None:
-    """Build models, pairs, prompts and truth from a world file."""
-    from core.demo import organism as organism_demo
-
-    with terminal.bar("organism", shown=not as_json) as listen:
-        made = organism_demo.build(
-            Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
-        )
-    print_content({"organism": str(made)}, as_json=as_json)
-
-
-@organism.command("vary")
-@click.argument("variant", required=True)
-@click.option("--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML).")
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="World file to write.")
-@as_json_option
-def vary_world(variant: str, world: str, out: str, as_json: bool) -> None:
-    """Derive another world: other words, mixes, decoys, noise, trigger or contamination."""
-    from core.organism.variants import write_variant
-
-    print_content({"world": str(write_variant(world, variant, out))}, as_json=as_json)
 
 
 @cli.command()
@@ -257,19 +208,19 @@ def report_command(store: Store, out: str, as_json: bool) -> None:
     print_content({"report": str(path)}, as_json=as_json)
 
 
-def _build(spec_type: type[Spec], given: dict[str, Any], store: Store) -> Spec:
-    """Fill in what was not given: from the project, and runs from the newest finished one."""
+def _build(spec_type: type[Spec], options: dict[str, Any], store: Store) -> Spec:
+    """The spec, completed from the project and from the newest finished runs."""
     defaults: dict[str, Any] = {}
     if (store.workspace / project.FILE).exists():
         plan = project.load(store.workspace)
         defaults = plan.defaults(spec_type.step)
-        name = given.get("behavior")
+        name = options.get("behavior")
         if name and not name.startswith("{"):
-            given["behavior"] = plan.behavior(name).model_dump_json()
+            options["behavior"] = plan.behavior(name).model_dump_json()
     for name, ref in references(spec_type).items():
-        if ref.kind == "run" and name in STEPS and not given.get(name):
+        if ref.kind == "run" and name in STEPS and not options.get(name):
             defaults[name] = store.newest(name)
-    return commands.build(spec_type, given, defaults)
+    return commands.build(spec_type, options, defaults)
 
 
 def main() -> None:
@@ -284,10 +235,10 @@ def main() -> None:
         click.echo("Cancelled.", err=True)
         sys.exit(130)
     except Exception as error:
-        known = in_words(error)
-        if known is None:
+        explanation = in_words(error)
+        if explanation is None:
             raise
-        click.echo(f"Error: {known}", err=True)
+        click.echo(f"Error: {explanation}", err=True)
         sys.exit(2)
 
 

@@ -1,25 +1,38 @@
-"""`pairtrace runs …`: list, read, verify, seal, stop, resume, repeat and delete runs."""
+"""`pairtrace runs` and `discover show`: what runs are and found; stop, repeat or delete them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import pandas as pd
 
 from core.attribution.index.layout import verify
-from core.cli.terminal import as_json_option, print_table, report, run_spec
+from core.cli.terminal import as_json_option, print_content, print_table, report, run_spec
+from core.discovery.alarms import ranked
 from core.errors import UserError
 from core.runs import commands, hashing, jobs
 from core.runs.execute import repeat
 from core.runs.store import Store
+from core.specs import project
+from core.specs.behaviors import Behavior
 from core.specs.steps import STEPS
+from core.storage.tables import table as read_table
+from core.workspace.catalog import Catalog
 
 UNKNOWN = "cannot be verified"
-LEFT = "left alone: they were written down before"
+SEALED_BEFORE = "left alone: sealed before"
 HOW_TO_SEAL = (
-    "A run that cannot be verified finished before checksums were kept: nothing says whether it "
-    "changed. `pairtrace runs seal` writes down what its files are now, so that later changes are "
-    "found."
+    "A run that cannot be verified finished before checksums were kept, so changes of it cannot be "
+    "detected. `pairtrace runs seal` records the checksums of its files now, so that later changes "
+    "can."
 )
+SHOWN = [
+    *("cluster", "size", "share", "push", "push_low", "push_high", "effect_size"),
+    *("sign_agreement", "stability", "prompt_cluster", "n_prompts", "top_source", "words_chosen"),
+    *("words_rejected", "words_prompt", "suggested_name", "medoid_uid"),
+]
 
 
 @click.group()
@@ -68,36 +81,23 @@ def show_log(store: Store, run: str, lines: int) -> None:
 @as_json_option
 @click.pass_obj
 def verify_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
-    """Check that finished runs' files are as they were written [default: all finished runs]."""
+    """Check finished runs' files against their checksums [default: all finished runs]."""
     names = run or [info.id for info in store.infos(state="finished")]
-    found = {name: _wrong(store, name) for name in names}
+    changes = {name: _changes(store, name) for name in names}
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(changes, indent=2))
     else:
-        said = {None: UNKNOWN, 0: "as written"}
-        counts = {name: None if wrong is None else len(wrong) for name, wrong in found.items()}
-        rows = [(name, said.get(n, f"{n} changed")) for name, n in counts.items()]
+        words = {None: UNKNOWN, 0: "as written"}
+        counts = {name: None if files is None else len(files) for name, files in changes.items()}
+        rows = [(name, words.get(n, f"{n} changed")) for name, n in counts.items()]
         print_table(str(store.workspace), ("run", "files"), rows)
         if None in counts.values():
             click.echo(HOW_TO_SEAL)
-    bad = [f"{file}: {what}" for wrong in found.values() for file, what in (wrong or {}).items()]
+    bad = [f"{path}: {why}" for files in changes.values() for path, why in (files or {}).items()]
     if bad:
         raise UserError(
             f"{'; '.join(bad)}. Put a copy back, or delete the run and run the step again."
         )
-
-
-def _wrong(store: Store, run: str) -> dict[str, str] | None:
-    """What is wrong with a finished run, by path; None where nothing can tell."""
-    output = store.output(run)
-    try:
-        found = hashing.problems(store.folder(run))
-        shards = verify(output).to_dict("records") if (output / "manifest.json").exists() else []
-    except UserError as error:
-        return {run: str(error)}
-    wrong = {str(store.folder(run) / name): what for name, what in (found or {}).items()}
-    wrong |= {row["file"]: row["problem"] for row in shards}
-    return None if found is None and not wrong else wrong
 
 
 @runs.command("seal")
@@ -105,13 +105,13 @@ def _wrong(store: Store, run: str) -> dict[str, str] | None:
 @as_json_option
 @click.pass_obj
 def seal_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
-    """Write down what the files of runs are that cannot be verified [default: all such runs]."""
+    """Record the checksums of runs that cannot be verified [default: all such runs]."""
     names = run or [info.id for info in store.infos(state="finished")]
     sealed = [name for name in names if store.seal(name)]
     if as_json:
         click.echo(json.dumps(sealed))
     else:
-        rows = [(name, "sealed as they are" if name in sealed else LEFT) for name in names]
+        rows = [(name, "sealed as they are" if name in sealed else SEALED_BEFORE) for name in names]
         print_table(str(store.workspace), ("run", "files"), rows)
 
 
@@ -119,7 +119,7 @@ def seal_runs(store: Store, run: tuple[str, ...], as_json: bool) -> None:
 @click.argument("run")
 @click.pass_obj
 def cancel_run(store: Store, run: str) -> None:
-    """Stop a run; what it has checkpointed stays."""
+    """Stop a run; its checkpoints stay."""
     jobs.cancel(store, run)
     click.echo(f"{run}: {store.state(run)}")
 
@@ -141,8 +141,8 @@ def resume_run(store: Store, run: str, as_json: bool) -> None:
 def repeat_run(store: Store, run: str, into: str, as_json: bool) -> None:
     """Make a run, and every run that it reads, again in another workspace, from spec.json."""
     other = Store(Path(into))
-    made = repeat(store, run, lambda spec: run_spec(spec, other, quiet=as_json))
-    report(made, other, as_json=as_json)
+    repeated = repeat(store, run, lambda spec: run_spec(spec, other, quiet=as_json))
+    report(repeated, other, as_json=as_json)
 
 
 @runs.command("delete")
@@ -155,3 +155,67 @@ def delete_run(store: Store, run: str) -> None:
     click.echo(f"{run}: deleted")
     if left:
         click.echo(f"Its shards stay at {left}: the run was made in another folder.")
+
+
+@click.command("show")
+@click.argument("run", required=False)
+@as_json_option
+@click.pass_obj
+def show_clusters(store: Store, run: str | None, as_json: bool) -> None:
+    """List the clusters of a run, the worst alarm first [default: the newest discover run]."""
+    run = run or store.newest("discover")
+    rows = clusters(store, run)
+    if as_json:
+        print_content({"run": run, "clusters": rows}, as_json=True)
+        return
+    for row in rows:
+        print_content(row, as_json=False)
+        click.echo()
+
+
+def clusters(store: Store, run: str) -> list[dict[str, Any]]:
+    """A row per cluster: statistics, people's labels, its alarm, and its share of behaviors."""
+    folder = store.output(run)
+    table, changes = (read_table(folder / f"{name}.parquet") for name in ("clusters", "changes"))
+    labels = Catalog(store.workspace).state().of(run)
+    behaviors = project.load(store.workspace).behaviors
+    alarms = ranked(table, changes, behaviors, labels.marks).set_index("cluster")
+    shares = _attribution_shares(folder, behaviors)
+    order = [*alarms.index, *(c for c in table["cluster"] if c not in alarms.index and c >= 0)]
+    kept = table.set_index("cluster", drop=False).loc[order]
+    rows: list[Any] = kept[[name for name in SHOWN if name in kept]].to_dict("records")
+    for row in rows:
+        cluster = row["cluster"]
+        row["name"], row["mark"] = labels.names.get(cluster), labels.marks.get(cluster)
+        row["alarm"] = alarms.loc[cluster].to_dict() if cluster in alarms.index else None
+        row["share_of_attribution"] = {
+            behavior: float(by_cluster.get(cluster, 0.0)) for behavior, by_cluster in shares.items()
+        }
+    return rows
+
+
+def _attribution_shares(folder: Path, behaviors: Sequence[Behavior]) -> dict[str, pd.Series]:
+    """Share of each behavior's attribution by cluster; absent where the map has no such prompts."""
+    path = folder / "contributions.parquet"
+    if not path.is_file():  # runs of earlier versions
+        return {}
+    cells = read_table(path).groupby(["flag", "group", "condition"])
+    names = {(b.flag, b.group, b.condition): b.name for b in behaviors}
+    return {
+        names[cell]: rows.set_index("cluster")["share_of_attribution"]
+        for cell, rows in cells
+        if cell in names
+    }
+
+
+def _changes(store: Store, run: str) -> dict[str, str] | None:
+    """What changed in a finished run since it was written, by path; None without checksums."""
+    output = store.output(run)
+    try:
+        problems = hashing.problems(store.folder(run))
+        shards = verify(output).to_dict("records") if (output / "manifest.json").exists() else []
+    except UserError as error:
+        return {run: str(error)}
+    changes = {str(store.folder(run) / name): why for name, why in (problems or {}).items()}
+    changes |= {row["file"]: row["problem"] for row in shards}
+    return None if problems is None and not changes else changes

@@ -1,4 +1,4 @@
-"""How a run looks in a terminal: a bar on standard error, results on standard output."""
+"""The terminal: shared options, a bar on standard error, results on standard output."""
 
 import json
 import re
@@ -20,9 +20,29 @@ from core.specs.base import Spec
 from core.storage.tables import record as read_record
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+action_option = click.option(
+    "--action",
+    type=click.Choice(["remove", "flip"]),
+    default="flip",
+    show_default=True,
+    help="What to do to the pairs: leave them out, or swap chosen and rejected.",
+)
 
 
-def _known_device(
+def seeds_option(*seeds: int) -> Callable[[Any], Any]:
+    """`--seed`, which may be given several times, with these defaults."""
+    return click.option(
+        "--seed",
+        "seeds",
+        type=int,
+        multiple=True,
+        default=seeds,
+        show_default=True,
+        help="Training seeds, one retraining per arm each.",
+    )
+
+
+def _checked_device(
     _context: click.Context, _option: click.Parameter, name: str | None
 ) -> str | None:
     if name is not None and not re.fullmatch(DEVICES, name):
@@ -32,21 +52,21 @@ def _known_device(
 
 device_option = click.option(
     "--device",
-    callback=_known_device,
+    callback=_checked_device,
     help=f"Where models are computed: {DEVICES_IN_WORDS} [default: the project's; a GPU where "
     "there is one]. Balanced: evenly over all GPUs; what does not fit in memory, then on disk.",
 )
 
 SUMMARY = {"index": "manifest.json"}
-SKIPPED = ("skipped.parquet", "rows.parquet")  # of an index; of a check, with what is only odd
-PLAIN = (str, int, float, bool)
+SKIPPED = ("skipped.parquet", "rows.parquet")  # of an index; of a check, with mere warnings
+SCALAR = (str, int, float, bool)
 
 Listener = Callable[[dict[str, Any]], None]
 
 
 @contextmanager
 def bar(title: str, *, shown: bool) -> Iterator[Listener | None]:
-    """A listener for a run's events that draws them; None where nobody watches."""
+    """A listener that draws a run's events; None where standard error is no terminal."""
     if not shown or not sys.stderr.isatty():
         yield None
         return
@@ -61,11 +81,11 @@ def bar(title: str, *, shown: bool) -> Iterator[Listener | None]:
         task = progress.add_task(title, total=None, note="")
 
         def listen(event: dict[str, Any]) -> None:
-            known = {"completed": event.get("done"), "total": event.get("total")}
+            counts = {"completed": event.get("done"), "total": event.get("total")}
             progress.update(
                 task,
                 note=event.get("note") or "",
-                **{name: value for name, value in known.items() if value is not None},
+                **{name: value for name, value in counts.items() if value is not None},
             )
 
         yield listen
@@ -87,6 +107,12 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+def rate_in_words(rate: Mapping[Any, Any]) -> str:
+    """A rate with its interval, where it has one."""
+    interval = "" if pd.isna(rate["low"]) else f" [{rate['low']:.1%}, {rate['high']:.1%}]"
+    return f"{rate['rate']:.1%}{interval}"
+
+
 def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
     """Execute a spec behind a progress bar."""
     with bar(spec.step, shown=not quiet) as listen:
@@ -94,17 +120,17 @@ def run_spec(spec: Spec, store: Store, *, quiet: bool) -> str:
 
 
 def report(run: str, store: Store, *, as_json: bool) -> None:
-    """What a finished run found in a few numbers, what it cost, and where it lies."""
+    """Print the numbers of a finished run's summary, its cost and its folder."""
     output, record = store.output(run), store.record(run)
     summary = read_record(output / SUMMARY.get(record["step"], "summary.json"))
-    numbers = {name: value for name, value in summary.items() if isinstance(value, PLAIN)}
+    numbers = {name: value for name, value in summary.items() if isinstance(value, SCALAR)}
     if as_json:
         content = {"run": run, "output": str(output), "cost": record["cost"], "summary": numbers}
         click.echo(json.dumps(content))
         return
     click.echo(f"{run}  {record['cost']['cpu_seconds']} CPU-seconds")
     print_content(numbers, as_json=False)
-    skipped = next((one for one in SKIPPED if (output / one).exists()), None)
+    skipped = next((name for name in SKIPPED if (output / name).exists()), None)
     if numbers.get("n_skipped") and skipped:
         click.echo(f"What was skipped, by row, field and reason: {skipped} in this folder:")
     click.echo(output)

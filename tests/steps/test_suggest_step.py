@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from core.cli.discover import clusters
+from core.cli.runs import clusters
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.steps import SuggestSpec
