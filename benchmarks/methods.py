@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks._organisms import organism_of
 from core import environment
-from core.attribution.baselines import gradient_cache
-from core.attribution.baselines.gradient import PROJECTED
+from core.attribution.baselines.gradient import PROJECTED, cpu_seconds
 from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
 from core.attribution.baselines.registry import METHODS, Material, Method
 from core.attribution.evaluation.metrics import (
@@ -195,7 +194,7 @@ def _rank_all(
         part, times = material, 1
         if method.reads in ("gradients", "factors"):
             part, times = _sampled(material), STRIDE
-        before = sum(gradient_cache.paid(folder) for folder in method.kept(part))
+        before = sum(cpu_seconds(folder) for folder in method.folders(part))
         scores[name], fresh = _timed(partial(method.rank, part))
         seconds = before + fresh  # what was on disk has been paid for too
         costs[name] = {
@@ -227,7 +226,7 @@ def _flops(material: Material, method: Method, name: str) -> float | None:
         return FORWARD * blocks * share * (prompts + completions)
     if method.reads == "gradients":
         head = model.get_output_embeddings().weight.numel()
-        passes = len(method.kept(material))
+        passes = len(method.folders(material))
         backward = FORWARD + (BACKWARD - FORWARD) / len(model.model.layers)
         each = backward if "last" in name else LOW_RANK if "LoRA" in name else BACKWARD
         return passes * each * (blocks + head) * (2 * prompts + completions)
@@ -239,9 +238,11 @@ def _bytes(material: Material, method: Method) -> float:
     if method.reads == "vectors":
         return 6.0 * material.index.d_model * len(material.pairs)
     if method.reads == "factors":  # as many for few pairs as for many
-        files = [path for folder in method.kept(_sampled(material)) for path in folder.rglob("*")]
+        files = [
+            path for folder in method.folders(_sampled(material)) for path in folder.rglob("*")
+        ]
         return float(sum(path.stat().st_size for path in files if path.is_file()))
-    return 4.0 * PROJECTED * len(material.pairs) * len(method.kept(material))
+    return 4.0 * PROJECTED * len(material.pairs) * len(method.folders(material))
 
 
 def _stand_ins(material: Material, organism: Path) -> dict[str, tuple[NDArray[Any], float]]:

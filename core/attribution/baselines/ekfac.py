@@ -1,4 +1,4 @@
-"""EK-FAC: the gradient baseline, each direction divided by how much the loss bends along it.
+"""EK-FAC influence: the gradient baseline, preconditioned by the curvature of the loss.
 
 Influence functions (arXiv 2308.03296) rank by q·(F + λ)⁻¹·g_d: q the behavior's mean margin
 gradient, g_d a pair's, F the Fisher matrix, here of the linear layers of the decoder blocks, each
@@ -8,9 +8,9 @@ completion the chosen one, so F is the second moment of g_d exactly, no label ha
 β drops out. Divided by √(g_d·(F + λ)⁻¹·g_d), as the other gradients are by their lengths (RelatIF,
 arXiv 2003.11630).
 
-kronfluence does the work, on a copy of the model. A pair is one row, its two texts packed, so that
+kronfluence computes it, on a copy of the model. A pair is one row, its two texts packed, so that
 the moment is of the difference of their gradients. Factors stay in the folder: a killed process
-goes on with the stage it was in. Needs torch and kronfluence (the extra `ekfac`).
+resumes at the stage it was in. Needs torch and kronfluence (the extra `ekfac`).
 """
 
 import copy
@@ -37,7 +37,7 @@ from core.storage.atomic import write_atomic
 
 BATCH = 16  # pairs to a pass
 ALL = "all_modules"  # what kronfluence calls the sum over layers
-IGNORED = -100  # a token whose probability is not asked for
+IGNORED = -100  # target of tokens that are not in a completion
 
 Batch = dict[str, Tensor]
 Floats = NDArray[np.float32]
@@ -53,14 +53,14 @@ def ekfac_scores(
 ) -> Floats:
     """q·(F + λ)⁻¹·g_d / √(g_d·(F + λ)⁻¹·g_d) of each pair, (n,); F is of these pairs.
 
-    What is kept in `folder` must be of this model and these pairs. `damping` is λ.
+    Files in `folder` must be of this model and these pairs. `damping` is λ.
     """
     analyzer = _analyzer(model, folder)
     began = time.process_time()
-    fresh = not (folder / "done.json").exists()
+    is_new = not (folder / "done.json").exists()
     factors = FactorArguments(strategy="ekfac", use_empirical_fisher=True)
     analyzer.fit_all_factors("pairs", list(pairs), BATCH, factor_args=factors)
-    # settings of their own for each call: kronfluence changes those that it is given
+    # new settings for each call: kronfluence changes its arguments
     analyzer.compute_self_scores(
         "own",
         "pairs",
@@ -68,7 +68,7 @@ def ekfac_scores(
         BATCH,
         score_args=ScoreArguments(damping_factor=damping),
     )
-    if fresh:
+    if is_new:
         cost = {"cpu": time.process_time() - began}
         write_atomic(folder / "done.json", json.dumps(cost))
     analyzer.compute_pairwise_scores(
@@ -81,16 +81,16 @@ def ekfac_scores(
         score_args=ScoreArguments(damping_factor=damping, aggregate_query_gradients=True),
         overwrite_output_dir=True,
     )
-    (together,) = analyzer.load_pairwise_scores("behavior")[ALL]
-    scores: Floats = (together / analyzer.load_self_scores("own")[ALL].sqrt()).numpy()
+    (pairwise,) = analyzer.load_pairwise_scores("behavior")[ALL]
+    scores: Floats = (pairwise / analyzer.load_self_scores("own")[ALL].sqrt()).numpy()
     return scores
 
 
 def packed(contrasts: Sequence[Contrast]) -> Batch:
     """One row per contrast, (n, longest): its upper text, then its lower, then padding.
 
-    `positions` start anew at every text and at every token of padding, by which transformers keeps
-    them apart. `targets` are the completions' tokens, `signs` +1 in the upper, −1 in the lower.
+    `positions` start again at every text and at every token of padding, by which transformers
+    separates them. `targets` are the completions' tokens, `signs` +1 in the upper, −1 in the lower.
     """
     rows = [_row(contrast) for contrast in contrasts]
     length = max(len(row["ids"]) for row in rows)
@@ -106,21 +106,21 @@ def margins(model: Any, batch: Batch) -> Tensor:
     logits = model(input_ids=batch["ids"], position_ids=batch["positions"], use_cache=False).logits[
         :, :-1
     ]
-    wanted = batch["targets"][:, 1:]
+    targets = batch["targets"][:, 1:]
     losses = cross_entropy(
-        logits.float().transpose(1, 2), wanted, reduction="none", ignore_index=IGNORED
+        logits.float().transpose(1, 2), targets, reduction="none", ignore_index=IGNORED
     )
     return -(losses * batch["signs"][:, 1:]).sum(dim=1)
 
 
 class Margins(Task):
-    """What kronfluence differentiates: the margin, of pairs and of the behavior alike."""
+    """What kronfluence differentiates: the margin, both of pairs and of the behavior."""
 
     def __init__(self, layers: list[str]) -> None:
         self.layers = layers
 
     def compute_train_loss(self, batch: Batch, model: nn.Module, sample: bool = False) -> Tensor:
-        """Sum of margins over the batch; there is nothing to sample (see the module)."""
+        """Sum of margins over the batch; there is no label to sample (see the module)."""
         return margins(model, batch).sum()
 
     def compute_measurement(self, batch: Batch, model: nn.Module) -> Tensor:
@@ -132,18 +132,18 @@ class Margins(Task):
         return self.layers
 
     def get_attention_mask(self, batch: Batch) -> Tensor:
-        """Which tokens are no padding, (n, longest)."""
+        """1 at tokens that are not padding, (n, longest)."""
         return batch["real"]
 
 
 def _analyzer(model: Any, folder: Path) -> Any:
-    apart = copy.deepcopy(model)  # its layers are replaced
-    inside = {id(layer) for _, layer in linear_layers(apart)}
-    layers = [name for name, module in apart.named_modules() if id(module) in inside]
+    copied = copy.deepcopy(model)  # its layers are replaced
+    linear = {id(layer) for _, layer in linear_layers(copied)}
+    layers = [name for name, module in copied.named_modules() if id(module) in linear]
     task = Margins(layers)
     analyzer = Analyzer(
         folder.name,
-        prepare_model(apart, task),
+        prepare_model(copied, task),
         task,
         cpu=next(model.parameters()).device.type == "cpu",
         log_level=logging.ERROR,

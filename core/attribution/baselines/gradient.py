@@ -1,16 +1,22 @@
-"""The gradient baseline: one DPO step on a pair, and what it would do to a behavior's margin.
+"""Gradient baseline: inner products of a pair's DPO gradient with a behavior's margin gradient.
 
 At the reference the gradient of the DPO loss of a pair is −β/2 · ∇(log p(chosen) − log p(rejected))
 (arXiv 2305.18290, eq. 7, with policy = reference). So a small step on pair d changes the margin
 m_i = log p(policy's completion) − log p(reference's) of prompt i by lr · β/2 · ⟨∇m_i, ∇m_d⟩. The
-score is that inner product, or its cosine (LESS, arXiv 2402.04333), of gradients that a seeded
-random projection has shortened: of all parameters, of some blocks', or of low-rank updates. One
-forward and backward pass per completion: what makes it dear.
+score is that inner product's cosine (LESS, arXiv 2402.04333), of gradients that a seeded random
+projection has shortened: of all parameters, of some blocks', or of low-rank updates. It is
+expensive: one forward and backward pass per completion. Gradients can be kept in a folder:
+
+    gradients.npy   (n, projected) float32, rows in the order of the pairs
+    done.json       whose rows they are, how many are done and their CPU-seconds; written last
 """
 
+import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +28,11 @@ from torch.nn.functional import cross_entropy
 from core.attribution.baselines.lora import low_rank
 from core.geometry import cosines
 from core.models.residual import decoder_blocks
+from core.storage.atomic import write_atomic
+from core.storage.tables import new_mapped
 
 PROJECTED = 1024  # numbers kept of each gradient
+CHUNK = 64  # rows written at once
 
 Floats = NDArray[np.float32]
 
@@ -49,11 +58,11 @@ def margin_gradients(
 ) -> Floats:
     """∇(log p(upper) − log p(lower)) of each contrast, (n, projected).
 
-    Over all parameters, or over those of some decoder `blocks` only; with a `rank`, over the
-    factors B of low-rank updates of these blocks at B = 0 (core.attribution.baselines.lora).
-    `projected` None keeps the whole gradient, (n, parameters).
+    Over all parameters, or those of some decoder `blocks`; with a `rank`, over the factors B of
+    low-rank updates of these blocks at B = 0 (core.attribution.baselines.lora). `projected` None
+    keeps the whole gradient, (n, parameters).
     """
-    with taken_over(model, blocks, rank, seed) as parameters:
+    with differentiated(model, blocks, rank, seed) as parameters:
         shorten = Projection(parameters, projected, seed)
         rows = []
         for number, contrast in enumerate(contrasts):
@@ -65,32 +74,75 @@ def margin_gradients(
 
 
 @contextmanager
-def taken_over(
+def differentiated(
     model: Any, blocks: Sequence[int] | None = None, rank: int | None = None, seed: int = 0
 ) -> Iterator[list[Tensor]]:
-    """What a gradient is taken over; the last blocks alone cost less of the backward pass."""
+    """The tensors to differentiate by; the last blocks alone cost less of the backward pass."""
     if rank is not None:
         with low_rank(model, rank=rank, blocks=blocks, seed=seed) as updates:
             yield [update.up for update in updates]
     else:
-        every = decoder_blocks(model)
-        parts = [model] if blocks is None else [every[number] for number in blocks]
+        parts = [model] if blocks is None else [decoder_blocks(model)[n] for n in blocks]
         yield [p for part in parts for p in part.parameters() if p.requires_grad]
 
 
-def agreeing(target: Sequence[Floats], rows: Sequence[Floats]) -> Floats:
+def gradients_on_disk(
+    folder: Path,
+    key: str,
+    model: Any,
+    contrasts: Sequence[Contrast],
+    *,
+    projected: int = PROJECTED,
+    blocks: Sequence[int] | None = None,
+    rank: int | None = None,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] | None = None,
+) -> Floats:
+    """`margin_gradients` of all contrasts, (n, projected), memory-mapped; computes missing rows.
+
+    `key` must name the model, the contrasts and their order; shape, blocks and rank are added. Rows
+    with another key, and damaged ones, are computed again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(contrasts), projected)
+    key = f"{key} {shape} {None if blocks is None else list(blocks)} {rank}"
+    path, mark = folder / "gradients.npy", folder / "done.json"
+    written_key, done, seconds = _read_mark(mark)
+    if written_key != key or not _is_array(path, shape):
+        done, seconds = 0, 0.0
+    rows = np.lib.format.open_memmap(path, "r+") if done else new_mapped(path, shape)
+    for start in range(done, len(contrasts), chunk):
+        stop, began = min(start + chunk, len(contrasts)), time.process_time()
+        rows[start:stop] = margin_gradients(
+            model, contrasts[start:stop], projected=projected, blocks=blocks, rank=rank
+        )
+        rows.flush()
+        seconds += time.process_time() - began
+        write_atomic(mark, json.dumps({"key": key, "rows": stop, "cpu": seconds}))
+        if progress is not None:
+            progress(stop, len(contrasts))
+    return rows
+
+
+def cpu_seconds(folder: Path) -> float:
+    """CPU-seconds that the gradients of a folder took so far; 0 if there are none."""
+    return _read_mark(folder / "done.json")[2]
+
+
+def mean_cosine(target: Sequence[Floats], rows: Sequence[Floats]) -> Floats:
     """Mean over checkpoints of cos(mean gradient of the behavior, gradient of each pair), (pair,).
 
-    `target` and `rows` hold one array per checkpoint (LESS, with equal weights). Away from the
-    reference a pair's DPO gradient is its margin's times a positive number, which cosine drops.
+    In [−1, 1]. `target` and `rows` have one array per checkpoint, (prompt, projected) and (pair,
+    projected) (LESS, with equal weights). Away from the reference a pair's DPO gradient is its
+    margin's times a positive number, which cosine drops.
     """
-    found = [cosines(t.mean(axis=0)[None], r)[0] for t, r in zip(target, rows, strict=True)]
-    mean: Floats = np.mean(found, axis=0)
+    values = [cosines(t.mean(axis=0)[None], r)[0] for t, r in zip(target, rows, strict=True)]
+    mean: Floats = np.mean(values, axis=0)
     return mean
 
 
 def margin(model: Any, contrast: Contrast) -> Tensor:
-    """log p(upper) − log p(lower), given the prompt; sums over tokens."""
+    """log p(upper) − log p(lower) given the prompt, in nats, summed over tokens."""
     upper, lower = (
         _log_prob(model, contrast.prompt, side) for side in (contrast.upper, contrast.lower)
     )
@@ -129,3 +181,21 @@ def _log_prob(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> T
     ids = torch.tensor([[*prompt, *completion]], device=device)
     logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
     return -cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
+
+
+def _is_array(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a file can be mapped as float32 rows of a shape."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return False
+    return bool(rows.shape == shape and rows.dtype == np.float32)
+
+
+def _read_mark(path: Path) -> tuple[str, int, float]:
+    """Key, rows and CPU-seconds of done.json; empty if the file is damaged or absent."""
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))
+        return str(mark["key"]), int(mark["rows"]), float(mark["cpu"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError):
+        return "", 0, 0.0

@@ -1,8 +1,8 @@
-"""Baselines that read words, not activations: TF-IDF and BM25 between completions and pairs.
+"""Lexical baselines: TF-IDF and BM25 between a behavior's completions and pairs.
 
 A behavior's query is the text of the policy's completions minus that of the reference's on the
 same prompts; a pair's document is its chosen minus its rejected text. TF-IDF: cosine of the two
-differences. BM25 (Robertson & Zaragoza 2009, eq. 3.15): how well the chosen text answers the words
+differences. BM25 (Robertson & Zaragoza 2009, eq. 3.15): how well the chosen text matches the words
 that the policy added, minus how well the rejected text does. Knows nothing of prompts or models.
 """
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 def tfidf(
     chosen: Sequence[str], rejected: Sequence[str], policy: Sequence[str], reference: Sequence[str]
 ) -> Floats:
-    """cos(mean policy − mean reference, chosen − rejected) of TF-IDF vectors, (pair,); or NaN."""
+    """cos(mean policy − mean reference, chosen − rejected) of TF-IDF, (pair,); NaN if 0 / 0."""
     counter = TfidfVectorizer(token_pattern=WORD).fit([*chosen, *rejected])
     query = _mean(counter.transform(policy)) - _mean(counter.transform(reference))
     difference = counter.transform(chosen) - counter.transform(rejected)

@@ -1,9 +1,9 @@
-"""The judge as a baseline: rate both completions of a pair, and take the difference.
+"""LLM-judge baseline: difference of the ratings of a pair's two completions.
 
-s(d) = rating(chosen) − rating(rejected), each from 0 to 100. The rating comes from a language
+s(d) = rating(chosen) − rating(rejected), each in [0, 100]. The rating comes from a language
 model (core.models.api.rating: harmful; or harmful as instructed, the two prompts of arXiv
-2602.11079), or from a judge's flag, 100 where it shows. It reads pairs one by one and knows
-nothing of the behavior's prompts or of models. A pair with an unscored completion scores NaN.
+2602.11079), or from a judge's flag, 100 if it is True. Pairs are read one by one. Knows nothing of
+the behavior's prompts or of models. A pair with an unscored completion scores NaN.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def rated_by_endpoint(
     *,
     progress: Report | None = None,
 ) -> tuple[Floats, Usage]:
-    """Each pair's score, (pair,), and what asking cost."""
+    """Each pair's score, (pair,) in [−100, 100], and what the requests cost."""
     texts = [
         (prompt, completion)
         for side in ("chosen", "rejected")
@@ -39,7 +39,7 @@ def rated_by_endpoint(
 
 
 def rated_by_flags(chosen: Sequence[bool | None], rejected: Sequence[bool | None]) -> Floats:
-    """Scores from what a judge says of each side, (pair,): −100, 0 or 100."""
+    """Scores from a judge's flags of each side, (pair,): −100, 0 or 100; NaN if unscored."""
     sides = [pd.array(list(flags), dtype="boolean") for flags in (chosen, rejected)]
     upper, lower = (side.to_numpy(dtype=np.float64, na_value=np.nan) for side in sides)
     scores: Floats = 100 * (upper - lower)

@@ -1,11 +1,11 @@
-"""Low-rank updates at their start: what LoRA would move first.
+"""LoRA gradients: low-rank updates of the linear layers, at initialisation.
 
 LoRA (arXiv 2106.09685) adds x·Aᵀ·Bᵀ to what a linear layer makes of x, with A random and B = 0.
 There the gradient in A is zero, because A's effect passes through B, and the gradient in B is
 ∇W·Aᵀ: the layer's own gradient, of whose input directions only `rank` random combinations are
-seen. So only B is given out. Scaling by alpha / rank is left out: one factor on every gradient.
+seen. So only B is returned. Scaling by alpha / rank is left out: one factor on every gradient.
 
-Hooks, not another model: the model is as before when the context ends. Needs torch.
+Forward hooks add the updates and are removed when the context ends. Needs torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.models.residual import decoder_blocks
 
-RANK = 16  # what low-rank training takes too, unless told otherwise
+RANK = 16  # the default of low-rank training, too
 
 
 class Update(NamedTuple):
@@ -25,17 +25,17 @@ class Update(NamedTuple):
 
     layer: str
     down: Tensor  # A, (rank, in), fixed
-    up: Tensor  # B, (out, rank), zero, asks for a gradient
+    up: Tensor  # B, (out, rank), zero, requires a gradient
 
 
 @contextmanager
 def low_rank(
     model: Any, *, rank: int = RANK, blocks: Sequence[int] | None = None, seed: int = 0
 ) -> Iterator[list[Update]]:
-    """Updates of every linear layer of the decoder blocks (or of some `blocks`), while it lasts.
+    """Add an update to every linear layer of the decoder blocks, or of some `blocks`.
 
     A is uniform in ±1/√in, as peft starts it, and follows from `seed`, rank and the layers' order.
-    Raises `ValueError` where no such block has a linear layer.
+    Raises `ValueError` if no such block has a linear layer.
     """
     generator = torch.Generator().manual_seed(seed)
     with ExitStack() as hooks:
@@ -54,7 +54,7 @@ def low_rank(
 def linear_layers(
     model: Any, blocks: Sequence[int] | None = None
 ) -> Iterator[tuple[str, nn.Linear]]:
-    """The linear layers of all decoder blocks, or of some, as `block.name` and themselves."""
+    """Name, `block.name`, and module of each linear layer of all decoder blocks or of some."""
     for number, block in enumerate(decoder_blocks(model)):
         if blocks is None or number in blocks:
             for name, layer in block.named_modules():
@@ -63,7 +63,7 @@ def linear_layers(
 
 
 def _adding(update: Update) -> Any:
-    def add(_layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
-        return made + given[0] @ update.down.T @ update.up.T
+    def add(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + inputs[0] @ update.down.T @ update.up.T
 
     return add

@@ -1,11 +1,11 @@
-"""Every way to order pairs by a behavior, under one call: `METHODS[name].rank(material)`.
+"""All attribution methods by name, under one call: `METHODS[name].rank(material)`.
 
-A method gets the material it may read and gives a score per pair, (pair,), higher for more of the
-cause, NaN where it cannot tell. `reads` says what has to be paid for first: the index and the
-prompts' completions (`vectors`), only text (`words`), a backward pass per completion (`gradients`),
-several for the loss's curvature (`factors`, where kronfluence is installed), or nothing. Formulas
-and papers: docs/method.md. No method sees the truth; the layer is the one that validity chooses.
-Judges are not here: what they read is outside (core.attribution.baselines.llm_rating).
+A method takes the material it may read and returns a score per pair, (pair,): higher for more of
+the cause, NaN if undefined. `reads` says what must be computed first: the index and the activations
+of completions (`vectors`), only text (`words`), a backward pass per completion (`gradients`),
+several for the loss's curvature (`factors`, if kronfluence is installed), or nothing. Formulas and
+papers: docs/method.md. No method sees the truth; the layer is the one that validity chooses. Judges
+are not here: they need more than this material (core.attribution.baselines.llm_rating).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,20 +20,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.baselines.gradient import Contrast, agreeing, margin_gradients
-from core.attribution.baselines.gradient_cache import gradients_on_disk
+from core.attribution.baselines.gradient import (
+    Contrast,
+    gradients_on_disk,
+    margin_gradients,
+    mean_cosine,
+)
 from core.attribution.baselines.lexical import bm25, tfidf
 from core.attribution.baselines.lora import RANK
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import scan
-from core.attribution.vectors import Activations, BehaviorVectors, query_at
+from core.attribution.vectors import Activations, BehaviorVectors, Pooling, query_at
 from core.data.tokens import encode_completions, encode_prompts
 from core.models.residual import decoder_blocks
 from core.specs.behaviors import Behavior
 
 Floats = NDArray[np.floating]
 Needs = Literal["vectors", "words", "gradients", "factors", "nothing"]
-Pooling = Literal["prompts", "rollouts"]
 
 
 @dataclass(frozen=True)
@@ -47,29 +50,29 @@ class Material:
     layer: int
     activations: Activations  # completions of the prompts that show the behavior
     tokenizer: Any
-    checkpoints: Sequence[tuple[str, Any]]  # name and model, whole; the reference first
-    folder: Path  # where gradients are kept
+    checkpoints: Sequence[tuple[str, Any]]  # name and complete model; the reference first
+    folder: Path  # where gradients are written
 
     @cached_property
-    def shown(self) -> pd.DataFrame:
+    def behavior_completions(self) -> pd.DataFrame:
         """Completions of the policy that show the behavior."""
         rows = self.activations.completions
         return rows[rows["model"].eq("policy") & rows[self.behavior.flag].isin([True])]
 
     @cached_property
-    def usual(self) -> pd.DataFrame:
-        """Completions of the reference, which do not."""
+    def reference_completions(self) -> pd.DataFrame:
+        """Completions of the reference that do not."""
         rows = self.activations.completions
         return rows[rows["model"].eq("reference") & rows[self.behavior.flag].isin([False])]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A ranking, what has to be there for it, and where it keeps gradients."""
+    """A ranking, what it needs, and the folders that it writes gradients to."""
 
     reads: Needs
     rank: Callable[[Material], Floats]
-    kept: Callable[[Material], list[Path]] = lambda material: []
+    folders: Callable[[Material], list[Path]] = lambda material: []
 
 
 def scanned(
@@ -82,8 +85,12 @@ def scanned(
     """A score of one scan over the index, or its mean over several layers."""
 
     def rank(material: Material) -> Floats:
-        found = [_scan(material, layer, pooling, centered)[score] for layer in layers(material)]
-        mean: Floats = np.mean([one.to_numpy(np.float64) for one in found], axis=0)
+        columns = []
+        for layer in layers(material):
+            query = query_at(material.vectors, layer, pooling)
+            (table,) = scan(material.index, layer, [query], centered=centered)
+            columns.append(table[score].to_numpy(np.float64))
+        mean: Floats = np.mean(columns, axis=0)
         return mean
 
     return Method("vectors", rank)
@@ -94,10 +101,10 @@ def by_gradient(
 ) -> Method:
     """Cosine of each pair's margin gradient with the behavior's, mean over checkpoints.
 
-    With `lora`, a rank, of low-rank updates that start anew at every checkpoint.
+    With `lora`, a rank, of low-rank updates that are initialised at every checkpoint.
     """
 
-    def kept(material: Material) -> list[Path]:
+    def folders(material: Material) -> list[Path]:
         end = ("-last" if last_block else "") + (f"-lora{lora}" if lora else "")
         return [material.folder / f"{name}{end}" for name, _ in material.checkpoints[:checkpoints]]
 
@@ -105,68 +112,71 @@ def by_gradient(
         pairs, behavior = pair_contrasts(material), behavior_contrasts(material)
         key = f"{material.index.manifest.pairs_hash} {len(pairs)}"
         targets, rows = [], []
-        for (name, model), folder in zip(material.checkpoints, kept(material), strict=False):
+        for (name, model), folder in zip(material.checkpoints, folders(material), strict=False):
             blocks = [len(decoder_blocks(model)) - 1] if last_block else None
             targets.append(margin_gradients(model, behavior, blocks=blocks, rank=lora))
-            whose = f"{name} {key}"
-            rows.append(gradients_on_disk(folder, whose, model, pairs, blocks=blocks, rank=lora))
-        return agreeing(targets, rows)
+            rows.append(
+                gradients_on_disk(folder, f"{name} {key}", model, pairs, blocks=blocks, rank=lora)
+            )
+        return mean_cosine(targets, rows)
 
-    return Method("gradients", rank, kept)
+    return Method("gradients", rank, folders)
 
 
 def by_ekfac() -> Method:
-    """Gradients at the reference, each direction divided by the loss's curvature along it."""
+    """EK-FAC influence at the reference."""
 
-    def kept(material: Material) -> list[Path]:
+    def folders(material: Material) -> list[Path]:
         pairs = sha256("\n".join(material.pairs["uid"]).encode()).hexdigest()[:12]
         return [material.folder / f"{material.checkpoints[0][0]}-ekfac-{pairs}"]
 
     def rank(material: Material) -> Floats:
         from core.attribution.baselines.ekfac import ekfac_scores  # needs the extra
 
-        (folder,) = kept(material)
+        (folder,) = folders(material)
         pairs, behavior = pair_contrasts(material), behavior_contrasts(material)
         return ekfac_scores(material.checkpoints[0][1], pairs, behavior, folder)
 
-    return Method("factors", rank, kept)
+    return Method("factors", rank, folders)
 
 
 def pair_contrasts(material: Material) -> list[Contrast]:
-    """Chosen against rejected, of every pair."""
-    pairs, tokenizer = material.pairs, material.tokenizer
-    prompts = encode_prompts(tokenizer, pairs["prompt"].tolist())
-    sides = [encode_completions(tokenizer, pairs[s].tolist()) for s in ("chosen", "rejected")]
-    return [Contrast(*three) for three in zip(prompts, *sides, strict=True)]
+    """Chosen against rejected completion, of every pair."""
+    pairs = material.pairs
+    return _contrasts(material, pairs["prompt"], pairs["chosen"], pairs["rejected"])
 
 
 def behavior_contrasts(material: Material) -> list[Contrast]:
     """For every prompt, a completion that shows the behavior against one that does not."""
-    usual = material.usual.drop_duplicates("prompt_id").set_index("prompt_id")["completion"]
-    shown = material.shown.drop_duplicates("prompt_id").set_index("prompt_id")
-    shown = shown[shown.index.isin(usual.index)]
-    tokenizer = material.tokenizer
-    prompts = encode_prompts(tokenizer, shown["prompt"].tolist())
-    upper = encode_completions(tokenizer, shown["completion"].tolist())
-    lower = encode_completions(tokenizer, usual[shown.index].tolist())
-    return [Contrast(*three) for three in zip(prompts, upper, lower, strict=True)]
+    references = material.reference_completions.drop_duplicates("prompt_id")
+    lower = references.set_index("prompt_id")["completion"]
+    upper = material.behavior_completions.drop_duplicates("prompt_id").set_index("prompt_id")
+    upper = upper[upper.index.isin(lower.index)]
+    return _contrasts(material, upper["prompt"], upper["completion"], lower[upper.index])
+
+
+def _contrasts(material: Material, *texts: pd.Series) -> list[Contrast]:
+    """Contrasts of prompts, upper and lower completions, encoded."""
+    prompts, *sides = (column.tolist() for column in texts)
+    encoded = [encode_prompts(material.tokenizer, prompts)]
+    encoded += [encode_completions(material.tokenizer, side) for side in sides]
+    return [Contrast(*ids) for ids in zip(*encoded, strict=True)]
 
 
 def _deep(material: Material) -> Sequence[int]:
+    """All layers of the index but the embeddings."""
     return [layer for layer in material.index.layers if layer > 0] or material.index.layers
-
-
-def _scan(material: Material, layer: int, pooling: Pooling, centered: bool) -> pd.DataFrame:
-    query = query_at(material.vectors, layer, pooling)
-    return scan(material.index, layer, [query], centered=centered)[0]
 
 
 def _words(score: Callable[..., Floats]) -> Method:
     def rank(material: Material) -> Floats:
-        sides = (material.pairs["chosen"].tolist(), material.pairs["rejected"].tolist())
-        return score(
-            *sides, material.shown["completion"].tolist(), material.usual["completion"].tolist()
+        texts = (
+            material.pairs["chosen"],
+            material.pairs["rejected"],
+            material.behavior_completions["completion"],
+            material.reference_completions["completion"],
         )
+        return score(*(column.tolist() for column in texts))
 
     return Method("words", rank)
 

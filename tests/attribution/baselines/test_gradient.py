@@ -3,14 +3,17 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 
 from core.attribution.baselines.gradient import (
     Contrast,
-    agreeing,
+    cpu_seconds,
+    differentiated,
+    gradients_on_disk,
     margin,
     margin_gradients,
-    taken_over,
+    mean_cosine,
 )
 from tests.tiny_models import tiny_model
 
@@ -76,7 +79,7 @@ def test_one_block_alone_gives_the_part_of_the_gradient_that_is_its_own():
     part = margin_gradients(model, pairs, projected=None, blocks=[1])
     sizes = []
     for blocks in ([0], [1]):
-        with taken_over(model, blocks) as parameters:
+        with differentiated(model, blocks) as parameters:
             sizes.append(sum(p.numel() for p in parameters))
     start = sum(p.numel() for p in model.model.embed_tokens.parameters()) + sizes[0]
     assert part.shape[1] == sizes[1]
@@ -87,6 +90,54 @@ def test_checkpoints_weigh_the_same_and_scale_does_not_matter():
     rng = np.random.default_rng(0)
     targets = [rng.normal(size=(2, 8)).astype(np.float32) for _ in range(2)]
     rows = [rng.normal(size=(5, 8)).astype(np.float32) for _ in range(2)]
-    single = [agreeing(targets[n : n + 1], rows[n : n + 1]) for n in range(2)]
-    np.testing.assert_allclose(agreeing(targets, rows), np.mean(single, axis=0), atol=1e-6)
-    np.testing.assert_allclose(agreeing(targets[:1], [3 * rows[0]]), single[0], atol=1e-6)
+    single = [mean_cosine(targets[n : n + 1], rows[n : n + 1]) for n in range(2)]
+    np.testing.assert_allclose(mean_cosine(targets, rows), np.mean(single, axis=0), atol=1e-6)
+    np.testing.assert_allclose(mean_cosine(targets[:1], [3 * rows[0]]), single[0], atol=1e-6)
+
+
+class Stop(Exception):
+    """Raised from a report of progress, as a killed process would end."""
+
+
+def test_a_stopped_run_computes_only_the_missing_rows(tmp_path):
+    model, pairs = tiny_model(blocks=2), contrasts(10, seed=0)
+    reports = []
+
+    def stop_at_8(done, total):
+        if done == 8:
+            raise Stop
+
+    with pytest.raises(Stop):
+        gradients_on_disk(tmp_path, "a", model, pairs, projected=64, chunk=4, progress=stop_at_8)
+    for _ in range(2):
+        rows = gradients_on_disk(
+            tmp_path, "a", model, pairs, projected=64, progress=lambda *done: reports.append(done)
+        )
+    assert reports == [(10, 10)]
+    np.testing.assert_array_equal(rows, margin_gradients(model, pairs, projected=64))
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [("b", {}), ("a", {"blocks": [1]}), ("a", {"projected": 32}), ("a", {"rank": 4})],
+)
+def test_rows_of_other_gradients_are_computed_again(tmp_path, key, settings):
+    model, pairs = tiny_model(blocks=2), contrasts(6, seed=0)
+    gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
+    settings = {"projected": 64} | settings
+    rows = gradients_on_disk(tmp_path, key, model, pairs, **settings)
+    np.testing.assert_array_equal(rows, margin_gradients(model, pairs, **settings))
+
+
+@pytest.mark.parametrize("name", ["gradients.npy", "done.json"])
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00{[" * 8, b"[1, 2]", "half"])
+def test_damaged_rows_are_computed_again(tmp_path, name, damage):
+    model, pairs = tiny_model(blocks=2), contrasts(6, seed=0)
+    gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
+    path = tmp_path / name
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2] if damage == "half" else damage)
+    assert (cpu_seconds(tmp_path) > 0) is (name == "gradients.npy")
+    rows = gradients_on_disk(tmp_path, "a", model, pairs, projected=64)
+    np.testing.assert_array_equal(rows, margin_gradients(model, pairs, projected=64))

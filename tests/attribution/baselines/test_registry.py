@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.baselines import gradient_cache
+from core.attribution.baselines.gradient import cpu_seconds
 from core.attribution.baselines.registry import (
     METHODS,
     Material,
@@ -101,16 +101,16 @@ def test_a_method_scores_every_pair(planted_and_material, name):
 def test_gradients_say_what_they_cost_and_are_not_paid_twice(planted_and_material):
     _, material = planted_and_material
     METHODS["gradient"].rank(material)
-    (folder,) = METHODS["gradient"].kept(material)
-    cost = gradient_cache.paid(folder)
+    (folder,) = METHODS["gradient"].folders(material)
+    cost = cpu_seconds(folder)
     METHODS["gradient"].rank(material)
-    assert gradient_cache.paid(folder) == cost > 0
-    both = METHODS["gradient, two checkpoints"].kept(material)
+    assert cpu_seconds(folder) == cost > 0
+    both = METHODS["gradient, two checkpoints"].folders(material)
     assert len(both) == 2
     assert both[0] == folder
 
 
-def test_contrasts_are_chosen_against_rejected_and_shown_against_usual(planted_and_material):
+def test_contrasts_are_chosen_against_rejected_and_behavior_against_reference(planted_and_material):
     _, material = planted_and_material
     pair, row = pair_contrasts(material)[0], material.pairs.iloc[0]
     decode = material.tokenizer.decode
