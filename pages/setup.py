@@ -197,7 +197,7 @@ def offer_own() -> None:
             heldout=str(heldout),
             judge=named,
             behaviors=behaviors,
-            knobs={step: values for step, values in chosen.items() if values},
+            overrides={step: values for step, values in chosen.items() if values},
         ),
         pairs[1],
     )

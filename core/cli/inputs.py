@@ -184,7 +184,7 @@ def presets_command(name: str | None, as_json: bool) -> None:
     """Published post-trainings with their settings, and where the paper's differ from ours."""
     chosen = [presets.preset(name)] if name else list(presets.PRESETS.values())
     if as_json:
-        content = {p.name: {**vars(p), "paper": presets.knobs(p, "paper")} for p in chosen}
+        content = {p.name: {**vars(p), "paper": presets.overrides(p, "paper")} for p in chosen}
         click.echo(json.dumps(content, indent=2))
         return
     for preset in chosen:

@@ -154,7 +154,7 @@ def init(
         named = {name: value for name, value in options.items() if value is not None}
         places = published.places(store.workspace)
         made = project.from_options({"name": preset, **places, **named})
-        made = made.model_copy(update={"knobs": presets.knobs(published, compat)})
+        made = made.model_copy(update={"overrides": presets.overrides(published, compat)})
     else:
         made = project.from_options(options)
     settings = {"device": device, "dtype": dtype}

@@ -1,7 +1,7 @@
-"""What one investigation is about: `project.toml` in the workspace.
+"""The project: one investigation's inputs, behaviors and settings, in `project.toml`.
 
-Names the two models, the pairs, the prompts, the judge and the behaviors, and the knobs that
-differ from the specs' defaults. It turns these into specs; it holds no results.
+Names the two models, the pairs, the prompts, the judge and the behaviors, and the settings that
+differ from the specs' defaults. Turns these into specs; contains no results.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
 from core.models.folder import ModelFolder
-from core.specs.base import Record, Spec
+from core.specs.base import Record
 from core.specs.behaviors import Behavior
 from core.specs.steps import (
     STEPS,
@@ -35,7 +35,7 @@ PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
 
 
 class Project(Record):
-    """Paths are absolute once loaded. `knobs` holds, per step, what differs from the defaults."""
+    """One investigation. Paths are absolute once loaded."""
 
     name: str
     reference: str = Field(description="model folder before DPO")
@@ -44,93 +44,97 @@ class Project(Record):
     prompts: str = Field(description="prompts that may show a behavior, JSONL")
     heldout: str = Field(description="held-out prompts for evaluation, JSONL")
     judge: str = Field(description="world file or judge file (TOML), or 'refusal'")
-    device: str = Field("auto", pattern=f"^({DEVICES})$", description="where models are computed")
+    device: str = Field("auto", pattern=f"^({DEVICES})$", description="device that models run on")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of every step that does not name its own"
+        "auto", description="arithmetic of every step that does not set its own"
     )
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
-    knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="per step: settings that differ from the defaults"
+    )
 
-    def knobs_of(self, step: str) -> dict[str, Any]:
-        """What differs from a step's defaults, the project's arithmetic included."""
-        own = {ARITHMETIC[step]: self.dtype} if step in ARITHMETIC and self.dtype != "auto" else {}
-        return own | self.knobs.get(step, {})
+    def overrides_of(self, step: str) -> dict[str, Any]:
+        """The settings of a step that differ from its defaults, the project's dtype included."""
+        inherits = step in ARITHMETIC and self.dtype != "auto"
+        return ({ARITHMETIC[step]: self.dtype} if inherits else {}) | self.overrides.get(step, {})
 
     def behavior(self, name: str) -> Behavior:
         """The behavior of that name."""
         for behavior in self.behaviors:
             if behavior.name == name:
                 return behavior
-        known = ", ".join(repr(behavior.name) for behavior in self.behaviors)
-        raise UserError(f"{name!r} is not a behavior of this project. Known: {known}.")
+        names = ", ".join(repr(behavior.name) for behavior in self.behaviors)
+        raise UserError(f"{name!r} is not a behavior of this project. Known: {names}.")
 
     def generate(self) -> GenerateSpec:
-        """What lets both models complete the prompts."""
+        """The spec that samples completions of both models."""
         return GenerateSpec(
             reference=self.reference,
             policy=self.policy,
             prompts=self.prompts,
             judge=self.judge,
-            **self.knobs_of("generate"),
+            **self.overrides_of("generate"),
         )
 
     def index(self) -> IndexSpec:
-        """What turns every pair into a vector, read by the reference."""
-        return IndexSpec(model=self.reference, pairs=self.pairs, **self.knobs_of("index"))
+        """The spec that computes the pairs' vectors with the reference."""
+        return IndexSpec(model=self.reference, pairs=self.pairs, **self.overrides_of("index"))
 
     def rank(self, generate: str, index: str, behavior: Behavior) -> RankSpec:
-        """What orders the pairs for one behavior; `generate` and `index` are run ids."""
-        return RankSpec(generate=generate, index=index, behavior=behavior, **self.knobs_of("rank"))
+        """The spec that ranks the pairs for one behavior; `generate` and `index` are run ids."""
+        return RankSpec(
+            generate=generate, index=index, behavior=behavior, **self.overrides_of("rank")
+        )
 
     def discover(self, generate: str, index: str) -> DiscoverSpec:
-        """What maps and clusters the pairs; `generate` and `index` are run ids."""
-        return DiscoverSpec(generate=generate, index=index, **self.knobs_of("discover"))
+        """The spec that maps and clusters the pairs; `generate` and `index` are run ids."""
+        return DiscoverSpec(generate=generate, index=index, **self.overrides_of("discover"))
 
     def train(self, pairs: str, seed: int) -> TrainSpec:
-        """One DPO training on these pairs: a path, or the id of an edit run."""
-        knobs = {**self.knobs_of("train"), "seed": seed}
-        return TrainSpec(reference=self.reference, pairs=pairs, **knobs)
+        """The spec of a DPO training on some pairs: a path, or the id of an edit run."""
+        settings = {**self.overrides_of("train"), "seed": seed}
+        return TrainSpec(reference=self.reference, pairs=pairs, **settings)
 
     def evaluate(self, model: str) -> EvaluateSpec:
-        """What measures a model on the held-out prompts."""
+        """The spec that measures a model on the held-out prompts."""
         return EvaluateSpec(
             model=model,
             prompts=self.heldout,
             judge=self.judge,
             behaviors=self.behaviors,
-            **self.knobs_of("evaluate"),
+            **self.overrides_of("evaluate"),
         )
 
     def defaults(self, step: str) -> dict[str, Any]:
-        """What the project knows of a step's fields, for the command line to fill in."""
-        known = {"model": self.reference, "behaviors": self.behaviors} | {
+        """The project's values for a step's fields, as defaults of the command line."""
+        values = {"model": self.reference, "behaviors": self.behaviors} | {
             name: getattr(self, name) for name in PATHS
         }
         if step == "evaluate":
-            known["prompts"] = self.heldout
+            values["prompts"] = self.heldout
         fields = STEPS[step].model_fields
-        named = {name: value for name, value in known.items() if name in fields}
-        return named | self.knobs_of(step)
+        inputs = {name: value for name, value in values.items() if name in fields}
+        return inputs | self.overrides_of(step)
 
 
 def device(folder: Path) -> str:
-    """Where the project of a workspace wants its models; auto without a project."""
+    """The device that a workspace's project names; auto without a project."""
     return load(folder).device if (folder / FILE).exists() else "auto"
 
 
 def load(folder: Path) -> Project:
-    """Read `project.toml` of a workspace or of an organism; relative paths start at the file."""
+    """Read `project.toml` of a workspace or an organism; paths are relative to the file."""
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"{path}: no project here. Run `pairtrace init` or `pairtrace demo` first.")
     content = toml_file(path)
-    knobs = {step: content.pop(step) for step in list(content) if step in STEPS}
+    overrides = {step: content.pop(step) for step in list(content) if step in STEPS}
     for name in PATHS:
         if isinstance(content.get(name), str) and not _is_name(content[name]):
             content[name] = _resolved(path, name, folder / content[name])
     try:
-        project = Project(**content, knobs=knobs)
-        _check_knobs(path, project)
+        project = Project(**content, overrides=overrides)
+        _check_overrides(path, project)
     except ValidationError as error:
         raise UserError(
             f"{path}: {first_problem(error)}. Correct it, or write it again with `pairtrace init`."
@@ -138,12 +142,12 @@ def load(folder: Path) -> Project:
     return project
 
 
-def from_options(given: Mapping[str, str | None]) -> Project:
+def from_options(options: Mapping[str, str | None]) -> Project:
     """A project from command-line options; behaviors are a JSON list.
 
-    Where the policy is an adapter and no reference is given, the reference is the adapter's base.
+    The default reference of a policy that is an adapter is the adapter's base.
     """
-    content: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    content: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for name in PATHS:
         if name in content and not _is_name(content[name]):
             content[name] = str(Path(content[name]).expanduser().resolve())
@@ -162,8 +166,8 @@ def from_options(given: Mapping[str, str | None]) -> Project:
 
 
 def save(project: Project, folder: Path) -> Path:
-    """Write `project.toml` whole."""
-    content = project.model_dump(mode="json", exclude={"knobs"}) | project.knobs
+    """Write `project.toml` atomically."""
+    content = project.model_dump(mode="json", exclude={"overrides"}) | project.overrides
     write_atomic(folder / FILE, tomli_w.dumps(content))
     return folder / FILE
 
@@ -176,29 +180,22 @@ def _resolved(path: Path, name: str, place: Path) -> str:
 
 
 def _is_name(reference: str) -> bool:
-    """A run, or a judge that is built in, rather than a path."""
+    """Whether a reference is a run or a built-in judge, not a path."""
     return reference == "refusal" or is_run(reference)
 
 
-def _check_knobs(path: Path, project: Project) -> None:
-    """Refuse a knob that its step does not have, or cannot have so, before anything runs."""
-    for step, knobs in project.knobs.items():
-        unknown = knobs.keys() - STEPS[step].model_fields.keys()
+def _check_overrides(path: Path, project: Project) -> None:
+    """`UserError` for a setting that its step does not have, or of a wrong value."""
+    for step, settings in project.overrides.items():
+        fields = STEPS[step].model_fields
+        unknown = sorted(settings.keys() - fields.keys())
         if unknown:
-            allowed = ", ".join(_knobs(STEPS[step]))
-            raise UserError(f"{path}: [{step}] has no knob {sorted(unknown)}. It has: {allowed}.")
-        for name, value in knobs.items():
-            _check_knob(path, step, name, value)
-
-
-def _check_knob(path: Path, step: str, name: str, value: Any) -> None:
-    field = STEPS[step].model_fields[name]
-    kind: Any = Annotated[field.annotation, field]
-    try:
-        TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{path}: [{step}] {name}: {error.errors()[0]['msg']}.") from error
-
-
-def _knobs(spec: type[Spec]) -> list[str]:
-    return [name for name, field in spec.model_fields.items() if not field.is_required()]
+            names = ", ".join(name for name, field in fields.items() if not field.is_required())
+            raise UserError(f"{path}: [{step}] has no setting {unknown}. It has: {names}.")
+        for name, value in settings.items():
+            kind: Any = Annotated[fields[name].annotation, fields[name]]
+            try:
+                TypeAdapter(kind).validate_python(value)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"]
+                raise UserError(f"{path}: [{step}] {name}: {message}.") from error

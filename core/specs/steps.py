@@ -1,7 +1,7 @@
-"""What a step is asked to do: one frozen record per step, the same from shell, browser and cluster.
+"""The specs of the steps: one record per step, the same from shell, browser and cluster.
 
-What these records have in common, and how a run gets its id from them, is in core.specs.base.
-They know nothing of how a step works.
+The names and defaults of fields are hashed into run ids (core.specs.base), so they never change;
+what users read is the description. Knows nothing of how a step works.
 """
 
 from collections.abc import Mapping
@@ -19,72 +19,78 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPE: Any = Field(
     "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU; float16: GPUs only"
 )
+OLMO2_TRAINING = {
+    "loss_type": "sigmoid_norm",
+    "beta": 5.0,
+    "learning_rate": 1e-6,
+    "batch_size": 128,
+}
 
 
 class CheckSpec(Spec):
-    """Look for what is wrong, or odd, with the pairs; with a model, tokenise a sample of them."""
+    """Report invalid and unusual pairs; with a model, tokenize a sample of them."""
 
     step: ClassVar[str] = "check"
     uses_device: ClassVar[bool] = False
-    pairs: Pairs = Field(description="preference pairs: a file or folder of any known shape")
-    model: Model | None = Field(None, description="model whose tokenizer and template are asked")
-    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+    pairs: Pairs = Field(description="preference pairs: a file or folder of any supported format")
+    model: Model | None = Field(None, description="model with the tokenizer and chat template")
+    max_length: PositiveInt = Field(2048, description="maximum tokens of prompt + completion")
 
 
 class ConvertSpec(Spec):
-    """Copy a preference set of any shape into one Parquet file in our own form; tell its health."""
+    """Copy preference pairs of any supported format into one canonical file; report its quality."""
 
     step: ClassVar[str] = "convert"
     uses_device: ClassVar[bool] = False
-    pairs: Pairs = Field(description="preference pairs: a file or folder of any known shape")
-    columns: dict[str, str] = Field({}, description="which column serves a field, in JSON")
+    pairs: Pairs = Field(description="preference pairs: a file or folder of any supported format")
+    columns: dict[str, str] = Field({}, description="JSON: field → column that provides it")
 
 
 class GenerateSpec(Spec):
-    """Run prompts through reference and policy, and judge every completion."""
+    """Sample completions of reference and policy, and judge each of them."""
 
     step: ClassVar[str] = "generate"
     resumable: ClassVar[bool] = True
     later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype"})
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
-    prompts: File = Field(description="prompts (JSONL, CSV, YAML, text) that may show the behavior")
-    judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
+    prompts: File = Field(description="prompts that may show the behavior (JSONL, CSV, YAML, text)")
+    judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
     rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
-    max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
-    seed: int = Field(0, description="seed of the sampling")
+    max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")
+    seed: int = Field(0, description="random seed of the sampling")
     dtype: Dtype = DTYPE
-    completions: File | None = Field(None, description="completions that exist already")
+    completions: File | None = Field(None, description="existing completions, instead of sampling")
 
 
 class IndexSpec(Spec):
-    """Turn every preference pair into chosen, rejected and context means, once, on disk."""
+    """Compute mean activations of every pair: chosen, rejected and context, at each layer."""
 
     step: ClassVar[str] = "index"
     resumable: ClassVar[bool] = True
-    model: Model = Field(description="model that reads the pairs: the reference")
+    model: Model = Field(description="model whose activations are computed: the reference")
     pairs: Pairs = Field(description="preference pairs (JSONL or Parquet)")
     layers: tuple[int, ...] = Field((), description="layers to keep; empty: every layer")
-    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+    max_length: PositiveInt = Field(2048, description="maximum tokens of prompt + completion")
     dtype: Dtype = DTYPE
 
 
 class RankSpec(Spec):
-    """Build the behavior vector and order the pairs by how far each pushes towards it."""
+    """Build the behavior vector and rank the pairs by their score for it."""
 
     step: ClassVar[str] = "rank"
     later: ClassVar[frozenset[str]] = frozenset({"centered", "average_layers"})
-    generate: Run = Field(description="generate run that holds the completions")
-    index: Run = Field(description="index run that holds the pairs' vectors")
+    generate: Run = Field(description="generate run with the completions")
+    index: Run = Field(description="index run with the pairs' vectors")
     behavior: Behavior = Field(description="name of a behavior of the project, or JSON")
-    layer: int | None = Field(None, ge=0, description="layer; none: most valid, without the truth")
+    layer: int | None = Field(None, ge=0, description="default: layer with the best held-out AUC")
     pooling: Literal["prompts", "rollouts"] = Field(
-        "prompts", description="what weighs the same in the mean (rollouts: as in the paper)"
+        "prompts", description="what has equal weight in the mean (rollouts: as in the paper)"
     )
-    method: Score = Field(DEFAULT_SCORE, description="order of the pairs")
+    method: Score = Field(DEFAULT_SCORE, description="score that orders the pairs")
     centered: bool = Field(
-        False, description="take the mean datapoint vector of all pairs off each"
+        False, description="subtract the mean datapoint vector of all pairs from each"
     )
     average_layers: bool = Field(
         False, description="mean of the scores over the index's layers (not the embeddings)"
@@ -92,97 +98,99 @@ class RankSpec(Spec):
 
 
 class DiscoverSpec(Spec):
-    """Draw a map on which pairs that push the same prompts lie together, and cluster them."""
+    """Map and cluster the pairs by which prompts they affect."""
 
     step: ClassVar[str] = "discover"
     later: ClassVar[frozenset[str]] = frozenset({"recut", "level"})
-    generate: Run = Field(description="generate run that holds the completions")
-    index: Run = Field(description="index run that holds the pairs' vectors")
-    layer: int | None = Field(None, ge=0, description="layer; none: five eighths up the index")
-    gated: bool = Field(True, description="context gating of the matrix")
-    kinds: int = Field(8, ge=2, description="groups of prompts to start from; alike ones join")
+    generate: Run = Field(description="generate run with the completions")
+    index: Run = Field(description="index run with the pairs' vectors")
+    layer: int | None = Field(None, ge=0, description="default: 5/8 up the index's layers")
+    gated: bool = Field(True, description="weight the matrix by context similarity")
+    kinds: int = Field(8, ge=2, description="prompt clusters before similar ones are merged")
     cluster_by: Literal["push", "density"] = Field(
-        "push", description="push: the kind a pair moves most; density: islands of the map"
+        "push", description="push: prompt cluster with the highest score; density: HDBSCAN"
     )
-    neighbors: int = Field(15, ge=2, description="UMAP: neighbours per point")
-    min_dist: float = Field(0.05, ge=0, le=1, description="UMAP: how tightly points may pack")
+    neighbors: int = Field(15, ge=2, description="UMAP: neighbors per point")
+    min_dist: float = Field(0.05, ge=0, le=1, description="UMAP: minimum distance between points")
     min_cluster_size: int | None = Field(
-        None, ge=2, description="HDBSCAN: smallest island, pairs; none: 3/4 of their square root"
+        None,
+        ge=2,
+        description="HDBSCAN: minimum pairs per cluster; default: 0.75 · √pairs",
     )
     laid_out: int = Field(
-        50_000, ge=100, description="UMAP: pairs at most; the others are put among them"
+        50_000, ge=100, description="UMAP: maximum pairs to embed; the others are placed among them"
     )
-    repeats: int = Field(10, ge=0, description="stability: draws of prompts (seeds: a fifth)")
-    seed: int = Field(0, description="seed of projection and clustering")
+    repeats: int = Field(10, ge=0, description="stability: resamples of the prompts (seeds: 1/5)")
+    seed: int = Field(0, description="random seed of projection and clustering")
     recut: Run | None = Field(
-        None, description="discover run whose map is cut coarser or finer, not drawn again"
+        None, description="discover run whose map is reused with coarser or finer clusters"
     )
     level: float | None = Field(
-        None, gt=0, description="distance on the map at which its tree is cut; larger is coarser"
+        None, gt=0, description="recut: distance at which HDBSCAN's tree is cut; larger is coarser"
     )
 
     @model_validator(mode="after")
     def check_level(self) -> Self:
-        """A map that is cut again needs to know where, and a level a map."""
+        """`recut` and `level` come together."""
         if (self.recut is None) != (self.level is None):
             raise ValueError("recut (a discover run) and level (a distance) come together")
         return self
 
 
 class SuggestSpec(Spec):
-    """Ask a language model what it would call each cluster; its names stay suggestions."""
+    """Let a language model suggest a name for each cluster."""
 
     step: ClassVar[str] = "suggest"
     uses_device: ClassVar[bool] = False
-    discover: Run = Field(description="discover run that holds the clusters")
-    llm: str = Field(min_length=1, description="name that the endpoint knows the model by")
-    url: str = Field("", description="endpoint, https://…/v1; none: $PAIRTRACE_ENDPOINT_URL")
-    examples: PositiveInt = Field(5, description="pairs of each cluster that it reads")
+    discover: Run = Field(description="discover run with the clusters")
+    llm: str = Field(min_length=1, description="name of the model at the endpoint")
+    url: str = Field("", description="endpoint, https://…/v1; default: $PAIRTRACE_ENDPOINT_URL")
+    examples: PositiveInt = Field(5, description="pairs of each cluster in the prompt")
 
     @field_validator("url")
     @classmethod
     def check_url(cls, url: str) -> str:
-        """An address that may be asked, without a key: this record is kept and shown."""
+        """An allowed address without a key: specs are stored and shown."""
         return checked(url, KEY) if url else url
 
 
 class EditSpec(Spec):
-    """Apply recipes to the pairs: remove some, flip some, keep the rest."""
+    """Apply recipes to the pairs: remove, flip or keep them."""
 
     step: ClassVar[str] = "edit"
     uses_device: ClassVar[bool] = False
     pairs: Pairs = Field(description="preference pairs to edit")
-    edits: tuple[Edit, ...] = Field(description="recipes with their action, in JSON")
+    edits: tuple[Edit, ...] = Field(description="JSON list of recipes with their action")
     control: int | None = Field(
-        None, description="seed of a random control: same size, sources and action"
+        None, description="random seed of a control arm: same size, sources and action"
     )
 
 
 class TrainSpec(Spec):
-    """Retrain the reference with DPO on one arm's pairs, or take a checkpoint trained elsewhere."""
+    """Train the reference with DPO on one arm's pairs, or import a checkpoint."""
 
     step: ClassVar[str] = "train"
     resumable: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
-    reference: Model = Field(description="checkpoint that DPO starts from and is held to")
+    reference: Model = Field(description="initial model, and the reference of the DPO loss")
     pairs: Pairs = Field(description="the arm's pairs: a file, or an edit run")
-    seed: int = Field(0, description="seed of data order and dropout")
-    preset: Literal["organism", "olmo2"] = Field("organism", description="defaults of the recipe")
+    seed: int = Field(0, description="random seed of data order and dropout")
+    preset: Literal["organism", "olmo2"] = Field("organism", description="published defaults")
     loss_type: Literal["sigmoid", "sigmoid_norm"] = Field("sigmoid", description="DPO loss")
-    beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
+    beta: float = Field(0.5, gt=0, description="DPO's beta: strength of the pull to the reference")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     scheduler: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="how the learning rate falls after the warm-up"
+        "linear", description="learning-rate schedule after the warm-up"
     )
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps to warm up in")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of the weights, per step")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are cut to this norm")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps used for warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs")
     batch_size: PositiveInt = Field(32, description="pairs per optimizer step, all processes")
     micro_batch: int = Field(
-        0, ge=0, description="pairs per forward pass and process; 0: as many as fit 32,768 tokens"
+        0, ge=0, description="pairs per forward pass and process; 0: up to 32,768 tokens"
     )
-    max_length: PositiveInt = Field(2048, description="tokens of prompt + completion at most")
+    max_length: PositiveInt = Field(2048, description="maximum tokens of prompt + completion")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU"
     )
@@ -191,29 +199,23 @@ class TrainSpec(Spec):
     )
     lora_r: PositiveInt = Field(16, description="lora: rank of the updates")
     lora_alpha: PositiveInt = Field(32, description="lora: updates are scaled by alpha / rank")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: share of inputs dropped")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: dropout rate")
     checkpoints: PositiveInt = Field(10, description="checkpoints per training; two are kept")
     checkpoint: Model | None = Field(
-        None, description="import this model folder, trained elsewhere, instead of training"
+        None, description="import this trained model folder instead of training"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def fill_from_preset(cls, given: Any) -> Any:
-        """OLMo 2's published recipe (arXiv 2501.00656, table 19) where a knob is not named."""
-        if isinstance(given, Mapping) and given.get("preset") == "olmo2":
-            recipe = {
-                "loss_type": "sigmoid_norm",
-                "beta": 5.0,
-                "learning_rate": 1e-6,
-                "batch_size": 128,
-            }
-            return {**recipe, **given}
-        return given
+    def fill_from_preset(cls, values: Any) -> Any:
+        """OLMo 2's published settings (arXiv 2501.00656, table 19) where no value is given."""
+        if isinstance(values, Mapping) and values.get("preset") == "olmo2":
+            return {**OLMO2_TRAINING, **values}
+        return values
 
     @model_validator(mode="after")
     def check_batches(self) -> Self:
-        """A batch is a whole number of micro-batches."""
+        """`micro_batch` divides `batch_size`."""
         if self.micro_batch and self.batch_size % self.micro_batch:
             raise ValueError(
                 f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}"
@@ -222,10 +224,10 @@ class TrainSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """Measure every behavior of one model on held-out prompts, steered if asked.
+    """Measure the behaviors of one model on held-out prompts, with or without steering.
 
-    Steering is the check without training: `add` writes coefficient × behavior vector into the
-    residual stream at the layer it was read from, `project_out` takes its direction out.
+    Steering tests a behavior vector without training: `add` adds coefficient × vector to the
+    residual stream at its layer, `project_out` removes its direction.
     """
 
     step: ClassVar[str] = "evaluate"
@@ -233,20 +235,20 @@ class EvaluateSpec(Spec):
     later: ClassVar[frozenset[str]] = frozenset({"dtype"})
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
-    judge: Judge = Field(description="who judges: a world file or judge file (TOML), or 'refusal'")
-    behaviors: tuple[Behavior, ...] = Field(description="what to measure, in JSON")
+    judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
+    behaviors: tuple[Behavior, ...] = Field(description="JSON list of the behaviors to measure")
     rollouts: PositiveInt = Field(4, description="completions per prompt and condition")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
-    max_new_tokens: PositiveInt = Field(64, description="tokens after which a completion is cut")
-    seed: int = Field(0, description="seed of the sampling")
+    max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")
+    seed: int = Field(0, description="random seed of the sampling")
     dtype: Dtype = DTYPE
-    vector: Run | None = Field(None, description="rank run whose behavior vector steers")
-    steering: Literal["none", "add", "project_out"] = Field("none", description="how it steers")
-    coefficient: float = Field(1.0, description="multiple of the behavior vector that is added")
+    vector: Run | None = Field(None, description="rank run with the behavior vector for steering")
+    steering: Literal["none", "add", "project_out"] = Field("none", description="kind of steering")
+    coefficient: float = Field(1.0, description="multiple of the behavior vector to add")
 
     @model_validator(mode="after")
     def check_steering(self) -> Self:
-        """Steering and its vector come together."""
+        """`steering` and `vector` come together."""
         if (self.steering == "none") != (self.vector is None):
             raise ValueError("steering needs a vector (a rank run), and a vector needs steering")
         return self
@@ -270,6 +272,6 @@ STEPS: dict[str, type[Spec]] = {
 
 
 def is_run(reference: str) -> bool:
-    """Whether a reference is a run's id rather than a path."""
+    """Whether a reference is a run id, not a path."""
     step, _, digest = reference.partition("-")
     return step in STEPS and len(digest) == 16 and digest.isalnum()

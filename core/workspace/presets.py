@@ -1,8 +1,7 @@
-"""Published post-trainings that people investigate, as settings of a project.
+"""Presets: published post-trainings as settings of a project.
 
-Repositories are named, never fetched from here: `pairtrace fetch` does that, at a commit that
-somebody chose. Where our settings and the paper's (arXiv 2602.11079) differ, both are written down;
-`knobs(…, "paper")` takes the paper's.
+Repositories are only named here; `pairtrace fetch` fetches them at a chosen commit. `PAPER` has the
+settings of arXiv 2602.11079 that differ from ours, `DIFFERENCES` all differences in words.
 """
 
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Any
 
 from core.errors import UserError
 
-Knobs = dict[str, dict[str, Any]]
+Overrides = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Where checkpoints and pairs are published, and how to read them."""
+    """Where checkpoints and pairs are published, and the settings for them."""
 
     name: str
     reference: str
@@ -24,11 +23,11 @@ class Preset:
     pairs: str
     layer: int
     blocks: int
-    knobs: Knobs
+    overrides: Overrides
     note: str
 
     def repositories(self) -> dict[str, tuple[str, str]]:
-        """What to fetch: our name for it; its kind and repository."""
+        """Role → kind and repository of what to fetch."""
         return {
             "reference": ("model", self.reference),
             "policy": ("model", self.policy),
@@ -36,14 +35,14 @@ class Preset:
         }
 
     def places(self, workspace: Path) -> dict[str, str]:
-        """Where `pairtrace fetch` puts them in a workspace."""
+        """Role → folder in a workspace that `pairtrace fetch` writes."""
         return {
             name: str(workspace / "inputs" / repository.rpartition("/")[2])
             for name, (_, repository) in self.repositories().items()
         }
 
 
-def _knobs(layer: int, train: dict[str, Any]) -> Knobs:
+def _overrides(layer: int, **train: Any) -> Overrides:
     return {
         "index": {"layers": [layer]},
         "rank": {"layer": layer},
@@ -64,7 +63,7 @@ PRESETS = {
             pairs="allenai/olmo-2-1124-7b-preference-mix",
             layer=20,
             blocks=32,
-            knobs=_knobs(20, {"preset": "olmo2"}),
+            overrides=_overrides(20, preset="olmo2"),
             note="The paper's setting: 378,341 pairs, layer 20 of 32.",
         ),
         Preset(
@@ -74,17 +73,8 @@ PRESETS = {
             pairs="allenai/llama-3.1-tulu-3-8b-preference-mixture",
             layer=20,
             blocks=32,
-            knobs=_knobs(
-                20,
-                {
-                    "preset": "olmo2",
-                    "loss_type": "sigmoid_norm",
-                    "beta": 5.0,
-                    "learning_rate": 5e-7,
-                    "batch_size": 128,
-                },
-            ),
-            note="Layer 20 is taken over from OLMo 2; check it on the Behaviors page.",
+            overrides=_overrides(20, preset="olmo2", learning_rate=5e-7),
+            note="Layer 20 is OLMo 2's; check it on the Behaviors page.",
         ),
         Preset(
             name="olmo3-7b",
@@ -93,7 +83,7 @@ PRESETS = {
             pairs="allenai/Dolci-Instruct-DPO",
             layer=20,
             blocks=32,
-            knobs=_knobs(20, {"preset": "olmo2"}),
+            overrides=_overrides(20, preset="olmo2"),
             note=(
                 "The recipe is OLMo 2's, not the published one. Sycophancy there is diffuse: "
                 "removing the top 60,000 pairs did nothing."
@@ -102,7 +92,7 @@ PRESETS = {
     )
 }
 
-PAPER: Knobs = {
+PAPER: Overrides = {
     "generate": {"rollouts": 100, "temperature": 0.7},
     "rank": {"method": "similarity", "pooling": "rollouts"},
 }
@@ -123,11 +113,11 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def knobs(chosen: Preset, compat: str) -> Knobs:
-    """The preset's settings; `compat` "paper" takes the paper's where they differ from ours."""
+def overrides(chosen: Preset, compat: str) -> Overrides:
+    """The preset's settings per step; with `compat` "paper" the paper's where they differ."""
     if compat != "paper":
-        return chosen.knobs
+        return chosen.overrides
     return {
-        step: {**chosen.knobs.get(step, {}), **PAPER.get(step, {})}
-        for step in {**chosen.knobs, **PAPER}
+        step: {**chosen.overrides.get(step, {}), **PAPER.get(step, {})}
+        for step in {**chosen.overrides, **PAPER}
     }

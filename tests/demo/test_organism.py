@@ -67,7 +67,7 @@ def test_the_build_says_what_it_measured(harbor):
     names = {b.name for b in read_world(HARBOR).behaviors} | {"malformed"}
     assert set(record["reference"]) == set(record["policy"]) == names
     assert list(record["policy_by_seed"]) == ["3"]
-    assert record["train"] == project.load(harbor).knobs["train"]
+    assert record["train"] == project.load(harbor).overrides["train"]
 
 
 def test_even_a_fast_organism_writes_sentences_of_its_world(harbor):

@@ -58,7 +58,7 @@ def make_project(folder: Path) -> Project:
         behaviors=(REFUSES,),
         **{name: str(folder / name) for name in ("reference", "policy")},
         **{name: str(folder / f"{name}.jsonl") for name in ("pairs", "prompts", "heldout")},
-        knobs={
+        overrides={
             "generate": sampling | {"completions": str(folder / "completions.jsonl")},
             "discover": {"kinds": 2, "neighbors": 5, "repeats": 0},
             "train": {"batch_size": 8, "learning_rate": 1e-3, "checkpoints": 4},

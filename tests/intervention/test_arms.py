@@ -44,7 +44,7 @@ def test_arms_train_the_reference_with_the_projects_knobs_and_each_seed(project,
     assert [training.seed for training in edited.trainings] == [3, 4]
     assert isinstance(edited.trainings[0], TrainSpec)
     assert edited.trainings[0].reference == project.reference
-    assert edited.trainings[0].beta == project.knobs["train"]["beta"]
+    assert edited.trainings[0].beta == project.overrides["train"]["beta"]
 
 
 def test_prompts_that_built_a_behavior_are_refused_for_measuring_it(project, store, tmp_path):

@@ -54,9 +54,9 @@ def test_code_is_fetched_only_when_asked(tmp_path, monkeypatch, flags):
 
 @pytest.mark.parametrize("name", presets.PRESETS)
 @pytest.mark.parametrize("compat", ["ours", "paper"])
-def test_the_knobs_of_a_preset_are_knobs_of_the_steps(name, compat):
-    for step, knobs in presets.knobs(presets.preset(name), compat).items():
-        assert knobs.keys() <= STEPS[step].model_fields.keys()
+def test_the_overrides_of_a_preset_are_settings_of_the_steps(name, compat):
+    for step, settings in presets.overrides(presets.preset(name), compat).items():
+        assert settings.keys() <= STEPS[step].model_fields.keys()
 
 
 def test_a_project_starts_from_a_preset_with_the_papers_settings(tmp_path):
@@ -67,6 +67,6 @@ def test_a_project_starts_from_a_preset_with_the_papers_settings(tmp_path):
     assert done.exit_code == 0, done.output
     made = project.load(tmp_path)
     assert made.reference == str(tmp_path / "inputs" / "OLMo-2-1124-7B-SFT")
-    assert made.knobs["rank"] == {"layer": 20, "method": "similarity", "pooling": "rollouts"}
-    assert made.knobs["generate"]["rollouts"] == 100
+    assert made.overrides["rank"] == {"layer": 20, "method": "similarity", "pooling": "rollouts"}
+    assert made.overrides["generate"]["rollouts"] == 100
     assert made.train("p.jsonl", 0).beta == 5.0

@@ -70,7 +70,7 @@ def planned(store, tmp_path):
             update={
                 "pairs": str(tmp_path / "pairs.parquet"),
                 "prompts": str(store.workspace.parent / "prompts.jsonl"),
-                "knobs": {"generate": {"rollouts": 2}, "discover": knobs},
+                "overrides": {"generate": {"rollouts": 2}, "discover": knobs},
             }
         )
         projects.save(project, store.workspace)

@@ -143,7 +143,7 @@ def test_sources_are_compared_by_what_they_carry(open_page, three_seeds):
 
 
 def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):
-    fewer = project.model_copy(update={"knobs": {"evaluate": {"rollouts": 1}}})
+    fewer = project.model_copy(update={"overrides": {"evaluate": {"rollouts": 1}}})
     workspaces.evaluate(store, fewer, project.policy, 0, rng)
     assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in said(
         open_page("results")

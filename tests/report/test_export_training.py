@@ -105,7 +105,7 @@ def project(tmp_path):
         policy=reference,
         judge="refusal",
         behaviors=(Behavior(name="b", flag="refused", group="g"),),
-        knobs={"train": KNOBS},
+        overrides={"train": KNOBS},
         **dict.fromkeys(("pairs", "prompts", "heldout"), str(tmp_path / "pairs.jsonl")),
     )
 
