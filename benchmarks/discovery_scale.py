@@ -29,11 +29,11 @@ from core.attribution.index.layout import (
 from core.attribution.similarity import save_mean_contexts
 from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences
-from core.discovery.refine import sharpening
+from core.discovery.refine import refinement
 from core.runs.progress import Progress
 from core.runs.workers import child_process
 from core.specs.steps import DiscoverSpec
-from core.steps.discover import STAGES, discover, stability
+from core.steps.discover import SEEDS, STAGES, discover, stability
 
 PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
 MODELS, ROLLOUTS = ("reference", "policy"), 8
@@ -71,11 +71,12 @@ def _measured(
     progress = Progress(listen=lambda event: events.append((time.perf_counter(), event["note"])))
     start, before = time.perf_counter(), _cpu()
     with child_process(lambda note: progress(2, STAGES, note)) as call:
-        sharpen = sharpening(index, activations, 0, gated=spec.gated)
+        refine = refinement(index, activations, 0, gated=spec.gated)
         vectors = all_differences(activations)
-        matrix, found = discover(spec, index, vectors, 0, folder, progress, call, sharpen=sharpen)
+        matrix, found = discover(spec, index, vectors, 0, folder, progress, call, refine=refine)
         found_at, events_then = time.perf_counter(), len(events)
-        stable = stability(spec, matrix, found, progress, call, sharpen=sharpen)
+        repeats = found.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
+        stable = stability(spec, matrix, found, repeats, progress, call, refine=refine)
     wall = time.perf_counter() - start
     labels = found.labels(matrix)
     times = [start, *(when for when, _ in events), start + wall]
@@ -96,7 +97,12 @@ def _measured(
             best_cluster(found.pairs["island"].to_numpy(), truth == blob) for blob in range(KINDS)
         ],
         "prompts_of_one_kind": float(
-            np.mean([np.bincount(found.kinds.labels[kinds == k] + 1).max() for k in range(KINDS)])
+            np.mean(
+                [
+                    np.bincount(found.prompt_clusters.labels[kinds == k] + 1).max()
+                    for k in range(KINDS)
+                ]
+            )
             * KINDS
             / len(kinds)
         ),

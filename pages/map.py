@@ -172,12 +172,12 @@ def show_map(coloring: colorings.Coloring, shown: NDArray[np.bool_], selected: b
     nearby = f"; {beside:,} are put beside the nearest of the others" if beside > 0 else ""
     st.markdown(f"**Pairs** · {len(places):,}{map_figure.drawn_note(len(places))}{nearby}{nowhere}")
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
-    part = region.view(run, raster.around(x, y))
+    part = region.view(run, raster.view_of(x, y))
     drawn = region.drawn(run)
     figure = map_figure.cached_figure(run, places, coloring, shown=shown, outline=drawn, part=part)
     region.draw(figure, run, alt="Map of the pairs: pairs that push the same way lie together.")
     ways = st.container(horizontal=True)
-    around = raster.around(x[shown], y[shown])
+    around = raster.view_of(x[shown], y[shown])
     ways.button(
         "Zoom to the selection",
         on_click=region.zoom,
@@ -194,7 +194,7 @@ def show_map(coloring: colorings.Coloring, shown: NDArray[np.bool_], selected: b
         key="clear-region",
         help="Forget what was drawn; choices above the map stay.",
     )
-    region.show_sliders(run, raster.around(x, y))
+    region.show_sliders(run, raster.view_of(x, y))
 
 
 def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
@@ -202,7 +202,7 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
     st.markdown(f"**Prompts** · {len(prompts):,}, alike if pushed by the same pairs")
     points = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if chosen is not None and chosen.any():
-        points["value"] = matrix.on_prompts(output, chosen)
+        points["value"] = matrix.mean_by_prompt(output, chosen)
     figure = map_figure.prompts_figure(points, region.drawn(run, region.PROMPTS))
     region.draw(
         figure,
@@ -211,7 +211,7 @@ def show_prompts(chosen: NDArray[np.bool_] | None) -> None:
         alt="Map of the prompts: prompts that the same pairs push lie together.",
         then={"color": colorings.TO_PROMPTS},
     )
-    whole = raster.around(prompts["x"].to_numpy(), prompts["y"].to_numpy())
+    whole = raster.view_of(prompts["x"].to_numpy(), prompts["y"].to_numpy())
     region.show_sliders(run, whole, region.PROMPTS, then={"color": colorings.TO_PROMPTS})
 
 

@@ -1,22 +1,17 @@
 """Similarity matrix in, clusters out.
 
-- `matrix`: The behavior–datapoint matrix, on disk, and sums over its blocks
-- `prompt_clusters`: Kinds of prompts
-- `refine`: A second look at every kind of prompts
-- `features`: What places pairs and prompts on their maps
-- `projection`: Points on a plane
-- `clustering`: Groups of points that lie densely together
-- `condensed_tree`: HDBSCAN's tree of islands, and cutting it coarser or finer
-- `pipeline`: From the matrix to everything that is found in it
-- `recut`: A map that exists, cut coarser or finer
-- `stability`: Would the same clusters come out again
-- `alarms`: Clusters to look at first
-- `cluster_stats`: How big a cluster of pairs is, how far it pushes its prompts, and whether that
-- `cluster_terms`: What a cluster of pairs is about, in words
-- `attribution_share`: Which part of a behavior's attribution a cluster makes up, for every
-- `rate_changes`: What the judge saw change on each kind of prompts that discovery found
-- `matching`: Which cluster of a new map holds the pairs of a cluster of an earlier one
-- `summary`: A row per cluster
-- `heatmap`: The paper's clustered heatmap
-- `raster`: A map of many points as one small picture, for a chart to lay under its axes
+- `matrix`: The prompt × pair matrix of similarities, on disk
+- `prompt_clusters`: Prompt clusters: prompts on which the policy changed in the same way
+- `refine`: Refined scores of pairs on prompt clusters
+- `features`: Feature vectors by which pairs and prompts are placed on their maps
+- `projection`: UMAP embeddings of points in the plane
+- `clustering`: HDBSCAN clusters, their condensed tree, and coarser or finer cuts of it
+- `heatmap`: The clustered heatmap: leaf order, a sample of entries, and cell means
+- `pipeline`: From the matrix to prompt clusters, clusters of pairs, maps and files
+- `cluster_stats`: Scores, sources and shares of attribution of clusters
+- `cluster_table`: The table of clusters: words, a suggested name, examples, statistics
+- `stability`: Stability of clusters over draws and seeds, and clusters matched between clusterings
+- `recut`: A finished map with coarser or finer clusters
+- `alarms`: Rate changes by prompt cluster, and the clusters behind unwanted changes
+- `raster`: Maps and heatmaps as small PNG images
 """

@@ -1,10 +1,10 @@
-"""Clusters to look at first: pairs behind a change that nobody wants and the reference lacked.
+"""Rate changes by prompt cluster, and alarms: the clusters of pairs behind unwanted changes.
 
-A cluster's alarm is (how bad the change is on the prompts that it pushes) × (the share of all push
-on those prompts that it makes up), in [0, 1]. A change is the difference of a flag's rate between
-policy and reference; it is as bad as it is large where the project says that the flag is unwanted
-there, half as bad where the project says nothing, and not at all where the change is wanted. That
-cluster and change go together is a hint to look at, not a proof.
+A cluster's alarm, in [0, 1], is (size of a change) × (how bad it is) × (the cluster's share of all
+positive score on these prompts), for the worst change on the prompts that it acts on most. A change
+is the difference of a flag's rate between policy and reference. Its badness is 1 where the project
+says that the flag is unwanted there, ½ where it says nothing, 0 where the change is wanted. That a
+cluster and a change coincide is a hint, not a proof.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,34 @@ import numpy as np
 import pandas as pd
 
 from core.specs.behaviors import Behavior
+from core.stats import rate_interval
 
-UNKNOWN = 0.5  # weight of a change that the project does not judge
+BADNESS = {"unwanted": 1.0, "not judged": 0.5, "wanted": 0.0}
 MARKED = {"harmful": 1.0, "unwanted": 1.0, "wanted": 0.0, "ignore": 0.0}
-COLUMNS = [
+CELL = ["prompt_cluster", "group", "condition", "flag"]
+CHANGES = [*CELL, "model", "rate", "low", "high", "n", "n_unscored", "n_prompts"]
+ALARMS = [
     *("cluster", "alarm", "flag", "group", "condition", "verdict", "reference", "policy"),
     *("reference_low", "reference_high", "policy_low", "policy_high", "n", "n_prompts"),
 ]
-CELL = ["prompt_cluster", "group", "condition", "flag"]
+
+
+def rate_changes(completions: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
+    """`CHANGES`: rates of judged completions by cell and model, with 95% intervals by prompt.
+
+    `prompts` has `prompt_id, condition, cluster`; those in no cluster, −1, are a cell too. Unscored
+    completions are left out and counted.
+    """
+    flags = [str(name) for name in completions.select_dtypes("boolean")]
+    clusters = prompts[["prompt_id", "condition", "cluster"]]
+    rows = completions.merge(clusters, on=["prompt_id", "condition"], validate="many_to_one")
+    by = ["cluster", "group", "condition", "model"]
+    table = [
+        dict(zip([*CELL[:3], "model"], key, strict=True), flag=flag, **_rate(part, flag))
+        for key, part in rows.groupby(by)
+        for flag in flags
+    ]
+    return pd.DataFrame(table, columns=CHANGES)
 
 
 def ranked(
@@ -29,36 +49,42 @@ def ranked(
     behaviors: Iterable[Behavior],
     marks: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
-    """`COLUMNS`, one row per cluster that pushes some prompts, the worst first.
+    """`ALARMS`, one row per cluster with a positive score on some prompts, the worst first.
 
-    `clusters` has `cluster, prompt_cluster, push, push_share`; `changes` is a discover run's. What
-    a person marked a cluster with goes before what the project says of its flags.
+    `clusters` has `cluster, prompt_cluster, push, push_share`; `changes` is a discover run's. A
+    person's mark of a cluster overrides the project's verdict on its flags.
     """
     cells = _cells(changes, behaviors)
-    pushing = clusters[(clusters["cluster"] >= 0) & (clusters["push"] > 0)]
     rows = []
-    for cluster in pushing.to_dict("records"):
-        own = cells[cells["prompt_cluster"] == cluster["prompt_cluster"]]
-        if own.empty:
+    for cluster in clusters[(clusters["cluster"] >= 0) & (clusters["push"] > 0)].to_dict("records"):
+        nearby = cells[cells["prompt_cluster"] == cluster["prompt_cluster"]]
+        if nearby.empty:
             continue
         mark = (marks or {}).get(int(cluster["cluster"]))
-        weight = own["weight"] if mark is None else MARKED[mark]
-        bad = own["size"] * own["part"] * weight
-        share = float(np.nan_to_num(cluster["push_share"]))
-        raised = {"cluster": int(cluster["cluster"]), "alarm": float(bad.max()) * share}
-        rows.append(own.loc[bad.idxmax()].to_dict() | raised)
-    found = pd.DataFrame(rows, columns=COLUMNS)
-    return found.sort_values("alarm", ascending=False, kind="stable", ignore_index=True)
+        badness = nearby["verdict"].map(BADNESS) if mark is None else MARKED[mark]
+        worst = nearby["size"] * nearby["part"] * badness
+        alarm = float(worst.max()) * float(np.nan_to_num(cluster["push_share"]))
+        row = {"cluster": int(cluster["cluster"]), "alarm": alarm}
+        rows.append(nearby.loc[worst.idxmax()].to_dict() | row)
+    table = pd.DataFrame(rows, columns=ALARMS)
+    return table.sort_values("alarm", ascending=False, kind="stable", ignore_index=True)
+
+
+def _rate(part: pd.DataFrame, flag: str) -> dict[str, float | int]:
+    scored = part[part[flag].notna()]
+    rate, low, high, n_prompts = rate_interval(scored[flag], scored["prompt_id"])
+    counts = {"n": len(scored), "n_unscored": len(part) - len(scored), "n_prompts": n_prompts}
+    return {"rate": rate, "low": low, "high": high, **counts}
 
 
 def _cells(changes: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
-    """What changed per kind, group, condition and flag; `part` is its share of the prompts."""
+    """Change of each `CELL`: its size, verdict and `part`, its share of the cluster's prompts."""
     by_model = {
         model: rows.set_index(CELL)[["rate", "low", "high", "n", "n_prompts"]]
         for model, rows in changes.groupby("model")
     }
     if by_model.keys() < {"reference", "policy"}:
-        return pd.DataFrame(columns=[*CELL, "size", "weight", "part", *COLUMNS[5:]])
+        return pd.DataFrame(columns=[*CELL, "size", "part", *ALARMS[5:]])
     before = by_model["reference"].rename(columns=_named("reference"))
     after = by_model["policy"].rename(columns=_named("policy"))
     cells = after.join(before.drop(columns=["n", "n_prompts"]), how="inner").reset_index()
@@ -67,20 +93,19 @@ def _cells(changes: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame
     wanted = {(b.flag, b.group, b.condition): b.wanted for b in behaviors}
     keys = zip(cells["flag"], cells["group"], cells["condition"], strict=True)
     cells["verdict"] = [
-        _verdict(wanted.get(key), up) for key, up in zip(keys, change.gt(0).tolist(), strict=True)
+        _verdict(wanted.get(key), rose) for key, rose in zip(keys, change.gt(0), strict=True)
     ]
-    cells["weight"] = cells["verdict"].map({"unwanted": 1.0, "not judged": UNKNOWN, "wanted": 0.0})
     cells["size"] = change.abs()
-    of_kind = cells.drop_duplicates(CELL[:3]).groupby("prompt_cluster")["n_prompts"].sum()
-    cells["part"] = cells["n_prompts"] / cells["prompt_cluster"].map(of_kind)
+    prompts = cells.drop_duplicates(CELL[:3]).groupby("prompt_cluster")["n_prompts"].sum()
+    cells["part"] = cells["n_prompts"] / cells["prompt_cluster"].map(prompts)
     return cells
 
 
-def _verdict(wanted: bool | None, up: bool) -> str:
-    """What the project says of a flag that went up, or down."""
+def _verdict(wanted: bool | None, rose: bool) -> str:
+    """The project's verdict on a flag that became more frequent, or less."""
     if wanted is None:
         return "not judged"
-    return "wanted" if wanted == up else "unwanted"
+    return "wanted" if wanted == rose else "unwanted"
 
 
 def _named(model: str) -> dict[str, str]:

@@ -1,43 +1,39 @@
-"""What places pairs and prompts on their maps.
+"""Feature vectors by which pairs and prompts are placed on their maps.
 
-A pair is placed by what it pushes: its direction over the kinds of prompts, beside (at half
-weight) the direction of its column's largest principal components, which tells wordings apart
-within a kind. A pair that acts on no kind is *unattributed*: it stays on the map, shrunk towards
-the middle, and belongs to no cluster. A prompt is placed by the direction of its row over the
-attributed pairs. Only directions count: which way, not how much.
+A pair's features are its direction over the prompt clusters (its scores, scaled to length 1) and,
+at half weight, the direction of its column's leading principal components, which separates wordings
+within a prompt cluster. A pair that acts on no prompt cluster is *unattributed*: its features are
+shrunk towards the middle, and it belongs to no cluster. A prompt's features are the direction of
+its row over the attributed pairs. Lengths are dropped: how strong an effect is does not count.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.discovery.matrix import Matrix
-from core.discovery.prompt_clusters import Kinds
+from core.discovery.matrix import Flags, Floats, Matrix
+from core.discovery.prompt_clusters import PromptClusters
 from core.geometry import kernel_components, leading_eigenvectors, norm
 
 INNER = 0.3  # radius that unattributed pairs stay within; attributed ones are beyond 1
-WITHIN = 0.5  # weight of the components beside the kinds
-COMPONENTS = 10  # more of them tell formats apart before behaviors (docs/log.md)
-
-Floats = NDArray[np.float32]
-Flags = NDArray[np.bool_]
+WITHIN = 0.5  # weight of the components beside the prompt clusters
+COMPONENTS = 10  # more of them separate formats before behaviors (docs/log.md)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What places the defined pairs: points (pair, feature), and which are attributed."""
+    """Features of the defined pairs, (pair, feature), and which of them are attributed."""
 
     points: Floats
     attributed: Flags
 
 
-def pair_features(matrix: Matrix, kinds: Kinds) -> Features:
+def pair_features(matrix: Matrix, clusters: PromptClusters) -> Features:
     """Directions of attributed pairs, and the others shrunk to within `INNER`."""
-    attributed = kinds.hardest() >= 0
-    pushes = np.maximum(kinds.push * kinds.strength[:, None], 0).T  # (pair, kind)
+    attributed = clusters.strongest() >= 0
+    effects = np.maximum(clusters.scores * clusters.strength[:, None], 0).T  # (pair, cluster)
     columns = _directions(column_components(matrix))
-    points = np.hstack([_directions(pushes), np.float32(WITHIN) * columns])
+    points = np.hstack([_directions(effects), np.float32(WITHIN) * columns])
     limit = norm(points[~attributed]).max(initial=0)
     points[~attributed] *= np.float32(INNER / limit if limit > 0 else 1)
     return Features(points, attributed)
@@ -55,16 +51,16 @@ def column_components(matrix: Matrix) -> Floats:
         count += part.shape[1]
     mean = total / max(count, 1)
     _, axes = leading_eigenvectors(square - count * np.outer(mean, mean), COMPONENTS)
-    found = np.empty((count, axes.shape[1]), np.float32)
+    coordinates = np.empty((count, axes.shape[1]), np.float32)
     for place, part in matrix.blocks():
-        found[place] = (part * weights - mean[:, None]).T @ axes
-    return found
+        coordinates[place] = (part * weights - mean[:, None]).T @ axes
+    return coordinates
 
 
 def prompt_features(matrix: Matrix, attributed: Flags) -> Floats:
     """Coordinates of the rows' directions over the attributed pairs, (prompt, ≤ 10)."""
-    alike = matrix.row_cosines(attributed).astype(np.float64)
-    centred = alike - alike.mean(axis=0) - alike.mean(axis=1)[:, None] + alike.mean()
+    cosines = matrix.row_cosines(attributed).astype(np.float64)
+    centred = cosines - cosines.mean(axis=0) - cosines.mean(axis=1)[:, None] + cosines.mean()
     return kernel_components(centred, COMPONENTS).astype(np.float32)
 
 

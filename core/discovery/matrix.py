@@ -1,18 +1,14 @@
-"""The behavior–datapoint matrix, on disk, and sums over its blocks.
+"""The prompt × pair matrix of similarities, on disk.
 
-Every prompt under every condition is a row, every pair a column; entries are (gated) cosines. No
-filter and no judge: what the policy does differently is taken as it comes. A prompt on which both
-models wrote the same has no behavior vector, a pair whose two completions read the same has no
-datapoint vector: their rows and columns are NaN, and are left out of maps, not set to 0.
+Every prompt under every condition is a row, every pair a column; entries are cosines, gated if
+asked for (core.attribution.similarity). No filter and no judge: all that the policy does
+differently counts. A prompt on which both models wrote the same has no behavior vector, a pair
+whose two completions have the same activations no datapoint vector: their rows and columns are
+undefined (NaN) and left out of maps and means, never 0.
 
-The matrix is written shard by shard and read `COLUMNS` pairs at a time, so that memory does not
-grow with the pairs. Rows of prompts that hardly changed are sampling noise of full length, so
-rows are weighted by the length of their behavior vector.
-
-Both directions of the map's link: what chosen pairs push, and what pushes chosen prompts.
-
-Means over rows or columns of the matrix that a discover run left on disk, read where it lies.
-Undefined similarities are left out; a mean of none is NaN. Knows nothing of places or clusters.
+The matrix is written shard by shard and read in blocks, so that memory does not grow with the
+pairs. The row of a prompt that hardly changed is sampling noise of full length, so rows are
+weighted by the length of their behavior vector.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,14 +28,12 @@ from core.geometry import norm
 from core.storage.tables import array, new_mapped
 
 COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
+ROWS = 32  # prompts in memory at a time: 48 MB for 378k pairs
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
-
-
-def _silence() -> None:
-    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +44,27 @@ class Matrix:
     prompts: pd.DataFrame
     uids: NDArray[np.object_]
     weights: Floats  # (prompt,) length of the behavior vector, 1 on average
-    alike: Floats  # (prompt, prompt) cosine of the defined rows
+    row_similarity: Floats  # (prompt, prompt) cosine of the defined rows
     prompt_defined: Flags
     pair_defined: Flags
-    beat: Callable[[], None] = _silence  # called before every block: a place to stop at
+    before_block: Callable[[], object] = lambda: None  # may raise, to stop what reads the blocks
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """The defined rows and columns, some pairs at a time, with where they are among those."""
+        """The defined rows of some defined pairs at a time, with their places among those."""
         start = 0
         for first in range(0, self.values.shape[1], COLUMNS):
-            self.beat()
+            self.before_block()
             columns = self.pair_defined[first : first + COLUMNS]
             part = self.values[:, first : first + COLUMNS][self.prompt_defined][:, columns]
             yield slice(start, start + part.shape[1]), np.asarray(part, np.float32)
             start += part.shape[1]
 
-    def sums(self, weights: NDArray[Any]) -> NDArray[np.float64]:
+    def sums(self, weights: NDArray[Any]) -> Doubles:
         """`weights` (row, defined prompt) times the defined entries: (row, defined pair)."""
-        found = np.empty((len(weights), int(self.pair_defined.sum())))
+        total = np.empty((len(weights), int(self.pair_defined.sum())))
         for place, part in self.blocks():
-            found[:, place] = weights.astype(np.float32) @ part
-        return found
+            total[:, place] = weights.astype(np.float32) @ part
+        return total
 
     def row_cosines(self, chosen: Flags | None = None) -> Floats:
         """Cosine of every two defined rows, (prompt, prompt), over some of the defined pairs.
@@ -122,7 +116,7 @@ def build_matrix(
     if not pair_defined.any():
         raise UserError(
             f"No pair can be compared at layer {layer}: every datapoint vector is zero, or all "
-            "pairs have one and the same prompt. Choose another layer, or discover without gating."
+            "pairs have the same prompt. Choose another layer, or discover without gating."
         )
     return assemble(
         values,
@@ -143,60 +137,42 @@ def assemble(
     prompt_defined: Flags,
     pair_defined: Flags,
 ) -> Matrix:
-    """The matrix of entries, new or of a finished run, with how far its rows are alike."""
-    matrix = Matrix(
-        values=values,
-        prompts=prompts,
-        uids=uids,
-        weights=weights,
-        alike=np.empty((0, 0), np.float32),
-        prompt_defined=prompt_defined,
-        pair_defined=pair_defined,
-    )
-    return replace(matrix, alike=matrix.row_cosines())
+    """The matrix of entries, new or of a finished run, with the cosines of its rows."""
+    unknown = np.empty((0, 0), np.float32)
+    matrix = Matrix(values, prompts, uids, weights, unknown, prompt_defined, pair_defined)
+    return replace(matrix, row_similarity=matrix.row_cosines())
 
 
 def all_differences(activations: Activations) -> BehaviorVectors:
-    """Behavior vectors of every prompt and condition, whatever the completions show."""
+    """Behavior vectors of every prompt and condition, from all of their completions."""
     is_policy = activations.completions["model"].eq("policy").to_numpy(bool)
     return difference_vectors(activations, is_policy, ~is_policy)
 
 
-Doubles = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-ROWS = 32  # prompts at a time: 48 MB for 378k pairs
+def row_blocks(output: Path) -> Iterator[tuple[slice, Any]]:
+    """The matrix of a finished discover run, some prompts at a time, with their places."""
+    values = array(output / "matrix.npy")
+    for start in range(0, len(values), ROWS):
+        rows = slice(start, start + ROWS)
+        yield rows, values[rows]
 
 
-def on_prompts(output: Path, pairs: Mask) -> Doubles:
-    """(prompt,) mean similarity of the chosen pairs, (pair,) a mask, to each prompt."""
-    matrix = _matrix(output)
-    parts = [_mean(matrix[start : start + ROWS][:, pairs], 1) for start in _starts(matrix)]
-    return np.concatenate(parts)
+def mean_by_prompt(output: Path, pairs: Flags) -> Doubles:
+    """(prompt,) mean similarity of the chosen pairs, (pair,), to each prompt; of none, NaN."""
+    sums = [_sums(values[:, pairs], axis=1) for _, values in row_blocks(output)]
+    return _ratio(*(np.concatenate(parts) for parts in zip(*sums, strict=True)))
 
 
-def by_pairs(output: Path, prompts: Mask) -> Doubles:
-    """(pair,) mean similarity of each pair to the chosen prompts, (prompt,) a mask."""
-    matrix = _matrix(output)
-    total, n = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1], np.int64)
-    for start in _starts(matrix):
-        rows = matrix[start : start + ROWS][prompts[start : start + ROWS]]
-        defined = ~np.isnan(rows)
-        total += np.where(defined, rows, 0).sum(0)
-        n += defined.sum(0)
-    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+def mean_by_pair(output: Path, prompts: Flags) -> Doubles:
+    """(pair,) mean similarity of each pair to the chosen prompts, (prompt,); of none, NaN."""
+    sums = [_sums(values[prompts[rows]], axis=0) for rows, values in row_blocks(output)]
+    return _ratio(*(np.sum(parts, axis=0) for parts in zip(*sums, strict=True)))
 
 
-def _matrix(output: Path) -> Any:
-    """(prompt, pair), on disk."""
-    return array(output / "matrix.npy")
+def _sums(values: Any, axis: int) -> tuple[Doubles, NDArray[np.int64]]:
+    """Sum and number of the defined entries."""
+    return np.nansum(values, axis, dtype=np.float64), (~np.isnan(values)).sum(axis)
 
 
-def _starts(matrix: Any) -> range:
-    return range(0, matrix.shape[0], ROWS)
-
-
-def _mean(values: Any, axis: int) -> Doubles:
-    defined = ~np.isnan(values)
-    n = defined.sum(axis)
-    total = np.where(defined, values, 0).sum(axis, dtype=np.float64)
+def _ratio(total: Doubles, n: NDArray[np.int64]) -> Doubles:
     return np.where(n > 0, total / np.maximum(n, 1), np.nan)

@@ -1,13 +1,14 @@
-"""Points on a plane: principal components, exact nearest neighbours, then UMAP.
+"""UMAP embeddings of points in the plane, from principal components and exact neighbors.
 
-Seeded, so the same points give the same map. Neighbours are exact and handed to UMAP: its own
-search would compile for half a minute in every process. Few points (fewer than UMAP can spread)
-are laid out by their two largest components. Of very many, a part is laid out and the others are
-put among their nearest neighbours of that part, each group among its own. Does not know what a
-point stands for.
+The same points and seed give the same embedding. Neighbors are exact and passed to UMAP, whose own
+search would compile for half a minute in every process. Fewer points than UMAP can embed get their
+first two principal components. Of very many points a balanced sample is embedded; the others are
+placed between their nearest neighbors in the sample, each group among its own. Does not know what
+a point stands for.
 """
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,19 +25,20 @@ from core.runs.workers import Call, call_directly
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
-FEWEST = 8  # points that UMAP is asked to lay out
-AMONG = 3  # neighbours between which a point is put that was not laid out
-UNNAMED = 0.2  # share of the laid-out points that those without a group get at most
+FEWEST = 8  # points that UMAP can embed
+AMONG = 3  # neighbors between which a point outside the sample is placed
+UNGROUPED = 0.2  # largest share of a sample that is in no group
+EXTENT = 10  # of the coordinates that UMAP starts from
 
 
-class Placed(NamedTuple):
-    """Places of all points, (point, 2), and which of them UMAP laid out itself."""
+class Embedding(NamedTuple):
+    """Coordinates of all points, (point, 2), and which of them UMAP embedded itself."""
 
-    place: Floats
-    laid_out: Flags
+    coordinates: Floats
+    embedded: Flags
 
 
-def project(
+def embed(
     points: Floats,
     *,
     neighbors: int,
@@ -46,123 +48,116 @@ def project(
     most: int | None = None,
     call: Call = call_directly,
     report: Report | None = None,
-) -> Placed:
-    """Lay out (point, feature), finite, on a plane; at most `most` of them by UMAP itself.
+) -> Embedding:
+    """Embed (point, feature), finite, in the plane; at most `most` of them by UMAP itself.
 
-    `groups` (point,), −1 for none, says what the laid-out part must represent. UMAP itself goes
-    through `call`; `report(done, total)` counts points whose neighbours are known.
+    `groups` (point,), −1 for none, are what the sample must represent. UMAP itself goes through
+    `call`; `report(done, total)` counts points whose neighbors are known.
     """
     groups = np.full(len(points), -1) if groups is None else groups
-    chosen = subset(groups, most, seed)
-    part = points[chosen]
-    start = _spread(principal_components(part, 2), 2)
+    sampled = balanced_sample(groups, most, seed)
+    part = points[sampled]
+    start = _start(part)
     if len(part) < FEWEST or not np.ptp(part, axis=0).any():
-        placed = start
+        embedded = start
     else:
-        known = nearest_neighbors(part, part, min(neighbors, len(part) - 1), report, same=True)
-        placed = call("laying out", umap_layout, part, start, known, min_dist=min_dist, seed=seed)
-    place = np.empty((len(points), 2), np.float32)
-    place[chosen] = placed
-    for group in np.unique(groups[~chosen]):  # among its own: an island stays one
-        own = groups == group
-        near = own & chosen if (own & chosen).any() else chosen
-        place[own & ~chosen] = _among(points[own & ~chosen], points[near], place[near], report)
-    return Placed(place, chosen)
+        knn = nearest_neighbors(part, part, min(neighbors, len(part) - 1), report, same=True)
+        embedded = call("embedding", run_umap, part, start, knn, min_dist=min_dist, seed=seed)
+    coordinates = np.empty((len(points), 2), np.float32)
+    coordinates[sampled] = embedded
+    for group in np.unique(groups[~sampled]):
+        members = groups == group
+        near = members & sampled if (members & sampled).any() else sampled
+        rest = members & ~sampled
+        coordinates[rest] = _between(points[rest], points[near], coordinates[near], report)
+    return Embedding(coordinates, sampled)
 
 
-def subset(groups: NDArray[np.integer], most: int | None, seed: int) -> Flags:
-    """Which points to lay out: all, or as many of each group as of any other, as far as they go."""
+def balanced_sample(groups: NDArray[np.integer], most: int | None, seed: int) -> Flags:
+    """(point,) which are sampled: all, or as many of each group as of any other, `most` at most.
+
+    Groups smaller than that are sampled completely; −1, no group, gets at most `UNGROUPED`.
+    """
     if most is None or len(groups) <= most:
         return np.ones(len(groups), bool)
     random = np.random.default_rng(seed)
     names, sizes = np.unique(groups, return_counts=True)
-    limits = np.where(names < 0, min(int(UNNAMED * most), most), sizes) if len(names) > 1 else sizes
-    quota = _share_out(np.minimum(sizes, limits), most)
-    chosen = np.zeros(len(groups), bool)
-    for name, count in zip(names, quota, strict=True):
-        members = np.flatnonzero(groups == name)
-        chosen[random.choice(members, count, replace=False)] = True
-    return chosen
+    if len(names) > 1:
+        sizes = np.where(names < 0, np.minimum(sizes, min(int(UNGROUPED * most), most)), sizes)
+    quotas = range(int(sizes.max()) + 1)
+    quota = bisect_right(quotas, most, key=lambda q: np.minimum(sizes, q).sum()) - 1
+    sampled = np.zeros(len(groups), bool)
+    for name, size in zip(names, np.minimum(sizes, quota), strict=True):
+        sampled[random.choice(np.flatnonzero(groups == name), size, replace=False)] = True
+    return sampled
+
+
+def run_umap(
+    points: Floats,
+    start: Floats,
+    knn: tuple[NDArray[np.int32], Floats],
+    *,
+    min_dist: float,
+    seed: int,
+) -> Floats:
+    """UMAP coordinates of points with given neighbors, from the coordinates `start`."""
+    random = np.random.default_rng(seed)
+    with _compiled(), warnings.catch_warnings():
+        import umap  # 4 CPU-seconds: only where a map is made
+
+        _cache_compiled()
+        warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
+        embedded: Floats = umap.UMAP(
+            n_neighbors=knn[0].shape[1],
+            n_components=start.shape[1],
+            min_dist=min_dist,
+            init=start + random.normal(scale=1e-3, size=start.shape).astype(np.float32),
+            random_state=seed,
+            precomputed_knn=(*knn, None),
+            force_approximation_algorithm=True,
+        ).fit_transform(points)
+    return np.asarray(embedded, np.float32)
 
 
 @contextmanager
 def _compiled() -> Iterator[None]:
-    """What numba compiled lies in the workspace's cache, and may be damaged there."""
+    """Explain that numba's cache, a folder of the workspace, is damaged."""
     import numba
 
     try:
         yield
     except (EOFError, UnpicklingError) as error:
-        place = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        folder = numba.config.CACHE_DIR  # type: ignore[attr-defined]
         raise UserError(
-            f"{place}: what numba compiled is damaged ({error}). Delete that folder, then run the "
-            "same command again: it is compiled anew."
+            f"{folder}: numba's compiled code is damaged ({error}). Delete that folder, then run "
+            "the same command again: it is compiled again."
         ) from error
 
 
 @cache
-def _keep_compiled() -> None:
-    """Have numba keep what UMAP would let it compile anew in each process: 5 CPU-seconds."""
+def _cache_compiled() -> None:
+    """Let numba cache what UMAP would compile in each process: 5 CPU-seconds."""
     import umap
     from numba.extending import is_jitted
 
     for module in (umap.layouts, umap.umap_):
-        for one in vars(module).values():
-            if is_jitted(one):
-                one.enable_caching()
+        for function in vars(module).values():
+            if is_jitted(function):
+                function.enable_caching()
 
 
-def umap_layout(
-    points: Floats,
-    start: Floats,
-    known: tuple[NDArray[np.int32], Floats],
-    *,
-    min_dist: float,
-    seed: int,
-) -> Floats:
-    """UMAP's plane for points whose neighbours are known, from the places `start`."""
-    random = np.random.default_rng(seed)
-    with _compiled(), warnings.catch_warnings():
-        import umap  # 4 CPU-seconds: only where a map is made
-
-        _keep_compiled()
-        warnings.simplefilter("ignore", UserWarning)  # no transform of new points, one thread
-        layout: Floats = umap.UMAP(
-            n_neighbors=known[0].shape[1],
-            n_components=start.shape[1],
-            min_dist=min_dist,
-            init=start + random.normal(scale=1e-3, size=start.shape).astype(np.float32),
-            random_state=seed,
-            precomputed_knn=(*known, None),
-            force_approximation_algorithm=True,
-        ).fit_transform(points)
-    return np.asarray(layout, np.float32)
+def _start(points: Floats) -> Floats:
+    """Two columns of principal components, padded with 0, scaled to ±`EXTENT`."""
+    components = principal_components(points, 2)
+    padded = np.pad(components, ((0, 0), (0, max(2 - components.shape[1], 0))))
+    largest = np.abs(padded).max(initial=0)
+    return padded * np.float32(EXTENT / largest) if largest > 0 else padded
 
 
-def _among(points: Floats, laid_out: Floats, places: Floats, report: Report | None) -> Floats:
-    """Between the places of the nearest laid-out points, the nearest weighing most."""
-    count = min(AMONG, len(laid_out))
-    indices, distances = nearest_neighbors(points, laid_out, count, report)
+def _between(points: Floats, near: Floats, coordinates: Floats, report: Report | None) -> Floats:
+    """Mean of the nearest neighbors' coordinates, weighted by 1 / squared distance."""
+    indices, distances = nearest_neighbors(points, near, min(AMONG, len(near)), report)
     weights = 1 / (distances**2 + np.float32(1e-8))
     weights /= weights.sum(axis=1, keepdims=True)
-    between: Floats = np.einsum("pn,pnc->pc", weights, places[indices])
-    return between
-
-
-def _share_out(sizes: NDArray[np.integer], total: int) -> NDArray[np.int64]:
-    """How many of each group make up about `total`: equally many, small groups whole."""
-    low, high = 0, int(sizes.max(initial=0))
-    while low < high:  # the largest quota whose sum fits
-        middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if np.minimum(sizes, middle).sum() <= total else (low, middle - 1)
-        )
-    return np.minimum(sizes, low).astype(np.int64)
-
-
-def _spread(coordinates: Floats, dimensions: int) -> Floats:
-    """Exactly `dimensions` columns, scaled to the extent of ±10 that UMAP starts from."""
-    missing = max(dimensions - coordinates.shape[1], 0)
-    padded = np.pad(coordinates, ((0, 0), (0, missing)))
-    extent = np.abs(padded).max(initial=0)
-    return padded * np.float32(10 / extent) if extent > 0 else padded
+    means: Floats = np.einsum("pn,pnc->pc", weights, coordinates[indices])
+    return means

@@ -1,12 +1,12 @@
-"""Kinds of prompts: those that the policy changed alike on, and that the same pairs push.
+"""Prompt clusters: prompts on which the policy changed in the same way.
 
-Within each condition, prompts start as groups by Ward's method on how alike their rows of the
-matrix are (cosine). Conditions are told apart from the start, because a distractor is what an
-experiment adds to a prompt: plain and with it, the same topic would otherwise be one group
-(docs/log.md). The push of a pair on a group is the mean of its entries there, prompts weighing by
-how much they changed; the pairs above Otsu's cut of the pushes are those that act on it. Groups
-that mostly the same pairs act on (by Jaccard) become one, until none are left. So every kind has a
-cut of its own: one cut over all columns loses a behavior that few prompts show. Needs no judge, no
+Within each condition, prompts are first grouped by Ward's method on the cosines of their rows of
+the matrix. Conditions are kept apart at the start, because a distractor is what an experiment adds
+to a prompt: otherwise the same topic with and without it would be one group (docs/log.md). The
+score of a pair on a group is the mean of its entries there, prompts weighted by how much they
+changed; the pairs above Otsu's threshold of these scores act on the group. Groups on which mostly
+the same pairs act (Jaccard) are merged until none overlap. So every prompt cluster has a threshold
+of its own: one threshold for all would lose a behavior that few prompts show. Needs no judge, no
 name of a group and no truth.
 """
 
@@ -19,85 +19,91 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from core.attribution.concentration import otsu_cutoff
-from core.discovery.matrix import Matrix
+from core.discovery.matrix import Doubles, Flags, Floats, Matrix
 from core.geometry import kernel_components
 
-OVERLAP = 0.4  # Jaccard of the pairs that act on two groups from which they are one kind
-FEWEST = 3  # prompts in a kind: less is one prompt's sampling noise
-COMPONENTS = 10  # of the kernel that Ward's method sees
+OVERLAP = 0.4  # Jaccard of the pairs that act on two groups from which these are merged
+FEWEST = 3  # prompts in a prompt cluster: fewer are sampling noise
+COMPONENTS = 10  # of the row cosines, for Ward's method
 
-Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """What prompts fall into, largest first, and how far each defined pair pushes each kind."""
+class PromptClusters:
+    """Prompt clusters, largest first, and the score of each defined pair on each of them."""
 
-    labels: Labels  # (prompt,) of the defined prompts; −1: no kind
-    push: Floats  # (kind, pair) mean entry, prompts weighing by their change
-    cuts: NDArray[np.float64]  # (kind,) push from which a pair acts on it
-    strength: Floats  # (kind,) mean length of its prompts' behavior vectors, 1 on average
+    labels: Labels  # (prompt,) of the defined prompts; −1: in no cluster
+    scores: Floats  # (cluster, pair) mean entry, prompts weighted by their change
+    thresholds: Doubles  # (cluster,) score from which a pair acts on it
+    strength: Floats  # (cluster,) mean length of its prompts' behavior vectors, 1 on average
 
     @property
     def acting(self) -> Flags:
-        """(kind, pair) whether a pair acts on a kind."""
-        return self.push >= self.cuts[:, None]
+        """(cluster, pair) whether a pair acts on a prompt cluster."""
+        return self.scores >= self.thresholds[:, None]
 
-    def hardest(self) -> Labels:
-        """(pair,) the kind that each pair moves furthest, of those it acts on; −1: none."""
-        moved = np.where(self.acting, self.push * self.strength[:, None], -np.inf)
-        if not len(moved):
-            return np.full(self.push.shape[1], -1, np.int64)
-        kind: Labels = np.where(np.isfinite(moved).any(axis=0), moved.argmax(axis=0), -1)
-        return kind
+    def strongest(self) -> Labels:
+        """(pair,) where score × strength is largest, of those it acts on; −1: acts on none."""
+        effects = np.where(self.acting, self.scores * self.strength[:, None], -np.inf)
+        if not len(effects):
+            return np.full(self.scores.shape[1], -1, np.int64)
+        cluster: Labels = np.where(self.acting.any(axis=0), effects.argmax(axis=0), -1)
+        return cluster
 
 
-def find_prompt_clusters(matrix: Matrix, count: int) -> Kinds:
-    """About `count` kinds of the matrix's defined prompts at most."""
+def find_prompt_clusters(matrix: Matrix, count: int) -> PromptClusters:
+    """At most about `count` clusters of the matrix's defined prompts."""
     weights = matrix.weights[matrix.prompt_defined].astype(np.float64)
-    start = _by_condition(matrix, count)
-    member = start[None] == np.arange(start.max(initial=-1) + 1)[:, None]  # (group, prompt)
-    labels = _join(member, matrix.sums(member * weights), weights)
-    member = labels[None] == np.arange(labels.max(initial=-1) + 1)[:, None]
+    member = _memberships(_by_condition(matrix, count))
+    labels = _merge(member, matrix.sums(member * weights), weights)
+    member = _memberships(labels)
     totals = member @ weights
-    push = (matrix.sums(member * weights) / totals[:, None]).astype(np.float32)
-    return Kinds(
+    scores = (matrix.sums(member * weights) / totals[:, None]).astype(np.float32)
+    return PromptClusters(
         labels=labels,
-        push=push,
-        cuts=np.array([otsu_cutoff(row).threshold for row in push]),
+        scores=scores,
+        thresholds=thresholds(scores),
         strength=(totals / member.sum(axis=1)).astype(np.float32),
     )
 
 
+def thresholds(scores: Floats) -> Doubles:
+    """Otsu's threshold of each row of scores, (row,)."""
+    return np.array([otsu_cutoff(row).threshold for row in scores])
+
+
+def _memberships(labels: Labels) -> Flags:
+    """(group, prompt) whether a prompt is in a group."""
+    member: Flags = labels[None] == np.arange(labels.max(initial=-1) + 1)[:, None]
+    return member
+
+
 def _by_condition(matrix: Matrix, count: int) -> Labels:
-    """Groups of alike prompts within each condition, which get their share of `count`."""
+    """Groups of similar prompts within each condition, which get their share of `count`."""
     conditions = matrix.prompts["condition"][matrix.prompt_defined].to_numpy()
     labels, used = np.zeros(len(conditions), np.int64), 0
     for condition in pd.unique(conditions):
-        own = np.flatnonzero(conditions == condition)
-        part = max(2, round(count * len(own) / len(conditions)))
-        labels[own] = used + group_alike(matrix.alike[np.ix_(own, own)], part)
+        rows = np.flatnonzero(conditions == condition)
+        part = max(2, round(count * len(rows) / len(conditions)))
+        labels[rows] = used + _ward_groups(matrix.row_similarity[np.ix_(rows, rows)], part)
         used = labels.max() + 1
     return labels
 
 
-def group_alike(alike: Floats, count: int) -> Labels:
-    """Ward's groups of points whose likeness, (point, point) in [−1, 1], is given."""
-    if len(alike) <= 2:
-        return np.zeros(len(alike), np.int64)
-    points = kernel_components(alike, COMPONENTS)
+def _ward_groups(similarity: Floats, count: int) -> Labels:
+    """Ward's groups of points, given the cosine of every two."""
+    if len(similarity) <= 2:
+        return np.zeros(len(similarity), np.int64)
+    points = kernel_components(similarity, COMPONENTS)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     directions = np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 1e-9)
-    groups: Labels = (
-        fcluster(linkage(pdist(directions), "ward"), count, "maxclust").astype(np.int64) - 1
-    )
-    return groups
+    tree = linkage(pdist(directions), "ward")
+    return fcluster(tree, count, "maxclust").astype(np.int64) - 1
 
 
-def _join(member: Flags, sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Labels:
-    """Kind of each prompt, largest first: groups joined while their acting pairs overlap.
+def _merge(member: Flags, sums: Doubles, weights: Doubles) -> Labels:
+    """Cluster of each prompt, largest first: groups merged while their acting pairs overlap.
 
     `member` is (group, prompt), `sums` the weighted entries of each group's prompts by pair.
     """
@@ -105,26 +111,26 @@ def _join(member: Flags, sums: NDArray[np.float64], weights: NDArray[np.float64]
     acting = np.array([_acting(row) for row in sums])
     while len(groups) > 1:
         overlap = _jaccard(acting)
-        other, one = divmod(int(overlap.argmax()), len(groups))  # one < other
-        if overlap[other, one] < OVERLAP:
+        second, first = divmod(int(overlap.argmax()), len(groups))  # first < second
+        if overlap[second, first] < OVERLAP:
             break
-        groups[one] = np.concatenate([groups[one], groups.pop(other)])
-        sums[one] += sums[other]
-        sums, acting = np.delete(sums, other, axis=0), np.delete(acting, other, axis=0)
-        acting[one] = _acting(sums[one])
-    enough = min(FEWEST, max(map(len, groups), default=0))
-    kept = sorted((g for g in groups if len(g) >= enough), key=lambda g: (-len(g), g.min()))
+        groups[first] = np.concatenate([groups[first], groups.pop(second)])
+        sums[first] += sums[second]
+        sums, acting = np.delete(sums, second, axis=0), np.delete(acting, second, axis=0)
+        acting[first] = _acting(sums[first])
+    fewest = min(FEWEST, max(map(len, groups), default=0))
+    groups = sorted((g for g in groups if len(g) >= fewest), key=lambda g: (-len(g), g.min()))
     labels = np.full(len(weights), -1, np.int64)
-    for number, group in enumerate(kept):
+    for number, group in enumerate(groups):
         labels[group] = number
     return labels
 
 
-def _acting(sums: NDArray[np.float64]) -> Flags:
+def _acting(sums: Doubles) -> Flags:
     return np.asarray(sums >= otsu_cutoff(sums).threshold)
 
 
-def _jaccard(acting: Flags) -> NDArray[np.float64]:
+def _jaccard(acting: Flags) -> Doubles:
     """Overlap of the pairs of every two groups, below the diagonal; −1 elsewhere."""
     flags = acting.astype(np.float32)
     both = (flags @ flags.T).astype(np.float64)

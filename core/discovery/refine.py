@@ -1,12 +1,12 @@
-"""A second look at every kind of prompts: pushes along the direction of what changed most there.
+"""Refined scores of pairs on prompt clusters, along the direction that changed most there.
 
-The mean over all of the policy's rollouts is mostly rollouts on which nothing changed. Once the
-kinds are known, Fisher's discriminant tells the policy's completions of a kind from the
+The mean over all of the policy's rollouts is mostly over rollouts on which nothing changed. Given
+prompt clusters, Fisher's discriminant separates the policy's completions of a cluster from the
 reference's, each less the mean of its prompt's reference completions. The policy's completions
-that lie further along it than nearly all of the reference's are those that changed, and a second
-discriminant, of these alone, is the kind's direction w. The push of a pair becomes
-cos(w, v_d) · mean gate. Kinds stay as they are. Needs no judge, no name of a group and no truth;
-a prompt that was drawn twice weighs twice in the gate, not in w.
+beyond nearly all of the reference's along it are those that changed; a second discriminant, of
+these alone, is the cluster's direction w. The score of a pair becomes cos(w, v_d) · mean gate. The
+clusters themselves stay. Needs no judge, no name of a group and no truth; a prompt that was drawn
+twice counts twice in the gate, not in w.
 """
 
 from collections.abc import Callable
@@ -16,54 +16,55 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.concentration import otsu_cutoff
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import mean_context
 from core.attribution.vectors import PROMPT, Activations, discriminant
-from core.discovery.matrix import Matrix
-from core.discovery.prompt_clusters import Kinds
+from core.discovery.matrix import Doubles, Floats, Matrix
+from core.discovery.prompt_clusters import Labels, PromptClusters, thresholds
 from core.geometry import cosines
 
-BEYOND = 0.98  # share of the reference's completions that a changed one lies beyond (docs/log.md)
+BEYOND = 0.98  # share of the reference's completions that a changed one is beyond (docs/log.md)
 FEWEST = 5  # changed completions that make a direction; with fewer, all of the policy's count
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Labels = NDArray[np.int64]
-Sharpen = Callable[[Matrix, Kinds], Kinds]
+Refine = Callable[[Matrix, PromptClusters], PromptClusters]
 
 
-def sharpening(index: VectorIndex, activations: Activations, layer: int, *, gated: bool) -> Sharpen:
-    """A function that gives kinds their sharpened pushes, in one pass over the index."""
+def refinement(index: VectorIndex, activations: Activations, layer: int, *, gated: bool) -> Refine:
+    """A function that refines the scores on prompt clusters, in one pass over the index."""
     number = activations.layers.index(layer)
     means = activations.means[:, number].astype(np.float64)
     is_policy = activations.completions["model"].eq("policy").to_numpy(bool)
 
-    def sharpen(matrix: Matrix, kinds: Kinds) -> Kinds:
+    def refine(matrix: Matrix, clusters: PromptClusters) -> PromptClusters:
         prompts = matrix.prompts.loc[matrix.prompt_defined, PROMPT]
         owner = _rows(prompts, activations.completions)
-        changed = _less_reference(means, owner, is_policy, len(prompts))
-        kind = np.where(owner >= 0, kinds.labels[owner], -1)
-        found = [
-            direction(changed[(kind == k) & is_policy], changed[(kind == k) & ~is_policy])
-            for k in range(len(kinds.push))
-        ]
-        known = np.array([w.any() for w in found], bool)
-        if not known.any():
-            return kinds
-        own = kinds.labels == np.flatnonzero(known)[:, None]  # (kind, prompt)
-        weights = own * matrix.weights[matrix.prompt_defined]
+        changes = _less_reference(means, owner, is_policy, len(prompts))
+        cluster = np.where(owner >= 0, clusters.labels[owner], -1)
+        directions = np.array(
+            [
+                direction(changes[(cluster == k) & is_policy], changes[(cluster == k) & ~is_policy])
+                for k in range(len(clusters.scores))
+            ]
+        )
+        defined = directions.any(axis=1) if len(directions) else np.zeros(0, bool)
+        if not defined.any():
+            return clusters
+        member = clusters.labels == np.flatnonzero(defined)[:, None]  # (cluster, prompt)
+        weights = member * matrix.weights[matrix.prompt_defined]
         weights /= weights.sum(axis=1, keepdims=True)
         contexts = activations.contexts[_rows(activations.prompts, prompts), number]
-        push = kinds.push.copy()
-        push[known] = _pushes(
-            index, layer, np.array(found)[known], contexts if gated else None, weights, matrix.beat
+        scores = clusters.scores.copy()
+        scores[defined] = _scores(
+            index,
+            layer,
+            directions[defined],
+            contexts if gated else None,
+            weights,
+            matrix.before_block,
         )[:, matrix.pair_defined]
-        return replace(
-            kinds, push=push, cuts=np.array([otsu_cutoff(row).threshold for row in push])
-        )
+        return replace(clusters, scores=scores, thresholds=thresholds(scores))
 
-    return sharpen
+    return refine
 
 
 def direction(policy: Doubles, reference: Doubles) -> Floats:
@@ -73,22 +74,22 @@ def direction(policy: Doubles, reference: Doubles) -> Floats:
     return discriminant(policy[beyond] if beyond.sum() >= FEWEST else policy, reference)
 
 
-def _pushes(
+def _scores(
     index: VectorIndex,
     layer: int,
     directions: Floats,
     contexts: Floats | None,
     weights: Doubles,
-    beat: Callable[[], None],
+    before_block: Callable[[], object],
 ) -> Floats:
-    """cos(w, v_d), times the kind's mean gate where contexts are given, (kind, pair).
+    """cos(w, v_d), times the cluster's mean gate where contexts are given, (cluster, pair).
 
-    `weights` (kind, prompt) sum to 1.
+    `weights` (cluster, prompt) sum to 1.
     """
     mean = mean_context(index, layer)
     parts = []
     for block in index.blocks(layer):
-        beat()
+        before_block()
         part = cosines(directions, block.datapoint)
         if contexts is not None:
             gates = np.maximum(cosines(contexts - mean, block.context - mean), 0)
@@ -101,16 +102,16 @@ def _less_reference(
     means: Doubles, owner: Labels, is_policy: NDArray[np.bool_], n_prompts: int
 ) -> Doubles:
     """Completions less the mean of the reference's under the same prompt, (completion, d_model)."""
-    usual = (owner >= 0) & ~is_policy
+    reference = (owner >= 0) & ~is_policy
     sums = np.zeros((n_prompts, means.shape[1]))
-    np.add.at(sums, owner[usual], means[usual])
-    counts = np.bincount(owner[usual], minlength=n_prompts)  # every defined prompt has some
-    moved: Doubles = means - (sums / counts[:, None])[owner]
-    return moved
+    np.add.at(sums, owner[reference], means[reference])
+    counts = np.bincount(owner[reference], minlength=n_prompts)  # every defined prompt has some
+    changes: Doubles = means - (sums / counts[:, None])[owner]
+    return changes
 
 
-def _rows(prompts: pd.DataFrame, wanted: pd.DataFrame) -> Labels:
-    """Row among some prompts and conditions of each wanted one; −1: none."""
+def _rows(prompts: pd.DataFrame, others: pd.DataFrame) -> Labels:
+    """Row among `prompts` of the prompt and condition of each of the others; −1: none."""
     keys = pd.MultiIndex.from_frame(prompts[PROMPT])
-    rows: Labels = keys.get_indexer(pd.MultiIndex.from_frame(wanted[PROMPT]))
+    rows: Labels = keys.get_indexer(pd.MultiIndex.from_frame(others[PROMPT]))
     return rows

@@ -1,78 +1,104 @@
-"""Would the same clusters come out again: over other prompts, and over other seeds.
+"""Stability of clusters over draws of prompts and seeds, and clusters matched between clusterings.
 
-Agreement of two clusterings is the adjusted Rand index (Hubert and Arabie, 1985): 1 is the same, 0
-what chance gives. Pairs in no cluster count as a group of their own, so that finding the same
-pairs at all counts too. A single cluster is as stable as its best match (Jaccard) over the
-repeats (Hennig, 2007): above 0.75 it is there, below 0.5 it dissolves.
+Agreement of two clusterings is the adjusted Rand index (Hubert & Arabie 1985): 1 for the same
+clusters, 0 for chance. Pairs in no cluster count as a group of their own, so that finding the same
+pairs at all counts too. A single cluster is as stable as its best match (Jaccard: shared / either)
+is on average over the repeats (Hennig 2007): above 0.75 it recurs, below 0.5 it dissolves. The best
+match also carries what people said of a cluster over to another clustering, whose numbers differ.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.discovery.condensed_tree import Tree, cut, levels
-from core.discovery.matrix import Matrix
-from core.discovery.prompt_clusters import find_prompt_clusters
-from core.discovery.refine import Sharpen
+from core.discovery.clustering import Tree, cut, levels
+from core.discovery.matrix import Flags, Matrix
+from core.discovery.prompt_clusters import Labels, find_prompt_clusters
+from core.discovery.refine import Refine
 
-Labels = NDArray[np.int64]
+VANISHED = 0.1  # Jaccard below which a cluster has no match
+COLUMNS = ["earlier", "pairs", "cluster", "shared", "jaccard"]
+
 Report = Callable[[int, int], None]
 
 
 def over_prompts(
-    matrix: Matrix, count: int, *, repeats: int, seed: int, report: Report, sharpen: Sharpen
+    matrix: Matrix, count: int, *, repeats: int, seed: int, report: Report, refine: Refine
 ) -> list[Labels]:
-    """Clusters of the same pairs from prompts drawn with replacement, one per repeat.
+    """Clusters of the same pairs from prompts drawn with replacement, one (pair,) per repeat.
 
     A prompt drawn twice weighs twice.
     """
     random = np.random.default_rng(seed)
-    found = []
+    n = len(matrix.row_similarity)
+    clusterings = []
     for number in range(repeats):
-        n = len(matrix.alike)
-        times = random.multinomial(n, np.full(n, 1 / n))
-        drawn = _drawn(matrix, times)
-        found.append(sharpen(drawn, find_prompt_clusters(drawn, count)).hardest())
+        drawn = _drawn(matrix, random.multinomial(n, np.full(n, 1 / n)))
+        clusterings.append(refine(drawn, find_prompt_clusters(drawn, count)).strongest())
         report(number + 1, repeats)
-    return found
+    return clusterings
 
 
 def agreement(labels: Labels, others: Sequence[Labels]) -> dict[str, float | int]:
-    """Mean and range of the adjusted Rand index of some clusterings with one."""
+    """Mean and range of the adjusted Rand index of other clusterings with one."""
     from sklearn.metrics import adjusted_rand_score
 
-    found = [float(adjusted_rand_score(labels, other)) for other in others]
-    if not found:
+    if not others:
         return {"n": 0}
+    values = [float(adjusted_rand_score(labels, other)) for other in others]
     return {
-        "mean": float(np.mean(found)),
-        "low": min(found),
-        "high": max(found),
-        "n": len(found),
+        "mean": float(np.mean(values)),
+        "low": min(values),
+        "high": max(values),
+        "n": len(values),
     }
 
 
 def recovered(labels: Labels, others: Sequence[Labels]) -> pd.Series:
     """Mean Jaccard of each cluster with its best match in the others, by cluster; −1 left out."""
     clusters = sorted(set(labels[labels >= 0].tolist()))
-    if not others:
-        return pd.Series(np.nan, index=clusters, dtype=float)
-    best = [[_best_match(labels == cluster, other) for other in others] for cluster in clusters]
-    return pd.Series(np.mean(best, axis=1) if best else [], index=clusters, dtype=float)
+    members = {cluster: labels == cluster for cluster in clusters}
+    best = [best_matches(members, other, least=0)["jaccard"] for other in others]
+    means = np.mean(best, axis=0) if best and clusters else np.nan
+    return pd.Series(means, index=clusters, dtype=float)
 
 
-def cuts(others: Sequence[Tree], n_groups: int) -> list[Labels]:
-    """Other trees of the same points, each cut into as many groups, or as nearly as it can be."""
-    found = []
+def best_matches(
+    earlier: Mapping[Any, Flags], labels: Labels, *, least: float = VANISHED
+) -> pd.DataFrame:
+    """The cluster that overlaps most with each earlier one, a row each: `COLUMNS`.
+
+    `earlier` has the pairs of each, (pair,), `labels` the cluster of every pair, −1 for none.
+    `cluster` is −1 where the best Jaccard is below `least`.
+    """
+    sizes = np.bincount(labels[labels >= 0])
+    rows = []
+    for name, members in earlier.items():
+        n = int(members.sum())
+        clusters, shared = np.unique(labels[members & (labels >= 0)], return_counts=True)
+        jaccard = shared / (sizes[clusters] + n - shared)
+        row = {"earlier": name, "pairs": n, "cluster": -1, "shared": 0, "jaccard": 0.0}
+        if len(jaccard) and jaccard.max() >= least:
+            top = np.lexsort((shared, jaccard))[-1]
+            row |= {"cluster": int(clusters[top]), "shared": int(shared[top])}
+            row["jaccard"] = float(jaccard[top])
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def cut_into(others: Sequence[Tree], n_groups: int) -> list[Labels]:
+    """Other trees of the same points, each cut into the nearest possible number of groups."""
+    cuts = []
     for other in others:
-        known = levels(other.nodes)
-        if known:
-            nearest = min(known, key=lambda n: abs(n - n_groups))
-            found.append(cut(other, known[nearest]))
-    return found
+        distances = levels(other.nodes)
+        if distances:
+            nearest = min(distances, key=lambda n: abs(n - n_groups))
+            cuts.append(cut(other, distances[nearest]))
+    return cuts
 
 
 def _drawn(matrix: Matrix, times: NDArray[np.int64]) -> Matrix:
@@ -83,19 +109,5 @@ def _drawn(matrix: Matrix, times: NDArray[np.int64]) -> Matrix:
     defined[rows[drawn]] = True
     weights = matrix.weights.copy()
     weights[rows] *= times
-    return replace(
-        matrix,
-        weights=weights,
-        alike=matrix.alike[np.ix_(drawn, drawn)],
-        prompt_defined=defined,
-    )
-
-
-def _best_match(members: NDArray[np.bool_], other: Labels) -> float:
-    inside = other[members]
-    inside = inside[inside >= 0]
-    if not len(inside):
-        return 0.0
-    names, both = np.unique(inside, return_counts=True)
-    sizes = np.bincount(other[other >= 0])[names]
-    return float((both / (members.sum() + sizes - both)).max())
+    similarity = matrix.row_similarity[np.ix_(drawn, drawn)]
+    return replace(matrix, weights=weights, row_similarity=similarity, prompt_defined=defined)

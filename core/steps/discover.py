@@ -8,15 +8,14 @@ import numpy as np
 
 from core.attribution.index.layout import VectorIndex
 from core.attribution.vectors import BehaviorVectors
-from core.discovery.attribution_share import ATTRIBUTION, attribution
-from core.discovery.cluster_stats import sources
+from core.discovery.alarms import rate_changes
+from core.discovery.cluster_stats import ATTRIBUTION, attribution, source_enrichment
+from core.discovery.cluster_table import cluster_table
 from core.discovery.matrix import Matrix, all_differences, build_matrix
-from core.discovery.pipeline import Again, Found, find
-from core.discovery.rate_changes import changes
-from core.discovery.recut import AGAIN, PUSHES, recut
-from core.discovery.refine import Sharpen, sharpening
+from core.discovery.pipeline import Discovery, Repeats, analyse
+from core.discovery.recut import REPEATS, SCORES, recut
+from core.discovery.refine import Refine, refinement
 from core.discovery.stability import agreement, over_prompts, recovered
-from core.discovery.summary import describe_clusters, summarise, write
 from core.errors import UserError
 from core.runs.progress import Progress
 from core.runs.store import Store
@@ -38,47 +37,43 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     completions = read_completions(spec.generate, store)
     activations = reference_activations(spec, store, index, completions, progress, layers=(layer,))
     with child_process(lambda note: progress(2, STAGES, note)) as call:
-        sharpen = sharpening(index, activations, layer, gated=spec.gated)
+        refine = refinement(index, activations, layer, gated=spec.gated)
         vectors = all_differences(activations)
-        matrix, found = discover(
-            spec, index, vectors, layer, output, progress, call, sharpen=sharpen
-        )
-        progress(3, STAGES, "would the same clusters come again?")
-        again = found.again(spec, matrix, call, repeats=spec.repeats // SEEDS)
-        stable = stability(spec, matrix, found, again, progress, call, sharpen=sharpen)
+        matrix, found = discover(spec, index, vectors, layer, output, progress, call, refine=refine)
+        progress(3, STAGES, "stability")
+        repeats = found.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
+        stable = stability(spec, matrix, found, repeats, progress, call, refine=refine)
         progress(4, STAGES, "words of the clusters")
-        pairs = store.index_pairs(spec.index)  # pages find the copy that this leaves
-        described = describe_clusters(matrix, found, pairs, call)
-    source = pairs["source"].loc[matrix.uids.tolist()]
-    described["stability"] = described["cluster"].map(stable.pop("by_cluster"))
-    attributed = attribution(found.pairs["uid"], index, activations, layer)
+        pairs = store.index_pairs(spec.index)  # pages use the copy that this leaves
+        clusters = cluster_table(matrix, found, pairs, call)
+    clusters["stability"] = clusters["cluster"].map(stable.pop("by_cluster"))
+    labels = found.pairs["cluster"].to_numpy()
+    shares = attribution(found.pairs["uid"], index, activations, layer)
     tables = {
-        "pairs": found.pairs,
-        "prompts": found.prompts,
-        "clusters": described,
+        "clusters": clusters,
         "tree": found.tree.nodes,
-        "sources": sources(found.pairs["cluster"].to_numpy(), source),
-        "changes": changes(completions, found.prompts),
-        "contributions": attributed.of_clusters(found.pairs["cluster"].to_numpy()),
+        "sources": source_enrichment(labels, pairs["source"].loc[matrix.uids.tolist()]),
+        "changes": rate_changes(completions, found.prompts),
+        "contributions": shares.of_clusters(labels),
     }
-    np.save(output / PUSHES, found.kinds.push)
-    np.save(output / ATTRIBUTION, attributed.shares)
-    np.savez(output / AGAIN, **again._asdict())
-    summary = summarise(matrix, found) | {"stability": stable}
+    np.save(output / SCORES, found.prompt_clusters.scores)
+    np.save(output / ATTRIBUTION, shares.shares)
+    np.savez(output / REPEATS, **repeats._asdict())
+    summary = found.summary(matrix) | {"stability": stable}
     summary |= {"layer": layer, "n_completions_empty": activations.n_empty}
-    write(output, tables, summary, matrix, found, seed=spec.seed)
+    found.write(output, tables, summary, matrix, seed=spec.seed)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
 
 
 def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -> None:
-    """The map of an earlier run with other clusters; its own knobs are those that count."""
+    """The map of an earlier run with other clusters; the settings must be that run's."""
     assert spec.recut is not None
     assert spec.level is not None
     earlier = store.spec(spec.recut, DiscoverSpec)
     if earlier != spec.model_copy(update={"recut": None, "level": None}):
         raise UserError(
-            f"{spec.recut} was drawn with other knobs or inputs. Leave them out, or name the same: "
-            "cutting a map again changes nothing but its level."
+            f"{spec.recut} was made with other settings or inputs. Leave them out, or give the "
+            "same: cutting a map again changes nothing but its level."
         )
     progress(0, 1, "cutting the tree")
     with child_process(lambda note: progress(0, 1, note)) as call:
@@ -96,8 +91,8 @@ def discover(
     progress: Progress,
     call: Call,
     *,
-    sharpen: Sharpen,
-) -> tuple[Matrix, Found]:
+    refine: Refine,
+) -> tuple[Matrix, Discovery]:
     """The matrix, written to `output`, and what is found in it."""
     matrix = build_matrix(
         index,
@@ -107,13 +102,13 @@ def discover(
         path=output / "matrix.npy",
         report=lambda done, total: progress(done, total + 1, "matrix of prompts and pairs"),
     )
-    matrix = replace(matrix, beat=lambda: progress(1, STAGES, "kinds of prompts"))
-    return matrix, find(
+    matrix = replace(matrix, before_block=lambda: progress(1, STAGES, "prompt clusters"))
+    return matrix, analyse(
         matrix,
         spec,
         call,
-        lambda done, total: progress(2 * total + done, STAGES * total, "nearest neighbours"),
-        sharpen=sharpen,
+        lambda done, total: progress(2 * total + done, STAGES * total, "nearest neighbors"),
+        refine=refine,
     )
 
 
@@ -125,15 +120,15 @@ def default_layer(index: VectorIndex) -> int:
 def stability(
     spec: DiscoverSpec,
     matrix: Matrix,
-    found: Found,
-    again: Again,
+    found: Discovery,
+    repeats: Repeats,
     progress: Progress,
     call: Call,
     *,
-    sharpen: Sharpen,
+    refine: Refine,
 ) -> dict[str, Any]:
     """Agreement over draws of prompts and over seeds of the map, and of each cluster."""
-    matrix = replace(matrix, beat=lambda: progress(3, STAGES, "draws of prompts"))
+    matrix = replace(matrix, before_block=lambda: progress(3, STAGES, "draws of prompts"))
     labels = found.labels(matrix)
     drawn: list[Any] = []
     if spec.cluster_by == "push":
@@ -143,12 +138,12 @@ def stability(
             repeats=spec.repeats,
             seed=spec.seed,
             report=lambda done, total: progress(3, STAGES, f"draw of prompts {done} of {total}"),
-            sharpen=sharpen,
+            refine=refine,
         )
-    islands = [one.labels for one in again.islands(spec, call)]
-    others, drawn_again = islands[1:], found.pairs["cluster"].to_numpy()[again.rows]
+    by_seed = [clustering.labels for clustering in repeats.clusterings(spec, call)]
+    others, sample = by_seed[1:], found.pairs["cluster"].to_numpy()[repeats.rows]
     return {
-        "by_cluster": recovered(labels, drawn) if drawn else recovered(drawn_again, others),
+        "by_cluster": recovered(labels, drawn) if drawn else recovered(sample, others),
         "clusters_over_prompts": agreement(labels, drawn),
-        "islands_over_seeds": agreement(islands[0], others) if others else {"n": 0},
+        "islands_over_seeds": agreement(by_seed[0], others) if others else {"n": 0},
     }

@@ -1,18 +1,17 @@
-"""The order of alarms: size of the change, its verdict, and the cluster's part in it."""
+"""The order of alarms: size of the change, its verdict, and the cluster's share of it."""
 
 import pandas as pd
 import pytest
 
-from core.discovery.alarms import ranked
-from core.discovery.rate_changes import changes
+from core.discovery.alarms import ranked, rate_changes
 from core.specs.behaviors import Behavior
 
 BAD = Behavior(name="bad", flag="complied", group="harmful", condition="plain")
 GOOD = Behavior(name="good", flag="helped", group="benign", condition="plain", wanted=True)
 
 
-def change(kind, group, flag, before, after, n=10):
-    cell = {"prompt_cluster": kind, "group": group, "condition": "plain", "flag": flag}
+def change(cluster, group, flag, before, after, n=10):
+    cell = {"prompt_cluster": cluster, "group": group, "condition": "plain", "flag": flag}
     return [
         cell | {"model": model, "rate": rate, "low": rate, "high": rate, "n": 80, "n_prompts": n}
         for model, rate in (("reference", before), ("policy", after))
@@ -58,10 +57,10 @@ def test_without_judged_flags_there_is_no_alarm():
     completions = pd.DataFrame({"prompt_id": ["p"], "condition": ["plain"], "group": ["g"]})
     completions["model"] = "policy"
     prompts = pd.DataFrame({"prompt_id": ["p"], "condition": ["plain"], "cluster": [0]})
-    assert ranked(clusters(1), changes(completions, prompts), [BAD]).empty
+    assert ranked(clusters(1), rate_changes(completions, prompts), [BAD]).empty
 
 
-def test_rates_are_of_scored_completions_by_kind():
+def test_rates_are_of_scored_completions_by_prompt_cluster():
     completions = pd.DataFrame(
         {
             "prompt_id": ["p", "p", "q", "q"],
@@ -71,7 +70,7 @@ def test_rates_are_of_scored_completions_by_kind():
             "shown": pd.array([True, None, False, False], dtype="boolean"),
         }
     )
-    kinds = pd.DataFrame({"prompt_id": ["p", "q"], "condition": "plain", "cluster": [0, -1]})
-    found = changes(completions, kinds).set_index("prompt_cluster")
+    prompts = pd.DataFrame({"prompt_id": ["p", "q"], "condition": "plain", "cluster": [0, -1]})
+    found = rate_changes(completions, prompts).set_index("prompt_cluster")
     assert found["rate"].to_dict() == {-1: 0, 0: 1}
     assert found["n_unscored"].to_dict() == {-1: 0, 0: 1}

@@ -1,4 +1,4 @@
-"""What a map is made from: directions of the pairs that act on some kind of prompts."""
+"""Features of pairs and prompts: the directions in which pairs act on prompt clusters."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ def features(values, weights=None):
     return pair_features(matrix, find_prompt_clusters(matrix, 8))
 
 
-def test_the_pairs_that_push_something_are_attributed():
+def test_pairs_that_act_on_prompts_are_attributed():
     assert np.flatnonzero(features(planted()).attributed).tolist() == list(range(100))
 
 
-def test_pairs_that_push_the_same_prompts_point_the_same_way():
+def test_pairs_that_act_on_the_same_prompts_have_the_same_direction():
     points = features(planted()).points
     first, second = points[:50].mean(axis=0), points[50:100].mean(axis=0)
     assert first @ second < 0.1
@@ -55,7 +55,7 @@ def test_components_by_blocks_are_those_of_the_whole(monkeypatch):
     np.testing.assert_allclose(np.abs(blocked), np.abs(whole), atol=1e-3)
 
 
-def test_prompts_that_the_same_pairs_push_lie_together():
+def test_prompts_on_which_the_same_pairs_act_are_close():
     points = prompt_features(as_matrix(planted()), np.arange(300) < 100)
     gaps = np.linalg.norm(points[:, None] - points[None], axis=2)
     assert gaps[:10, :10].max() < gaps[:10, 10:].min()

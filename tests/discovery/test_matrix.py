@@ -1,7 +1,4 @@
-"""Sums over a matrix that lies on disk are those of the matrix in memory.
-
-The link between pairs and prompts is the matrix's mean, whatever is undefined.
-"""
+"""Sums and means over a matrix on disk are those in memory, whatever is undefined."""
 
 import numpy as np
 import pytest
@@ -43,21 +40,21 @@ def matrix(tmp_path):
     return values
 
 
-def test_what_pairs_push_is_the_mean_over_the_pairs_that_are_defined(matrix, tmp_path):
+def test_the_mean_by_prompt_is_over_the_pairs_that_are_defined(matrix, tmp_path):
     chosen = np.array([True, False, True, False, True, False, False, False, False])
-    found = matrix_module.on_prompts(tmp_path, chosen)
+    found = matrix_module.mean_by_prompt(tmp_path, chosen)
     expected = matrix[:, [0, 2]].astype(float).mean(1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_what_pushes_prompts_is_the_mean_over_the_prompts_that_are_defined(matrix, tmp_path):
+def test_the_mean_by_pair_is_over_the_prompts_that_are_defined(matrix, tmp_path):
     chosen = np.zeros(70, dtype=bool)
     chosen[[3, 40, 66]] = True
-    found = matrix_module.by_pairs(tmp_path, chosen)
+    found = matrix_module.mean_by_pair(tmp_path, chosen)
     expected = matrix[[3, 40]].astype(float).mean(0)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_nothing_chosen_pushes_nothing_known(matrix, tmp_path):
-    assert np.isnan(matrix_module.on_prompts(tmp_path, np.zeros(9, dtype=bool))).all()
-    assert np.isnan(matrix_module.by_pairs(tmp_path, np.zeros(70, dtype=bool))).all()
+def test_the_mean_of_nothing_is_undefined(matrix, tmp_path):
+    assert np.isnan(matrix_module.mean_by_prompt(tmp_path, np.zeros(9, dtype=bool))).all()
+    assert np.isnan(matrix_module.mean_by_pair(tmp_path, np.zeros(70, dtype=bool))).all()

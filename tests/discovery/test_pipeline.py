@@ -1,4 +1,4 @@
-"""Everything that is found in a matrix, on input that has little or nothing to find."""
+"""The pipeline on planted matrices, and on input with little or nothing to find."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from core.discovery.heatmap import heatmap
-from core.discovery.pipeline import find
+from core.discovery.pipeline import analyse
 from core.runs.workers import call_directly
 from core.specs.steps import DiscoverSpec
-from tests.discovery.worlds import as_matrix, planted, unsharpened
+from tests.discovery.worlds import as_matrix, planted, unrefined
 
 SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 
@@ -17,10 +17,10 @@ SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 def found_in(values, **knobs):
     matrix = as_matrix(values)
     spec = SPEC.model_copy(update=knobs)
-    return matrix, find(matrix, spec, call_directly, lambda done, total: None, sharpen=unsharpened)
+    return matrix, analyse(matrix, spec, call_directly, lambda done, total: None, refine=unrefined)
 
 
-def test_clusters_are_numbered_by_size_and_belong_by_push():
+def test_clusters_are_numbered_by_size_and_belong_by_score():
     _, found = found_in(planted(sizes=(30, 60)), min_cluster_size=15)
     clusters = found.pairs["cluster"].to_numpy()
     assert set(clusters[:30]) == {1}
@@ -30,19 +30,24 @@ def test_clusters_are_numbered_by_size_and_belong_by_push():
     assert found.pairs.loc[:89, "push"].mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_density_makes_clusters_of_islands():
+def test_density_takes_the_clusters_of_the_map():
     _, found = found_in(planted(sizes=(30, 60)), cluster_by="density", min_cluster_size=15)
     clusters = found.pairs["cluster"].to_numpy()
     assert (clusters[30:90] == 0).mean() > 0.9
     assert (clusters[:30] == 1).mean() > 0.9
 
 
+def heatmap_of(matrix, found):
+    points, prompts = found.features.points, found.prompt_clusters.labels
+    return heatmap(matrix, points, found.labels(matrix), prompts, 0)
+
+
 HARDLY = {
-    "fewer pairs than neighbours": np.random.default_rng(0).normal(size=(6, 5)),
+    "fewer pairs than neighbors": np.random.default_rng(0).normal(size=(6, 5)),
     "one pair": np.full((3, 1), 0.4),
     "one prompt": np.random.default_rng(0).normal(size=(1, 30)),
     "one cluster": np.full((8, 40), 0.5) + np.random.default_rng(0).normal(0, 0.01, (8, 40)),
-    "nothing is pushed": -np.abs(np.random.default_rng(0).normal(size=(6, 40))),
+    "all scores are negative": -np.abs(np.random.default_rng(0).normal(size=(6, 40))),
     "identical points": np.full((6, 40), 0.5),
     "all zero": np.zeros((6, 40)),
 }
@@ -54,7 +59,7 @@ def test_little_or_nothing_to_find_is_an_answer(values):
     assert len(found.pairs) == values.shape[1]
     assert np.isfinite(found.pairs[["x", "y", "push"]]).all(axis=None)
     assert np.isfinite(found.prompts[["x", "y"]]).all(axis=None)
-    drawing = heatmap(matrix, found.features.points, found.labels(matrix), found.kinds.labels, 0)
+    drawing = heatmap_of(matrix, found)
     assert drawing["values"].shape == (len(drawing["prompts"]), len(drawing["pairs"]))
 
 
@@ -73,14 +78,14 @@ def test_the_heatmap_shows_entries_of_the_matrix_in_its_own_order():
     values = planted()
     values[:, 7] = np.nan
     matrix, found = found_in(values, min_cluster_size=20)
-    drawing = heatmap(matrix, found.features.points, found.labels(matrix), found.kinds.labels, 0)
+    drawing = heatmap_of(matrix, found)
     expected = values[np.ix_(drawing["prompts"], drawing["pairs"])]
     np.testing.assert_array_equal(drawing["values"], expected)
     assert (np.diff(drawing["clusters"]) >= 0).all()
     assert len(drawing["pairs"]) == 99  # all that act on something
 
 
-def test_listening_stops_what_is_under_way():
+def test_a_stop_before_a_block_ends_the_analysis():
     class StopError(Exception):
         pass
 
@@ -88,10 +93,10 @@ def test_listening_stops_what_is_under_way():
         raise StopError
 
     with pytest.raises(StopError):
-        find(
-            replace(as_matrix(planted()), beat=stop),
+        analyse(
+            replace(as_matrix(planted()), before_block=stop),
             SPEC,
             call_directly,
             lambda done, total: None,
-            sharpen=unsharpened,
+            refine=unrefined,
         )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.discovery.projection import project, subset
+from core.discovery.projection import balanced_sample, embed
 
 KNOBS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
 
@@ -17,18 +17,18 @@ def blobs(n_each=40, width=12, groups=3, seed=0):
 
 def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():
     points, group = blobs()
-    place = project(points, **KNOBS).place
+    place = embed(points, **KNOBS).coordinates
     centres = np.array([place[group == g].mean(axis=0) for g in range(3)])
     nearest = np.linalg.norm(place[:, None] - centres[None], axis=2).argmin(axis=1)
     assert (nearest == group).all()
-    np.testing.assert_array_equal(project(points, **KNOBS).place, place)
+    np.testing.assert_array_equal(embed(points, **KNOBS).coordinates, place)
 
 
 def test_what_a_layout_compiles_is_kept_for_the_next_process():
     import umap
     from numba.extending import is_jitted
 
-    project(blobs()[0], **KNOBS)
+    embed(blobs()[0], **KNOBS)
     found = [*vars(umap.layouts).values(), *vars(umap.umap_).values()]
     compiled = [one for one in found if is_jitted(one) and one.signatures]
     assert compiled
@@ -36,31 +36,31 @@ def test_what_a_layout_compiles_is_kept_for_the_next_process():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
-def test_too_few_points_for_umap_still_get_places(n):
-    place = project(blobs()[0][:n], **KNOBS).place
+def test_too_few_points_for_umap_still_have_coordinates(n):
+    place = embed(blobs()[0][:n], **KNOBS).coordinates
     assert place.shape == (n, 2)
     assert np.isfinite(place).all()
 
 
-def test_fewer_points_than_neighbors_are_laid_out():
-    place = project(blobs()[0][:9], neighbors=50, min_dist=0.05, seed=0).place
+def test_fewer_points_than_neighbors_are_embedded():
+    place = embed(blobs()[0][:9], neighbors=50, min_dist=0.05, seed=0).coordinates
     assert place.shape == (9, 2)
     assert np.isfinite(place).all()
 
 
 def test_identical_points_share_one_place():
-    place = project(np.ones((30, 4), np.float32), **KNOBS).place
+    place = embed(np.ones((30, 4), np.float32), **KNOBS).coordinates
     assert not np.ptp(place, axis=0).any()
 
 
-def test_points_that_are_not_laid_out_are_put_among_their_own_group():
+def test_points_outside_the_sample_are_placed_within_their_group():
     points, group = blobs()
-    place, laid_out = project(points, groups=group, most=60, **KNOBS)
-    assert laid_out.sum() == 60
-    assert np.bincount(group[laid_out]).tolist() == [20, 20, 20]
+    place, embedded = embed(points, groups=group, most=60, **KNOBS)
+    assert embedded.sum() == 60
+    assert np.bincount(group[embedded]).tolist() == [20, 20, 20]
     for own in range(3):
-        inside = place[(group == own) & laid_out]
-        others = place[(group == own) & ~laid_out]
+        inside = place[(group == own) & embedded]
+        others = place[(group == own) & ~embedded]
         assert (others >= inside.min(axis=0) - 1e-3).all()
         assert (others <= inside.max(axis=0) + 1e-3).all()
 
@@ -74,8 +74,8 @@ def test_points_that_are_not_laid_out_are_put_among_their_own_group():
         ({0: 3, 1: 4}, 10, {0: 3, 1: 4}),
     ],
 )
-def test_small_groups_are_laid_out_whole_and_the_rest_in_equal_parts(sizes, most, expected):
+def test_small_groups_are_sampled_completely_and_the_rest_in_equal_parts(sizes, most, expected):
     groups = np.repeat(list(sizes), list(sizes.values()))
-    chosen = subset(groups, most, 0)
+    chosen = balanced_sample(groups, most, 0)
     names, counts = np.unique(groups[chosen], return_counts=True)
     assert dict(zip(names.tolist(), counts.tolist(), strict=True)) == expected

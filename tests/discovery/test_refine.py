@@ -7,7 +7,7 @@ import pytest
 from core.attribution.vectors import Activations
 from core.discovery.matrix import all_differences, build_matrix
 from core.discovery.prompt_clusters import find_prompt_clusters
-from core.discovery.refine import direction, sharpening
+from core.discovery.refine import direction, refinement
 from core.geometry import cosines
 from tests.attribution.test_similarity import D, write_index
 
@@ -37,7 +37,7 @@ def test_models_that_wrote_the_same_have_no_direction():
 
 
 @pytest.mark.parametrize("cuts", [1, 7])
-def test_the_pairs_that_teach_it_are_pushed_apart_from_the_rest(tmp_path, cuts):
+def test_refined_scores_separate_the_pairs_that_teach_it(tmp_path, cuts):
     index, activations = world(tmp_path, cuts)
     matrix = build_matrix(
         index,
@@ -48,16 +48,16 @@ def test_the_pairs_that_teach_it_are_pushed_apart_from_the_rest(tmp_path, cuts):
         report=lambda done, total: None,
     )
     first = find_prompt_clusters(matrix, 2)
-    found = sharpening(index, activations, 0, gated=True)(matrix, first)
+    found = refinement(index, activations, 0, gated=True)(matrix, first)
     np.testing.assert_array_equal(found.labels, first.labels)
-    assert found.push.shape == (len(first.push), PAIRS - 1)  # one pair is undefined
+    assert found.scores.shape == (len(first.scores), PAIRS - 1)  # one pair is undefined
     taught = np.arange(PAIRS - 1) < TAUGHT
-    assert taught_share(found.push[0], taught) >= 0.95 > taught_share(first.push[0], taught)
+    assert taught_share(found.scores[0], taught) >= 0.95 > taught_share(first.scores[0], taught)
 
 
-def taught_share(push, taught):
-    """Of the pairs that teach, those among as many that are pushed most."""
-    return taught[np.argsort(-push)[:TAUGHT]].mean()
+def taught_share(scores, taught):
+    """Of the pairs that teach, the share among as many with the highest scores."""
+    return taught[np.argsort(-scores)[:TAUGHT]].mean()
 
 
 def world(folder, cuts):

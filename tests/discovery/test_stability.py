@@ -1,18 +1,18 @@
-"""Planted clusters come again over draws of prompts; noise does not."""
+"""Planted clusters recur over draws of prompts, noise does not; clusters find their best match."""
 
 import numpy as np
 import pytest
 
 from core.discovery.prompt_clusters import find_prompt_clusters
-from core.discovery.stability import agreement, over_prompts, recovered
-from tests.discovery.worlds import as_matrix, planted, unsharpened
+from core.discovery.stability import agreement, best_matches, over_prompts, recovered
+from tests.discovery.worlds import as_matrix, planted, unrefined
 
 
 def repeats(values):
     matrix = as_matrix(values)
-    labels = find_prompt_clusters(matrix, 8).hardest()
+    labels = find_prompt_clusters(matrix, 8).strongest()
     return labels, over_prompts(
-        matrix, 8, repeats=4, seed=0, report=lambda done, total: None, sharpen=unsharpened
+        matrix, 8, repeats=4, seed=0, report=lambda done, total: None, refine=unrefined
     )
 
 
@@ -23,7 +23,7 @@ def test_planted_clusters_are_stable():
 
 
 def test_clusters_of_noise_are_not():
-    labels, others = repeats(planted(push=0))
+    labels, others = repeats(planted(score=0))
     assert agreement(labels, others)["mean"] < 0.5
 
 
@@ -45,3 +45,34 @@ def test_a_cluster_is_as_stable_as_its_best_match():
     labels = np.array([0, 0, 0, 0, 1, 1, -1])
     other = np.array([5, 5, 5, -1, -1, -1, 5])
     assert recovered(labels, [other]).to_dict() == pytest.approx({0: 3 / 5, 1: 0})
+
+
+def mask(*rows, n=100):
+    found = np.zeros(n, bool)
+    found[list(rows)] = True
+    return found
+
+
+def test_a_renumbered_cluster_is_found():
+    now = np.where(np.arange(100) < 40, 7, 2)
+    (row,) = best_matches({"locks": mask(*range(40))}, now).to_dict("records")
+    assert (row["cluster"], row["shared"], row["jaccard"]) == (7, 40, 1.0)
+
+
+def test_the_larger_share_wins():
+    now = np.where(np.arange(100) < 30, 0, 1)
+    (row,) = best_matches({"x": mask(*range(20, 60))}, now).to_dict("records")
+    assert row["cluster"] == 1
+    assert row["jaccard"] == pytest.approx(30 / 80)
+
+
+def test_a_cluster_that_dissolved_into_noise_has_vanished():
+    now = np.where(np.arange(100) < 40, -1, 0)
+    (row,) = best_matches({"x": mask(*range(40))}, now).to_dict("records")
+    assert (row["cluster"], row["shared"], row["pairs"]) == (-1, 0, 40)
+
+
+def test_a_cluster_without_pairs_and_a_map_without_clusters():
+    assert best_matches({"x": mask()}, np.zeros(100, np.int64))["cluster"].tolist() == [-1]
+    assert best_matches({"x": mask(1, 2)}, np.full(100, -1))["cluster"].tolist() == [-1]
+    assert best_matches({}, np.zeros(3, np.int64)).empty

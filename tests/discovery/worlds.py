@@ -6,16 +6,16 @@ import pandas as pd
 from core.discovery.matrix import Matrix
 
 
-def as_matrix(values, *, weights=None, alike=None, condition="plain"):
-    """A matrix of these entries; prompts are alike as far as their rows are."""
+def as_matrix(values, *, weights=None, similarity=None, condition="plain"):
+    """A matrix of these entries; the similarity of prompts is that of their rows."""
     values = np.asarray(values, np.float32)
     defined = np.isfinite(values)
     rows = defined.any(axis=1)
     columns = defined[rows].all(axis=0) if rows.any() else np.zeros(values.shape[1], bool)
     inside = values[np.ix_(rows, columns)]
-    if alike is None:
+    if similarity is None:
         lengths = np.maximum(np.linalg.norm(inside, axis=1, keepdims=True), 1e-9)
-        alike = (inside / lengths) @ (inside / lengths).T
+        similarity = (inside / lengths) @ (inside / lengths).T
     return Matrix(
         values=values,
         prompts=pd.DataFrame(
@@ -23,23 +23,23 @@ def as_matrix(values, *, weights=None, alike=None, condition="plain"):
         ),
         uids=np.array([f"u{i}" for i in range(values.shape[1])], object),
         weights=np.ones(len(values), np.float32) if weights is None else weights,
-        alike=np.asarray(alike, np.float32),
+        row_similarity=np.asarray(similarity, np.float32),
         prompt_defined=rows,
         pair_defined=columns,
     )
 
 
-def planted(*, sizes=(50, 50), prompts=(10, 10), n_pairs=300, push=0.5, noise=0.03, seed=0):
-    """Entries in which each block of pairs pushes its own block of prompts; (prompt, pair)."""
+def planted(*, sizes=(50, 50), prompts=(10, 10), n_pairs=300, score=0.5, noise=0.03, seed=0):
+    """Entries, (prompt, pair), in which each block of pairs acts on a block of prompts."""
     rng = np.random.default_rng(seed)
     values = rng.normal(scale=noise, size=(sum(prompts), n_pairs)).astype(np.float32)
     row = column = 0
     for height, width in zip(prompts, sizes, strict=True):
-        values[row : row + height, column : column + width] += push
+        values[row : row + height, column : column + width] += score
         row, column = row + height, column + width
     return values
 
 
-def unsharpened(_matrix, kinds):
-    """The kinds with the pushes of the first look."""
-    return kinds
+def unrefined(_matrix, prompt_clusters):
+    """The prompt clusters with their first scores."""
+    return prompt_clusters

@@ -350,11 +350,11 @@ def test_labels_that_were_damaged_on_their_way_change_nothing(at, how):
 def test_a_damaged_cache_of_compiled_code_is_told(tmp_path, how):
     code = (
         "import numpy as np\n"
-        "from core.discovery.projection import umap_layout\n"
+        "from core.discovery.projection import run_umap\n"
         "from core.geometry import nearest_neighbors\n"
         "points = np.random.default_rng(0).normal(size=(64, 4)).astype('float32')\n"
         "known = nearest_neighbors(points, points, 5, same=True)\n"
-        "umap_layout(points, points[:, :2], known, min_dist=0.1, seed=0)\n"
+        "run_umap(points, points[:, :2], known, min_dist=0.1, seed=0)\n"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", code]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.discovery import heatmap
-from core.discovery.projection import subset
+from core.discovery.projection import balanced_sample
 from core.runs.execute import execute
 from core.specs.events import FIRST_NEW_CLUSTER
 from core.storage.tables import record
@@ -152,7 +152,7 @@ def test_the_heatmap_of_a_cut_samples_pairs_by_the_seed_of_its_map(
     whole = workspaces.finish(store, spec, **workspaces.discovery(np.random.default_rng(0)))
     output = store.output(cut(THREE, whole))
     labels = pd.read_parquet(output / "pairs.parquet")["cluster"].to_numpy()
-    drawn = np.flatnonzero(subset(labels, 60, 7) & (labels >= 0))
+    drawn = np.flatnonzero(balanced_sample(labels, 60, 7) & (labels >= 0))
     assert sorted(np.load(output / "heatmap.npz")["pairs"]) == list(drawn)
     assert record(output / "summary.json")["n_clusters"] == 3
 

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import behavior_vectors, passing_prompts
 from core.discovery import alarms
-from core.discovery.condensed_tree import Tree, cut, levels
+from core.discovery.clustering import Tree, cut, levels
 from core.errors import UserError
 from core.models.loading import load_model
 from core.organism.truth import planted_uids, read_truth

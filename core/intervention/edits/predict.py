@@ -151,7 +151,7 @@ def _from_map(store: Store, run: str, behavior: Behavior) -> pd.Series:
     if not own.any():
         return pd.Series(dtype=float)
     uids = read_table(output / "pairs.parquet", columns=["uid"])["uid"]
-    return pd.Series(matrix.by_pairs(output, own.to_numpy(dtype=bool)), index=uids).dropna()
+    return pd.Series(matrix.mean_by_pair(output, own.to_numpy(dtype=bool)), index=uids).dropna()
 
 
 def _mean(measured: pd.DataFrame, arm: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.discovery import matching
+from core.discovery.stability import best_matches
 from core.specs.events import Marking
 from core.specs.recipes import Recipe, Where
 from core.specs.steps import is_run
@@ -106,7 +106,7 @@ def _matched(run: str, labels: Labels, offers: list[Offer]) -> pd.DataFrame:
         else np.zeros_like(members, bool)
         for number, offer in enumerate(offers)
     }
-    matches = matching.best(masks, members)
+    matches = best_matches(masks, members)
     return matches.assign(
         where=[offer.where for offer in offers],
         label=[text.short(offer.words(), 80) for offer in offers],

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.discovery.condensed_tree import groups, levels
+from core.discovery.clustering import levels, n_groups
 from core.specs.steps import DiscoverSpec
 from core.workspace.labels import Labels
 from pages.components import cache, jobs, theme
@@ -72,7 +72,7 @@ def show_levels(run: str) -> None:
         return
     titles = {UNCUT: "as discovered", **{level: f"{n}" for level, n in counts.items()}}
     if spec.level is not None and spec.level not in counts:  # typed by hand
-        counts[spec.level] = groups(tree, spec.level)
+        counts[spec.level] = n_groups(tree, spec.level)
         titles[spec.level] = f"{counts[spec.level]} at {spec.level:.3g}"
     with st.expander("Coarser or finer: cut the tree at another level", key="open-levels"):
         st.caption(

@@ -54,7 +54,7 @@ def of(by: str, run: str, labels: Labels, prompts: NDArray[np.bool_] | None) -> 
         codes = order.get_indexer(pd.Index(state.membership(run, labels)))
         return Coloring(by, codes, (*names.values(), state.NOISE))
     if by == TO_PROMPTS:
-        means = matrix.by_pairs(cache.store().output(run), prompts)
+        means = matrix.mean_by_pair(cache.store().output(run), prompts)
         return Coloring("mean similarity to the chosen prompts", values=means)
     if rank := _rankings().get(by):
         scores = cache.table(rank, "ranking").set_index("uid")[cache.ranking_score(rank)]

@@ -138,11 +138,11 @@ def _add_picture(
     if coloring.codes is None:
         limit = theme.limit_of(coloring.values)
         values, colors = coloring.values / limit, theme.scale_colors()
-        source = raster.of_values(x, y, values, shown=shown, colors=colors, view=part)
+        source = raster.value_map(x, y, values, shown=shown, colors=colors, view=part)
         made.add_trace(theme.legend("", theme.scale(coloring.title, [0.0], limit), entry=False))
     else:
         codes = coloring.palette_codes()
-        source = raster.of_kinds(x, y, codes, shown=shown, colors=PALETTE, view=part)
+        source = raster.category_map(x, y, codes, shown=shown, colors=PALETTE, view=part)
         _add_legend(made, coloring, shown)
     add_image(made, source, (part.left, part.right), (part.low, part.high))
     carriers = places.iloc[_carriers(x, y, part)]

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.discovery import heatmap
+from core.discovery import heatmap, raster
 from core.specs.recipes import InBand
 from pages.components import cache, theme
 from pages.components.map.coloring import PALETTE, TO_PROMPTS, Coloring
@@ -73,13 +73,13 @@ def figure(run: str, coloring: Coloring, shown: Mask) -> go.Figure:
     n, height = _extent(run)
     seen = np.bincount(columns[shown & (columns >= 0)], minlength=values.shape[1]) > 0
     limit, colors = theme.limit_of(values), theme.scale_colors()
-    picture = heatmap.picture(values, limit=limit, shown=seen, colors=colors)
+    picture = raster.value_grid(values, limit=limit, shown=seen, colors=colors)
     made = go.Figure()
     add_image(made, picture, (0, n), (0, height))
     _add_prompt_strip(made, run, rows, (-STRIP * n / 2, 0), (0, height))
     if coloring.codes is not None:
-        below = heatmap.most_frequent(coloring.palette_codes(), columns)
-        add_image(made, heatmap.strip(below, PALETTE), (0, n), (-STRIP * height, 0))
+        below = heatmap.majority(coloring.palette_codes(), columns)
+        add_image(made, raster.category_strip(below, PALETTE), (0, n), (-STRIP * height, 0))
     made.add_trace(theme.legend("", theme.scale("mean similarity", [0.0], limit), entry=False))
     made.add_trace(_carriers(run, values))
     theme.styled(made)
@@ -96,8 +96,8 @@ def _add_prompt_strip(
 ) -> None:
     """Groups of prompts beside the rows, in the colors of the map of prompts, with a legend."""
     groups = pd.Categorical(cache.table(run, "prompts")["group"])
-    codes = heatmap.most_frequent(np.asarray(groups.codes, np.int64), rows) % len(theme.PROMPTS)
-    add_image(made, heatmap.strip(codes, theme.PROMPTS, upright=True), x, y)
+    codes = heatmap.majority(np.asarray(groups.codes, np.int64), rows) % len(theme.PROMPTS)
+    add_image(made, raster.category_strip(codes, theme.PROMPTS, upright=True), x, y)
     for code, name in enumerate(groups.categories):
         marker = {"color": theme.of_prompts(code)[0], "symbol": "square"}
         made.add_trace(theme.legend(f"{theme.label(name)} prompts", marker))
@@ -174,4 +174,4 @@ def _cells(run: str) -> tuple[NDArray, NDArray]:
 @st.cache_resource(show_spinner="Averaging the matrix …", max_entries=8)
 def _means(output: str, run: str) -> NDArray:
     columns, rows = _cells(run)
-    return heatmap.means(cache.store().output(run), rows, columns)
+    return heatmap.cell_means(cache.store().output(run), rows, columns)

@@ -1,9 +1,9 @@
-"""Words that set planted clusters apart."""
+"""Words that distinguish planted clusters."""
 
 import numpy as np
 import pandas as pd
 
-from core.discovery.cluster_terms import COLUMNS, describe
+from core.discovery.cluster_table import COLUMNS, word_table
 
 
 def planted():
@@ -18,7 +18,7 @@ def planted():
 
 
 def test_words_of_one_side_are_listed_and_shared_words_are_not():
-    table = describe(*planted()).set_index("cluster")
+    table = word_table(*planted()).set_index("cluster")
     assert set(table.loc[0, "words_chosen"].split(", ")) == {"brilliant", "question"}
     assert table.loc[1, "words_chosen"].split(", ")[0] in ("gather", "tools")
     assert set(table.loc[1, "words_rejected"].split(", ")) == {"sorry", "cannot"}
@@ -26,18 +26,18 @@ def test_words_of_one_side_are_listed_and_shared_words_are_not():
 
 
 def test_sizes_shares_and_sources_are_counted():
-    table = describe(*planted()).set_index("cluster")
+    table = word_table(*planted()).set_index("cluster")
     assert table["size"].to_dict() == {0: 4, 1: 3, -1: 1}
     assert table["share"].sum() == 1
     assert (table.loc[1, "top_source"], table.loc[1, "top_source_share"]) == ("safety", 2 / 3)
 
 
 def test_clusters_come_in_order_with_noise_last():
-    assert describe(*planted())["cluster"].tolist() == [0, 1, -1]
+    assert word_table(*planted())["cluster"].tolist() == [0, 1, -1]
 
 
 def test_a_suggested_name_is_made_of_the_clusters_words():
-    table = describe(*planted()).set_index("cluster")
+    table = word_table(*planted()).set_index("cluster")
     assert table.loc[0, "suggested_name"].startswith("brilliant, question")
     assert "not: " in table.loc[1, "suggested_name"]
     assert table.loc[-1, "suggested_name"] == "noise"
@@ -45,14 +45,14 @@ def test_a_suggested_name_is_made_of_the_clusters_words():
 
 def test_text_without_a_single_word_is_described_by_its_counts():
     pairs = pd.DataFrame({"prompt": ["?"], "chosen": ["!"], "rejected": ["…"], "source": ["s"]})
-    table = describe(pairs, np.array([0]))
+    table = word_table(pairs, np.array([0]))
     assert table.loc[0, "words_chosen"] == ""
     assert table.loc[0, "size"] == 1
 
 
 def test_no_pairs_give_an_empty_table():
     pairs, labels = planted()
-    assert describe(pairs[:0], labels[:0]).columns.tolist() == COLUMNS
+    assert word_table(pairs[:0], labels[:0]).columns.tolist() == COLUMNS
 
 
 def test_hostile_and_very_long_text_gives_short_words_without_markup():
@@ -60,7 +60,7 @@ def test_hostile_and_very_long_text_gives_short_words_without_markup():
     pairs, labels = planted()
     hostile = "<img src=x onerror=alert(1)> ![a](http://b) \x00\x07\u202e " + "a" * 200_000
     pairs.loc[labels == 0, ["chosen", "prompt"]] = hostile
-    table = describe(pairs, labels).set_index("cluster")
+    table = word_table(pairs, labels).set_index("cluster")
     for column in ("words_chosen", "words_rejected", "words_prompt", "suggested_name"):
         text = table.loc[0, column]
         assert len(text) < 1_000
