@@ -26,7 +26,7 @@ from core.data import schema as typed
 from core.data.pairs import CHUNK, TEXTS, Chunk, Skipped, nothing_usable, stream_pairs
 from core.data.quality import Examination, Health
 from core.data.readers import kind
-from core.data.trl_formats import on_paper
+from core.data.trl_formats import as_record
 from core.errors import UserError
 from core.storage.atomic import sweep, writing_atomic
 
@@ -231,4 +231,4 @@ def _has_texts(column: pa.ChunkedArray) -> bool:
 def _json_lines(pairs: pd.DataFrame) -> list[str]:
     cells = pairs.astype(object).where(pairs.notna(), None).itertuples(index=False, name=None)
     records = (dict(zip(map(str, pairs.columns), row, strict=True)) for row in cells)
-    return [typed.to_json(on_paper(record)) for record in records]
+    return [typed.to_json(as_record(record)) for record in records]

@@ -1,6 +1,6 @@
-"""A text that is a conversation: several turns, a system prompt, tools, tool calls.
+"""Conversations in a text cell: several turns, a system prompt, tools, tool calls.
 
-A prompt or completion of one plain turn is that turn's text. Anything else is kept in the same
+A prompt or completion of one plain turn is that turn's text. Anything else is stored in the same
 cell as JSON text, `[{"role": …, "content": …}, …]` or `{"messages": […], "tools": […]}`, always
 written by `as_prompt` or `as_completion`. A plain text that looks like one is wrapped by them, so
 that reading never has to guess. Knows nothing of chat templates.
@@ -40,45 +40,44 @@ def as_completion(messages: Sequence[Message]) -> str:
 
 
 def conversation(cell: str) -> Conversation | None:
-    """What a cell holds, or None where it is one plain turn."""
+    """The conversation in a cell, or None where it is one plain turn."""
     if not cell.startswith(BEGINNINGS):
         return None
     try:
         value = from_json(cell)
     except ValueError:
         return None
-    known = value if isinstance(value, dict) else {"messages": value}
-    messages = known.get("messages")
+    content = value if isinstance(value, dict) else {"messages": value}
+    messages, tools = content.get("messages"), content.get("tools")
     if not isinstance(messages, list) or not all(map(_is_message, messages)) or not messages:
         return None
-    tools = known.get("tools")
     return Conversation(messages, tools if isinstance(tools, list) else [])
 
 
 def turns(cell: str, role: str = "user") -> list[Message]:
     """The messages of a cell; a plain text is one message of `role`."""
-    held = conversation(cell)
-    return held.messages if held else [{"role": role, "content": cell}]
+    dialogue = conversation(cell)
+    return dialogue.messages if dialogue else [{"role": role, "content": cell}]
 
 
 def display_text(cell: str) -> str:
-    """A cell for people: a plain text as it is, else its turns under the names of the speakers."""
-    held = conversation(cell)
-    if held is None:
+    """A cell for people to read: a plain text as it is, else its turns, each under its role."""
+    dialogue = conversation(cell)
+    if dialogue is None:
         return cell
-    parts = [f"[{message['role']}]\n{_spoken(message)}" for message in held.messages]
-    if held.tools:
-        parts.insert(0, f"[tools]\n{_json(held.tools)}")
+    parts = [f"[{message['role']}]\n{_content(message)}" for message in dialogue.messages]
+    if dialogue.tools:
+        parts.insert(0, f"[tools]\n{_json(dialogue.tools)}")
     return "\n\n".join(parts)
 
 
 def from_messages(value: Sequence[Any]) -> list[Message]:
-    """Messages as data sets hold them. `ValueError` says what is wrong with one."""
+    """The messages of a data set's cell. `ValueError` says what is wrong with one."""
     messages = []
-    for number, given in enumerate(value, start=1):
-        if not isinstance(given, Mapping):
-            raise ValueError(f"message {number} is a {type(given).__name__}, not role and content")
-        message = {name: given[name] for name in KEPT if given.get(name) is not None}
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, Mapping):
+            raise ValueError(f"message {number} is a {type(item).__name__}, not role and content")
+        message = {name: item[name] for name in KEPT if item.get(name) is not None}
         if message.get("role") not in ROLES:
             raise ValueError(f"message {number} has the role {message.get('role')!r}")
         message["content"] = _text(message.get("content", ""), number)
@@ -95,8 +94,8 @@ def from_dialogue(text: str) -> list[Message] | None:
         return None
     parts = TURN.split(text)[1:]
     messages: list[Message] = []
-    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
-        role, content = SPEAKERS[speaker], said.strip()
+    for speaker, text in zip(parts[::2], parts[1::2], strict=True):
+        role, content = SPEAKERS[speaker], text.strip()
         if messages and messages[-1]["role"] == role:
             content = f"{messages.pop()['content']}\n\n{content}".strip()
         messages.append({"role": role, "content": content})
@@ -126,7 +125,7 @@ def _text(content: Any, number: int) -> str:
     raise ValueError(f"message {number} holds a {type(content).__name__}, not text")
 
 
-def _spoken(message: Message) -> str:
+def _content(message: Message) -> str:
     calls = message.get("tool_calls")
     parts = [message.get("content") or "", f"calls {_json(calls)}" if calls else ""]
     return "\n".join(part for part in parts if part)

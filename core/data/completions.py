@@ -1,7 +1,7 @@
-"""Completions that exist already, read in the place of generating them.
+"""Completions from a file, in place of generated ones.
 
 A row has `prompt_id, model` (`reference` or `policy`) and `completion`; `condition` (`plain` unless
-it says `distractor`), and one yes/no column per flag that somebody judged. Empty flags are
+it says `distractor`), and one yes/no column per flag that was judged already. Empty flags are
 unscored, never no. Knows nothing of who wrote or judged them.
 """
 
@@ -19,7 +19,7 @@ from core.data.trl_formats import absent
 from core.errors import UserError
 
 MODELS = ("reference", "policy")
-KNOWN = {"prompt_id", "model", "condition", "completion", "rollout", "n_tokens", "finished"}
+COLUMNS = {"prompt_id", "model", "condition", "completion", "rollout", "n_tokens", "finished"}
 YES = ("true", "yes", "1", "1.0")  # 1.0 is how a column of 1, 0 and nothing is often saved
 NO = ("false", "no", "0", "0.0")
 YES_NO = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
@@ -30,7 +30,7 @@ KEPT = ["group", "topic", "prompt"]
 
 
 def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
-    """The table that generating would have made, with the flags that the file holds.
+    """The table that generating would have made, with the flags in the file.
 
     `sent` is what is sent (core.data.prompts.expand). Raises `UserError` for a row that belongs to
     no prompt, and where a model has no completion at all.
@@ -42,7 +42,7 @@ def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
             raise UserError(f"{path}: holds no completion of the {model}. Both are compared.")
     table = pd.DataFrame(rows)
     table["rollout"] = table.groupby(["model", "prompt_id", "condition"]).cumcount()
-    for flag in table.columns.difference([*KNOWN, *KEPT]):
+    for flag in table.columns.difference([*COLUMNS, *KEPT]):
         table[flag] = table[flag].astype("boolean")
     return table
 
@@ -51,20 +51,20 @@ def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[
     for row, record, reason in read_records(path):
         if reason:
             raise UserError(f"{path}: row {row}: {reason}.")
-        known = {"condition": "plain"} | {k: v for k, v in record.items() if not absent(v)}
-        place = (str(known.get("prompt_id")), str(known["condition"]))
+        cells = {"condition": "plain"} | {k: v for k, v in record.items() if not absent(v)}
+        place = (str(cells.get("prompt_id")), str(cells["condition"]))
         if place not in places:
             prompt, condition = map(reprlib.repr, place)
             raise UserError(
                 f"{path}: row {row}: no prompt {prompt} is sent under {condition}. "
                 "Check prompt_id and condition against the prompts."
             )
-        if known.get("model") not in MODELS:
-            given = reprlib.repr(known.get("model"))
+        if cells.get("model") not in MODELS:
+            model = reprlib.repr(cells.get("model"))
             raise UserError(
-                f"{path}: row {row}, field 'model' is {given}, not one of {', '.join(MODELS)}."
+                f"{path}: row {row}, field 'model' is {model}, not one of {', '.join(MODELS)}."
             )
-        text = known.get("completion", "")
+        text = cells.get("completion", "")
         problem = text_problem(text) if isinstance(text, str) else "not text"
         if problem:
             raise UserError(f"{path}: row {row}, field 'completion': {problem}.")
@@ -72,10 +72,10 @@ def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[
             "prompt_id": place[0],
             "condition": place[1],
             **places[place],
-            "model": known["model"],
+            "model": cells["model"],
             "completion": text,
-            "n_tokens": _count(path, row, known.get("n_tokens", 0)),
-            "finished": _flag(path, row, "finished", known.get("finished")) is not False,
+            "n_tokens": _count(path, row, cells.get("n_tokens", 0)),
+            "finished": _flag(path, row, "finished", cells.get("finished")) is not False,
             **_flags(path, row, record),
         }
 
@@ -91,22 +91,22 @@ def _count(path: Path, row: int, value: Any) -> int:
 
 
 def _flags(path: Path, row: int, record: Mapping[str, Any]) -> dict[str, bool | None]:
-    flags = {name: value for name, value in record.items() if name not in KNOWN | set(KEPT)}
+    flags = {name: value for name, value in record.items() if name not in COLUMNS | set(KEPT)}
     return {name: _flag(path, row, name, value) for name, value in flags.items()}
 
 
 def _flag(path: Path, row: int, name: str, value: Any) -> bool | None:
     if absent(value) or value == "":
         return None
-    known = YES_NO.get(str(value).strip().lower()) if isinstance(value, SIMPLE) else None
-    if known is None:
+    flag = YES_NO.get(str(value).strip().lower()) if isinstance(value, SIMPLE) else None
+    if flag is None:
         raise UserError(
             f"{path}: row {row}, field {name!r} is {reprlib.repr(value)}, neither yes nor no. "
             "Leave out columns that are no judgement."
         )
-    return known
+    return flag
 
 
 def flags_of(completions: pd.DataFrame) -> Sequence[str]:
-    """The flags that a table of given completions is judged on already."""
-    return [str(name) for name in completions if name not in KNOWN | set(KEPT)]
+    """The flags that a table of completions was judged on already."""
+    return [str(name) for name in completions if name not in COLUMNS | set(KEPT)]

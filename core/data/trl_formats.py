@@ -1,9 +1,9 @@
-"""One row of a preference set, whatever its shape, as `uid, prompt, chosen, rejected, source`.
+"""One row of a preference set, in any of TRL's shapes, as `uid, prompt, chosen, rejected, source`.
 
-The shapes are those of TRL: an explicit prompt, or one that chosen and rejected begin with; text,
-or lists of messages (also as JSON text, as CSV files have them); several turns, system prompts and
-tools. "\\n\\nHuman: … \\n\\nAssistant: …" dialogues are read as messages. Where the prompt is text
-and the completions are messages, the messages hold the prompt. Knows nothing of files.
+An explicit prompt, or one that chosen and rejected begin with; text, or lists of messages (also as
+JSON text, as CSV files have them); several turns, system prompts and tools. Dialogues of the form
+"\\n\\nHuman: … \\n\\nAssistant: …" are read as messages. Where the prompt is text and the
+completions are messages, the messages contain the prompt. Knows nothing of files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,32 +41,32 @@ class ShapeError(ValueError):
 def to_pair(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     """The row as a pair, its further columns kept. `columns` says which column serves a field.
 
-    Raises `ShapeError` where a field is missing, empty, or cannot be told apart.
+    Raises `ShapeError` where a field is missing, empty, or not separable from the others.
     """
-    given = {field: plain(record.get(columns.get(field, field))) for field in FIELDS}
+    cells = {field: plain(record.get(columns.get(field, field))) for field in FIELDS}
     used = {columns.get(field, field) for field in FIELDS}
-    if columns.get("prompt", "prompt") in record and absent(given["prompt"]):
+    if columns.get("prompt", "prompt") in record and absent(cells["prompt"]):
         raise ShapeError("prompt", "missing")
     prompt, chosen, rejected = _split(
-        _prompt_turns(given),
-        _required("chosen", given["chosen"]),
-        _required("rejected", given["rejected"]),
+        _prompt_turns(cells),
+        _required("chosen", cells["chosen"]),
+        _required("rejected", cells["rejected"]),
     )
     pair = {
-        "uid": given["uid"],
-        "prompt": _prompt_cell(prompt, given["system"], given["tools"]),
+        "uid": cells["uid"],
+        "prompt": _prompt_cell(prompt, cells["system"], cells["tools"]),
         "chosen": _completion_cell("chosen", chosen),
         "rejected": _completion_cell("rejected", rejected),
-        "source": NO_SOURCE if absent(given["source"]) else given["source"],
+        "source": NO_SOURCE if absent(cells["source"]) else cells["source"],
     }
     rest = {name: value for name, value in record.items() if name not in used | set(FIELDS)}
     return pair | rest
 
 
-def on_paper(pair: Mapping[str, Any]) -> dict[str, Any]:
-    """The pair as `to_pair` reads it back, where a text of it would be taken for messages.
+def as_record(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """The pair as `to_pair` reads it back, even where a text of it would be taken for messages.
 
-    Such a text is one message in a list, and so are the other two.
+    Such a text becomes one message in a list, and so do the other two.
     """
     cells = {field: pair[field] for field in ROLES}
     if not any(conversation(cell) is None and _reads_as_messages(cell) for cell in cells.values()):
@@ -78,26 +78,26 @@ def on_paper(pair: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def absent(value: Any) -> bool:
-    """Whether a cell holds nothing."""
+    """Whether a cell is empty."""
     return value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
 
 
 def plain(value: Any) -> Any:
-    """Lists for arrays, as Parquet hands out nested cells."""
+    """Lists for arrays, which Parquet returns for nested cells."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _prompt_turns(given: dict[str, Any]) -> Turns | None:
-    """The prompt; tools that its own cell holds become those of the row."""
-    held = conversation(given["prompt"]) if isinstance(given["prompt"], str) else None
-    if held is None or not held.tools:
-        return _turns("prompt", given["prompt"])
-    given["tools"] = held.tools
-    return held.messages
+def _prompt_turns(cells: dict[str, Any]) -> Turns | None:
+    """The prompt; tools in its own cell become those of the row."""
+    dialogue = conversation(cells["prompt"]) if isinstance(cells["prompt"], str) else None
+    if dialogue is None or not dialogue.tools:
+        return _turns("prompt", cells["prompt"])
+    cells["tools"] = dialogue.tools
+    return dialogue.messages
 
 
 def _turns(field: str, value: Any) -> Turns | None:
-    """What a cell holds: text, messages, or None where there is nothing."""
+    """The content of a cell: text, messages, or None where it is empty."""
     if absent(value):
         return None
     if isinstance(value, str):
@@ -119,7 +119,7 @@ def _decoded(field: str, text: str) -> Turns:
             value = from_json(text)
         except ValueError:
             return text
-        if all(isinstance(one, dict) and "role" in one for one in value):
+        if all(isinstance(item, dict) and "role" in item for item in value):
             return _turns(field, value) or text
     return from_dialogue(text) or text
 
@@ -132,18 +132,18 @@ def _reads_as_messages(text: str) -> bool:
 
 
 def _required(field: str, value: Any) -> Turns:
-    found = _turns(field, value)
-    if found is None:
+    turns = _turns(field, value)
+    if turns is None:
         raise ShapeError(field, "missing")
-    return found
+    return turns
 
 
 def _split(prompt: Turns | None, chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]:
-    """Prompt, chosen and rejected apart."""
+    """Prompt, chosen and rejected, none of which repeats another."""
     if type(chosen) is not type(rejected):
         raise ShapeError("rejected", "messages on one side and text on the other")
     explicit = prompt is not None and (isinstance(prompt, list) or isinstance(chosen, str))
-    if explicit and prompt is not None and not _starts_alike(prompt, chosen, rejected):
+    if explicit and prompt is not None and not _repeat_prompt(prompt, chosen, rejected):
         return prompt, chosen, rejected
     cut = _common(chosen, rejected)
     if not cut:
@@ -151,8 +151,8 @@ def _split(prompt: Turns | None, chosen: Turns, rejected: Turns) -> tuple[Turns,
     return chosen[:cut], chosen[cut:], rejected[cut:]
 
 
-def _starts_alike(prompt: Turns, chosen: Turns, rejected: Turns) -> bool:
-    """Whether both sides repeat a prompt of messages that is also given apart."""
+def _repeat_prompt(prompt: Turns, chosen: Turns, rejected: Turns) -> bool:
+    """Whether both sides repeat a prompt of messages that has a cell of its own."""
     if not (isinstance(prompt, list) and isinstance(chosen, list)):
         return False
     return all(side[: len(prompt)] == prompt for side in (chosen, rejected))
@@ -163,12 +163,11 @@ def _common(chosen: Turns, rejected: Turns) -> int:
 
     A side never loses its last message to the prompt.
     """
-    pairs = zip(chosen, rejected, strict=False)
-    alike = next((i for i, (one, two) in enumerate(pairs) if one != two), None)
+    shortest = min(len(chosen), len(rejected))
+    same = next((i for i, (a, b) in enumerate(zip(chosen, rejected)) if a != b), shortest)  # noqa: B905
     if isinstance(chosen, list):
-        fewest = min(len(chosen), len(rejected))
-        return min(fewest - 1 if alike is None else alike, fewest - 1)
-    prefix = chosen[: min(len(chosen), len(rejected)) if alike is None else alike]
+        return min(same, shortest - 1)
+    prefix = chosen[:same]
     words = prefix.split()
     if not words:
         return 0

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever ends the process that writes them."""
+"""Atomic file writes."""
 
 import os
 import time
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ABANDONED = 86_400  # seconds without a byte written, after which nobody writes a file any more
+ABANDONED = 86_400  # seconds since the last byte, after which a writer is taken for dead
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file, over an earlier one, so that a reader sees the old or the new, never a part.
+    """Write a file, over an earlier one: a reader sees the old or the new content, never a part.
 
-    Text is written as UTF-8; the folder is made if need be.
+    Text is written as UTF-8; the folder is made where it is missing.
     """
     with writing_atomic(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -20,9 +20,9 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 @contextmanager
 def writing_atomic(path: Path) -> Iterator[Path]:
-    """The file to write in its stead: it takes the place of `path` at the end, or is deleted.
+    """A temporary file to write: renamed to `path` at the end, or deleted after an error.
 
-    Its folder is made if need be.
+    The folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -34,10 +34,10 @@ def writing_atomic(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path, pattern: str = "*") -> None:
-    """Delete what processes that were killed left half-written in a folder, once it is a day old.
+    """Delete files that killed processes left half-written in a folder, once they are a day old.
 
-    The number in its name says nothing of a process on another machine, so age decides. What may
-    not be deleted stays.
+    Age decides, because the process id in a name may be of another machine. What cannot be deleted
+    stays.
     """
     for half in folder.glob(f"{pattern}.part"):
         with suppress(OSError):

@@ -1,12 +1,11 @@
-"""The files of an index's shards: in the index folder, or under a URL that fsspec knows.
+"""The shard files of an index: in the index folder, or under a URL that fsspec knows.
 
-    shards/      the files; or, of those that are elsewhere, the copies that were read so far
-    shards.url   where they are, if not here: a folder of an object store (s3://bucket/…)
+    shards/      the files; or local copies of remote files that were read
+    shards.url   where they are, if remote: a folder of an object store (s3://bucket/…)
 
-Here a file is whole or not there. Elsewhere that depends on the store: object stores keep this
-promise themselves, and where one does not, the checksum does, which is written last and looked at
-first (core.attribution.index). A copy is kept once it has been read, since a ranking scans a layer
-several times. Knows names and bytes only.
+Writes are atomic: here by rename; remotely by the object store, or else by the checksum, which is
+written last and read first (core.attribution.index). A copy stays once it was read, since a ranking
+scans a layer several times. Knows names and bytes only.
 """
 
 import os
@@ -32,7 +31,7 @@ class ShardFiles:
         self.folder = folder / "shards"
 
     def where(self, name: str) -> str:
-        """Path or URL of a file, for people to read."""
+        """Path or URL of a file, for messages."""
         return str(self.folder / name)
 
     def open(self, name: str) -> BinaryIO:
@@ -40,18 +39,18 @@ class ShardFiles:
         return (self.folder / name).open("rb")
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole, over an earlier one."""
+        """Write a file atomically, over an earlier one."""
         write_atomic(self.folder / name, data)
 
     def on_disk(self, name: str) -> Path:
-        """A file on this machine's disk, fetched if need be."""
+        """A file on this machine's disk, downloaded if remote."""
         return self.folder / name
 
     def drop_copy(self, name: str) -> None:
-        """Free what `on_disk` fetched."""
+        """Delete what `on_disk` downloaded."""
 
     def adopt(self, theirs: "ShardFiles", name: str, new: str) -> None:
-        """Take over another index's file: linked where both are here, or else copied."""
+        """Take another index's file: a hard link where both are local, or else a copy."""
         if not (self.remote or theirs.remote):
             path = self.on_disk(new)
             path.unlink(missing_ok=True)
@@ -68,7 +67,7 @@ class ShardFiles:
 
 
 class RemoteFiles(ShardFiles):
-    """Files by name, under a URL; copies lie in the index folder."""
+    """Files by name, under a URL; copies are in the index folder."""
 
     remote = True
 
@@ -77,23 +76,23 @@ class RemoteFiles(ShardFiles):
         self.url = url
         self.system, self.root = _file_system(url)
         self.system.invalidate_cache()  # other processes write there too
-        sweep(self.folder)  # copies that were being fetched
+        sweep(self.folder)  # downloads of killed processes
 
     def where(self, name: str) -> str:
         """URL of a file."""
         return f"{self.url}/{name}"
 
     def open(self, name: str) -> BinaryIO:
-        """A file to read, as it is in the store."""
+        """A file to read, from the store."""
         return cast(BinaryIO, self.system.open(f"{self.root}/{name}", "rb"))
 
     def write(self, name: str, data: bytes) -> None:
-        """Upload a file; a copy of an earlier one is no longer right."""
+        """Upload a file; a copy of an earlier one is deleted."""
         self.drop_copy(name)
         self.system.pipe_file(f"{self.root}/{name}", data)
 
     def on_disk(self, name: str) -> Path:
-        """The copy, fetched where there is none."""
+        """The local copy, downloaded where there is none."""
         copy = self.folder / name
         if not copy.exists():
             with writing_atomic(copy) as part:
@@ -105,7 +104,7 @@ class RemoteFiles(ShardFiles):
         (self.folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete all files and copies, and the folder (`url_of` answers for its being ours)."""
+        """Delete all files and copies, and the folder (`url_of` checks that it is this index's)."""
         super().clear()
         try:
             if self.system.exists(self.root):
@@ -118,27 +117,27 @@ class RemoteFiles(ShardFiles):
 
 
 def shard_files(folder: Path) -> ShardFiles:
-    """Those of an index folder."""
+    """The shard files of an index folder."""
     url = url_of(folder)
     return RemoteFiles(folder, url) if url else ShardFiles(folder)
 
 
 def url_of(folder: Path) -> str:
-    """Where an index folder's shards are; empty: in it."""
+    """The URL of an index folder's shards; empty where they are in it."""
     place = folder / PLACE
     if not place.exists():
         return ""
     url = place.read_bytes().decode(errors="replace")
     if not re.fullmatch(rf".+/{re.escape(folder.parent.name)}-[0-9a-f]{{8}}", url):
         raise UserError(
-            f"{place}: damaged: {url[:200]!r} is no folder of this index's shards. Delete the "
+            f"{place}: damaged: {url[:200]!r} is not a folder of this index's shards. Delete the "
             "run's folder and index again."
         )
     return url
 
 
 def settle(folder: Path, under: str) -> None:
-    """Choose a new folder under a URL for the shards; `UserError` if they cannot be there.
+    """Create a new folder under a URL for the shards; `UserError` where that fails.
 
     Its name is never used again: two workspaces do not write over each other's shards.
     """
@@ -155,7 +154,7 @@ def settle(folder: Path, under: str) -> None:
 
 
 def on_this_machine(url: str) -> Path | None:
-    """The folder that a URL names, where it is one of this machine's and not in a store."""
+    """The local folder that a URL names, or None where it is in a store."""
     from fsspec.core import split_protocol
 
     protocol, path = split_protocol(url)
@@ -163,7 +162,7 @@ def on_this_machine(url: str) -> Path | None:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs  # only shards that are elsewhere need it
+    from fsspec.core import url_to_fs  # slow to import; only remote shards need it
 
     try:
         system, root = url_to_fs(url)

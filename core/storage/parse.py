@@ -1,9 +1,8 @@
-"""JSON and TOML that anybody may have written, read within bounds.
+"""JSON and TOML from anybody, read within bounds.
 
-Whatever is wrong is one kind of error: `ValueError` for a text, `UserError` that names the file for
-a file. Too deep is wrong too: what nests deeper than `MAX_DEPTH` would end in a `RecursionError`
-somewhere later. NaN and Infinity, which Python writes and JSON does not know, are read as null.
-Knows nothing of what the values mean.
+Every problem is one kind of error: `ValueError` for a text, `UserError` that names the file for a
+file. Nesting deeper than `MAX_DEPTH` is one, because it would end in a `RecursionError` later. NaN
+and Infinity, which Python writes and JSON does not know, are read as null.
 """
 
 import json
@@ -29,7 +28,7 @@ def from_json(text: str) -> Any:
 
 
 def refuse_depth(value: Any) -> None:
-    """`ValueError` where lists and objects lie in each other more than `MAX_DEPTH` deep."""
+    """`ValueError` where lists and objects nest more than `MAX_DEPTH` deep."""
     level = _inner([[value]])
     depth = 0
     while level and depth < MAX_DEPTH:
@@ -62,7 +61,7 @@ def _of_file(path: Path, name: str, parse: Callable[[str], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB, so no file of settings.")
+        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB, so not a settings file.")
     try:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one
@@ -72,9 +71,9 @@ def _of_file(path: Path, name: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _inner(values: Iterable[Any]) -> list[Any]:
-    """The containers among some values' own values."""
-    found: list[Any] = []
+    """The containers directly inside some containers."""
+    inner: list[Any] = []
     for value in values:
-        held = value.values() if isinstance(value, dict) else value
-        found += [one for one in held if isinstance(one, dict | list) and one]
-    return found
+        items = value.values() if isinstance(value, dict) else value
+        inner += [item for item in items if isinstance(item, dict | list) and item]
+    return inner

@@ -128,7 +128,7 @@ def _table(content: bytes) -> pd.DataFrame:
             raise UserError(
                 f"The file has no column {missing[0]!r}. It needs {', '.join(COLUMNS)}."
             )
-        rows = parquet.batches_of(content, "This file")
+        rows = parquet.batches(content, name="This file")
         typed = pa.Table.from_batches(rows, schema).select(COLUMNS).cast(TYPES)
         typed.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

@@ -93,7 +93,7 @@ def test_a_folder_that_was_not_made_for_the_run_is_never_deleted(index, store, t
     mine = tmp_path / "mine"
     mine.mkdir()
     (store.output(index) / PLACE).write_text(f"file://{mine}")
-    with pytest.raises(UserError, match="is no folder of this index's shards"):
+    with pytest.raises(UserError, match="is not a folder of this index's shards"):
         store.delete(index)
     assert mine.exists()
 

@@ -2,7 +2,7 @@
 
 A behavior's query is the text of the policy's completions minus that of the reference's on the
 same prompts; a pair's document is its chosen minus its rejected text. TF-IDF: cosine of the two
-differences. BM25 (Robertson & Zaragoza 2009, eq. 3.15): how well the chosen text matches the words
+differences. BM25 (core.data.search): how well the chosen text matches the words
 that the policy added, minus how well the rejected text does. Knows nothing of prompts or models.
 """
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from core.data.search import idf, saturated
+
 WORD = r"(?u)\b\w[\w']*\b"
-K1, B = 1.2, 0.75  # saturation of a word's count, and how far length is normalised
 
 Floats = NDArray[np.float64]
 
@@ -37,9 +38,10 @@ def bm25(
 ) -> Floats:
     """BM25 of chosen − BM25 of rejected for the words that the policy added, (pair,)."""
     counter = CountVectorizer(token_pattern=WORD).fit([*chosen, *rejected])
-    counts = counter.transform([*chosen, *rejected])
+    counts = counter.transform([*chosen, *rejected])  # (text, word)
     added = _mean(counter.transform(policy)) - _mean(counter.transform(reference))
-    scores = _saturated(counts) @ (_idf(counts) * np.maximum(added, 0))
+    words = idf(counts.getnnz(axis=0), counts.shape[0]) * np.maximum(added, 0)
+    scores = _saturated(counts) @ words
     return scores[: len(chosen)] - scores[len(chosen) :]
 
 
@@ -47,16 +49,9 @@ def _mean(rows: csr_matrix) -> Floats:
     return np.asarray(rows.mean(axis=0), np.float64).ravel()
 
 
-def _idf(counts: csr_matrix) -> Floats:
-    """log(1 + (N − n + ½) / (n + ½)), n of N texts having the word, (word,)."""
-    having = np.asarray((counts > 0).sum(axis=0), np.float64).ravel()
-    return np.log1p((counts.shape[0] - having + 0.5) / (having + 0.5))
-
-
 def _saturated(counts: csr_matrix) -> csr_matrix:
-    """tf (k1 + 1) / (tf + k1 (1 − b + b · length / mean length)), (text, word)."""
     lengths = np.asarray(counts.sum(axis=1), np.float64).ravel()
-    penalty = K1 * (1 - B + B * lengths / max(lengths.mean(), 1))
-    weights = counts.tocoo().astype(np.float64)
-    values = weights.data * (K1 + 1) / (weights.data + penalty[weights.row])
-    return csr_matrix((values, (weights.row, weights.col)), shape=counts.shape)
+    relative = lengths / max(lengths.mean(), 1)
+    entries = counts.tocoo()
+    values = saturated(entries.data.astype(np.float64), relative[entries.row])
+    return csr_matrix((values, (entries.row, entries.col)), shape=counts.shape)
