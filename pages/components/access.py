@@ -1,9 +1,10 @@
-"""Who is at this browser, and what they may do.
+"""Login and permissions: who is at this browser, and what they may do.
 
 Without `[auth]` in Streamlit's secrets the app is for whoever is at this machine: it listens on
-localhost only (.streamlit/config.toml), and people give their own name. With it, everybody logs in
+localhost only (.streamlit/config.toml), and people type a name. With it, everybody logs in
 (OpenID Connect), changes are logged under that identity, and `[pairtrace] editors = [...]` in the
-secrets says who may change anything; everybody else who can log in looks on. docs/deployment.md.
+secrets says who may change anything; for everybody else the app is read-only. See
+docs/deployment.md.
 """
 
 import streamlit as st
@@ -17,25 +18,21 @@ def configured() -> bool:
 
 
 def require_login() -> None:
-    """Stop here, with a way to log in, unless somebody has."""
-    if not configured():
-        _require_this_machine()
-        return
-    if _logged_in():
+    """Stop the page for who has not logged in, or, without logins, is on another machine."""
+    if _logged_in() if configured() else _on_this_machine():
         return
     st.title("PairTrace")
-    st.text("Log in to see this investigation.")
-    st.button("Log in", on_click=st.login, type="primary", key="login")
+    if configured():
+        st.text("Log in to see this investigation.")
+        st.button("Log in", on_click=st.login, type="primary", key="login")
+    else:
+        st.error("Without a login, this app serves its own machine only. See docs/deployment.md.")
     st.stop()
 
 
-def _require_this_machine() -> None:
-    """Turn away browsers on other machines; one on this machine, or none, has no address here."""
-    if not isinstance(st.context.ip_address, str) or environment.trusts_network():
-        return
-    st.title("PairTrace")
-    st.error("Without a login, this app serves its own machine only. See docs/deployment.md.")
-    st.stop()
+def _on_this_machine() -> bool:
+    """Whether the browser may be served without a login; one on this machine has no address."""
+    return not isinstance(st.context.ip_address, str) or environment.trusts_network()
 
 
 def may_edit() -> bool:
@@ -43,7 +40,7 @@ def may_edit() -> bool:
     if not configured():
         return True
     rules = st.secrets.get("pairtrace", {})
-    editors = [str(one).lower() for one in rules.get("editors", [])]
+    editors = [str(editor).lower() for editor in rules.get("editors", [])]
     return _logged_in() and _identity().lower() in editors
 
 
@@ -59,16 +56,13 @@ def show() -> None:
     if not configured():
         st.text_input("Your name, for the log", "analyst", key="who", persist_state="session")
         return
-    role = "may change things" if may_edit() else "looks on: nothing can be changed"
+    role = "may change things" if may_edit() else "read-only: nothing can be changed"
     st.text(f"{_identity()}\n{role}")
     st.button("Log out", on_click=st.logout, type="tertiary", key="logout")
 
 
 def _identity() -> str:
-    """What the identity provider vouches for; a name alone can be chosen freely.
-
-    An address that it says it has not verified could be anybody's.
-    """
+    """The verified address, else the subject: a name can be chosen freely."""
     email = st.user.get("email") if st.user.get("email_verified") is not False else None
     return str(email or st.user.get("sub") or "unknown")
 

@@ -1,7 +1,7 @@
-"""What pages read: the workspace's store and project, and tables of finished runs, kept in memory.
+"""Reading the workspace: its store and project, and tables of finished runs, cached.
 
-A finished run never changes, so what is read from one is kept for as long as the server lives,
-under the path it came from. Nothing here computes; states of runs are always read anew.
+A finished run never changes, so what is read from one is cached for as long as the server lives,
+by its path. Nothing here computes; the state of a run is read every time.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from core.specs.steps import RankSpec
 from core.storage import tables
 from pages.components import access
 
-KEPT_TABLES = 64
+TABLES = 64  # in memory at most
 
 S = TypeVar("S", bound=Spec)
 
@@ -54,7 +54,7 @@ def has_table(run: str, name: str) -> bool:
 
 def summary(run: str) -> dict[str, Any]:
     """summary.json of a finished run."""
-    return _record(str(store().output(run) / "summary.json"))
+    return _summary(str(store().output(run) / "summary.json"))
 
 
 def pairs(reference: str) -> PairColumns:
@@ -63,7 +63,7 @@ def pairs(reference: str) -> PairColumns:
     Columns and rows are read as they are asked for, however many pairs there are.
     """
     path = str(store().pairs(reference))
-    return _columns(path, pairs_version(reference), str(store().workspace / "cache"))
+    return _pairs(path, pairs_version(reference), str(store().workspace / "cache"))
 
 
 def pairs_version(reference: str) -> str:
@@ -72,23 +72,23 @@ def pairs_version(reference: str) -> str:
 
 
 def map_points(run: str) -> pd.DataFrame:
-    """Where a discover run put every pair, by uid; shared, read-only."""
-    return _places(str(store().output(run) / "pairs.parquet"))
+    """Every pair of a discover run with its coordinates and cluster, by uid; shared, read-only."""
+    return _map_points(str(store().output(run) / "pairs.parquet"))
 
 
 def specs(kind: type[S]) -> dict[str, S]:
     """The spec of every run of a step, whatever its state, newest first."""
     runs = store()
-    started = [info.id for info in runs.infos(kind.step)]
-    known = {run: runs.spec(run) for run in started if (runs.folder(run) / "spec.json").is_file()}
-    return {run: spec for run, spec in known.items() if isinstance(spec, kind)}
+    ids = [info.id for info in runs.infos(kind.step)]
+    read = {run: runs.spec(run) for run in ids if (runs.folder(run) / "spec.json").is_file()}
+    return {run: spec for run, spec in read.items() if isinstance(spec, kind)}
 
 
 def training_log(run: str) -> pd.DataFrame:
     """log.jsonl of a train run, finished or under way; empty before its first line."""
     folder = store().folder(run)
-    whole = folder / "output"
-    return tables.lines((whole if whole.is_dir() else folder / "output.part") / "log.jsonl")
+    finished = (folder / "output").is_dir()
+    return tables.lines(folder / ("output" if finished else "output.part") / "log.jsonl")
 
 
 def ranked_behaviors() -> dict[str, str]:
@@ -108,21 +108,21 @@ def show_workspace() -> None:
     st.caption(f"`{folder.name}`", help=f"The folder of this investigation: `{folder}`")
 
 
-@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
+@st.cache_resource(show_spinner=False, max_entries=TABLES)
 def _table(path: str) -> pd.DataFrame:
     return tables.table(Path(path))
 
 
-@st.cache_resource(show_spinner=False, max_entries=KEPT_TABLES)
-def _record(path: str) -> dict[str, Any]:
+@st.cache_resource(show_spinner=False, max_entries=TABLES)
+def _summary(path: str) -> dict[str, Any]:
     return tables.record(Path(path))
 
 
 @st.cache_resource(show_spinner="Reading the pairs …", max_entries=8)
-def _columns(path: str, version: str, kept_in: str) -> PairColumns:
-    return open_columns(Path(path), Path(kept_in))
+def _pairs(path: str, version: str, folder: str) -> PairColumns:
+    return open_columns(Path(path), Path(folder))
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _places(path: str) -> pd.DataFrame:
+def _map_points(path: str) -> pd.DataFrame:
     return tables.table(Path(path)).set_index("uid", drop=False).rename_axis(None)

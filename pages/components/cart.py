@@ -1,6 +1,6 @@
-"""The edit cart: what is to be done to which pairs, kept in the catalog, shown on every page.
+"""The edit cart: what to do to which pairs, stored in the catalog, shown on every page.
 
-Entries are recipes, so that they can be replayed and trained on; the catalog keeps who added
+Entries are recipes, so that they can be replayed and trained on. The catalog records who added
 them and why, and nothing is lost when two people edit at once.
 """
 
@@ -40,16 +40,16 @@ def show() -> None:
     """The cart in the sidebar."""
     if not cache.has_project():
         return
-    known = entries()
-    st.subheader(f"Edit cart ({len(known)})", divider="gray")
-    behaviors = cache.ranked_behaviors() if known else {}
-    for entry in known:
+    cart = entries()
+    st.subheader(f"Edit cart ({len(cart)})", divider="gray")
+    behaviors = cache.ranked_behaviors() if cart else {}
+    for entry in cart:
         left, right = st.columns([6, 1], vertical_alignment="center")
         left.text(text.visible(describe_edit(entry.edit, behaviors)))
         if right.button("✕", key=f"drop-{entry.id}", help="Take this entry out", type="tertiary"):
             catalog().remove(entry.id, who=who())
             st.rerun()
-    if known:
+    if cart:
         st.page_link("intervene.py", label="Try it: edit and retrain")
     else:
         st.caption("Empty. Rank, Map and Clusters put pairs here.")
@@ -66,8 +66,7 @@ def offer(
     )
     label = f"Add {count:,} pairs to the edit cart"
     if row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
-        held = [(entry.edit.action, entry.edit.recipe) for entry in entries()]
-        if (action, recipe) in held:
+        if (action, recipe) in [(entry.edit.action, entry.edit.recipe) for entry in entries()]:
             st.toast(f"The cart has this already: {action} {count:,} pairs.")
         else:
             catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())

@@ -1,4 +1,4 @@
-"""A step on a page: start it, watch it, stop it, try again, and the command that does the same.
+"""Runs on a page: start, watch, stop and retry them, and the command that does the same.
 
 Pages poll only while something runs, in one fragment per run; when the state of the run changes
 the whole page is drawn again.

@@ -1,7 +1,7 @@
 """Expanders that draw nothing while they are closed.
 
-What is inside is neither made, nor sent, nor drawn by the browser until somebody opens it; then it
-alone is run, not the page. Nothing outside may depend on a widget inside.
+The content is computed and sent when somebody opens one; only the content then runs, not the page.
+Nothing outside may depend on a widget inside.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,8 @@
-"""The steps of an investigation up to retraining, as the project asks for them.
+"""The steps of an investigation up to retraining, and whether results are those of the plan.
 
-Runs are named by their content, so that every id is known before anything runs, and a page can
-show the whole plan, ask after each run's state, and queue what is missing in one click.
-
-Whether what a page shows was made from what the project has now: models, pairs, prompts.
+Runs are named by their content. Every id is known before anything runs, so a page can show the
+whole plan, look up each run's state, queue what is missing in one click, and tell that a result
+was made from other models, pairs or prompts than the project has now.
 """
 
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ from core.specs.project import Project
 from core.specs.steps import DiscoverSpec, RankSpec, is_run
 from pages.components import cache, jobs
 
+INPUTS = {"pairs": "preference pairs", "model": "reference"}  # names of fields, where they differ
+
 
 @dataclass(frozen=True)
 class Step:
-    """One run of the plan; `spec` is None while what it needs is not known yet."""
+    """One run of the plan; `spec` is None, and `blocked` says why, while it cannot be planned."""
 
     name: str
     what: str
@@ -30,28 +31,23 @@ class Step:
 
 
 def steps(project: Project) -> list[Step]:
-    """In an order in which every input precedes its user; the first one generates."""
+    """In an order in which every input precedes its user."""
     generate = _step(
         "generate", "both models complete the prompts; a judge reads", project.generate()
     )
     index = _step("index", "every pair becomes a vector, read by the reference", project.index())
-    steps = [*_conversion(project), generate, index]
-    for behavior in unwanted(project):
-        steps.append(_rank(project, behavior, generate, index))
+    plan = [generate, index]
+    if is_run(project.pairs):
+        spec = cache.store().spec(project.pairs)
+        convert = Step("convert", "the pairs in one file, and their quality", spec, project.pairs)
+        plan.insert(0, convert)
+    plan += [_rank(project, behavior, generate, index) for behavior in unwanted(project)]
     discover = project.discover(generate.run, index.run)
-    steps.append(_step("discover", "map and clusters of all pairs", discover))
+    plan.append(_step("discover", "map and clusters of all pairs", discover))
     for name in ("reference", "policy"):
         spec = project.evaluate(getattr(project, name))
-        steps.append(_step(f"evaluate {name}", "rates on held-out prompts", spec))
-    return steps
-
-
-def _conversion(project: Project) -> list[Step]:
-    """The run that brings the pairs into our own form, where they came in another."""
-    if not is_run(project.pairs):
-        return []
-    spec = cache.store().spec(project.pairs)
-    return [Step("convert", "the pairs in one file, and their health", spec, project.pairs)]
+        plan.append(_step(f"evaluate {name}", "rates on held-out prompts", spec))
+    return plan
 
 
 def unwanted(project: Project) -> list[Behavior]:
@@ -71,6 +67,28 @@ def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
         )
 
 
+def warn_if_outdated(
+    made: RankSpec | DiscoverSpec, planned: RankSpec | DiscoverSpec, project: Project, again: str
+) -> None:
+    """Say what the project has changed since a run was made, and offer to make the planned one."""
+    store, changed = cache.store(), []
+    for old, new, spec in (
+        (made.generate, planned.generate, project.generate()),
+        (made.index, planned.index, project.index()),
+    ):
+        if old != new and store.state(old) != "absent":
+            before, after = store.record(old).get("contents") or {}, store.contents(spec)
+            changed += [name for name, what in after.items() if before.get(name, what) != what]
+    if not changed:
+        return
+    names = ", ".join(dict.fromkeys(INPUTS.get(name, name) for name in changed))
+    st.warning(
+        f"The project now has other {names} than when this was made. "
+        "What is shown is of what it had then."
+    )
+    jobs.panel(planned, again)
+
+
 def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> Step:
     """A ranking needs completions that show the behavior, so it waits for the rates."""
     name, what = f"rank {behavior.name}", "pairs ordered by how far they push towards it"
@@ -83,37 +101,3 @@ def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> 
 
 def _step(name: str, what: str, spec: Spec) -> Step:
     return Step(name, what, spec, cache.store().run_id(spec))
-
-
-NAMES = {"pairs": "preference pairs", "model": "reference"}  # of fields, where they differ
-
-
-def warn_if_outdated(
-    made: RankSpec | DiscoverSpec, planned: RankSpec | DiscoverSpec, project: Project, again: str
-) -> None:
-    """Say what the project has changed since a run was made, and offer to make the planned one."""
-    changed = _changed(made, planned, project)
-    if not changed:
-        return
-    st.warning(
-        f"The project now has other {', '.join(changed)} than when this was made. "
-        "What is shown holds for what it had then."
-    )
-    jobs.panel(planned, again)
-
-
-def _changed(
-    made: RankSpec | DiscoverSpec, planned: RankSpec | DiscoverSpec, project: Project
-) -> list[str]:
-    """Inputs whose content is another now, in words."""
-    store = cache.store()
-    names = []
-    for then, now, spec in (
-        (made.generate, planned.generate, project.generate()),
-        (made.index, planned.index, project.index()),
-    ):
-        if then != now and store.state(then) != "absent":
-            had = store.record(then).get("contents") or {}
-            has = store.contents(spec)
-            names += [name for name, what in has.items() if had.get(name, what) != what]
-    return list(dict.fromkeys(NAMES.get(name, name) for name in names))

@@ -1,11 +1,10 @@
 """Keyboard shortcuts: one letter each, the same on every page, listed in the sidebar.
 
-Letters alone are ignored while somebody types, and belong to no browser; with Ctrl or Shift they
-would act inside text fields too. C and R are Streamlit's own.
+Single letters are ignored while somebody types, and no browser uses them; with Ctrl or Shift they
+would act inside text fields too. C and R are Streamlit's.
 
-The button that lists them is on every page, and that matters: browsers load Streamlit's button when
-the first one is drawn. Without it, a page reached from one without buttons would show its text up
-to a second before its keys work.
+A button lists them on every page, so that the browser loads Streamlit's button code with the first
+one. Otherwise a page would show its text up to a second before its keys work.
 """
 
 import streamlit as st

@@ -1,7 +1,7 @@
-"""Text that others wrote, shown as text: pairs and completions side by side, differences marked.
+"""Untrusted text as plain text: pairs and completions side by side, differences marked.
 
-Prompts and completions are untrusted. They are drawn as plain text or as escaped HTML, never as
-markdown; control characters are made visible, and direction marks cannot leave their box.
+Prompts and completions are drawn as plain text or as escaped HTML, never as markdown. Control
+characters are made visible, and direction marks have no effect outside their box.
 """
 
 import difflib
@@ -15,9 +15,9 @@ import streamlit as st
 from core.data.chat import display_text
 from core.errors import UserError
 
-ALIKE = 0.5  # below this share of common words a diff only distracts
+SIMILAR = 0.5  # below this share of common words a diff only distracts
 TOO_MANY = 4_000  # words; a diff of more takes seconds
-LONG = 20_000  # characters; the rest is cut, and said to be
+LONG = 20_000  # characters; the rest is left out, and counted
 BOX = (
     "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;max-height:22rem;"
     "overflow-y:auto;padding:.6rem .8rem;border:1px solid rgba(128,128,128,.35);"
@@ -34,17 +34,15 @@ def show_pair(pair: pd.Series) -> None:
     """One preference pair: its prompt, then chosen and rejected side by side."""
     box("prompt", pair["prompt"])
     side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
-    known = {"uid", "prompt", "chosen", "rejected"}
-    facts = [f"{name}: {value}" for name, value in pair.items() if name not in known]
+    rest = pair.drop(["uid", "prompt", "chosen", "rejected"])
+    facts = [f"{name}: {value}" for name, value in rest.items()]
     st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))
 
 
 def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None:
-    """Two texts in columns; words that only one of them has are marked where they are alike."""
-    left_html, right_html = diff(display_text(left), display_text(right))
-    for column, name, body in zip(
-        st.columns(2), (left_name, right_name), (left_html, right_html), strict=True
-    ):
+    """Two texts in columns; where they are similar, words that only one of them has are marked."""
+    bodies = diff(display_text(left), display_text(right))
+    for column, name, body in zip(st.columns(2), (left_name, right_name), bodies, strict=True):
         with column:
             _draw(name, body)
 
@@ -57,7 +55,7 @@ def box(name: str, text: str) -> None:
 def diff(left: str, right: str) -> tuple[str, str]:
     """Both texts as escaped HTML, differing words marked; unmarked where little is in common."""
     words = [re.findall(r"\s+|\w+|[^\w\s]", visible(text)) for text in (left, right)]
-    if max(map(len, words)) > TOO_MANY or _likeness(*words) < ALIKE:
+    if max(map(len, words)) > TOO_MANY or _similarity(*words) < SIMILAR:
         return html.escape(visible(left)), html.escape(visible(right))
     matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
     parts: tuple[list[str], list[str]] = ([], [])
@@ -71,20 +69,18 @@ def diff(left: str, right: str) -> tuple[str, str]:
 
 def visible(text: object) -> str:
     """Text with control and direction characters replaced by visible stand-ins."""
-    shown = str(text)
-    cut = shown[:LONG] + (f" … ({len(shown) - LONG:,} more characters)" if shown[LONG:] else "")
-    if cut.isprintable():  # no letter of another category than those that stay
-        return cut
-    return "".join(_stand_in(letter) for letter in cut)
+    full = str(text)
+    cut = full[:LONG] + (f" … ({len(full) - LONG:,} more characters)" if full[LONG:] else "")
+    return cut if cut.isprintable() else "".join(map(_stand_in, cut))
 
 
 def escape(text: object) -> str:
-    """Text that stays text where markdown is drawn."""
+    """Text escaped for places where Streamlit draws markdown."""
     return "".join(f"\\{c}" if c in MARKDOWN else c for c in " ".join(visible(text).split()))
 
 
 def refuse(error: UserError) -> None:
-    """Say why what somebody chose or typed cannot be used."""
+    """Show why what somebody chose or typed cannot be used."""
     st.error(escape(error), icon="⚠️")
 
 
@@ -94,7 +90,7 @@ def short(text: object, length: int = 90) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def _likeness(left: list[str], right: list[str]) -> float:
+def _similarity(left: list[str], right: list[str]) -> float:
     """Share of words, spaces aside, that two texts have in common and in order."""
     words = [[word for word in text if not word.isspace()] for text in (left, right)]
     return difflib.SequenceMatcher(None, *words, autojunk=False).ratio()

@@ -1,9 +1,8 @@
-"""Colors that mean something, the same on every page and legible on light and dark.
+"""Colors, markers and layouts of charts and tables, the same on every page.
 
-From Okabe and Ito's palette, which every kind of color vision tells apart; charts also differ in
-marker shape, so that no meaning hangs on color alone.
-
-What charts of the data set share: labels that are only text, legends, color scales, sizes.
+Colors are from Okabe and Ito's palette, which every kind of color vision tells apart, legible on
+light and dark; markers differ too, so that no meaning depends on color alone. Words of the data
+set are plain text in charts: Plotly would act on tags.
 """
 
 from collections.abc import Mapping
@@ -15,48 +14,29 @@ import streamlit as st
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
-from core.report import figures
 from core.report.figures import COLORS as MODEL
-from core.report.figures import LAYOUT
-from core.report.figures import SYMBOLS as SYMBOL
-from pages.components import text as plain_text
+from core.report.figures import LAYOUT, plain
+from pages.components.text import short
 
-__all__ = [
-    "CATEGORIES",
-    "DASH",
-    "DIVERGING",
-    "GREY",
-    "LAYOUT",
-    "MODEL",
-    "PROMPTS",
-    "SYMBOL",
-    "SYMBOLS",
-]
+__all__ = ["LAYOUT", "MODEL"]
 
 DASH = {"edited": "solid", "random control": "dot", "baseline": "dash"}
 GREY = "rgba(128,128,128,.35)"  # context
 NOISE = "#8A9099"  # pairs in no cluster
-CATEGORIES = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#9A8B1F",
-    "#8C6BB1",
-)
-PROMPTS = CATEGORIES[::-1]  # groups of prompts, so that none looks like the cluster beside it
+CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9A8B1F")
+CATEGORIES += ("#8C6BB1",)
+PROMPTS = CATEGORIES[::-1]  # prompt clusters, so that none looks like the cluster beside it
 DIVERGING = [[0, "#0072B2"], [0.5, "#B9BFC6"], [1, "#D55E00"]]  # around 0, light and dark
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star")
+HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
+LABEL = 40  # letters of a name in a chart
+STEPS = 33  # colors of a scale in a picture
 
 
 def of_category(position: int) -> tuple[str, str]:
     """Color and marker of the n-th category; the pair repeats after 56."""
-    return (
-        CATEGORIES[position % len(CATEGORIES)],
-        SYMBOLS[(position // len(CATEGORIES)) % len(SYMBOLS)],
-    )
+    symbol = SYMBOLS[(position // len(CATEGORIES)) % len(SYMBOLS)]
+    return CATEGORIES[position % len(CATEGORIES)], symbol
 
 
 def of_prompts(position: int) -> tuple[str, str]:
@@ -65,14 +45,9 @@ def of_prompts(position: int) -> tuple[str, str]:
     return PROMPTS[position % len(PROMPTS)], f"{symbol}-open"
 
 
-HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
-LABEL = 40  # letters of a name in a chart
-STEPS = 33  # colors of a scale in a picture
-
-
 def label(text: object, length: int = LABEL) -> str:
-    """Words of the data set in a chart, where Plotly would act on tags."""
-    return figures.plain(plain_text.short(text, length))
+    """Words of the data set in a chart."""
+    return plain(short(text, length))
 
 
 def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scattergl:
@@ -84,48 +59,42 @@ def legend(name: str, marker: dict[str, Any], *, entry: bool = True) -> go.Scatt
 
 def limit_of(values: NDArray[np.floating]) -> float:
     """Where a color scale around 0 ends: beyond nearly all values."""
-    known = np.abs(values[np.isfinite(values)])
-    return float(np.quantile(known, 0.995)) or 1.0 if len(known) else 1.0
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(finite, 0.995)) or 1.0 if len(finite) else 1.0
 
 
 def scale(title: str, values: Any, limit: float | None = None) -> dict[str, Any]:
     """A color scale around 0, its title beside it."""
     end = limit_of(np.asarray(values, float)) if limit is None else limit
+    title_text = {"text": label(title), "side": "right"}
     return {
         "color": values,
         "colorscale": DIVERGING,
         "cmin": -end,
         "cmax": end,
         "showscale": True,
-        "colorbar": {
-            "title": {"text": label(title), "side": "right"},
-            "thickness": 10,
-            "outlinewidth": 0,
-            "nticks": 5,
-            "x": 1.0,
-        },
+        "colorbar": {"title": title_text, "thickness": 10, "outlinewidth": 0, "nticks": 5, "x": 1},
     }
 
 
 def scale_colors() -> list[str]:
     """The color scale around 0, in steps."""
-    scale = sample_colorscale(DIVERGING, STEPS, colortype="tuple")
-    return ["#" + bytes(round(255 * part) for part in color).hex() for color in scale]
+    colors = sample_colorscale(DIVERGING, STEPS, colortype="tuple")
+    return ["#" + bytes(round(255 * part) for part in color).hex() for color in colors]
 
 
-def styled(made: go.Figure) -> go.Figure:
+def styled(figure: go.Figure) -> go.Figure:
     """The same figure without axes, sized as maps are."""
     hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
-    made.update_xaxes(**hidden)
-    made.update_yaxes(**hidden, scaleanchor=None)
-    made.update_layout(
+    figure.update_xaxes(**hidden)
+    figure.update_yaxes(**hidden, scaleanchor=None)
+    return figure.update_layout(
         height=HEIGHT,
         dragmode="lasso",
         margin={"l": 5, "r": 5, "t": 5, "b": 5},
         legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "itemsizing": "constant"},
         hoverlabel={"namelength": 0},
     )
-    return made
 
 
 def columns(widths: Mapping[str, int], formats: Mapping[str, str] | None = None) -> dict[str, Any]:
