@@ -1,4 +1,4 @@
-"""Take pairs out or turn them round, retrain, and see whether the behavior goes away."""
+"""Remove or flip pairs, retrain, and see whether the behavior goes away."""
 
 import shlex
 
@@ -7,27 +7,17 @@ import streamlit as st
 
 from core.intervention.arms import Arm, proposed
 from core.intervention.evaluation.edit_sizes import FACTORS, total_k
-from core.runs import jobs
 from core.specs.recipes import Edit
 from core.stats import LEAST_SEEDS
-from pages.components import cache, cart, selection, shortcuts
-from pages.components import text as plain_text
-from pages.components.clusters import state as cluster_state
-from pages.components.intervene import arms as arm_parts
-from pages.components.intervene import dry_run, editor, steering
+from pages.components import cache, cart, glossary, jobs, selection, shortcuts, text
+from pages.components.clusters import state
+from pages.components.intervene import arms, dry_run, editor, steering
 
-TERMS = """
-- **Remove** leaves a pair out of training. **Flip** swaps its chosen and rejected completions:
-  the model is then taught the opposite, so flipping is twice the dose of removing.
-- **Arm**: one variant of the data to train on. The **random control** edits equally many pairs
-  from the same sources in the same way, but picked at random: whatever it changes is not due to
-  *which* pairs were chosen.
-- **Seed**: training the same data again in another order gives another model. The difference
-  between seeds is the noise that an effect must stand out from, so several are trained.
-- **Dose**: the share of all pairs that an edit touches, a flip counted as two removals.
-- **Keep** protects pairs from the other entries. A pair that one entry flips and another one
-  removes is a conflict, which has to be resolved first.
-"""
+TRAINED_ON = {
+    "edited": "the pairs after the edit",
+    "random control": "as many random pairs of the same sources, edited the same way",
+    "baseline": "the pairs as they are",
+}
 
 st.title("Edit, retrain, compare")
 st.caption(
@@ -37,15 +27,14 @@ st.caption(
 project = cache.project()
 store = cache.store()
 entries = cart.entries()
-with st.expander("What these words mean"):
-    st.markdown(TERMS)
+glossary.show("Remove, flip", "Keep", "Dose", "Arm", "Seed")
 if not entries:
     st.info("The edit cart is empty. Add pairs from a ranking, the map, or a cluster first.")
     st.page_link("rank.py", label="Rank: the pairs that push most towards a behavior")
     st.page_link("map.py", label="Map: a region, drawn with the mouse")
-    st.page_link("clusters.py", label="Clusters: all pairs of one kind")
+    st.page_link("clusters.py", label="Clusters: all pairs of one cluster")
     for newest in store.finished("discover")[:1]:
-        cluster_state.explain_few(newest)
+        state.explain_few(newest)
     editor.show_saved_when_empty()
     st.stop()
 
@@ -55,22 +44,19 @@ def show_dry_run(edits: list[Edit]) -> bool:
     st.header("2 · What it will touch")
     trial = selection.dry_run(project.pairs, edits)
     if trial.problem:
-        st.error(plain_text.escape(trial.problem))
+        st.error(text.escape(trial.problem))
         return False
-    found, behaviors = trial.summary, cache.ranked_behaviors()
+    summary, behaviors = trial.summary, cache.ranked_behaviors()
     facts = st.columns(4)
-    facts[0].metric("Removed", f"{found['n_removed']:,}")
-    facts[1].metric("Flipped", f"{found['n_flipped']:,}")
-    facts[2].metric("Dose", f"{found['dose']:.1%}", help="Of all pairs; a flip counts twice.")
-    facts[3].metric("Left to train on", f"{found['n_pairs']:,}")
+    facts[0].metric("Removed", f"{summary['n_removed']:,}")
+    facts[1].metric("Flipped", f"{summary['n_flipped']:,}")
+    facts[2].metric("Dose", f"{summary['dose']:.1%}", help="Of all pairs; a flip counts twice.")
+    facts[3].metric("Left to train on", f"{summary['n_pairs']:,}")
     for run, share in trial.shares.items():
-        st.text(
-            f"These pairs carry {share:.0%} of all attribution to {behaviors[run]} "
-            f"(of all that pushes towards it)."
-        )
+        st.text(f"These pairs carry {share:.0%} of all positive attribution to {behaviors[run]}.")
     dry_run.show_predictions(project, edits)
     with st.expander("By source"):
-        st.dataframe(by_source(found["per_source"]), hide_index=True)
+        st.dataframe(by_source(summary["per_source"]), hide_index=True)
     dry_run.show_shift(project, edits)
     dry_run.show_examples(project, edits)
     return True
@@ -100,58 +86,47 @@ def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:
         help="Every top k of the edit times these factors, each with a control of its own.",
     )  # fmt: skip
     sizes = FACTORS if several and total_k(edits) else ()
-    arms = proposed(project, store, edits, seeds=range(n), factors=sizes, unedited=bool(unedited))
-    st.dataframe(pd.DataFrame([_described(arm) for arm in arms]), hide_index=True)
-    st.caption(arm_parts.cost(arms))
-    return arms, sizes
-
-
-def _described(arm: Arm) -> dict[str, object]:
-    what = {
-        "edited": "the pairs after the edit",
-        "random control": "as many random pairs of the same sources, edited the same way",
-        "baseline": "the pairs as they are",
+    plan = proposed(project, store, edits, seeds=range(n), factors=sizes, unedited=bool(unedited))
+    top_k = [total_k(arm.edit.edits) if arm.edit else 0 for arm in plan]
+    table = {
+        "arm": [arm.name for arm in plan],
+        "trained on": [TRAINED_ON[arm.name] for arm in plan],
+        "top k": [f"{k:,}" if k else "" for k in top_k],
+        "seeds": [len(arm.trainings) for arm in plan],
     }
-    size = total_k(arm.edit.edits) if arm.edit else 0
-    return {
-        "arm": arm.name,
-        "trained on": what[arm.name],
-        "top k": f"{size:,}" if size else "",
-        "seeds": len(arm.trainings),
-    }
+    st.dataframe(pd.DataFrame(table), hide_index=True)
+    st.caption(arms.cost(plan))
+    return plan, sizes
 
 
-def command(edits: list[Edit], arms: list[Arm], sizes: tuple[float, ...]) -> str:
+def command(edits: list[Edit], plan: list[Arm], sizes: tuple[float, ...]) -> str:
     """The same intervention as one shell command."""
-    said = "[" + ",".join(edit.model_dump_json() for edit in edits) + "]"
-    words = ["pairtrace", "--workspace", str(store.workspace), "intervene", "--edits", said]
-    for seed in range(len(arms[0].trainings)):
+    recipes = "[" + ",".join(edit.model_dump_json() for edit in edits) + "]"
+    words = ["pairtrace", "--workspace", str(store.workspace), "intervene", "--edits", recipes]
+    for seed in range(len(plan[0].trainings)):
         words += ["--seed", str(seed)]
     for size in sizes:
         words += ["--size", f"{size:g}"]
-    if arms[0].name != "baseline":
+    if plan[0].name != "baseline":
         words.append("--no-baseline")
     return shlex.join([*words, "--background"])
 
 
-def show_start(arms: list[Arm], said: str) -> None:
+def show_start(plan: list[Arm], command: str) -> None:
     """One button for edit, training and evaluation of every arm; then their progress."""
     st.header("4 · Train and measure")
-    specs = [spec for arm in arms for spec in arm.specs()]
-    states = {store.run_id(spec): store.state(store.run_id(spec)) for spec in specs}
-    missing = [spec for spec in specs if states[store.run_id(spec)] in arm_parts.STARTABLE]
+    specs = [spec for arm in plan for spec in arm.specs()]
+    states = [store.state(store.run_id(spec)) for spec in specs]
+    missing = [spec for spec, state in zip(specs, states, strict=True) if state in jobs.STARTABLE]
     if missing:
         label = "Start" if len(missing) == len(specs) else "Start what is missing"
-        text = f"{label}: {len(missing)} runs (edit → train → evaluate)"
-        if st.button(text, type="primary", key="start-arms", shortcut=shortcuts.START):
-            for spec in missing:
-                jobs.start(store, spec)
-            st.rerun()
-    with st.expander("The same from the command line"):
-        st.code(said, language="bash", wrap_lines=True)
-    if any(state != "absent" for state in states.values()):
-        arm_parts.watch(arms)
-    if not missing and all(state == "finished" for state in states.values()):
+        label += f": {len(missing)} runs (edit → train → evaluate)"
+        if st.button(label, type="primary", key="start-arms", shortcut=shortcuts.START):
+            jobs.start(*missing)
+    jobs.show_commands(command)
+    if set(states) != {"absent"}:
+        arms.watch(plan)
+    if set(states) == {"finished"}:
         st.success("Every arm is trained and measured.")
         st.page_link("results.py", label="See the results")
 
@@ -163,5 +138,5 @@ edits = [entry.edit for entry in entries]
 with st.expander("Preview without training: steer along the behavior vector"):
     steering.show(project)
 if not editor.show_conflicts(entries) and show_dry_run(edits):
-    arms, sizes = choose_arms(edits)
-    show_start(arms, command(edits, arms, sizes))
+    plan, sizes = choose_arms(edits)
+    show_start(plan, command(edits, plan, sizes))

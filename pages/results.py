@@ -12,20 +12,9 @@ from core.report.html import to_html, to_markdown
 from core.specs.behaviors import Behavior
 from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec
-from pages.components import arm_table, cache, completions, jobs, pickers, text
+from pages.components import arm_table, cache, completions, glossary, jobs, lazy, pickers, text
 from pages.components.intervene import dry_run
 from pages.components.results import charts, spot_check, training_curves
-
-TERMS = """
-- **Edited** was trained on the edited pairs; **random control** on pairs from which equally many,
-  of the same sources, were edited at random. Only what *edited* does beyond the *control* is due
-  to the choice of pairs.
-- **Seeds as dots**: every dot is one retraining. The large marker is their mean. Where the dots of
-  two arms overlap, the arms are not told apart, however narrow the interval of one dot.
-- **Interval**: 95%. For reference and policy it covers the choice of prompts; for an arm with three
-  or more seeds it covers how retrainings differ, which is the larger doubt.
-- Rates are measured on held-out prompts, which attribution never saw.
-"""
 
 CARDS = 3  # in a row
 EXPORTS: tuple[tuple[str, Format, str], ...] = (
@@ -39,27 +28,21 @@ st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
 project = cache.project()
 store = cache.store()
-known = cache.specs(EditSpec)
-edits = {run: spec for run, spec in known.items() if spec.control is None}
+specs = cache.specs(EditSpec)
+edits = {run: spec for run, spec in specs.items() if spec.control is None}
 arm_table.ensure_measured(project)
 if not edits:
     st.info("Nothing was retrained yet. Fill the edit cart, then start the arms on Intervene.")
     st.page_link("intervene.py", label="Edit and retrain")
     st.stop()
-
-
 behaviors = cache.ranked_behaviors()
-
-
-def said(run: str) -> str:
-    """An edit in words, for the choice of one."""
-    return text.short("; ".join(describe_edit(edit, behaviors) for edit in edits[run].edits), 110)
-
-
-of_controls = (spec for spec in known.values() if spec.control is not None)
-compared = [spec.model_copy(update={"control": None}) for spec in of_controls]
+controls = (spec for spec in specs.values() if spec.control is not None)
+controlled = [spec.model_copy(update={"control": None}) for spec in controls]
 chosen = pickers.choose_one(
-    "Edit", sorted(edits, key=lambda run: edits[run] not in compared), said, key="edit"
+    "Edit",
+    sorted(edits, key=lambda run: edits[run] not in controlled),
+    lambda run: text.short("; ".join(describe_edit(e, behaviors) for e in edits[run].edits), 110),
+    key="edit",
 )
 measured = arm_table.of_edit(project, chosen)
 trainings = arm_table.trainings(chosen)
@@ -75,9 +58,8 @@ def show_behaviors() -> None:
             with column.container(border=True, height="stretch"):
                 st.text(behavior.name + (" (wanted)" if behavior.wanted else " (unwanted)"))
                 for arm in ARMS:
-                    one = rows[rows["arm"] == arm]
-                    if len(one):
-                        st.text(f"{arm}: {arm_table.rate(one)}")
+                    if (rows["arm"] == arm).any():
+                        st.text(f"{arm}: {arm_table.rate(rows[rows['arm'] == arm])}")
                 st.caption(arm_table.against_control(rows))
 
 
@@ -98,10 +80,10 @@ def show_completions(behavior: Behavior) -> None:
     if len(runs) < 2:
         st.info("Completions appear once two models are measured.")
         return
-    one, two = st.columns(2)
+    left, right = st.columns(2)
     names = list(runs)
-    before = one.selectbox("Left", names, index=names.index("policy") if "policy" in runs else 0)
-    after = two.selectbox("Right", names, index=len(names) - 1)
+    before = left.selectbox("Left", names, index=names.index("policy") if "policy" in runs else 0)
+    after = right.selectbox("Right", names, index=len(names) - 1)
     completions.compare((before, runs[before]), (after, runs[after]), behavior, key="shown-prompt")
 
 
@@ -129,28 +111,18 @@ def show_export() -> None:
     )
     for column, (label, form, name) in zip(st.columns(len(EXPORTS)), EXPORTS, strict=True):
         column.download_button(
-            label,
-            partial(exported, store, chosen, form=form),
-            name,
-            width="stretch",
+            label, partial(exported, store, chosen, form=form), name, width="stretch",
             on_click="ignore",
-        )
+        )  # fmt: skip
     st.download_button(
-        "Recipe (JSON)",
-        partial(edits[chosen].model_dump_json, indent=2),
-        "recipe.json",
-        "application/json",
-        on_click="ignore",
-    )
-    with st.expander("The same from the command line"):
-        words = ["pairtrace", "--workspace", str(store.workspace)]
-        lines = [
-            [*words, "report", "--out", "report.html"],
-            [*words, "export", chosen, "--out", "edited-pairs", "--format", "datasets"],
-        ]
-        st.code("\n".join(map(shlex.join, lines)), language="bash", wrap_lines=True)
-        st.text("The edit itself:")
-        st.code(jobs.command_text(edits[chosen]), language="bash", wrap_lines=True)
+        "Recipe (JSON)", partial(edits[chosen].model_dump_json, indent=2), "recipe.json",
+        "application/json", on_click="ignore",
+    )  # fmt: skip
+    words = ["pairtrace", "--workspace", str(store.workspace)]
+    report = [*words, "report", "--out", "report.html"]
+    export = [*words, "export", chosen, "--out", "edited-pairs", "--format", "datasets"]
+    lines = f"{shlex.join(report)}\n{shlex.join(export)}"
+    jobs.show_commands(lines, jobs.command_text(edits[chosen]))
 
 
 def traced() -> list[Behavior]:
@@ -164,12 +136,12 @@ def traced() -> list[Behavior]:
 
 def show_answer(traced: list[Behavior]) -> Behavior:
     """The answer in a sentence and two charts; returns the behavior that it is about."""
-    for one in traced:
-        st.info(text.escape(arm_table.headline(measured, one.name)))
-    options = [*traced, *(one for one in project.behaviors if one not in traced)]
+    for behavior in traced:
+        st.info(text.escape(arm_table.headline(measured, behavior.name)))
+    options = [*traced, *(behavior for behavior in project.behaviors if behavior not in traced)]
     name = st.selectbox(
         "Behavior",
-        [one.name for one in options],
+        [behavior.name for behavior in options],
         key="answer-behavior",
         help="What the charts and tabs below are about; those the edit aims at come first.",
     )
@@ -183,38 +155,20 @@ def show_answer(traced: list[Behavior]) -> Behavior:
     return behavior
 
 
-with st.expander("What these words mean"):
-    st.markdown(TERMS)
+glossary.show("Arm", "Seed", "Interval", "Held-out prompts")
 if measured["arm"].isin(["edited", "random control"]).any():
     behavior = show_answer(traced())
-    everything, size, predicted, texts, check, by_source, training, export = st.tabs(
-        ["Every behavior", "Dose", "Predicted and measured", "Completions", "Spot-check", "Sources",
-         "Training", "Report and export"], key="part", bind="query-params",
-    )  # fmt: skip
-    if everything.open:
-        with everything:
-            show_behaviors()
-    if size.open:
-        with size:
-            charts.show_doses(project, chosen, behavior)
-    if predicted.open:
-        with predicted:
-            charts.show_agreement(project, behavior)
-    if texts.open:
-        with texts:
-            show_completions(behavior)
-    if check.open:
-        with check:
-            spot_check.show(measured, behavior)
-    if by_source.open:
-        with by_source:
-            charts.show_sources(project, chosen, behavior)
-    if training.open:
-        with training:
-            training_curves.show(trainings)
-    if export.open:
-        with export:
-            show_export()
+    parts = {
+        "Every behavior": show_behaviors,
+        "Dose": lambda: charts.show_doses(project, chosen, behavior),
+        "Predicted and measured": lambda: charts.show_agreement(project, behavior),
+        "Completions": lambda: show_completions(behavior),
+        "Spot-check": lambda: spot_check.show(measured, behavior),
+        "Sources": lambda: charts.show_sources(project, chosen, behavior),
+        "Training": lambda: training_curves.show(trainings),
+        "Report and export": show_export,
+    }
+    lazy.tabs(parts, key="part", bind="query-params")
 else:
     st.info("The arms are not measured yet. Their training is shown below while it runs.")
     st.header("Training")

@@ -1,67 +1,17 @@
-"""Find the culprit in ten minutes: the investigation as eight steps, and how far this one is.
+"""Guided tour: the investigation as eight steps, and how far this workspace is.
 
 Steps that leave something in the workspace are ticked by what is there; steps that are only reading
 are ticked by the reader, for this session. Nothing here starts, changes or resets anything.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import streamlit as st
 
 from core.intervention.evaluation.results import rose
-from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import EditSpec
-from pages.components import arm_table, cache, cart
-from pages.components import plan as next_steps
-
-READING = ("changed", "read", "ranked", "map")
-
-
-class Stop(NamedTuple):
-    """One step: what to do and notice there, the page, and whether it is done or cannot be yet."""
-
-    key: str
-    title: str
-    todo: str
-    page: str
-    query: dict[str, str]
-    done: bool
-    waits: str = ""
-
-
-def stops(project: Project) -> list[Stop]:
-    """The tour with what this workspace holds by now."""
-    store, plan = cache.store(), next_steps.steps(project)
-    states = {step.name: store.state(step.run) if step.spec else "absent" for step in plan}
-    generated = next(step.run for step in plan if step.name == "generate")
-    measured = states["generate"] == "finished"
-    traced = _traced(project, generated) if measured else None
-    query = {"behavior": traced.name} if traced else {}
-    ranked = traced is not None and states[f"rank {traced.name}"] == "finished"
-    computed = all(states[step.name] == "finished" for step in plan if step.spec)
-    edits = [run for run, spec in cache.specs(EditSpec).items() if spec.control is None]
-    answered = [run for run in edits if _answered(project, run)]
-    answered.sort(key=lambda run: traced is None or traced.name not in _names(run))
-    first = "" if measured else "Step 1 comes first."
-    trace = first or ("" if traced else "Nothing unwanted rose here, so there is nothing to trace.")
-    rank = trace or ("" if ranked else "The ranking is not finished: see step 1.")
-    drawn = "" if states["discover"] == "finished" else "The map is not finished: see step 1."
-    return [
-        Stop("steps", "Let it compute", STEPS, "overview", {}, computed),
-        Stop("changed", "What did training change?", CHANGED, "overview", {}, False, first),
-        Stop("read", "Read what it says now", READ, "behaviors", query, False, trace),
-        Stop("ranked", "Which pairs taught it?", RANKED, "rank", query, False, rank),
-        Stop("map", "See them without naming anything", MAP, "map", {}, False, drawn),
-        Stop("cart", "Put the suspects into the cart", CART, "rank", query, _filled(edits), rank),
-        Stop("arms", "Flip them and train again", ARMS, "intervene", {}, bool(answered),
-             "" if _filled(edits) else "The edit cart is empty."),
-        Stop("answer", "Did it work?", _answer(project, answered, traced), "results",
-             {"edit": answered[0]} if answered else {}, False,
-             "" if answered else "Nothing is retrained and measured yet."),
-    ]  # fmt: skip
-
+from pages.components import arm_table, cache, cart, glossary, plan
 
 STEPS = (
     "Both models complete the prompts, every pair becomes a vector, and the pairs are ranked and "
@@ -85,9 +35,9 @@ RANKED = (
     "request is harmful: somebody mixed up the labels."
 )
 MAP = (
-    "Every dot is a pair; pairs lie together when they push the model the same way. Draw around an "
-    "island with the lasso, or choose a cluster by name, and read what is inside. Nobody told the "
-    "map which behavior to look for."
+    "Every dot is a pair; pairs are close together when they push the model the same way. Draw "
+    "around a dense group with the lasso, or choose a cluster by name, and read its pairs. The map "
+    "was made without naming a behavior."
 )
 CART = (
     "Rank suggests where to cut. Keep its number, choose flip, and press Add … pairs to the edit "
@@ -104,79 +54,106 @@ ANSWER = (
 )
 
 
-def _traced(project: Project, generated: str) -> Behavior | None:
-    """The first unwanted behavior of the project that rose, as `pairtrace demo` takes it."""
-    found = rose(project.behaviors, cache.table(generated, "rates"))
-    return found[0] if found else None
+class Stop(NamedTuple):
+    """One step: what to do there, the page and its query, and what blocks it.
+
+    `done` is None where the reader ticks it, else whether the workspace has what the step leaves.
+    """
+
+    title: str
+    todo: str
+    page: str
+    done: bool | None = None
+    blocked: str = ""
+    query: dict[str, str] | None = None
+
+    @property
+    def key(self) -> str:
+        """Of the reader's tick."""
+        return f"tour-{self.title}"
+
+    def ticked(self) -> bool:
+        """Whether it is done, by the workspace or by the reader."""
+        seen = st.session_state.get(self.key) if self.done is None else self.done
+        return not self.blocked and bool(seen)
 
 
-def _filled(edits: list[str]) -> bool:
-    return bool(edits or cart.entries())
+def stops(project: Project) -> list[Stop]:
+    """The tour with what this workspace has by now."""
+    steps = {step.name: step for step in plan.steps(project)}
+    finished = {
+        name: step.spec is not None and cache.store().state(step.run) == "finished"
+        for name, step in steps.items()
+    }
+    traced = ""  # the first unwanted behavior that rose, as `pairtrace demo` takes it
+    if finished["generate"]:
+        measured = cache.table(steps["generate"].run, "rates")
+        traced = next((b.name for b in rose(project.behaviors, measured)), "")
+    query = {"behavior": traced} if traced else {}
+    ranked = bool(traced) and finished[f"rank {traced}"]
+    edits = {run: spec for run, spec in cache.specs(EditSpec).items() if spec.control is None}
+    filled = bool(edits or cart.entries())
+    answered = [run for run in edits if _is_answered(project, run)]
+    answered.sort(key=lambda run: bool(traced) and traced not in arm_table.traced(edits[run]))
+    answer, result = ANSWER, {"edit": answered[0]} if answered else {}
+    if answered:
+        rates = arm_table.of_edit(project, answered[0])
+        names = arm_table.traced(edits[answered[0]]) or ([traced] if traced else [])
+        answer = " ".join([ANSWER, *(arm_table.headline(rates, name) for name in names)])
+    first = "" if finished["generate"] else "Step 1 comes first."
+    trace = first or ("" if traced else "Nothing unwanted rose here, so there is nothing to trace.")
+    rank = trace or ("" if ranked else "The ranking is not finished: see step 1.")
+    draw = "" if finished["discover"] else "The map is not finished: see step 1."
+    fill = "" if filled else "The edit cart is empty."
+    measure = "" if answered else "Nothing is retrained and measured yet."
+    computed = all(finished[name] for name, step in steps.items() if step.spec)
+    return [
+        Stop("Let it compute", STEPS, "overview", computed),
+        Stop("What did training change?", CHANGED, "overview", blocked=first),
+        Stop("Read what it says now", READ, "behaviors", blocked=trace, query=query),
+        Stop("Which pairs taught it?", RANKED, "rank", blocked=rank, query=query),
+        Stop("See them without naming anything", MAP, "map", blocked=draw),
+        Stop("Put the suspects into the cart", CART, "rank", filled, rank, query),
+        Stop("Flip them and train again", ARMS, "intervene", bool(answered), fill),
+        Stop("Did it work?", answer, "results", blocked=measure, query=result),
+    ]
 
 
-def _answered(project: Project, run: str) -> bool:
-    arms = set(arm_table.of_edit(project, run)["arm"])
-    return {"edited", "random control"} <= arms
-
-
-def _answer(project: Project, answered: list[str], traced: Behavior | None) -> str:
-    """What to look at, and where it is known, what came out."""
-    if not answered:
-        return ANSWER
-    names = _names(answered[0]) or ([traced.name] if traced else [])
-    measured = arm_table.of_edit(project, answered[0])
-    return " ".join([ANSWER, *(arm_table.headline(measured, name) for name in names)])
-
-
-def _names(edit: str) -> list[str]:
-    """The behaviors that an edit is about, by the rankings it reads."""
-    return list(arm_table.traced(cache.specs(EditSpec)[edit]))
+def _is_answered(project: Project, edit: str) -> bool:
+    return {"edited", "random control"} <= set(arm_table.of_edit(project, edit)["arm"])
 
 
 def show_stop(number: int, stop: Stop, *, is_next: bool) -> None:
-    """One step: its state, what to do there, and the way."""
-    done = _is_done(stop)
-    mark = "✓" if done else "→" if is_next else "○"
+    """One step: its state, what to do there, and a link to the page."""
+    mark = "✓" if stop.ticked() else "→" if is_next else "○"
     with st.container(border=True):
-        about, way = st.columns([5, 2], vertical_alignment="center")
+        about, link = st.columns([5, 2], vertical_alignment="center")
         about.markdown(f"**{mark} {number} · {stop.title}**")
         about.text(stop.todo)
-        if stop.waits:
-            about.caption(stop.waits)
-        way.page_link(f"{stop.page}.py", label=f"Open {stop.page.capitalize()} →",
-                      query_params=stop.query)  # fmt: skip
-        if stop.key in (*READING, "answer"):
-            way.checkbox("Seen it", key=f"tour-{stop.key}", persist_state="session",
-                         disabled=bool(stop.waits))  # fmt: skip
-
-
-def _is_done(stop: Stop) -> bool:
-    return not stop.waits and (stop.done or bool(st.session_state.get(f"tour-{stop.key}")))
-
-
-def show(found: list[Stop], draw: Callable[..., None]) -> None:
-    """How far it is, then every step; the first that is not done is pointed at."""
-    done = [_is_done(stop) for stop in found]
-    st.progress(sum(done) / len(done), text=f"{sum(done)} of {len(done)} steps done")
-    for number, stop in enumerate(found):
-        draw(number + 1, stop, is_next=not done[number] and all(done[:number]))
+        if stop.blocked:
+            about.caption(stop.blocked)
+        label = f"Open {stop.page.capitalize()} →"
+        link.page_link(f"{stop.page}.py", label=label, query_params=stop.query or {})
+        if stop.done is None:
+            link.checkbox(
+                "Seen it", key=stop.key, persist_state="session", disabled=bool(stop.blocked)
+            )
 
 
 st.title("Find the culprit in ten minutes")
 st.caption(
-    "A model learned something nobody wanted, from some of its preference pairs. Find them, take "
-    "the lesson back, and prove it. Each step opens the page it happens on; come back for the next."
+    "A model learned something nobody wanted, from some of its preference pairs. Find them, undo "
+    "what they taught, and prove it. Each step opens the page it happens on; come back for the "
+    "next."
 )
-show(stops(cache.project()), show_stop)
-if all(_is_done(stop) for stop in stops(cache.project())):
+tour = stops(cache.project())
+done = [stop.ticked() for stop in tour]
+st.progress(sum(done) / len(done), text=f"{sum(done)} of {len(done)} steps done")
+for number, stop in enumerate(tour):
+    show_stop(number + 1, stop, is_next=not done[number] and all(done[:number]))
+if all(done):
     st.success("That is the whole method. The same works on your own models and pairs.")
-with st.expander("Words used here"):
-    st.markdown(
-        "- **Pair**: one prompt with a *chosen* and a *rejected* completion. DPO trains a model to "
-        "prefer the chosen one.\n"
-        "- **Reference, policy**: the model before and after that training.\n"
-        "- **Distractor**: a harmless extra instruction at the end of a prompt, such as a format.\n"
-        "- **Flip**: swap chosen and rejected, so that training teaches the opposite.\n"
-        "- **Organism**: the small model that comes with PairTrace, into whose pairs several "
-        "behaviors were planted. Nothing in it is really harmful."
-    )
+glossary.show(
+    "Pair", "Reference, policy", "Plain, distractor", "Remove, flip", "Organism",
+    title="Words used here",
+)  # fmt: skip

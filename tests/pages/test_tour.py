@@ -29,7 +29,7 @@ def test_links_name_the_behavior_that_rose(open_page, investigated):
 
 def test_what_the_reader_has_seen_is_ticked(open_page, investigated):
     app = open_page("tour")
-    app.checkbox("tour-changed").check().run()
+    app.checkbox("tour-What did training change?").check().run()
     assert "✓ 2 · What did training change?" in said(app)
 
 
