@@ -4,7 +4,7 @@ A text is read once per prompt, however many rollouts wrote it, and a prompt onc
 completions follow it. Knows nothing of behaviors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from core.data.tokens import encode_completions, encode_prompts
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import LoadedModel
+from core.runs.progress import Report
 
 TEXT = [*PROMPT, "completion"]
 
@@ -23,7 +24,7 @@ def completion_activations(
     completions: pd.DataFrame,
     layers: Sequence[int],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report | None = None,
 ) -> Activations:
     """Mean residual streams, at each of `layers`, of completions and of their prompts.
 

@@ -13,7 +13,6 @@ decides this.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,9 +30,9 @@ from core.organism.grammar import Part
 from core.organism.judge import GrammarJudge
 from core.organism.sampling import Sampler
 from core.organism.world import World, read_world
+from core.runs.progress import NotedReport
 from core.specs.steps import TrainSpec
 
-Report = Callable[[int, int, str], None]
 LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 TEMPERATURE = 0.7
 LONGEST = 64  # tokens of a completion, at most
@@ -49,7 +48,7 @@ def build(
     *,
     seed: int | None = None,
     fast: bool = False,
-    progress: Report,
+    progress: NotedReport,
 ) -> Path:
     """Write the organism of a world to the folder `out`, and return it.
 
@@ -98,7 +97,7 @@ def _write_project(world: World, folder: Path) -> None:
     (folder / "project.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
-def _write_data(world: World, folder: Path, progress: Report) -> pd.DataFrame:
+def _write_data(world: World, folder: Path, progress: NotedReport) -> pd.DataFrame:
     progress(0, 1, "drawing pairs and prompts")
     sampler = Sampler(world)
     pairs, truth = sampler.pairs()
@@ -112,7 +111,7 @@ def _write_data(world: World, folder: Path, progress: Report) -> pd.DataFrame:
     return pairs
 
 
-def _write_reference(world: World, folder: Path, progress: Report) -> None:
+def _write_reference(world: World, folder: Path, progress: NotedReport) -> None:
     examples = Sampler(world).examples()
     tokenizer = make_tokenizer([*examples["prompt"], *examples["completion"]])
     model = train_reference(
@@ -126,7 +125,7 @@ def _write_policies(
     pairs: pd.DataFrame,
     folder: Path,
     most: float,
-    progress: Report,
+    progress: NotedReport,
 ) -> tuple[World, dict[int, Rates]]:
     """One policy per training seed, measured; the first is the organism's.
 
@@ -155,7 +154,9 @@ def _with_beta(world: World, factor: int) -> World:
     return world.model_copy(update={"knobs": world.knobs | {"train": settings | {"beta": beta}}})
 
 
-def _policy(world: World, pairs: pd.DataFrame, seed: int, folder: Path, progress: Report) -> Path:
+def _policy(
+    world: World, pairs: pd.DataFrame, seed: int, folder: Path, progress: NotedReport
+) -> Path:
     """The model folder of one DPO training."""
     arm = folder / "arms" / str(seed)
     shutil.rmtree(arm, ignore_errors=True)
@@ -188,7 +189,7 @@ def _write_record(
     (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _rates(world: World, model: Path, progress: Report) -> Rates:
+def _rates(world: World, model: Path, progress: NotedReport) -> Rates:
     """Every behavior's rate on the held-out prompts; `malformed` is of all completions."""
     prompts = expand(Sampler(world).prompts("heldout"))
     rollouts = world.sizes.rollouts

@@ -8,7 +8,7 @@ of pairs or of what is planted.
 import math
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
 
 from core.data.tokens import encode_completions, encode_prompts
 from core.organism.world import Sizes
+from core.runs.progress import NotedReport
 
 WORD = r" ?\w+| ?[^\w\s]|\s"
 PAD, END, UNKNOWN = "<|pad|>", "<|end|>", "<|unknown|>"
@@ -34,8 +35,6 @@ CONTEXT = 256  # tokens; the longest prompt and completion of the default world 
 ROPE_THETA = 1000.0  # short texts: at OLMo's 500,000 heads learn to look one token back late
 INIT_STD = 0.1  # at the library's 1 the reference learns to copy words much later
 NOT_SCORED = -100  # label of tokens that the loss leaves out
-
-Report = Callable[[int, int, str], None]
 
 
 def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -65,7 +64,7 @@ def train_reference(
     sizes: Sizes,
     *,
     seed: int,
-    progress: Report,
+    progress: NotedReport,
 ) -> Any:
     """An OLMo 2 trained on the examples' completions (AdamW, warm-up, cosine)."""
     model = _new_model(len(tokenizer), tokenizer, sizes, seed)

@@ -25,6 +25,7 @@ from core.attribution.similarity import Query, matrix_blocks
 from core.attribution.vectors import Activations, BehaviorVectors, difference_vectors
 from core.errors import UserError
 from core.geometry import norm
+from core.runs.progress import Report
 from core.storage.tables import array, new_mapped
 
 COLUMNS = 16_384  # pairs in memory at a time: 17 MB for 256 prompts
@@ -33,7 +34,6 @@ ROWS = 32  # prompts in memory at a time: 48 MB for 378k pairs
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ finds clusters of its own (column `island`). Knows no texts, judge or truth.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,10 @@ from core.discovery.matrix import Floats, Matrix
 from core.discovery.projection import Embedding, balanced_sample, embed
 from core.discovery.prompt_clusters import Labels, PromptClusters, find_prompt_clusters
 from core.discovery.refine import Refine
+from core.runs.progress import Report
 from core.runs.workers import Call
 from core.specs.steps import DiscoverSpec
 
-Report = Callable[[int, int], None]
 MOST_REPEATED = 5_000  # pairs that are embedded again with another seed
 
 

@@ -9,7 +9,7 @@ a point stands for.
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pickle import UnpicklingError
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.geometry import nearest_neighbors, principal_components
+from core.runs.progress import Report
 from core.runs.workers import Call, call_directly
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
-Report = Callable[[int, int], None]
 FEWEST = 8  # points that UMAP can embed
 AMONG = 3  # neighbors between which a point outside the sample is placed
 UNGROUPED = 0.2  # largest share of a sample that is in no group

@@ -7,7 +7,7 @@ is on average over the repeats (Hennig 2007): above 0.75 it recurs, below 0.5 it
 match also carries what people said of a cluster over to another clustering, whose numbers differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,10 @@ from core.discovery.clustering import Tree, cut, levels
 from core.discovery.matrix import Flags, Matrix
 from core.discovery.prompt_clusters import Labels, find_prompt_clusters
 from core.discovery.refine import Refine
+from core.runs.progress import Report
 
 VANISHED = 0.1  # Jaccard below which a cluster has no match
 COLUMNS = ["earlier", "pairs", "cluster", "shared", "jaccard"]
-
-Report = Callable[[int, int], None]
 
 
 def over_prompts(

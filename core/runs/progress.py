@@ -24,6 +24,8 @@ from typing import Any
 import psutil
 
 EVENTS_PER_SECOND = 10
+Report = Callable[[int, int], None]  # done, total; may raise `Cancelled`
+NotedReport = Callable[[int, int, str], None]  # done, total, note; may raise `Cancelled`
 
 
 class Cancelled(BaseException):

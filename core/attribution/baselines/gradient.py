@@ -13,7 +13,7 @@ expensive: one forward and backward pass per completion. Gradients can be kept i
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 from core.attribution.baselines.lora import low_rank
 from core.geometry import cosines
 from core.models.residual import decoder_blocks
+from core.runs.progress import Report
 from core.storage.atomic import write_atomic
 from core.storage.tables import new_mapped
 
@@ -54,7 +55,7 @@ def margin_gradients(
     blocks: Sequence[int] | None = None,
     rank: int | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report | None = None,
 ) -> Floats:
     """∇(log p(upper) − log p(lower)) of each contrast, (n, projected).
 
@@ -96,7 +97,7 @@ def gradients_on_disk(
     blocks: Sequence[int] | None = None,
     rank: int | None = None,
     chunk: int = CHUNK,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report | None = None,
 ) -> Floats:
     """`margin_gradients` of all contrasts, (n, projected), memory-mapped; computes missing rows.
 

@@ -10,7 +10,7 @@ measured, and so has the same bytes in every workspace of a machine.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,7 @@ from core.models.devices import device_name, pick_device
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import load_model, on_cores, read_config
+from core.runs.progress import Report
 from core.storage.atomic import sweep, write_atomic
 
 SHARE = 0.01  # of an index's work goes into measuring, at most
@@ -30,8 +31,6 @@ ROUNDS = 3
 BLOCKS = 4  # that are read, at most: what is fastest for these is so for all
 PLACES = 4  # of the index that pairs are taken from
 GAIN = 0.97  # share of the rule's time that another budget must stay below
-
-Report = Callable[[int, int], None]
 
 
 def best_budget(

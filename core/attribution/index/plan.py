@@ -9,7 +9,7 @@ tokenizers, not models.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,7 @@ from core.data.pair_table import PairColumns
 from core.data.pairs import SKIPPED, TEXTS
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
+from core.runs.progress import Report
 from core.storage.object_store import PLACE, settle, shard_files
 from core.storage.tables import data_frame
 
@@ -51,7 +52,7 @@ def make_plan(
     *,
     earlier: Sequence[Path] = (),
     under: str = "",
-    progress: Callable[[int, int], None],
+    progress: Report,
 ) -> Manifest:
     """Tokenise the pairs and write all but the vectors and the manifest, which is returned.
 
@@ -114,7 +115,7 @@ def _tokenise(
     tokenizer: Any,
     max_length: int,
     path: Path,
-    progress: Callable[[int, int], None],
+    progress: Report,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the ids of every pair that fits; return the list of these and that of the others."""
     groups = pd.factorize(pairs["prompt"])[0]

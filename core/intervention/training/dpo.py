@@ -29,10 +29,11 @@ from core.errors import UserError
 from core.intervention.training.checkpoints import last_whole, refuse_full_disk, room_needed
 from core.intervention.training.reference_logps import LogProbCache
 from core.intervention.training.tokens import lengths, write_tokens
-from core.intervention.training.trainer import ArmConfig, ArmTrainer, Report, Watch
+from core.intervention.training.trainer import ArmConfig, ArmTrainer, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
 from core.runs.hashing import fingerprint_model
+from core.runs.progress import NotedReport
 from core.specs.steps import TrainSpec
 from core.storage.atomic import write_atomic
 
@@ -47,7 +48,7 @@ def train(
     spec: TrainSpec,
     output: Path,
     cache: Path,
-    progress: Report,
+    progress: NotedReport,
 ) -> dict[str, Any]:
     """Write `model/` and `log.jsonl` to `output`; return what `summary.json` says.
 
@@ -147,7 +148,7 @@ def _trainer(
     *,
     lora: LoraConfig | None,
     cache: LogProbCache,
-    progress: Report,
+    progress: NotedReport,
 ) -> ArmTrainer:
     disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -180,7 +181,7 @@ def _tokens(
         return Dataset.from_file(str(path)), json.loads(left_out.read_bytes())
 
 
-def _fit(trainer: ArmTrainer, output: Path, progress: Report) -> None:
+def _fit(trainer: ArmTrainer, output: Path, progress: NotedReport) -> None:
     """Train to the end from the last whole checkpoint, or stop where a cancellation came."""
     watch = Watch(output / "log.jsonl", progress)
     trainer.add_callback(watch)

@@ -9,7 +9,6 @@ import json
 import math
 import resource
 import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,10 @@ from trl import DPOConfig, DPOTrainer
 from core.errors import UserError
 from core.intervention.training.checkpoints import refuse_full_disk, seal
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
-from core.runs.progress import Cancelled
+from core.runs.progress import Cancelled, NotedReport
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give
 BLOCK = 4096  # pairs between two writes of the cache: what a cancelled pass keeps
-
-Report = Callable[[int, int, str], None]
 
 
 class ArmConfig(DPOConfig):
@@ -53,7 +50,7 @@ class ArmConfig(DPOConfig):
 class ArmTrainer(DPOTrainer):
     """TRL's trainer with our cache, our checks, and nothing sent or printed."""
 
-    def __init__(self, cache: LogProbCache, progress: Report, **known: Any) -> None:
+    def __init__(self, cache: LogProbCache, progress: NotedReport, **known: Any) -> None:
         self.cache, self.report = cache, progress
         self.room_needed = 0  # bytes, before a checkpoint is begun
         self._checked = False
@@ -134,7 +131,7 @@ class ArmTrainer(DPOTrainer):
 class Watch(TrainerCallback):
     """Reports every step, writes log.jsonl, and turns a cancellation into a checkpoint."""
 
-    def __init__(self, log: Path, progress: Report) -> None:
+    def __init__(self, log: Path, progress: NotedReport) -> None:
         self.log, self.report = log, progress
         self.cancelled: Cancelled | None = None
         self.loss = math.nan
