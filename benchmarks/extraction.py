@@ -30,11 +30,10 @@ from benchmarks._loop import (
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completions, encode_prompts
 from core.geometry import cosines
-from core.models.batch_size import token_budget
+from core.models.devices import keep_freed_memory, token_budget
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import cut, load_model
-from core.models.malloc import keep_freed_memory
 from core.models.residual import decoder_blocks
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"

@@ -41,10 +41,9 @@ from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import behavior_vectors, passing_prompts
 from core.data.pairs import read_pairs
 from core.errors import UserError
-from core.models.api.batch import Usage
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers, Usage
 from core.models.api.client import Endpoint
-from core.models.api.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
+from core.models.api.questions import HARMFUL, HARMFUL_AS_INSTRUCTED
 from core.models.loading import load_model
 from core.organism.judge import GrammarJudge
 from core.organism.truth import planted_uids, read_truth

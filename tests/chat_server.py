@@ -32,15 +32,19 @@ class ChatServer:
         self.behave = behave
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.under_way = self.most_under_way = 0
         self.url = ""
 
-    def begin(self, question: dict[str, Any], key: str | None) -> Reply:
+    @property
+    def keys(self) -> list[str | None]:
+        return [headers.get("Authorization") for headers in self.headers]
+
+    def begin(self, question: dict[str, Any], headers: dict[str, str]) -> Reply:
         with self.lock:
             number = len(self.requests)
             self.requests.append(question)
-            self.keys.append(key)
+            self.headers.append(headers)
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
         return self.behave(number, question)
@@ -59,7 +63,7 @@ def chat_server(
     class Handler(Quiet):
         def do_POST(self):
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = shared.begin(question, self.headers["Authorization"])
+            reply = shared.begin(question, dict(self.headers))
             try:
                 assert self.path == "/v1/chat/completions"
                 if reply.hold is not None:

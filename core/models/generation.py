@@ -1,11 +1,11 @@
-"""Sample completions of many prompts, each drawn from its own seeded stream of random numbers.
+"""Seeded sampling of completions, independent of batch size.
 
-The row of a batch is a distinct prefix: rollouts of one prompt share its forward pass, and part
-only where their tokens differ; finished ones leave. One uniform number per prompt, rollout and
-step picks the token from the cumulative distribution, so what is sampled depends on the seed, the
-prompt and the rollout, and not on batch size, other prompts or the device's generator. Two models
-sampled with one seed share their noise. Only new tokens are decoded: no prompt's tail can leak.
-Knows nothing of conditions or judges.
+One uniform number per prompt, rollout and step picks the token from the cumulative distribution, so
+a completion depends on the seed, the prompt and the rollout, and not on batch size, other prompts
+or the device's generator. Two models sampled with one seed share their noise. The row of a batch is
+a distinct prefix: rollouts of one prompt share forward passes until their tokens differ, and
+finished ones leave the batch. Only new tokens are decoded, so no part of a prompt can leak into a
+completion. Knows nothing of conditions or judges.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ def sample(
     seed: int,
     progress: Report,
 ) -> pd.DataFrame:
-    """`prompt, rollout, completion, n_tokens, finished`, by position in `prompts`, then rollout.
+    """`prompt, rollout, completion, n_tokens, finished`, in the order of `prompts`, then rollout.
 
-    `prompt` is the text as given, `n_tokens` leaves out the end token, and `finished` says that
-    the model ended by itself. Temperature 0 takes the most likely token.
+    `n_tokens` does not count the end token, and `finished` says that the model wrote one.
+    Temperature 0 takes the most likely token.
     """
     ids = encode_prompts(loaded.tokenizer, prompts)
     texts: list[list[int]] = [[] for _ in range(len(prompts) * rollouts)]
@@ -103,12 +103,12 @@ def _rows_that_fit(loaded: LoadedModel, length: int) -> int:
 def _uniforms(
     prompts: Sequence[str], rows: list[int], rollouts: int, steps: int, seed: int
 ) -> Array:
-    """(row, step) numbers in [0, 1), a stream of its own for every seed, prompt and rollout."""
-    names = {
+    """(row, step) numbers in [0, 1): one random stream per seed, prompt and rollout."""
+    hashes = {
         prompt: int.from_bytes(hashlib.blake2b(prompts[prompt].encode(), digest_size=8).digest())
         for prompt in {row // rollouts for row in rows}
     }
-    streams = [[abs(seed), int(seed < 0), names[r // rollouts], r % rollouts] for r in rows]
+    streams = [[abs(seed), int(seed < 0), hashes[r // rollouts], r % rollouts] for r in rows]
     return np.stack([np.random.default_rng(stream).random(steps) for stream in streams])
 
 
@@ -120,7 +120,7 @@ def _sample_batch(
     temperature: float,
     progress: Callable[[int], None],
 ) -> tuple[list[list[int]], Array]:
-    """Tokens of each row without the end token, and whether it came to one."""
+    """Tokens of each row without the end token, and whether the model wrote one."""
     model, ends = loaded.model, _end_tokens(loaded)
     cache = DynamicCache(config=model.config)
     distinct = list(dict.fromkeys(map(tuple, prompts)))
@@ -167,14 +167,14 @@ def _draw(logits: Tensor, prefix: Array, uniforms: Array, temperature: float) ->
     mass = (logits.float() / temperature).softmax(1).cumsum(1)  # (prefix, vocabulary)
     rows = mass[torch.from_numpy(prefix).to(mass.device)]
     at = torch.from_numpy(uniforms).to(mass)[:, None] * rows[:, -1:]
-    found = torch.searchsorted(rows, at, right=True)[:, 0]
-    return found.clamp(max=logits.shape[1] - 1).cpu().numpy()
+    tokens = torch.searchsorted(rows, at, right=True)[:, 0]
+    return tokens.clamp(max=logits.shape[1] - 1).cpu().numpy()
 
 
 def _select(cache: DynamicCache, mask: Tensor, parents: Array, *, on_several: bool) -> Tensor:
-    """Continue these rows of the cache; returns the mask that includes the token to come.
+    """Continue these rows of the cache; returns the mask with the next token's column.
 
-    With layers on several GPUs the rows are told from main memory, which each of them can read.
+    With layers on several GPUs the row numbers stay in main memory, which each GPU can read.
     """
     if not np.array_equal(parents, np.arange(len(mask))):
         chosen = torch.from_numpy(parents)
@@ -194,6 +194,6 @@ def _left_padded(prompts: list[tuple[int, ...]], loaded: LoadedModel) -> tuple[T
 
 def _end_tokens(loaded: LoadedModel) -> list[int]:
     """The tokenizer's end token and those that the model's generation settings name."""
-    named = getattr(loaded.model.generation_config, "eos_token_id", None)
-    several = named if isinstance(named, list) else [named]
-    return [token for token in {loaded.tokenizer.eos_token_id, *several} if token is not None]
+    ids = getattr(loaded.model.generation_config, "eos_token_id", None)
+    ids = ids if isinstance(ids, list) else [ids]
+    return [token for token in {loaded.tokenizer.eos_token_id, *ids} if token is not None]

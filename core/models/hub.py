@@ -1,9 +1,8 @@
-"""Fetch published checkpoints and data sets, at a commit that somebody chose.
+"""Published checkpoints and data sets, fetched at a commit.
 
-The one place that asks a hub for anything, and only when `pairtrace fetch` was typed.
-
-A branch name moves, so only a full commit hash is taken. Of a model only safetensors weights,
-settings and tokenizer are fetched, of a data set only data: no pickles, and code only when asked.
+The only module that contacts a hub, and only for `pairtrace fetch`. A branch or tag moves, so only
+a full commit hash is accepted. Of a model only safetensors weights, settings and tokenizer are
+fetched, of a data set only data: no pickles, and code only with `code=True`.
 """
 
 import re
@@ -30,9 +29,9 @@ def fetch(
     *,
     code: bool = False,
 ) -> Path:
-    """Write the files of `name` at a commit into `folder`; what is there already is kept.
+    """Write the files of `name` at a commit into `folder`, and keep what is there already.
 
-    `code` says whether a model's Python files come too. Fetching runs nothing.
+    `code` includes a model's Python files. Fetching runs nothing.
     """
     if not NAME.fullmatch(name) or ".." in name:
         raise UserError(f"{name!r} is not a repository, such as allenai/OLMo-2-1124-7B-SFT.")

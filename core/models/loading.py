@@ -26,9 +26,8 @@ from transformers.utils import logging
 
 from core import environment
 from core.errors import UserError
-from core.models.devices import pick_device, pick_dtype, spreading
+from core.models.devices import keep_freed_memory, pick_device, pick_dtype, spreading
 from core.models.folder import ADAPTER_CONFIG, CONFIG, UPDATES, ModelFolder
-from core.models.malloc import keep_freed_memory
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")

@@ -1,13 +1,13 @@
-"""Read and write the residual stream.
+"""The residual stream, read and written by hooks.
 
-Layer l is what decoder block l reads: Hugging Face's `hidden_states[l]`, 0 being the embeddings.
+Layer l is the input of decoder block l: Hugging Face's `hidden_states[l]`, 0 being the embeddings.
 The last entry of `hidden_states` is not a layer here: it has been through the final norm, so no
 block reads it and nothing can steer it. A model loaded with only its first k blocks has no final
 norm, and its layer k can be read too.
 
 Every hook is a pre-hook on the block that reads the layer: it needs no ±1, covers layer 0, works
-through `generate`, and does not care whether blocks return tensors or tuples. What is written
-does not show in `output_hidden_states`, which is collected elsewhere.
+through `generate`, and does not depend on whether blocks return tensors or tuples. What is written
+does not appear in `output_hidden_states`, which is collected elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,7 @@ def steering(model: Any, layer: int, vector: Tensor, coefficient: float) -> Iter
 
 @contextmanager
 def projecting_out(model: Any, layer: int, vector: Tensor) -> Iterator[None]:
-    """Remove the component along `vector`, (d_model,), from the stream at `layer`, everywhere."""
+    """Remove the component along `vector`, (d_model,), from every token's stream at `layer`."""
     if not torch.linalg.vector_norm(vector) > 0:
         raise ValueError("a zero vector has no direction to project out")
     unit = vector.float() / torch.linalg.vector_norm(vector.float())
@@ -99,7 +99,7 @@ def _rewriting(model: Any, layer: int, change: Callable[[Tensor], Tensor]) -> It
 
 
 def _open_end(model: Any) -> nn.Module | None:
-    """What stands where the final norm was, if the stream leaves the model unchanged."""
+    """The identity in place of the final norm, if the model was loaded without one."""
     base = model.base_model
     ends = [getattr(base, name) for name in NORMS if hasattr(base, name)]
     return ends[0] if ends and isinstance(ends[0], nn.Identity) else None

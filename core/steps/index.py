@@ -15,8 +15,15 @@ from core.attribution.index.plan import make_plan, planned
 from core.attribution.similarity import save_mean_contexts
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.batch_size import candidates, token_budget
-from core.models.devices import DTYPES, in_words, pick_device, pick_dtype, spreading
+from core.models.devices import (
+    DTYPES,
+    candidates,
+    in_words,
+    pick_device,
+    pick_dtype,
+    spreading,
+    token_budget,
+)
 from core.models.loading import load_tokenizer, read_config
 from core.runs.progress import Progress
 from core.runs.store import Store

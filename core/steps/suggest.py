@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers
 from core.models.api.client import Endpoint
-from core.models.api.cluster_names import LONGEST_TEXT, suggest
+from core.models.api.questions import LONGEST_TEXT, suggest_names
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import DiscoverSpec, SuggestSpec
@@ -30,7 +30,7 @@ def run(spec: SuggestSpec, *, store: Store, output: Path, progress: Progress) ->
         _question(row, pairs.rows(pairs.positions(strongest.get(row["cluster"], []))))
         for row in clusters.to_dict("records")
     ]
-    suggestions, usage = suggest(
+    suggestions, usage = suggest_names(
         Endpoint(model=spec.llm, url=spec.url),
         groups,
         Answers(store.workspace / "cache" / "names.sqlite"),

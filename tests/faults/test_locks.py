@@ -11,10 +11,10 @@ import pytest
 
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
-from core.models.api import cache
-from core.models.api.cache import Answer, Answers
-from core.models.api.client import Endpoint
-from core.models.api.cluster_names import suggest
+from core.models.api import batch
+from core.models.api.batch import Answers
+from core.models.api.client import Answer, Endpoint
+from core.models.api.questions import suggest_names
 from core.workspace import catalog as catalog_module
 from core.workspace.catalog import Catalog
 from tests.chat_server import Reply, chat_server
@@ -56,7 +56,7 @@ def named(workspace, url):
     """What a model would call three clusters; kept in names.sqlite."""
     groups = [{"words": word} for word in ("one", "two", "three")]
     kept = Answers(workspace / "cache" / "names.sqlite")
-    return [one.name for one in suggest(Endpoint(model="m", url=url), groups, kept)[0]]
+    return [one.name for one in suggest_names(Endpoint(model="m", url=url), groups, kept)[0]]
 
 
 ASKING = {  # the file, who asks, what the model says, what comes out
@@ -97,7 +97,7 @@ def test_answers_that_somebody_keeps_are_told_and_asked_once_they_are_free(
     if not fresh:
         Answers(path).write("key", Answer("kept", 1, 1))
     with chat_server(lambda *_: Reply(says)) as server:
-        monkeypatch.setattr(cache, "BUSY_SECONDS", 0.2)
+        monkeypatch.setattr(batch, "BUSY_SECONDS", 0.2)
         with held(path, 1.5), pytest.raises(UserError) as caught:
             ask(workspace, server.url)
         assert f"{path}: database is locked. Another process is using" in str(caught.value)

@@ -1,15 +1,28 @@
-"""Where a model is computed and in which arithmetic: by hardware, as told, or refused in words."""
+"""Device, arithmetic and batch size: chosen by hardware, as set, or refused in words."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from core import environment
 from core.errors import UserError
-from core.models.devices import pick_device, pick_dtype
+from core.models.devices import (
+    GPU_BUDGET,
+    GPU_LEAST,
+    candidates,
+    pick_device,
+    pick_dtype,
+    token_budget,
+    tokens_that_fit,
+)
 from core.models.loading import load_classifier, load_model
 from tests.tiny_models import save_tiny_model
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CPU, GPU, BFLOAT16 = torch.device("cpu"), torch.device("cuda"), torch.bfloat16
+SEVEN_B = SimpleNamespace(hidden_size=4096, intermediate_size=11008)
 
 
 @pytest.fixture
@@ -87,3 +100,55 @@ def test_the_arithmetic_follows_the_device_unless_told(dtype, device, expected):
 def test_half_precision_is_refused_on_a_cpu(tmp_path):
     with pytest.raises(UserError, match=r"float16 is for GPUs.*bfloat16"):
         load_model(save_tiny_model(tmp_path), dtype="float16", device="cpu")
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Bytes free on a GPU that this machine lacks."""
+
+    def set_free(memory):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (memory, 80_000_000_000))
+
+    return set_free
+
+
+def test_the_stream_of_one_pass_is_bound_on_a_cpu():
+    least, narrow, wide = (SimpleNamespace(hidden_size=width) for width in (64, 192, 8192))
+    on = torch.device("cpu")
+    assert token_budget(on, least, torch.float32) == 4096
+    assert token_budget(on, narrow, torch.float32) == 2730
+    assert token_budget(on, narrow, BFLOAT16) == 4096
+    assert token_budget(on, wide, torch.float32) == 2048
+
+
+def test_a_gpu_takes_what_its_free_memory_holds(free):
+    free(76_000_000_000)
+    assert token_budget(GPU, SEVEN_B, BFLOAT16) == GPU_BUDGET
+    assert candidates(GPU, SEVEN_B, BFLOAT16) == (8192, 16384, 32768, 65536)
+    free(22_000_000_000)
+    some = token_budget(GPU, SEVEN_B, BFLOAT16, weights=14_000_000_000)
+    assert GPU_LEAST < some < 16384
+    assert candidates(GPU, SEVEN_B, BFLOAT16, weights=14_000_000_000) == (8192,)
+    assert token_budget(GPU, SEVEN_B, BFLOAT16, n_layers=32, weights=14_000_000_000) < some
+
+
+def test_a_gpu_that_is_full_is_still_given_something():
+    assert tokens_that_fit(-1e9, SEVEN_B, 2, 1) == GPU_LEAST
+
+
+def test_a_family_that_names_no_inner_width_has_four_times_the_outer():
+    named = SimpleNamespace(hidden_size=64, intermediate_size=256)
+    silent = SimpleNamespace(hidden_size=64)
+    assert tokens_that_fit(1e9, silent, 2, 1) == tokens_that_fit(1e9, named, 2, 1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_memory_that_is_freed_is_not_given_back_to_the_system():
+    code = (
+        "import resource; import torch; from core.models.devices import keep_freed_memory as keep;"
+        "assert keep(); faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
+        "make = lambda: torch.ones(4 << 20); make(); before = faults();"  # 16 MB
+        "[make() for _ in range(10)]; print(faults() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4096  # pages of 4 kB: those of one tensor, not of ten

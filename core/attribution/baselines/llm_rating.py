@@ -1,7 +1,7 @@
 """LLM-judge baseline: difference of the ratings of a pair's two completions.
 
 s(d) = rating(chosen) − rating(rejected), each in [0, 100]. The rating comes from a language
-model (core.models.api.rating: harmful; or harmful as instructed, the two prompts of arXiv
+model (core.models.api.questions: harmful; or harmful as instructed, the two prompts of arXiv
 2602.11079), or from a judge's flag, 100 if it is True. Pairs are read one by one. Knows nothing of
 the behavior's prompts or of models. A pair with an unscored completion scores NaN.
 """
@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.models.api.batch import Report, Usage
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers, Report, Usage
 from core.models.api.client import Endpoint
-from core.models.api.rating import rate
+from core.models.api.questions import rate
 
 Floats = NDArray[np.float64]
 

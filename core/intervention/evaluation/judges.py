@@ -16,7 +16,7 @@ import pandas as pd
 from core import environment
 from core.errors import UserError
 from core.intervention.evaluation.model_judges import EndpointFile, EndpointJudge, classifier_judge
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers
 from core.organism.judge import GrammarJudge
 from core.organism.world import read_world
 from core.storage.parse import toml_file

@@ -34,10 +34,9 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from core.errors import UserError, first_problem
-from core.models.api.batch import Usage
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers, Usage
 from core.models.api.client import Endpoint
-from core.models.api.rating import HARMFUL, HARMFUL_AS_INSTRUCTED, rate
+from core.models.api.questions import HARMFUL, HARMFUL_AS_INSTRUCTED, rate
 from core.specs.base import Record
 
 WORDINGS = {"harmful": HARMFUL, "harmful as instructed": HARMFUL_AS_INSTRUCTED}

@@ -1,9 +1,7 @@
-"""OpenAI-compatible endpoints: questions out, answers kept.
+"""OpenAI-compatible endpoints: questions out, answers kept on disk.
 
-- `client`: One question to an OpenAI-compatible endpoint
-- `batch`: Ask a language model many questions at a time, and keep every answer
-- `cache`: Answers of a language model on disk, found again by the content of the question
-- `url_guard`: Where questions may be sent
-- `rating`: Let a language model rate completions from 0 to 100 by an instruction
-- `cluster_names`: Let a language model suggest a name and one sentence for a group of preference
+- `questions`: Ratings of completions and names of clusters, asked of a language model
+- `batch`: Many questions at a time; every answer is kept on disk and asked for once
+- `client`: One question to an OpenAI-compatible endpoint, with retries
+- `url_guard`: Addresses that questions may be sent to
 """

@@ -1,13 +1,12 @@
 """One question to an OpenAI-compatible endpoint: where to send it, and how long to persist.
 
-`POST <url>/chat/completions`. Rate limits, server errors, timeouts and bodies that are no answer
-are tried again with growing pauses, as far apart as the server asks; a refused key or model, and a
-redirect, which is never followed, is a `UserError` at once. The key is read from the environment
-when it is sent and is in no file, message or record. Needs httpx (the extra `judge`).
+`POST <url>/chat/completions`, by the `openai` client (the extra `judge`). Rate limits, server
+errors, timeouts and bodies that are no answer are tried again with growing pauses, as far apart as
+the server asks; a refused key or model, and a redirect, which is never followed, is a `UserError`
+at once. The key is read from the environment when it is sent and is in no file, message or record.
 `core.models.api.batch` sends many and keeps the answers.
 """
 
-import json
 import os
 import random
 import threading
@@ -18,16 +17,20 @@ from typing import Any, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from core.errors import UserError
-from core.models.api.cache import Answer
 from core.models.api.url_guard import checked, refuse_metadata
 
 URL, MODEL = "PAIRTRACE_ENDPOINT_URL", "PAIRTRACE_ENDPOINT_MODEL"
 KEY = "PAIRTRACE_ENDPOINT_KEY"
+PATH = "/chat/completions"
 LONGEST_PAUSE = 60.0  # seconds between two attempts, whatever the server asks for
+SENT = {  # headers; not those in which the library describes this machine and $OPENAI_…
+    *("host", "connection", "accept", "accept-encoding", "user-agent"),
+    *("content-type", "content-length"),
+}
 
 
 class Endpoint(BaseModel):
-    """Where to ask, whom, and how patiently. The key comes from $PAIRTRACE_ENDPOINT_KEY."""
+    """Where to ask, which model, and how patiently; the key is $PAIRTRACE_ENDPOINT_KEY."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -61,7 +64,15 @@ class Endpoint(BaseModel):
             raise UserError(f"${URL}: {error}.") from error
         if not url:
             raise UserError(f"No endpoint: give its url, or set ${URL}.")
-        return f"{url.removesuffix('/chat/completions')}/chat/completions"
+        return f"{url.removesuffix(PATH)}{PATH}"
+
+
+class Answer(NamedTuple):
+    """A model's text, and the tokens that it read and wrote."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class Outcome(NamedTuple):
@@ -72,13 +83,51 @@ class Outcome(NamedTuple):
     silent: bool = False
 
 
+def client(endpoint: Endpoint) -> Any:
+    """An `openai` client that carries the key; safe to share between threads.
+
+    Every request is vetted before it is sent: where its address leads by then, and its headers.
+    """
+    try:
+        import httpx2
+        import openai
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "Asking an endpoint needs openai. Install it with `pip install 'pairtrace[judge]'`."
+        ) from error
+    key, address = os.environ.get(KEY, "").strip(), endpoint.address()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"${KEY} has letters that no key has. Copy the key again.")
+
+    def vet(request: Any) -> None:
+        refuse_metadata(request.url.host)
+        for name in {*request.headers} - SENT:
+            del request.headers[name]
+        if key:
+            request.headers["Authorization"] = f"Bearer {key}"
+
+    http = openai.DefaultHttpxClient(
+        timeout=endpoint.timeout, follow_redirects=False, event_hooks={"request": [vet]}
+    )
+    try:
+        return openai.OpenAI(
+            base_url=address.removesuffix(PATH),
+            api_key="set by vet",
+            timeout=endpoint.timeout,
+            max_retries=0,  # its pauses are not the endpoint's, and cannot be interrupted
+            http_client=http,
+        )
+    except httpx2.InvalidURL as error:
+        raise UserError(f"{address!r} is no address: {error}.") from error
+
+
 def persist(
-    http: Any, address: str, endpoint: Endpoint, body: dict[str, Any], stop: threading.Event
+    api: Any, endpoint: Endpoint, question: dict[str, Any], stop: threading.Event
 ) -> Outcome:
     """Send one question until it is answered, refused, or has been sent often enough."""
     outcome = Outcome(None, "it was not asked")
     for attempt in range(endpoint.attempts):
-        outcome, pause = _once(http, address, body)
+        outcome, pause = _attempt(api, endpoint, question)
         if outcome.answer is not None or pause is None or attempt + 1 == endpoint.attempts:
             break
         growing = endpoint.pause * 2**attempt * random.uniform(0.75, 1.25)  # not all at once
@@ -87,83 +136,68 @@ def persist(
     return outcome
 
 
-def _once(http: Any, address: str, body: dict[str, Any]) -> tuple[Outcome, float | None]:
+def _attempt(
+    api: Any, endpoint: Endpoint, question: dict[str, Any]
+) -> tuple[Outcome, float | None]:
     """One attempt, and the least pause before another; None where another is no use."""
-    httpx = _httpx()
+    import openai
+
+    messages = [{**m, "content": _without_halves(m["content"])} for m in question["messages"]]
     try:
-        got = http.post(address, content=json.dumps(body))  # ASCII: half a surrogate passes too
-    except httpx.TimeoutException:
+        answer = _read(api.chat.completions.create(**{**question, "messages": messages}))
+    except openai.APITimeoutError:
         return Outcome(None, "no answer in time", silent=True), 0
-    except httpx.RequestError as error:
-        return Outcome(None, f"cannot be reached ({type(error).__name__})", silent=True), 0
-    except httpx.InvalidURL as error:
-        raise UserError(f"{address!r} is no address: {error}.") from error
-    if got.is_redirect:
-        raise UserError(
-            f"{address}: answers that it has moved (HTTP {got.status_code}). Redirects are not "
-            "followed: give the address that it moved to, if you know it."
-        )
-    if got.status_code in (401, 403, 404):
-        raise UserError(
-            f"{address}: HTTP {got.status_code}. Check the url, the name of the model "
-            f"({body['model']!r}) and the key in ${KEY}."
-        )
-    if got.status_code in (408, 409, 425, 429) or got.status_code >= 500:
-        return Outcome(None, f"HTTP {got.status_code}", silent=True), _wish(got.headers)
-    if got.status_code >= 400:  # this question is refused: too long, filtered
-        return Outcome(None, f"HTTP {got.status_code}"), None
-    answer = _read(got)
+    except openai.APIConnectionError as error:
+        reason = type(error.__cause__).__name__
+        return Outcome(None, f"cannot be reached ({reason})", silent=True), 0
+    except openai.APIStatusError as error:
+        return _refused(endpoint, error.response)
+    except ValueError:  # a body that is no JSON
+        answer = None
     return Outcome(answer, "" if answer else "a body that is no chat completion"), 0
 
 
-def _read(got: Any) -> Answer | None:
-    """The answer in a response, or None where the body is no chat completion."""
+def _refused(endpoint: Endpoint, response: Any) -> tuple[Outcome, float | None]:
+    status = response.status_code
+    if response.is_redirect:
+        raise UserError(
+            f"{endpoint.address()}: answers that it has moved (HTTP {status}). Redirects are not "
+            "followed: give the address that it moved to, if you know it."
+        ) from None  # the library's error repeats the body, which may repeat the key
+    if status in (401, 403, 404):
+        raise UserError(
+            f"{endpoint.address()}: HTTP {status}. Check the url, the name of the model "
+            f"({endpoint.model!r}) and the key in ${KEY}."
+        ) from None
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Outcome(None, f"HTTP {status}", silent=True), _retry_after(response.headers)
+    return Outcome(None, f"HTTP {status}"), None  # this question is refused: too long, filtered
+
+
+def _read(completion: Any) -> Answer | None:
+    """The answer in a chat completion; None in any other body, which the library lets pass."""
     try:
-        said = got.json()
-        text = said["choices"][0]["message"]["content"]
-        used = said.get("usage") or {}
-        counts = (int(used.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+        text, usage = completion.choices[0].message.content, completion.usage
+        names = ("prompt_tokens", "completion_tokens")
+        counts = (int(getattr(usage, name, 0) or 0) for name in names)
         return Answer(text, *counts) if isinstance(text, str) else None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, IndexError, TypeError, AttributeError):
         return None
 
 
-def _wish(headers: Any) -> float:
+def _without_halves(text: str) -> str:
+    """With U+FFFD for half a surrogate pair, which UTF-8 cannot express."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _retry_after(headers: Any) -> float:
     """Seconds that the server asks us to wait."""
-    wanted = headers.get("Retry-After", "0")
+    value = headers.get("Retry-After", "0")
     try:
-        return max(0.0, float(wanted))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(wanted).timestamp() - time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except ValueError:
         return 0.0
-
-
-def client(endpoint: Endpoint) -> Any:
-    """An httpx client that carries the key; safe to share between threads.
-
-    Before each question it looks up what the address stands for by then.
-    """
-    key = os.environ.get(KEY, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UserError(f"${KEY} holds letters that no key has. Copy the key again.")
-    headers = {"Content-Type": "application/json"}
-    headers |= {"Authorization": f"Bearer {key}"} if key else {}
-    return _httpx().Client(
-        headers=headers,
-        timeout=endpoint.timeout,
-        follow_redirects=False,
-        event_hooks={"request": [lambda request: refuse_metadata(request.url.host)]},
-    )
-
-
-def _httpx() -> Any:
-    try:
-        import httpx
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "Asking an endpoint needs httpx. Install it with `pip install 'pairtrace[judge]'`."
-        ) from error
-    return httpx

@@ -1,9 +1,9 @@
-"""Where questions may be sent: any http(s) address but a cloud's metadata service.
+"""Addresses that questions may be sent to: any http(s) URL but a cloud's metadata service.
 
-Clouds answer on a few fixed addresses, most of them link-local, with the credentials of the
-machine that asks. No model lives there, so they are refused: as an address, by name, and as what
-a name resolves to. This machine and private networks are allowed. Behind a proxy it is the proxy
-that resolves names, and only those that resolve here too are looked at.
+Clouds serve the credentials of the machine that asks on a few fixed addresses, most of them
+link-local. They are refused: as an address, by name, and as what a name resolves to. This machine
+and private networks are allowed. Behind a proxy, which resolves names itself, a name is checked
+only if it resolves here too.
 """
 
 import socket
@@ -37,11 +37,11 @@ Address = IPv4Address | IPv6Address
 def checked(url: str, key: str) -> str:
     """The URL of an endpoint, without a slash at its end.
 
-    `ValueError`, which never repeats the URL, where it is none, holds a key (`key` says where that
-    belongs), or leads to a metadata service whatever its name resolves to.
+    `ValueError`, which never repeats the URL, where it is none, contains a key (`key` names the
+    variable for it), or names a metadata service.
     """
     if "@" in url:
-        raise ValueError(f"the url holds a name or key; set ${key} instead")
+        raise ValueError(f"the url contains a name or key; set ${key} instead")
     if not url.startswith(("http://", "https://")):
         raise ValueError("the url must start with http:// or https://")
     if "?" in url or "#" in url:
@@ -62,7 +62,7 @@ def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port  # a port that is no number is told here
+        _ = parts.port  # raises where it is no number
     except ValueError as error:
         raise ValueError("the url is not an address such as https://host/v1") from error
     if not host:
@@ -79,10 +79,10 @@ def _is_metadata(address: Address) -> bool:
 
 
 def _forms(address: Address) -> list[Address]:
-    """An address, and the IPv4 address that an IPv6 one stands for."""
+    """An address, and the IPv4 addresses that an IPv6 one embeds."""
     if isinstance(address, IPv4Address):
         return [address]
-    inner: list[Address] = [one for one in (address.ipv4_mapped, address.sixtofour) if one]
+    inner: list[Address] = [form for form in (address.ipv4_mapped, address.sixtofour) if form]
     if address in NAT64:
         inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [address, *inner]
@@ -96,9 +96,9 @@ def _literal(host: str) -> list[Address]:
 
 
 def _resolved(host: str) -> list[Address]:
-    """What a name, or a number in any spelling, stands for here; nothing where it is unknown."""
+    """The addresses of a name, or of a number in any spelling; none where it is unknown here."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        places = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    return [ip_address(str(place[0])) for *_, place in found]
+    return [ip_address(str(place[0])) for *_, place in places]

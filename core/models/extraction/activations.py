@@ -1,9 +1,9 @@
 """Mean residual streams of prompts and completions: forward passes in, float32 arrays out.
 
 An item is one prompt with any number of completions: a pair, several pairs that share a prompt,
-or rollouts. What items of a batch begin with alike is computed once. Every layer asked for comes
-from the same pass. Results do not depend on what else is in the batch, beyond rounding. Knows
-nothing of files, labels or behaviors; to the right of this module there is no torch.
+or rollouts. Common prefixes in a batch are computed once. Every layer asked for comes from the
+same pass. Results do not depend on what else is in the batch, beyond rounding. Knows nothing of
+files, labels or behaviors; what uses these arrays needs no torch.
 """
 
 import warnings
@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag
 
-from core.models.batch_size import token_budget
-from core.models.devices import computes_on_several
+from core.models.devices import computes_on_several, token_budget
 from core.models.extraction.batch import Prompted, can_pack, packed_streams
 from core.models.residual import recording
 
@@ -27,8 +26,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Means:
-    """Mean streams of n items: `context` (n, layer, d_model), of their prompts; `completion`
-    (m, layer, d_model), of all their completions, in order."""
+    """Mean streams of n items: `context`, (n, layer, d_model), of their prompts, and `completion`,
+    (m, layer, d_model), of all their completions in order."""
 
     context: Floats
     completion: Floats
@@ -44,8 +43,8 @@ def segment_means(
 ) -> Means:
     """Mean of the residual stream over each prompt and each completion, at each of `layers`.
 
-    `budget` is the number of tokens in one forward pass, by default what the rule says;
-    `progress(done, total)` counts items.
+    `budget` is the number of tokens in one forward pass (default: `token_budget`);
+    `progress(done, total)` counts items. `ValueError` where a prompt or completion has no token.
     """
     for number, item in enumerate(items):
         if 0 in item.lengths:
@@ -53,11 +52,11 @@ def segment_means(
     limit = budget or token_budget(
         next(model.parameters()).device, model.config, model.dtype, n_layers=len(layers)
     )
-    read = _read_packed if _packs(model) else _read_plain
+    means_of = _packed_means if _packs(model) else _unpacked_means
     contexts, completions, done = [], [], 0
     with torch.inference_mode():
         for batch in batches(items, limit):
-            for context, completion in read(model, batch, layers):
+            for context, completion in means_of(model, batch, layers):
                 contexts.append(context)
                 completions.append(completion)
             done += len(batch)
@@ -67,7 +66,7 @@ def segment_means(
 
 
 def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:
-    """Neighbours, in order, of at most `budget` tokens together (or one that is longer)."""
+    """Consecutive items of at most `budget` tokens together, or one that is longer."""
     batch: list[Prompted] = []
     used = 0
     for item in items:
@@ -81,18 +80,18 @@ def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:
         yield batch
 
 
-Read = Iterator[tuple[Floats, Floats]]  # (item, layer, d_model), (completion, layer, d_model)
+BatchMeans = Iterator[tuple[Floats, Floats]]  # (item, layer, d_model), (completion, layer, d_model)
 
 
-def _read_packed(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Read:
+def _packed_means(model: Any, batch: list[Prompted], layers: Sequence[int]) -> BatchMeans:
     streams, segments = packed_streams(model, batch, layers)
     is_prompt = np.array([i == 0 for item in batch for i in range(len(item.lengths))])
     means = np.stack([_means(streams[layer], segments) for layer in layers], axis=1)
     yield means[is_prompt], means[~is_prompt]
 
 
-def _read_plain(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Read:
-    """One forward pass per completion: right for any architecture, and slow."""
+def _unpacked_means(model: Any, batch: list[Prompted], layers: Sequence[int]) -> BatchMeans:
+    """One forward pass per completion: correct for any architecture, and slow."""
     device = next(model.parameters()).device
     for item in batch:
         rows = []
@@ -120,7 +119,7 @@ def _packs(model: Any) -> bool:
         return True
     warnings.warn(
         f"{model.config.model_type}: attention of this family is not known to PairTrace. Pairs "
-        "are read one completion at a time, which is right but several times slower.",
+        "are read one completion at a time, which is correct but several times slower.",
         stacklevel=3,
     )
     return False

@@ -1,26 +1,67 @@
-"""Which rows of a trie of tokens are attended to together, and which keys they see.
+"""A prefix tree of token sequences, and attention over its rows in tiles.
 
-Rows are taken a few at a time. Neighbours have most of what lies above them in common, so the keys
-of a tile are what lies above its first row, then its rows: few keys are computed only to be
-hidden. Tiles with equally many keys are one call, since a call per item costs more in calls than
-in products; their sizes are multiples of the vector's width, since others cost twice as much.
-Knows the trie only, no model.
+Equal prefixes have equal streams, whatever follows, so each is computed once. The keys that a row
+sees are its ancestors and itself. Rows are computed in tiles of neighbours, which share most
+ancestors: the keys of a tile are the ancestors of its first row, then its rows, so few keys are
+computed only to be masked. Tiles with equally many keys are one call, since a call per item costs
+more than its products; their sizes are multiples of the vector's width, since others cost twice as
+much. Knows token ids only, no model.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-
-from core.models.extraction.prefix_tree import Ints, Trie
 
 SIZES = {"cpu": (64, 16), "cuda": (128, 64)}  # rows of a tile; its keys are a multiple of
 
 
+Ints = NDArray[np.int64]
+
+
+class Trie:
+    """Token sequences in which a common prefix is stored once: a row per node, parents first.
+
+    Sequences are sorted and each adds the rows that its predecessor does not have. Row j is then an
+    ancestor of row i, or i itself, if and only if j ≤ i < end(j). `ids`, `position` and `end` are
+    (row,): its token, its number of ancestors, and the first row after its descendants. `paths`
+    has each sequence's rows, in the order of `sequences`.
+    """
+
+    def __init__(self, sequences: Sequence[list[int]]) -> None:
+        ids: list[int] = []
+        position: list[int] = []
+        end: list[int] = []
+        self._owner: list[int] = []  # a sequence that goes through the row
+        self.paths: list[list[int]] = [[] for _ in sequences]
+        before: list[int] = []
+        path: list[int] = []
+        for number in sorted(range(len(sequences)), key=sequences.__getitem__):
+            sequence = sequences[number]
+            shared = _shared_tokens(before, sequence)
+            start, size = len(ids), len(sequence) - shared
+            for row in path[shared:]:
+                end[row] = start
+            ids.extend(sequence[shared:])
+            position.extend(range(shared, len(sequence)))
+            end.extend([0] * size)
+            self._owner.extend([number] * size)
+            path = [*path[:shared], *range(start, start + size)]
+            self.paths[number], before = path, sequence
+        for row in path:
+            end[row] = len(ids)
+        self.ids, self.position, self.end = (np.array(x, np.int64) for x in (ids, position, end))
+
+    def ancestors(self, row: int) -> list[int]:
+        """The row's ancestors, from the first token down."""
+        return self.paths[self._owner[row]][: self.position[row]]
+
+
 class Tiles:
-    """All rows of a batch, once."""
+    """The rows of a batch, each in one tile."""
 
     def __init__(self, trie: Trie, device: torch.device) -> None:
         rows, keys = _cut(trie, *SIZES["cpu" if device.type == "cpu" else "cuda"])
@@ -58,27 +99,27 @@ class Tiles:
 
 
 def _cut(trie: Trie, rows: int, multiple: int) -> tuple[list[Ints], list[Ints]]:
-    """Rows and keys, (tile, row) and (tile, key), of tiles with equally many keys.
+    """Groups of tiles with equally many keys: rows, (tile, row), and keys, (tile, key).
 
-    The last tile repeats the batch's last row; a key of −1 is none.
+    The last tile is filled up with the batch's last row, and keys with −1.
     """
     total = len(trie.ids)
     first = np.arange(0, total, rows)
     row = np.minimum(first[:, None] + np.arange(rows), total - 1)
-    above = trie.position[first]
-    count = above + np.minimum(first + rows, total) - first
+    n_above = trie.position[first]
+    count = n_above + np.minimum(first + rows, total) - first
     width = -(-count // multiple) * multiple
     key = np.full((len(first), width.max()), -1)
     for tile, start in enumerate(first.tolist()):
         stop = count[tile]
-        key[tile, : above[tile]] = trie.above(start)
-        key[tile, above[tile] : stop] = np.arange(start, start + stop - above[tile])
+        key[tile, : n_above[tile]] = trie.ancestors(start)
+        key[tile, n_above[tile] : stop] = np.arange(start, start + stop - n_above[tile])
     groups = [width == columns for columns in np.unique(width)]
     return [row[some] for some in groups], [key[some, : width[some][0]] for some in groups]
 
 
 class Group:
-    """Tiles with as many rows and keys each. A key of −1 is none."""
+    """Tiles with equally many rows and keys; a key of −1 is masked."""
 
     def __init__(self, row: Ints, key: Ints, of_row: Sequence[Tensor]) -> None:
         device = of_row[0].device
@@ -101,12 +142,20 @@ class Group:
         if (window, dtype) not in self._masks:
             position, end = self._of_row
             row, key = self._row[:, :, None], self._key[:, None]
-            seen = (key <= row) & (row < end[key]) & self._is_key[:, None]
+            visible = (key <= row) & (row < end[key]) & self._is_key[:, None]
             if window is not None:
-                seen &= position[row] - position[key] < window
-            hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            self._masks[window, dtype] = hidden.masked_fill_(~seen, -torch.inf)[:, None]
+                visible &= position[row] - position[key] < window
+            mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+            self._masks[window, dtype] = mask.masked_fill_(~visible, -torch.inf)[:, None]
         return self._masks[window, dtype]
+
+
+def _shared_tokens(left: list[int], right: list[int]) -> int:
+    """Length of the longest common prefix."""
+    size = min(len(left), len(right))
+    if left[:size] == right[:size]:
+        return size
+    return next(at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
 
 
 def _pick(states: Tensor, index: Tensor) -> Tensor:
@@ -117,7 +166,7 @@ def _pick(states: Tensor, index: Tensor) -> Tensor:
 def _soft_capped(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, softcap: float
 ) -> Tensor:
-    """Gemma 2's attention: scores are squashed into ±softcap before the softmax."""
+    """Gemma 2's attention: scores become tanh(score / softcap) · softcap before the softmax."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)

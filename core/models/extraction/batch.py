@@ -1,13 +1,12 @@
-"""Many prompts with their completions in one forward pass, without padding and without waste.
+"""One forward pass over prompts and completions packed without padding.
 
-The tokens of a batch lie in one row, and what several completions or prompts begin with is there
-once (`prefix_tree`): linear layers see no token twice. A token attends to those before it in
-its own sequence, and its position is its place there. Both are needed: with the right mask and
-running positions the vectors are silently wrong (cosine 0.9977).
+The tokens of a batch are one row, in which common prefixes are stored once
+(core.models.extraction.attention): linear layers see no token twice. A token attends to those
+before it in its own sequence, and its position is its place there. Both are needed: with the right
+mask and running positions the vectors are silently wrong (cosine 0.9977).
 
-Knows families whose blocks take their attention from the library's interface and say there what
-is special about it (sliding window, soft cap). `can_pack` says whether a model is one of them;
-`core.models.extraction.attention` says which rows and keys are computed together.
+Works for families whose blocks take their attention from the library's interface and pass it what
+is special about theirs (sliding window, soft cap); `can_pack` tells them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from core.models.extraction import llama
-from core.models.extraction.attention import Tiles
-from core.models.extraction.prefix_tree import Trie
+from core.models.extraction.attention import Tiles, Trie
 from core.models.residual import recording
 
 NAME = "pairtrace_packed"
@@ -46,7 +44,7 @@ class Prompted:
 
 
 def can_pack(model: Any) -> bool:
-    """Whether a model's attention is one that this module knows."""
+    """Whether a model's attention can be computed on packed batches."""
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = {str(part) for part in (rope.get("rope_type"), rope.get("type"))}
@@ -60,17 +58,17 @@ def packed_streams(
     every item's prompt, then its completions."""
     device = next(model.parameters()).device
     trie = Trie([[*item.prompt, *after] for item in items for after in ((), *item.completions)])
-    before = [part for item in items for part in (0, *[len(item.prompt)] * len(item.completions))]
-    segments = [path[start:] for path, start in zip(trie.paths, before, strict=True)]
+    starts = [at for item in items for at in (0, *[len(item.prompt)] * len(item.completions))]
+    segments = [path[start:] for path, start in zip(trie.paths, starts, strict=True)]
     ids, position = (torch.from_numpy(part).to(device) for part in (trie.ids, trie.position))
     tiles = Tiles(trie, device)
-    if llama.are_written_out(model):
+    if llama.supports(model):
         return llama.streams(model, ids, position, tiles, layers), segments
-    with _attending_packed(model), recording(model, layers) as found:
+    with _attending_packed(model), recording(model, layers) as streams:
         model.base_model(
             input_ids=ids[None], position_ids=position[None], use_cache=False, packed_tiles=tiles
         )
-    return {layer: found[layer][0] for layer in layers}, segments
+    return {layer: streams[layer][0] for layer in layers}, segments
 
 
 @contextmanager

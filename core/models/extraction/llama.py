@@ -1,13 +1,13 @@
-"""The blocks of the Llama kin written out, for batches in which calls and copies are the cost.
+"""Decoder blocks of the Llama family in our own code, faster for small models.
 
     q, k, v = W x;  x ← x + W attention(rotate(q), rotate(k), v);  x ← x + W (act(W x) · W x)
 
 with RMS norms before each part (Llama, Mistral, Qwen) or after it (OLMo 2), and over queries and
 keys where the family has them. It is the library's arithmetic in fewer passes over memory: on
 models of a few hundred dimensions the library's own blocks spend more time on norms and rotary
-embeddings than on products. What the first block projects depends on a token's id alone, so it is
-computed once per id of a batch. Tokens lie in one row, (token, d_model). Weights, settings and
-angles stay the library's; every family named here is tested for equality with it.
+embeddings than on products. The first block's projections depend on a token's id alone, so they
+are computed once per id of a batch. Packed tokens are (token, d_model). Weights, settings and
+angles are the library's; every family named here is tested for equality with it.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ States = tuple[Tensor, Tensor, Tensor]  # queries, keys, values
 FAMILIES = {"olmo2", "llama", "mistral", "qwen2", "qwen3"}
 
 
-def are_written_out(model: Any) -> bool:
-    """Whether this module knows the blocks of a model, and finds their weights where they are."""
+def supports(model: Any) -> bool:
+    """Whether a model has such blocks, with all weights on one device."""
     return model.config.model_type in FAMILIES and not is_spread(model)
 
 
@@ -37,13 +37,13 @@ def streams(
     base = model.base_model
     stream = base.embed_tokens(ids)
     angles = Angles(*base.rotary_emb(stream[None], position_ids=position[None]))
-    found = {0: stream}
+    recorded = {0: stream}
     for number, block in enumerate(base.layers[: max(layers)]):
         states = _projected(block, stream) if number else _by_id(block, stream, ids)
         stream = _block(block, stream, states, angles, tiles)
         if number + 1 in layers:
-            found[number + 1] = stream
-    return {layer: found[layer] for layer in layers}
+            recorded[number + 1] = stream
+    return {layer: recorded[layer] for layer in layers}
 
 
 class Angles:
@@ -78,7 +78,7 @@ def _projected(block: Any, stream: Tensor) -> States:
 
 
 def _by_id(block: Any, stream: Tensor, ids: Tensor) -> States:
-    """`_projected` of the first block, whose tokens with one id are all alike."""
+    """`_projected` of the first block, where tokens with one id have equal rows."""
     unique, place = torch.unique(ids, return_inverse=True)
     if 2 * len(unique) > len(ids):  # copying the rows would cost what it saves
         return _projected(block, stream)
@@ -93,7 +93,7 @@ def _norms_first(block: Any) -> bool:
 
 
 def _block(block: Any, stream: Tensor, states: States, angles: Angles, tiles: Tiles) -> Tensor:
-    """One decoder block; norms stand before its two parts, or after them."""
+    """One decoder block, with norms before its two parts or after them."""
     attended = _attention(block.self_attn, states, angles, tiles)
     if _norms_first(block):
         stream = attended.add_(stream)
@@ -117,7 +117,7 @@ def _attention(attention: Any, states: States, angles: Angles, tiles: Tiles) -> 
 
 
 def _window(attention: Any) -> int | None:
-    """Mistral keeps its sliding window in the configuration only."""
+    """The sliding window; Mistral has it in the configuration only."""
     if hasattr(attention, "sliding_window"):
         return attention.sliding_window
     return getattr(attention.config, "sliding_window", None)
@@ -130,7 +130,7 @@ def _mlp(mlp: Any, x: Tensor) -> Tensor:
 def _norm(norm: Any, x: Tensor, *, keep: bool = False) -> Tensor:
     """RMS norm over all features, or over each head's where the weight is one head's.
 
-    On a CPU it is taken in float32, and a float32 `x` is overwritten unless it is to be kept.
+    On a CPU it is computed in float32, and overwrites a float32 `x` without `keep`.
     """
     width = norm.weight.shape[0]
     parts = x.view(-1, width)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
-from core.models.api.cache import Answers
+from core.models.api.batch import Answers
 from core.models.api.client import Endpoint
-from core.models.api.rating import HARMFUL, HARMFUL_AS_INSTRUCTED
+from core.models.api.questions import HARMFUL, HARMFUL_AS_INSTRUCTED
 from tests.chat_server import Reply, chat_server
 
 PAIRS = pd.DataFrame(

@@ -12,7 +12,7 @@ import pytest
 from core.attribution.index import autotune
 from core.attribution.index.autotune import fastest
 from core.attribution.index.layout import VectorIndex, checksum, read_manifest
-from core.models import batch_size
+from core.models import devices
 from core.models.extraction.batch import Prompted
 from core.runs.execute import execute
 from core.runs.progress import Cancelled, Progress
@@ -30,8 +30,8 @@ SLOW, FAST = 1, 2000
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexSpec:
     """A small index that counts as a large one, on a machine whose rule says one pair at a time."""
     monkeypatch.setattr(autotune, "SHARE", 1e9)
-    monkeypatch.setattr(batch_size, "CPU_BUDGET", (SLOW, SLOW))
-    monkeypatch.setattr(batch_size, "CPU_BUDGETS", (FAST,))
+    monkeypatch.setattr(devices, "CPU_BUDGET", (SLOW, SLOW))
+    monkeypatch.setattr(devices, "CPU_BUDGETS", (FAST,))
     monkeypatch.setattr("core.attribution.index.plan.SHARD_TOKENS", (200, 1000))
     pairs = tmp_path / "pairs.jsonl"
     random_pairs(60).to_json(pairs, orient="records", lines=True)
@@ -99,7 +99,7 @@ def test_a_small_index_goes_by_the_rule_whatever_was_measured(
 ) -> None:
     assert budget(spec, store, 1) == FAST
     monkeypatch.undo()
-    monkeypatch.setattr(batch_size, "CPU_BUDGET", (SLOW, SLOW))
+    monkeypatch.setattr(devices, "CPU_BUDGET", (SLOW, SLOW))
     assert budget(spec, store, 2) == SLOW
 
 
@@ -112,7 +112,7 @@ def test_a_restart_goes_on_with_the_budget_it_began_with(
         step.run(spec, store=store, output=output, progress=StopsHalfway())
     done = {path: path.stat().st_mtime_ns for path in output.glob("shards/*.json")}
     kept(store).unlink()
-    monkeypatch.setattr(batch_size, "CPU_BUDGETS", (SLOW, 3))
+    monkeypatch.setattr(devices, "CPU_BUDGETS", (SLOW, 3))
     step.run(spec, store=store, output=output, progress=Progress())
     assert VectorIndex.open(output).manifest.budget == FAST
     assert 0 < len(done) < len(list(output.glob("shards/*.json")))

@@ -1,17 +1,17 @@
-"""Asking a real HTTP server that answers, stalls, fails and babbles."""
+"""Questions to a real HTTP server that answers, stalls, fails and babbles."""
 
 import threading
 
 import pytest
 
 from core.errors import UserError
-from core.models.api.batch import ask
-from core.models.api.cache import Answers
-from core.models.api.client import KEY, MODEL, URL, Endpoint
+from core.models.api.batch import Answers, ask
+from core.models.api.client import KEY, MODEL, SENT, URL, Endpoint
 from tests.chat_server import Reply, chat_server
 
 
-def said(*texts):
+def conversations(*texts):
+    """A conversation of one message for each text."""
     return [[{"role": "user", "content": text}] for text in texts]
 
 
@@ -30,8 +30,8 @@ def echo(_number, question):
 
 def test_each_conversation_gets_its_own_answer_and_the_same_one_is_asked_once(answers):
     with chat_server(echo) as server:
-        found, usage = ask(endpoint(server), said("a", "b", "a"), answers)
-    assert found == ["A", "B", "A"]
+        texts, usage = ask(endpoint(server), conversations("a", "b", "a"), answers)
+    assert texts == ["A", "B", "A"]
     assert (len(server.requests), usage.asked) == (2, 2)
     assert server.requests[0]["temperature"] == 0
 
@@ -39,25 +39,25 @@ def test_each_conversation_gets_its_own_answer_and_the_same_one_is_asked_once(an
 def test_tokens_and_dollars_are_counted(answers):
     prices = {"dollars_per_million_prompt_tokens": 1, "dollars_per_million_completion_tokens": 10}
     with chat_server(echo) as server:
-        _, usage = ask(endpoint(server, **prices), said("a", "b"), answers)
+        _, usage = ask(endpoint(server, **prices), conversations("a", "b"), answers)
     assert (usage.prompt_tokens, usage.completion_tokens) == (200, 20)
     assert usage.dollars == pytest.approx(2 * (100 * 1 + 10 * 10) / 1e6)
 
 
 def test_an_answer_is_asked_for_once_and_then_read_from_disk(answers):
     with chat_server(echo) as server:
-        ask(endpoint(server), said("a"), answers)
-        found, usage = ask(endpoint(server), said("a", "b"), Answers(answers.path))
+        ask(endpoint(server), conversations("a"), answers)
+        texts, usage = ask(endpoint(server), conversations("a", "b"), Answers(answers.path))
         assert len(server.requests) == 2
-    assert found == ["A", "B"]
+    assert texts == ["A", "B"]
     assert (usage.from_disk, usage.asked, usage.prompt_tokens) == (1, 1, 100)
 
 
 def test_another_model_or_another_word_is_another_question(answers):
     with chat_server(echo) as server:
-        ask(endpoint(server), said("a"), answers)
-        ask(endpoint(server).model_copy(update={"model": "other"}), said("a"), answers)
-        ask(endpoint(server), said("a "), answers)
+        ask(endpoint(server), conversations("a"), answers)
+        ask(endpoint(server).model_copy(update={"model": "other"}), conversations("a"), answers)
+        ask(endpoint(server), conversations("a "), answers)
     assert len(server.requests) == 3
 
 
@@ -77,8 +77,8 @@ def test_another_model_or_another_word_is_another_question(answers):
 )
 def test_trouble_that_passes_is_waited_out(answers, trouble):
     with chat_server(lambda n, question: trouble if n < 2 else echo(n, question)) as server:
-        found, usage = ask(endpoint(server), said("a"), answers)
-    assert found == ["A"]
+        texts, usage = ask(endpoint(server), conversations("a"), answers)
+    assert texts == ["A"]
     assert (len(server.requests), usage.unanswered) == (3, 0)
 
 
@@ -86,14 +86,14 @@ def test_a_rate_limit_that_stays_is_a_user_error_and_what_was_answered_is_kept(a
     def limited(number, question):
         return echo(number, question) if number < 3 else Reply(status=429)
 
-    asked = said(*"abcdefghijklmnop")
+    asked = conversations(*"abcdefghijklmnop")
     with chat_server(limited) as server:
         patient = endpoint(server, attempts=2, concurrency=1)
         with pytest.raises(UserError, match=r"HTTP 429, 2 times each.*The 3 answers so far"):
             ask(patient, asked, answers)
     with chat_server(echo) as again:
-        found, usage = ask(endpoint(again), asked, answers)
-    assert found == list("ABCDEFGHIJKLMNOP")
+        texts, usage = ask(endpoint(again), asked, answers)
+    assert texts == list("ABCDEFGHIJKLMNOP")
     assert (usage.from_disk, len(again.requests)) == (3, 13)
 
 
@@ -107,23 +107,23 @@ def test_a_slow_answer_is_none_and_the_others_are_kept(answers):
 
     with chat_server(slow) as server:
         impatient = endpoint(server, timeout=0.2, attempts=2)
-        found, usage = ask(impatient, said("a", "slow", "b"), answers)
+        texts, usage = ask(impatient, conversations("a", "slow", "b"), answers)
         hold.set()
-    assert found == ["A", None, "B"]
+    assert texts == ["A", None, "B"]
     assert usage.unanswered == 1
 
 
 def test_an_endpoint_that_is_down_is_named_with_what_to_do(answers):
     down = Endpoint(model="judge", url="http://127.0.0.1:9/v1", pause=0.01, attempts=2)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9.*cannot be reached.*Is it running"):
-        ask(down, said("a"), answers)
+        ask(down, conversations("a"), answers)
 
 
 def test_a_refused_key_stops_at_once_and_is_in_no_message(answers, monkeypatch):
     monkeypatch.setenv(KEY, "sk-secret")
     with chat_server(lambda *_: Reply(status=401, body=b"bad key sk-secret")) as server:
         with pytest.raises(UserError, match="HTTP 401") as caught:
-            ask(endpoint(server, concurrency=1), said(*"abcdefgh"), answers)
+            ask(endpoint(server, concurrency=1), conversations(*"abcdefgh"), answers)
         assert server.keys[0] == "Bearer sk-secret"
         assert len(server.requests) < 8
     assert "sk-secret" not in str(caught.value)
@@ -133,7 +133,7 @@ def test_the_key_is_never_written(answers, monkeypatch):
     monkeypatch.setenv(KEY, "sk-secret")
     with chat_server(echo) as server:
         used = endpoint(server)
-        ask(used, said("a"), answers)
+        ask(used, conversations("a"), answers)
     assert "sk-secret" not in used.model_dump_json() + repr(used)
     for file in answers.path.parent.iterdir():
         assert b"sk-secret" not in file.read_bytes()
@@ -145,9 +145,9 @@ def test_a_question_that_the_endpoint_will_not_take_has_no_answer(answers):
         return Reply(status=400) if reply.text == "BAD" else reply
 
     with chat_server(picky) as server:
-        found, usage = ask(endpoint(server), said("bad", "a"), answers)
+        texts, usage = ask(endpoint(server), conversations("bad", "a"), answers)
         assert len(server.requests) == 2
-    assert found == [None, "A"]
+    assert texts == [None, "A"]
     assert usage.unanswered == 1
 
 
@@ -155,15 +155,15 @@ def test_no_more_questions_are_under_way_than_allowed(answers):
     hold = threading.Event()
     arrived = threading.Semaphore(0)
 
-    def held(number, question):
+    def stall(number, question):
         arrived.release()
         reply = echo(number, question)
         reply.hold = hold
         return reply
 
-    with chat_server(held) as server:
+    with chat_server(stall) as server:
         asking = threading.Thread(
-            target=ask, args=(endpoint(server, concurrency=3), said(*"abcdefgh"), answers)
+            target=ask, args=(endpoint(server, concurrency=3), conversations(*"abcdefgh"), answers)
         )
         asking.start()
         for _ in range(3):
@@ -173,9 +173,22 @@ def test_no_more_questions_are_under_way_than_allowed(answers):
     assert server.most_under_way == 3
 
 
-def test_half_a_surrogate_is_sent_like_any_text(answers):
-    with chat_server(lambda *_: Reply("fine")) as server:
-        assert ask(endpoint(server), said("\ud83d"), answers)[0] == ["fine"]
+def test_half_a_surrogate_is_sent_as_the_character_for_it(answers):
+    with chat_server(echo) as server:
+        texts, _ = ask(endpoint(server), conversations("a \ud83d", "\ud83d\ude00 é"), answers)
+    assert texts == ["A \ufffd", "\U0001f600 É"]
+
+
+def test_nothing_of_this_machine_is_sent_with_a_question(answers, monkeypatch):
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID"):
+        monkeypatch.setenv(f"OPENAI_{name}", "secret")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: secret\nAuthorization: secret")
+    monkeypatch.delenv(KEY, raising=False)
+    with chat_server(echo) as server:
+        ask(endpoint(server), conversations("a"), answers)
+    (headers,) = server.headers
+    assert not {name.lower() for name in headers} - SENT
+    assert "secret" not in str(headers)
 
 
 def test_the_environment_may_name_endpoint_and_model(monkeypatch):
@@ -186,15 +199,15 @@ def test_the_environment_may_name_endpoint_and_model(monkeypatch):
         Endpoint(model="m").address()
     monkeypatch.setenv(URL, "http://host/v1/")
     monkeypatch.setenv(MODEL, "m")
-    found = Endpoint.from_environment()
-    assert found is not None
-    assert (found.model, found.address()) == ("m", "http://host/v1/chat/completions")
+    named = Endpoint.from_environment()
+    assert named is not None
+    assert (named.model, named.address()) == ("m", "http://host/v1/chat/completions")
 
 
 @pytest.mark.parametrize("spelled", ["2852039166", "0xA9FEA9FE", "169.254.43518"])
 def test_what_resolves_to_a_metadata_service_is_not_asked(answers, spelled):
     with pytest.raises(UserError, match=f"^{spelled} is the metadata service".lower()):
-        ask(Endpoint(model="m", url=f"http://{spelled}/v1", timeout=1), said("a"), answers)
+        ask(Endpoint(model="m", url=f"http://{spelled}/v1", timeout=1), conversations("a"), answers)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -204,7 +217,7 @@ def test_a_redirect_is_told_and_not_followed(answers, status, monkeypatch):
         moved = Reply(status=status, headers={"Location": f"{elsewhere.url}/chat/completions"})
         with chat_server(lambda *_: moved) as server:
             with pytest.raises(UserError, match=f"moved .HTTP {status}.*not followed") as caught:
-                ask(endpoint(server), said("a"), answers)
+                ask(endpoint(server), conversations("a"), answers)
             assert len(server.requests) == 1
         assert not elsewhere.requests
     assert "sk-secret" not in str(caught.value)
@@ -214,7 +227,7 @@ def test_a_redirect_is_told_and_not_followed(answers, status, monkeypatch):
 def test_a_key_that_no_header_can_hold_is_told_without_it(answers, monkeypatch, key):
     monkeypatch.setenv(KEY, key)
     with pytest.raises(UserError, match=KEY) as caught:
-        ask(Endpoint(model="m", url="http://127.0.0.1:9/v1"), said("a"), answers)
+        ask(Endpoint(model="m", url="http://127.0.0.1:9/v1"), conversations("a"), answers)
     assert "sk-" not in str(caught.value)
 
 
