@@ -20,7 +20,7 @@ from pages.components import (
     text,
     theme,
 )
-from pages.components.rank import score_agreement, validity
+from pages.components.rank import validity
 
 TEXTS = ("prompt", "chosen", "rejected")
 SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table
@@ -161,7 +161,7 @@ st.header("The pairs, best first")
 show_rows()
 lazy.expander(
     "Two orders side by side",
-    lambda: score_agreement.show(table, len(selected), key="ranking"),
+    lambda: validity.show_agreement(table, len(selected), key="ranking"),
     key="two-orders",
 )
 lazy.expander(

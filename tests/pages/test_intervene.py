@@ -65,13 +65,13 @@ def test_several_sizes_are_one_click(open_page, cart):
     assert "--size 0.25 --size 0.5 --size 1 --size 2 --background" in command
 
 
-def test_every_behavior_that_is_known_gets_a_predicted_rate(open_page, cart):
+def test_every_ranked_or_mapped_behavior_gets_a_predicted_rate(open_page, cart):
     app = open_page("intervene")
     table = next(frame.value for frame in app.dataframe if "predicted" in frame.value)
     one = table.set_index("behavior").loc["compliance"]
     assert one["now"] == pytest.approx(55.0)
     assert one["predicted"] < 5
-    assert one["taken back"] > 100
+    assert one["undone"] > 100
 
 
 def test_the_number_of_pairs_can_be_changed_and_undone(open_page, cart):

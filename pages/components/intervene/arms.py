@@ -1,6 +1,6 @@
 """The runs of an intervention's arms: their cost beforehand, their progress, their cancellation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -19,59 +19,50 @@ def cost(arms: Sequence[Arm]) -> str:
     store = cache.store()
     missing = [s for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"]
     steps = [spec.step for spec in missing if spec.step != "edit"]
-    counts = " + ".join(f"{steps.count(step)} × {step}" for step in dict.fromkeys(steps))
     if not steps:
         return "All of it is done."
-    return f"Still to do: {counts}. {_time(forecast(steps, typical_seconds(store)))}"
+    counts = " + ".join(f"{steps.count(step)} × {step}" for step in dict.fromkeys(steps))
+    return f"Still to do: {counts}. {_duration(forecast(steps, typical_seconds(store)))}"
 
 
-def _time(expected: Forecast) -> str:
+def _duration(expected: Forecast) -> str:
     seconds, unknown = expected
-    took = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     if unknown and not seconds:
         return f"How long is not known: no {unknown[0]} ran here yet."
-    beside = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
-    return f"About {took}{beside}, one after the other, by what such runs took here."
+    known = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    rest = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
+    return f"About {known}{rest}, one after the other, by what such runs took here."
 
 
 def watch(arms: Sequence[Arm]) -> None:
-    """A table of all runs that follows them, and the log of what runs or failed."""
-    runs = {run: name for arm in arms for run, name in _named(arm)}
-    infos = [cache.store().info(run) for run in runs]
-    live = any(info.state in jobs.ACTIVE for info in infos)
-    every = jobs.POLL_SECONDS if live else None
-    st.fragment(_watched, run_every=every)(runs, _states(infos))
+    """A table of all runs that is kept up to date, and the log of those that run or failed."""
+    names = {run: name for arm in arms for run, name in _names(arm)}
+    jobs.follow(list(names), lambda: _show_runs(names))
 
 
-def _watched(runs: dict[str, str], seen: list[str]) -> None:
+def _show_runs(names: Mapping[str, str]) -> None:
     store = cache.store()
-    infos = [store.info(run) for run in runs]
-    if _states(infos) != seen:
-        st.rerun()
+    infos = [store.info(run) for run in names]
+    active = [info for info in infos if info.state in jobs.ACTIVE]
     states = [info.state for info in infos]
-    done = states.count("finished")
     others = ("running", "waiting", "failed", "cancelled")
     counts = [f"{states.count(state)} {state}" for state in others if state in states]
+    done = states.count("finished")
     text = ", ".join([f"{done} of {len(infos)} runs finished", *counts])
-    if any(state in jobs.ACTIVE for state in states):
-        started = [info for info in infos if info.state in jobs.ACTIVE]
-        text += ". " + _time(time_left(started, typical_seconds(store)))
+    if active:
+        text += ". " + _duration(time_left(active, typical_seconds(store)))
     st.progress(done / len(infos), text=text)
-    st.dataframe(
-        pd.DataFrame([_row(info, runs[info.id]) for info in infos]),
-        hide_index=True,
-        height="content",
-    )
-    active = [info for info in infos if info.state in jobs.ACTIVE]
+    table = pd.DataFrame([_row(info, names[info.id]) for info in infos])
+    st.dataframe(table, hide_index=True, height="content")
     if active and st.button("Cancel all", key="cancel-all"):
         jobs.stop([info.id for info in active])
     for info in infos:
         if info.state == "failed":
-            st.error(f"{runs[info.id]} failed.")
+            st.error(f"{names[info.id]} failed.")
             st.code(info.error, language=None)
     for info in infos:
         if info.state in ("running", "failed"):
-            with st.expander(f"{runs[info.id]}: log"):
+            with st.expander(f"{names[info.id]}: log"):
                 if info.state == "running" and st.button("Cancel this run", key=f"c-{info.id}"):
                     jobs.stop([info.id])
                 st.code(store.log(info.id) or "nothing yet", language=None, wrap_lines=True)
@@ -91,8 +82,8 @@ def _row(info: RunInfo, name: str) -> dict[str, object]:
     }
 
 
-def _named(arm: Arm) -> Iterator[tuple[str, str]]:
-    """Every run of an arm with what it is, a seed's training before its evaluation."""
+def _names(arm: Arm) -> Iterator[tuple[str, str]]:
+    """Every run of an arm with its name, a seed's training before its evaluation."""
     store = cache.store()
     size = total_k(arm.edit.edits) if arm.edit else 0
     name = f"{arm.name}, top {size:,}" if size else arm.name
@@ -101,7 +92,3 @@ def _named(arm: Arm) -> Iterator[tuple[str, str]]:
     for training, evaluation in zip(arm.trainings, arm.evaluations, strict=True):
         yield store.run_id(training), f"{name} · train, seed {training.seed}"
         yield store.run_id(evaluation), f"{name} · evaluate, seed {training.seed}"
-
-
-def _states(infos: Sequence[RunInfo]) -> list[str]:
-    return [info.state for info in infos]

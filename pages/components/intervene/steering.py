@@ -1,7 +1,7 @@
-"""Does the vector move the behavior at all? Steering answers in a minute, before any training.
+"""Steering: whether the behavior vector moves the behavior at all, in a minute, without training.
 
-The behavior vector is added to the reference, and its direction taken out of the policy, both at
-the layer it was read from; both are then measured like every other model.
+The vector is added to the reference, and its direction projected out of the policy, both at the
+layer it was read from; both are then measured like every other model.
 """
 
 import pandas as pd
@@ -15,15 +15,14 @@ from pages.components import cache, completions, jobs
 TERMS = """
 - **Reference + vector**: at every token, the behavior vector is added to the residual stream that
   the reference reads at that layer. If the behavior appears, the direction is enough to cause it.
-- **Policy without it**: the component along the vector is taken out of the policy's residual
+- **Policy without it**: the component along the vector is projected out of the policy's residual
   stream at that layer. If the behavior goes, the policy needs the direction to show it.
-- Steering changes a running model, not what was learnt from which pairs: it tests the *vector*
-  that the ranking stands on. Whether the *pairs* taught the behavior, only retraining tells: a
-  preview that shows nothing does not refute a ranking, since one direction at one layer may not
-  carry the behavior alone. Large coefficients break any model: look at the completions, and at
-  what else moved.
+- Steering changes a running model, not what it learnt from which pairs: it tests the *vector* of
+  the ranking. Only retraining tests whether the *pairs* taught the behavior: a preview that shows
+  nothing does not refute a ranking, since one direction at one layer may not carry the behavior
+  alone. Large coefficients break any model: read the completions, and see what else moved.
 """
-SHOWN = ("reference", "reference + vector", "policy", "policy without it")
+MODELS = ("reference", "reference + vector", "policy", "policy without it")
 
 
 def show(project: Project) -> None:
@@ -42,18 +41,14 @@ def show(project: Project) -> None:
     run, behavior = ranked[name], project.behavior(name)
     st.caption(f"Read and written at layer {cache.summary(run)['layer']}.")
     specs = models(project, run, coefficient)
-    missing = {
-        shown: spec
-        for shown, spec in specs.items()
-        if cache.store().state(cache.store().run_id(spec)) != "finished"
-    }
-    for shown, spec in missing.items():
-        jobs.panel(spec, f"Measure: {shown}")
+    runs = {model: cache.store().run_id(spec) for model, spec in specs.items()}
+    missing = [model for model, run in runs.items() if cache.store().state(run) != "finished"]
+    for model in missing:
+        jobs.panel(specs[model], f"Measure: {model}")
     if not missing:
-        runs = {shown: cache.store().run_id(spec) for shown, spec in specs.items()}
         _show_rates(runs, project, behavior)
         _show_completions(runs, behavior)
-    with st.expander("What this tells, and what not"):
+    with st.expander("What this shows, and what it does not"):
         st.markdown(TERMS)
 
 
@@ -63,29 +58,28 @@ def models(project: Project, rank: str, coefficient: float) -> dict[str, Evaluat
     added = {"vector": rank, "steering": "add", "coefficient": coefficient}
     out = {"vector": rank, "steering": "project_out"}
     specs = (reference, reference.model_copy(update=added), policy, policy.model_copy(update=out))
-    return dict(zip(SHOWN, specs, strict=True))
+    return dict(zip(MODELS, specs, strict=True))
 
 
 def _show_rates(runs: dict[str, str], project: Project, behavior: Behavior) -> None:
-    rates = {shown: cache.table(run, "rates").set_index("behavior") for shown, run in runs.items()}
-    own = {shown: table.loc[behavior.name] for shown, table in rates.items()}
+    rates = {model: cache.table(run, "rates").set_index("behavior") for model, run in runs.items()}
+    before, added, policy, without = (rates[model].loc[behavior.name, "rate"] for model in MODELS)
     st.info(
-        f"Adding the vector takes the reference from {own[SHOWN[0]]['rate']:.1%} to "
-        f"{own[SHOWN[1]]['rate']:.1%}; taking it out takes the policy from "
-        f"{own[SHOWN[2]]['rate']:.1%} to {own[SHOWN[3]]['rate']:.1%}."
+        f"Adding the vector takes the reference from {before:.1%} to {added:.1%}; projecting it "
+        f"out takes the policy from {policy:.1%} to {without:.1%}."
     )
     rows = [
         {
             "behavior": one.name + (" (wanted)" if one.wanted else ""),
-            **{shown: _cell(table.loc[one.name]) for shown, table in rates.items()},
-            "n, each": int(rates[SHOWN[0]].loc[one.name, "n"]),
+            **{model: _rate(table.loc[one.name]) for model, table in rates.items()},
+            "n, each": int(rates[MODELS[0]].loc[one.name, "n"]),
         }
         for one in project.behaviors
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def _cell(row: pd.Series) -> str:
+def _rate(row: pd.Series) -> str:
     if pd.isna(row["rate"]):
         return "nothing scored"
     return f"{row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
@@ -96,7 +90,7 @@ def _show_completions(runs: dict[str, str], behavior: Behavior) -> None:
         "Completions of", ["reference", "policy"], default="reference", required=True,
         key="preview-side",
     )  # fmt: skip
-    before, after = SHOWN[:2] if which == "reference" else SHOWN[2:]
+    before, after = MODELS[:2] if which == "reference" else MODELS[2:]
     completions.compare(
         (before, runs[before]), (after, runs[after]), behavior, key=f"preview-prompt-{which}"
     )

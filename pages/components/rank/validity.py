@@ -1,6 +1,6 @@
-"""Whether a behavior vector means anything, and whether few pairs taught the behavior or all did.
+"""Whether a ranking can be trusted: validity of its vector, concentration, agreement of scores.
 
-Shown wherever a ranking is.
+Draws what the rank step measured; decides nothing itself.
 """
 
 from typing import Any
@@ -9,7 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.components import cache, theme
+from core.attribution.evaluation.metrics import overlap_at, rank_correlation
+from core.specs.behaviors import SCORE_NAMES
+from pages.components import cache, pickers, theme
 
 TERMS = """
 - **Layer**: where in the model the vectors are read; layer *l* is what decoder block *l* reads.
@@ -17,114 +19,120 @@ TERMS = """
   same prompts, both read by the reference.
 - **Split-half**: the prompts are split in two at random, 100 times; the cosine between the two
   halves' vectors. Near 1: the vector does not depend on which prompts were used.
-- **Held-out AUC**: how well the vector tells policy from reference completions of prompts it was
-  not built from. 0.5 is guessing, 1 is perfect.
+- **Held-out AUC**: how well the vector separates policy from reference completions of prompts it
+  was not built from. 0.5 is guessing, 1 is perfect.
 - **Null**: the same numbers with the models' labels shuffled or the vector drawn at random. A
   vector that does not beat its null ranks pairs by chance.
-- **Sparse or diffuse**: *look-alikes* of a pair are those of the same source with the most similar
-  prompts. Where the look-alikes of the best pairs push the same way, a kind of pairs is at fault,
-  and editing it should undo the behavior: *sparse*. Where they push both ways, the data only lean,
-  everywhere a little: *diffuse*.
-- **Random directions**: what the same pairs hold for vectors that nobody asked about, with the same
-  spread and the same gate. Attribution that is no more concentrated than that shows nothing.
+- **Sparse or diffuse**: the *neighbors* of a pair are those of the same source with the most
+  similar prompts. Where the neighbors of the best pairs score high too, one group of pairs is at
+  fault, and editing it should undo the behavior: *sparse*. Where their scores have both signs, the
+  whole data set leans a little towards the behavior: *diffuse*.
+- **Random directions**: the attribution of the same pairs to random vectors of the same spread and
+  with the same gate. Attribution that is no more concentrated than that shows nothing.
 """
-BAND = "rgba(0,114,178,.25)"
+AGREEMENT_HELP = (
+    "Rank correlation: Spearman's, over all pairs; 1 is the same order. Overlap: share of the "
+    "best k by one score that are among the best k by the other."
+)
+DRAWN = 3000  # points of the chart of two scores, beside the best k of each
+HEIGHT = 280  # pixels of each of the three charts
 
 
 def banner(rank: str) -> None:
     """One line: valid or not, at which layer, from how many prompts."""
-    known = cache.summary(rank)
-    said = (
-        f"Behavior vector at layer {known['layer']}, from {known['n_prompts_passed']} of "
-        f"{known['n_prompts']} prompts. {known['verdict']}"
+    summary = cache.summary(rank)
+    verdict = (
+        f"Behavior vector at layer {summary['layer']}, from {summary['n_prompts_passed']} of "
+        f"{summary['n_prompts']} prompts. {summary['verdict']}"
     )
     left, right = st.columns(2)
-    with left:
-        if known["valid"]:
-            st.success(said)
-        else:
-            st.warning(f"{said} Do not trust this order.")
+    if summary["valid"]:
+        left.success(verdict)
+    else:
+        left.warning(f"{verdict} Do not trust this order.")
     with right:
-        _show_verdict(known)
-    if known.get("filter_used") == "rising":
+        _show_concentration(summary.get("concentration"))
+    if summary.get("filter_used") == "rising":
         st.caption(
             "The reference already shows this behavior here and there, so the vector comes from "
             "all prompts on which the policy shows it more often."
         )
-    if known["n_undefined"]:
-        n, total = known["n_undefined"], known["n_pairs"]
+    if summary["n_undefined"]:
+        n, total = summary["n_undefined"], summary["n_pairs"]
         st.caption(f"Without a defined similarity: {n:,} of {total:,} pairs; they come last.")
 
 
-def _show_verdict(known: dict[str, Any]) -> None:
-    """Sparse, mixed or diffuse, with its evidence."""
-    found = known.get("concentration")
-    if found is None:
+def _show_concentration(concentration: dict[str, Any] | None) -> None:
+    """Sparse, undecided or diffuse, with the evidence."""
+    if concentration is None:
         st.caption("Whether it is sparse or diffuse was not measured yet: rank again to see.")
         return
-    show = {"sparse": st.success, "undecided": st.info}.get(found["verdict"], st.warning)
-    show(found["evidence"])
+    boxes = {"sparse": st.success, "undecided": st.info}
+    boxes.get(concentration["verdict"], st.warning)(concentration["evidence"])
 
 
 def show_layers(rank: str) -> None:
-    """Both curves over the layers, and how concentrated attribution is, against their nulls."""
+    """Split-half and AUC over the layers, and the concentration, each against its null."""
     layers = cache.table(rank, "layers")
     left, middle, right = st.columns(3)
     left.plotly_chart(_split_half(layers), key="split-half")
     middle.plotly_chart(_auc(layers), key="auc")
     if cache.summary(rank).get("concentration"):
-        right.plotly_chart(_concentration(cache.table(rank, "concentration")), key="held")
+        right.plotly_chart(_concentration(cache.table(rank, "concentration")), key="concentration")
     with st.expander("What these words mean"):
         st.markdown(TERMS)
 
 
-def _split_half(layers: pd.DataFrame) -> go.Figure:
-    figure = go.Figure()
-    band = {"x": layers["layer"], "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    figure.add_trace(go.Scatter(y=layers["split_half_low"], showlegend=False, **band))
-    figure.add_trace(
-        go.Scatter(
-            y=layers["split_half_high"],
-            fill="tonexty",
-            fillcolor=BAND,
-            name="95% of splits",
-            **band,
-        )
+def show_agreement(ranking: pd.DataFrame, k: int, *, key: str) -> None:
+    """Two scores of the same pairs: a scatter with the best k of each, overlap and correlation."""
+    scores = [name for name in SCORE_NAMES if name in ranking]
+    left, right, place = st.columns([2, 2, 3], vertical_alignment="bottom")
+    with left:
+        x = pickers.choose_one("Across", scores, SCORE_NAMES.__getitem__, key=f"across-{key}")
+    others = [name for name in scores if name != x]
+    with right:
+        y = pickers.choose_one("Up", others, SCORE_NAMES.__getitem__, key=f"up-{key}")
+    a, b = ranking[x].to_numpy(float), ranking[y].to_numpy(float)
+    k = min(max(k, 1), len(ranking))
+    place.text(
+        f"Overlap of the best {k:,}: {overlap_at(a, b, k):.0%} (by chance "
+        f"{k / len(ranking):.0%}). Rank correlation {rank_correlation(a, b):.2f}.",
+        help=AGREEMENT_HELP,
     )
-    figure.add_trace(_line(layers, "split_half", "split-half cosine"))
-    figure.add_trace(_line(layers, "null_split_half", "null", dash="dot"))
-    return _finished(figure, "split-half cosine", [-0.05, 1.05])
+    st.plotly_chart(_scatter(ranking, x, y, k), key=f"agreement-{key}")
+
+
+def _split_half(layers: pd.DataFrame) -> go.Figure:
+    low, high = layers["split_half_low"], layers["split_half_high"]
+    figure = go.Figure(
+        [
+            *_band(layers["layer"], low, high, "95% of splits", "rgba(0,114,178,.25)"),
+            _line(layers, "split_half", "split-half cosine"),
+            _line(layers, "null_split_half", "null"),
+        ]
+    )
+    return _by_layer(figure, "split-half cosine", [-0.05, 1.05])
 
 
 def _auc(layers: pd.DataFrame) -> go.Figure:
-    figure = go.Figure([_line(layers, "auc", "held-out AUC")])
-    figure.add_trace(_line(layers, "null_auc", "null", dash="dot"))
-    return _finished(figure, "held-out AUC", [0.35, 1.05])
+    lines = [_line(layers, "auc", "held-out AUC"), _line(layers, "null_auc", "null")]
+    return _by_layer(go.Figure(lines), "held-out AUC", [0.35, 1.05])
 
 
-def _concentration(held: pd.DataFrame) -> go.Figure:
-    """What the best pairs hold of all attribution, over their share of the pairs."""
-    figure = go.Figure()
-    band = {"x": held["share"], "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    figure.add_trace(go.Scatter(y=held["null_low"], showlegend=False, **band))
-    figure.add_trace(
-        go.Scatter(
-            y=held["null_high"],
-            fill="tonexty",
-            fillcolor=theme.GREY,
-            name="random directions",
-            **band,
-        )
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=held["share"],
-            y=held["attribution"],
-            name="this behavior",
-            mode="lines+markers",
-            line={"color": theme.CATEGORIES[0]},
-        )
-    )
+def _by_layer(figure: go.Figure, title: str, span: list[float]) -> go.Figure:
+    figure.update_xaxes(title="layer", dtick=1)
+    figure.update_yaxes(title=title, range=span)
+    return figure.update_layout(height=HEIGHT, **theme.LAYOUT)
+
+
+def _concentration(shares: pd.DataFrame) -> go.Figure:
+    """Share of all attribution that the best pairs have, over their share of the pairs."""
+    low, high = shares["null_low"], shares["null_high"]
+    figure = go.Figure(_band(shares["share"], low, high, "random directions", theme.GREY))
+    figure.add_scatter(
+        x=shares["share"], y=shares["attribution"], name="this behavior", mode="lines+markers",
+        line={"color": theme.CATEGORIES[0]},
+    )  # fmt: skip
     figure.update_xaxes(
         title="best pairs (log)",
         type="log",
@@ -133,26 +141,45 @@ def _concentration(held: pd.DataFrame) -> go.Figure:
         tickformat=".1~%",
     )
     figure.update_yaxes(title="share of attribution", range=[0, 1.05], tickformat=".0%")
-    figure.update_layout(height=280, **theme.LAYOUT)
-    return figure
+    return figure.update_layout(height=HEIGHT, **theme.LAYOUT)
 
 
-def _line(layers: pd.DataFrame, column: str, name: str, dash: str = "solid") -> go.Scatter:
-    color = theme.CATEGORIES[0] if dash == "solid" else theme.MODEL["reference"]
+def _scatter(ranking: pd.DataFrame, x: str, y: str, k: int) -> go.Figure:
+    best_x, best_y = (set(ranking[name].nlargest(k).index) for name in (x, y))
+    rest = ranking.drop(index=list(best_x | best_y))
+    sample = rest.sample(min(DRAWN, len(rest)), random_state=0)
+    groups = {
+        f"{'a sample of ' if len(sample) < len(rest) else ''}neither": (sample, theme.GREY),
+        f"only {SCORE_NAMES[x]}": (ranking.loc[sorted(best_x - best_y)], theme.CATEGORIES[0]),
+        f"only {SCORE_NAMES[y]}": (ranking.loc[sorted(best_y - best_x)], theme.CATEGORIES[1]),
+        "both": (ranking.loc[sorted(best_x & best_y)], theme.CATEGORIES[2]),
+    }
+    figure = go.Figure()
+    for (name, (rows, color)), symbol in zip(groups.items(), theme.SYMBOLS, strict=False):
+        figure.add_scattergl(
+            x=rows[x], y=rows[y], name=f"{name} ({len(rows):,})", mode="markers",
+            marker={"color": color, "size": 5, "symbol": symbol}, hoverinfo="skip",
+        )  # fmt: skip
+    figure.update_xaxes(title=SCORE_NAMES[x])
+    figure.update_yaxes(title=SCORE_NAMES[y])
+    return figure.update_layout(height=380, **theme.LAYOUT)
+
+
+def _band(
+    x: pd.Series, low: pd.Series, high: pd.Series, name: str, color: str
+) -> tuple[go.Scatter, go.Scatter]:
+    """The area between two curves."""
+    edge = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    bottom = go.Scatter(y=low, showlegend=False, **edge)
+    return bottom, go.Scatter(y=high, fill="tonexty", fillcolor=color, name=name, **edge)
+
+
+def _line(layers: pd.DataFrame, column: str, name: str) -> go.Scatter:
+    null = {"dash": "dot", "color": theme.MODEL["reference"]}
     return go.Scatter(
         x=layers["layer"],
         y=layers[column],
         name=name,
         mode="lines+markers",
-        line={"dash": dash, "color": color},
+        line=null if name == "null" else {"color": theme.CATEGORIES[0]},
     )
-
-
-def _finished(figure: go.Figure, title: str, span: list[float]) -> go.Figure:
-    figure.update_xaxes(title="layer", dtick=1)
-    figure.update_yaxes(title=title, range=span)
-    figure.update_layout(
-        height=280,
-        **theme.LAYOUT,
-    )
-    return figure
