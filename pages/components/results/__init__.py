@@ -1,6 +1,6 @@
 """Parts of the Results page.
 
-- `charts`: What retraining showed, in charts
-- `training_curves`: Training as it happens, every arm, from the trainer's own log
-- `spot_check`: Read completions blinded and say what they show
+- `charts`: Charts of arms, conditions, sizes, predictions and sources
+- `training_curves`: Training curves of every arm, live
+- `spot_check`: Completions labelled blinded by people, and their agreement with the judge
 """

@@ -1,6 +1,6 @@
-"""What retraining showed, in charts: arms, conditions, sizes, predictions, sources.
+"""Results of retraining, as charts and tables: arms, conditions, sizes, predictions, sources.
 
-Each part says what it needs where that is missing; nothing here decides what is apart or not.
+Each part names what it needs where that is missing; nothing here decides what differs.
 """
 
 import pandas as pd
@@ -14,15 +14,14 @@ from core.report import figures
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import EditSpec
-from pages.components import arm_table, cache, enrichment, text
-from pages.components import rates as rate_text
+from pages.components import arm_table, cache, enrichment, rates, text, theme
 from pages.components.intervene import dry_run
 
 AGREEMENT_TERMS = """
-Each dot is one retraining. **Rank correlation** (Spearman): do edits that were predicted to do more
-do more? **Slope** of measured on predicted: 1 is calibrated, below 1 the predictions promise too
-much. Predictions are made before training, from attribution alone, and never fitted to what was
-measured. What they cannot know is how much one retraining differs from the next.
+Each dot is one retraining. **Rank correlation** (Spearman): whether edits with larger predicted
+changes have larger measured ones. **Slope** of measured on predicted: 1 is calibrated, below 1 the
+predictions are too large. Predictions are made before training, from attribution alone, and never
+fitted to measurements. They cannot know how much one retraining differs from the next.
 """
 
 
@@ -34,47 +33,44 @@ def show_bars(measured: pd.DataFrame, behavior: Behavior) -> None:
 
 
 def show_conditions(measured: pd.DataFrame, behavior: Behavior) -> None:
-    """The behavior's flag with and without the distractor, in every model."""
+    """The behavior's flag with and without the distractor, before and after the edit."""
     table = _conditions(measured, behavior)
     if table["condition"].nunique() < 2:
         st.caption("These prompts come under one condition only.")
         return
     st.caption("**With and without the trigger**: *distractor* is the prompt with one after it")
-    arms = [arm for arm in ("reference", "policy", "edited") if arm in set(table["arm"])]
-    kept = table[table["arm"].isin(arms)]
-    summary = by_arm(kept.assign(behavior=kept["condition"]))
-    chart = figures.rates_chart(summary)
+    rows = table[table["arm"].isin(["reference", "policy", "edited"])]
+    chart = figures.rates_chart(by_arm(rows.assign(behavior=rows["condition"])))
     st.plotly_chart(chart.update_layout(height=330), key="conditions")
 
 
 def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
     """The same edit at several sizes."""
-    runs = {run: spec for run, spec in cache.specs(EditSpec).items() if spec.control is None}
-    sizes = edit_sizes.siblings({run: spec.edits for run, spec in runs.items()}, edit)
+    edits = {run: spec.edits for run, spec in cache.specs(EditSpec).items() if spec.control is None}
+    sizes = edit_sizes.siblings(edits, edit)
     measured = arm_table.all_measured(project)
-    own = measured[measured["edit"].isin(sizes) & measured["behavior"].eq(behavior.name)]
-    own = own.assign(k=own["edit"].map(sizes))
-    if own["k"].nunique() < 2 or not max(sizes.values(), default=0):
+    measured = measured[measured["behavior"] == behavior.name]
+    edited = measured[measured["edit"].isin(sizes)]
+    edited = edited.assign(k=edited["edit"].map(sizes))
+    if edited["k"].nunique() < 2 or not max(sizes.values(), default=0):
         st.info(
             "One size of this edit is measured. Tick “Dose-response” on Intervene to train it "
             "at ¼, ½ and 2 × its size."
         )
         return
-    start = measured[measured["arm"].isin(["baseline", "policy"])]
-    start = start[start["behavior"].eq(behavior.name)]
-    first = "baseline" if "baseline" in set(start["arm"]) else "policy"
-    none = start[start["arm"].eq(first)].assign(k=0)
-    both = pd.concat([*(none.assign(arm=arm) for arm in ("random control", "edited")), own])
-    st.plotly_chart(figures.dose_chart(both), key="doses")
+    start = "baseline" if "baseline" in set(measured["arm"]) else "policy"
+    unedited = measured[measured["arm"] == start].assign(k=0)
+    starts = [unedited.assign(arm=arm) for arm in ("random control", "edited")]
+    st.plotly_chart(figures.dose_chart(pd.concat([*starts, edited])), key="doses")
     st.caption(
-        f"At 0 pairs: the {first}. Lines join the means over seeds; small dots are seeds; bars are "
+        f"At 0 pairs: the {start}. Lines join the means over seeds; small dots are seeds; bars are "
         "95% intervals over three seeds or more."
     )
-    _show_adoption(project, edit, behavior)
+    _show_sizes(project, edit, behavior)
 
 
-def _show_adoption(project: Project, edit: str, behavior: Behavior) -> None:
-    """Which size to adopt, chosen on half of the held-out prompts and told on the other half."""
+def _show_sizes(project: Project, edit: str, behavior: Behavior) -> None:
+    """The size to adopt, chosen on half of the held-out prompts and measured on the other half."""
     table = edit_sizes.measured_sizes(
         cache.store(), project, arm_table.all_measured(project), edit, behavior
     )
@@ -86,33 +82,37 @@ def _show_adoption(project: Project, edit: str, behavior: Behavior) -> None:
             f"Adopted: {row.k:,} pairs. Chosen on one half of the held-out prompts; on the other "
             f"half the rate is {row.test:.1%}."
         )
-    percent = {name: 100 * table[name] for name in ("dev", "test")}
     worse = [
-        "; ".join(f"{g.behavior} by {100 * g.worse:.1f} points" for g in row)
+        "; ".join(f"{guard.behavior} by {100 * guard.worse:.1f} points" for guard in row)
         for row in table["broken"]
     ]
+    choosing, reporting = "half that chooses", "half that reports"
+    columns = {
+        "pairs": table["k"],
+        "seeds": table["seeds"],
+        choosing: 100 * table["dev"],
+        reporting: 100 * table["test"],
+        "made worse": worse,
+        "adopted": table["adopted"],
+    }
     st.dataframe(
-        table[["k", "seeds"]].assign(**percent, worse=worse, adopted=table["adopted"]),
+        pd.DataFrame(columns),
         hide_index=True,
-        column_config={
-            "k": "pairs",
-            "dev": st.column_config.NumberColumn("half that chooses", format="%.1f %%"),
-            "test": st.column_config.NumberColumn("half that reports", format="%.1f %%"),
-            "worse": "made worse",
-        },
+        column_config=theme.columns({}, {choosing: "%.1f %%", reporting: "%.1f %%"}),
     )
 
 
 def show_agreement(project: Project, behavior: Behavior) -> None:
     """Predicted against measured change over every retraining of this workspace."""
-    table = _against_measured(str(cache.store().workspace), _finished(), project)
+    store = cache.store()
+    runs = tuple(r for step in ("rank", "discover", "evaluate") for r in store.finished(step))
+    table = _against_measured(str(store.workspace), runs, project)
     ranked = table[table["read from"].str.startswith("rank-")] if len(table) else table
     if ranked.empty:
         st.info("Predictions are compared once an arm is measured and its behavior ranked.")
         return
-    own = ranked[ranked["behavior"] == behavior.name]
     every = "all ranked behaviors"
-    which = st.segmented_control(
+    choice = st.segmented_control(
         "Of",
         [behavior.name, every],
         default=behavior.name,
@@ -120,53 +120,53 @@ def show_agreement(project: Project, behavior: Behavior) -> None:
         format_func=text.escape,  # an option is drawn as markdown
         key="agreement-of",
     )
-    shown = ranked if which == every or own.empty else own
-    found = predict.agreement(shown)
-    facts = st.columns(4)
-    facts[0].metric("Retrainings" if which != every else "Retrainings × behaviors", found.n)
-    facts[1].metric("Rank correlation", _number(found.rank_correlation))
-    facts[2].metric("Slope", _number(found.slope), help="1 is calibrated.")
-    facts[3].metric("Mean error", f"{100 * found.mean_error:.1f} points"
-                    if found.n > 1 else "unknown")  # fmt: skip
-    if found.n < predict.LEAST_RUNS:
-        st.warning(f"{found.n} retrainings say little; {predict.LEAST_RUNS} are wanted.")
-    st.plotly_chart(figures.agreement_chart(shown), key="agreement")
+    rows = ranked[ranked["behavior"] == behavior.name]
+    rows = ranked if choice == every or rows.empty else rows
+    agreement = predict.agreement(rows)
+    error = f"{100 * agreement.mean_error:.1f} points" if agreement.n > 1 else "unknown"
+    columns = st.columns(4)
+    columns[0].metric("Retrainings" + " × behaviors" * (choice == every), agreement.n)
+    columns[1].metric("Rank correlation", _number(agreement.rank_correlation))
+    columns[2].metric("Slope", _number(agreement.slope), help="1 is calibrated.")
+    columns[3].metric("Mean error", error)
+    if agreement.n < predict.LEAST_RUNS:
+        st.warning(f"{agreement.n} retrainings say little; {predict.LEAST_RUNS} are wanted.")
+    st.plotly_chart(figures.agreement_chart(rows), key="agreement")
     with st.expander("What these words mean"):
         st.markdown(AGREEMENT_TERMS)
 
 
 def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
-    """What the edit took from each source, and what dropping the whole source should do."""
-    known = {one.behavior.name: one for one in dry_run.attributions(project)}
-    if behavior.name not in known or cache.store().state(edit) != "finished":
+    """Pairs that the edit took from each source, and the prediction for dropping the source."""
+    attributions = {one.behavior.name: one for one in dry_run.attributions(project)}
+    if behavior.name not in attributions or cache.store().state(edit) != "finished":
         st.info("Sources are compared once the behavior is ranked and the edit is made.")
         return
     pairs = cache.pairs(project.pairs)
-    columns = [name for name in COLUMNS if name in pairs]
     column = st.segmented_control(
         "By",
-        columns,
+        [name for name in COLUMNS if name in pairs],
         default="source",
         required=True,
         format_func=enrichment.NAMES.get,
         key="source-by",
     )
-    rates = by_arm(arm_table.all_measured(project)).query("behavior == @behavior.name")
-    rate = rates.set_index("arm")["rate"]
+    by_behavior = by_arm(arm_table.all_measured(project)).query("behavior == @behavior.name")
+    rate = by_behavior.set_index("arm")["rate"]
     table = predict.by_source(
         pairs[column].astype(str),
-        known[behavior.name].values,
+        attributions[behavior.name].values,
         cache.table(edit, "actions"),
         reference=rate.get("reference", float("nan")),
         before=rate.get("baseline", rate.get("policy", float("nan"))),
     )
-    share, dropped = 100 * table["attribution"], 100 * table["predicted if dropped"]
+    percentages = {name: 100 * table[name] for name in ("attribution", "predicted if dropped")}
     st.dataframe(
-        table.assign(**{"attribution": share, "predicted if dropped": dropped}),
+        table.assign(**percentages),
         hide_index=True,
         column_config={
             "source": enrichment.NAMES[str(column)],
-            "edited": st.column_config.NumberColumn("edited here"),
+            "edited": "edited here",
             "attribution": st.column_config.NumberColumn("% of attribution", format="%.0f"),
             "predicted if dropped": st.column_config.NumberColumn(
                 "predicted rate without the source", format="%.1f %%"
@@ -174,9 +174,9 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
         },
     )
     st.caption(
-        f"The rate is of {text.escape(behavior.name)}. Attribution counts what pushes towards it "
-        "as 100; a source below 0 pushes away from it, all in all. To train without a source, use "
-        "“Drop a source or generator” on Intervene."
+        f"The rate is of {text.escape(behavior.name)}. Positive attribution sums to 100; the total "
+        "of a source below 0 is against the behavior. To train without a source, use “Drop a "
+        "source or generator” on Intervene."
     )
 
 
@@ -185,20 +185,15 @@ def show_everything(measured: pd.DataFrame, project: Project) -> None:
     names = [behavior.name for behavior in project.behaviors]
     st.plotly_chart(figures.seeds_chart(measured, names), key="outcomes")
     with st.expander("The numbers"):
-        rate_text.show_table(arm_table.numbered(measured), column="model")
+        rates.show_table(arm_table.numbered(measured), column="model")
 
 
 def _number(value: float) -> str:
     return "unknown" if pd.isna(value) else f"{value:.2f}"
 
 
-def _finished() -> tuple[str, ...]:
-    store = cache.store()
-    return tuple(run for step in ("rank", "discover", "evaluate") for run in store.finished(step))
-
-
 @st.cache_data(show_spinner=False, max_entries=4, hash_funcs={Project: Project.model_dump_json})
-def _against_measured(workspace: str, finished: tuple[str, ...], project: Project) -> pd.DataFrame:
+def _against_measured(workspace: str, runs: tuple[str, ...], project: Project) -> pd.DataFrame:
     return predict.against_measured(cache.store(), project, arm_table.all_measured(project))
 
 

@@ -1,6 +1,6 @@
-"""Read completions blinded and say what they show; the judge is then compared with people.
+"""The spot-check: people label completions blinded, and the judge is compared with them.
 
-Neither the model nor the judge's answer is shown before one's own. Answers go to the log, with who
+Neither the model nor the judge's label is shown before one's own. Labels go to the log, with who
 and when; everybody reads the same queue.
 """
 
@@ -28,16 +28,11 @@ judge should not be trusted on this behavior; above 0.75 it does what a person d
 
 
 def show(measured: pd.DataFrame, behavior: Behavior) -> None:
-    """The queue's next completion, then how far the judge and people agree."""
+    """The queue's next completion, then the agreement of judge and people."""
     n = st.number_input(
-        "Completions to read",
-        10,
-        1000,
-        40,
-        10,
-        key="spot-check-n",
+        "Completions to read", 10, 1000, 40, 10, key="spot-check-n",
         help="Drawn at random, equally many from every model.",
-    )
+    )  # fmt: skip
     evaluations = tuple(sorted(measured["evaluate"].unique()))
     queue = _queue(str(cache.store().workspace), evaluations, behavior, int(n))
     if queue.empty:
@@ -45,7 +40,7 @@ def show(measured: pd.DataFrame, behavior: Behavior) -> None:
         return
     verdicts, who = cart.catalog().state().verdicts, cart.who()
     keys = spot_check.keys(queue, behavior.flag)
-    unread = [place for place, key in enumerate(keys) if (key, who) not in verdicts]
+    unread = [row for row, key in enumerate(keys) if (key, who) not in verdicts]
     done = len(keys) - len(unread)
     st.progress(done / len(keys), text=f"{who} has read {done} of {len(keys)}")
     if unread:
@@ -54,49 +49,45 @@ def show(measured: pd.DataFrame, behavior: Behavior) -> None:
         st.success("All of them are read.")
     if done and st.button("↩ Take back my last answer", shortcut="B", key="spot-back"):
         _take_back(who)
-    with st.expander("How far the judge and people agree (ends the blinding)"):
+    with st.expander("Agreement of the judge with people (ends the blinding)"):
         _show_agreement(queue, verdicts, behavior)
 
 
 def _ask(row: pd.Series, key: Completion, behavior: Behavior) -> None:
-    what = behavior.description or behavior.name
-    st.text(
-        text.visible(f"Does this completion show “{rates.flag_words(behavior.flag)}” ({what})?")
-    )
+    flag, meaning = rates.flag_words(behavior.flag), behavior.description or behavior.name
+    st.text(text.visible(f"Does this completion show “{flag}” ({meaning})?"))
     text.box("prompt, as sent", row["prompt"])
     text.box("completion", row["completion"])
     for column, (label, letter, shown) in zip(st.columns(3), ANSWERS, strict=True):
         if column.button(label, shortcut=letter, key=f"spot-{letter}", width="stretch"):
-            change = Verdict(**key._asdict(), shown=shown)
-            cart.catalog().change(change, who=cart.who())
+            cart.catalog().change(Verdict(**key._asdict(), shown=shown), who=cart.who())
             st.rerun()
 
 
 def _take_back(who: str) -> None:
-    catalog = cart.catalog()
-    held = in_force(catalog.events())
-    own = [event.id for event in held if event.who == who and isinstance(event.change, Verdict)]
-    if own:
-        catalog.undo(own[-1], who=who)
+    events = in_force(cart.catalog().events())
+    answers = [e.id for e in events if e.who == who and isinstance(e.change, Verdict)]
+    if answers:
+        cart.catalog().undo(answers[-1], who=who)
     st.rerun()
 
 
 def _show_agreement(queue: pd.DataFrame, verdicts: Verdicts, behavior: Behavior) -> None:
-    found = spot_check.agreement_by_person(queue, verdicts, flag=behavior.flag)
-    if not found:
+    by_person = spot_check.agreement_by_person(queue, verdicts, flag=behavior.flag)
+    if not by_person:
         st.text("Nobody has read any of these completions yet.")
         return
     rows = [
         {
             "who": who,
             "compared": one.both + one.neither + one.only_first + one.only_second,
-            "alike": f"{one.agreement:.0%}",
+            "agreement": f"{one.agreement:.0%}",
             "kappa": _interval(one.kappa),
-            "reading": spot_check.in_words(one),
+            "interpretation": spot_check.in_words(one),
             "only the judge says yes": one.only_first,
             "only the person says yes": one.only_second,
         }
-        for who, one in found.items()
+        for who, one in by_person.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.markdown(TERMS)
