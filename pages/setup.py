@@ -21,7 +21,7 @@ from core.specs.steps import ConvertSpec
 from core.workspace import checks
 from pages.components import cache, text
 from pages.components.setup import costs
-from pages.components.setup.models import choose_models, given_path, go_together
+from pages.components.setup.models import choose_models, comparable, typed_path
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
@@ -43,7 +43,7 @@ def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | 
         uploaded = st.file_uploader(f"{label}: upload", type=list(types), key=f"{key}-upload")
     if uploaded is not None:
         return _kept(uploaded.file_id, uploaded.name, uploaded.getvalue())
-    return given_path(typed)
+    return typed_path(typed)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -145,7 +145,7 @@ def offer_own() -> None:
     name = st.text_input("Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
     reference, policy = choose_models()
-    if reference and policy and not go_together(reference, policy):
+    if reference and policy and not comparable(reference, policy):
         return
     st.subheader("Preference pairs")
     pairs = choose_pairs()
@@ -167,7 +167,7 @@ def offer_own() -> None:
     if not (reference and policy and pairs and prompts and heldout):
         st.info("Fill in the fields above; each is checked as you go.")
         return
-    named = judge if judge == "refusal" else str(given_path(judge) or "")
+    named = judge if judge == "refusal" else str(typed_path(judge) or "")
     st.subheader("What is measured")
     behaviors = choose_behaviors(prompts, heldout, named) if named else None
     if behaviors is None:

@@ -1,5 +1,5 @@
 """Parts of the Set up page.
 
-- `models`: What somebody typed for a new project, looked at as it is typed
-- `costs`: What each step of an investigation will cost on this machine, shown before any of it runs
+- `costs`: Estimated time, memory and disk of each step
+- `models`: Fields for a path and for the two models, checked as they are typed
 """

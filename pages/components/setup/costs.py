@@ -1,4 +1,4 @@
-"""What each step of an investigation will cost on this machine, shown before any of it runs."""
+"""Estimated time, memory and disk of each step on this machine, before any of it runs."""
 
 import pandas as pd
 import streamlit as st
@@ -6,7 +6,7 @@ import streamlit as st
 from core.data import quality
 from core.errors import UserError
 from core.workspace import checks
-from core.workspace.estimates import Estimate, Machine, Work, estimates, this_machine, warnings
+from core.workspace.estimates import Machine, Work, estimates, this_machine, warnings
 from pages.components import cache, text
 
 
@@ -16,7 +16,7 @@ def show(
     """Time, memory and disk of each step on this machine, and what will not fit."""
     try:
         machine = this_machine(cache.store().workspace)
-    except UserError as error:  # the environment names a device or an executor that is none
+    except UserError as error:  # the environment names an unknown device or executor
         text.refuse(error)
         return
     work = Work(
@@ -28,44 +28,37 @@ def show(
         max_new_tokens=64,
         low_rank=low_rank,
     )
-    found = estimates(model, work, machine)
-    rows = [
-        {
-            "step": one.step,
-            "time": _duration(one.seconds),
-            "memory": in_bytes(one.memory),
-            "disk": in_bytes(one.disk + one.temporary) if one.disk else "—",
-        }
-        | ({"vectors": in_bytes(one.shards) if one.shards else "—"} if machine.shards else {})
-        for one in found
-    ]
+    steps = estimates(model, work, machine)
+    rows = {
+        "step": [one.step for one in steps],
+        "time": [_duration(one.seconds) for one in steps],
+        "memory": [in_bytes(one.memory) for one in steps],
+        "disk": [in_bytes(one.disk + one.temporary) if one.disk else "—" for one in steps],
+    }
+    if machine.shards:
+        rows["vectors"] = [in_bytes(one.shards) if one.shards else "—" for one in steps]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
     about = "" if pairs.exact else "about "
     gpu = "an NVIDIA GPU" if machine.gpu else "no GPU"
+    kept = in_bytes(next(one.disk for one in steps if one.temporary))
     st.caption(
         f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
         f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
-        f"{_shards(machine)}{_until_the_end(found)}Rough: within a factor of three."
+        f"{_shards(machine)}Of a training's disk {kept} stay, the trained model; its checkpoints "
+        "and its pairs' tokens are deleted when it ends. Rough: within a factor of three."
     )
-    for warning in warnings(found, machine):
+    for warning in warnings(steps, machine):
         st.warning(text.escape(warning))
 
 
 def _shards(machine: Machine) -> str:
-    """Where vectors go, if not into the workspace."""
+    """Where vectors are stored, if outside the workspace."""
     if not machine.shards:
         return ""
     free = machine.shards_disk
     room = "" if free is None else f", where {free / 1e9:,.0f} GB are free"
-    return f"Vectors go to {text.escape(machine.shards)}{room}; a ranking fetches one layer. "
-
-
-def _until_the_end(found: list[Estimate]) -> str:
-    """What of a training's disk is given back."""
-    stays = next(one.disk for one in found if one.temporary)
     return (
-        f"Of a training's disk {in_bytes(stays)} stay, the trained model; its checkpoints and its "
-        "pairs' tokens go when it ends. "
+        f"Vectors are stored at {text.escape(machine.shards)}{room}; a ranking fetches one layer. "
     )
 
 
@@ -75,7 +68,7 @@ def in_bytes(n: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """In the unit that people would use."""
+    """A time in the unit that people would use."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
