@@ -1,17 +1,15 @@
-"""Names for content: SHA-256 of files and of model folders.
+"""Hashes: fingerprints of a run's inputs, and checksums of its files.
 
-A fingerprint is kept in memory per (path, size, modification time), so that a file is read once
-per process, not once per question. That of a large file is also kept in the workspace's cache: a
-14 GB checkpoint is read once, not once per command.
+A fingerprint names the content of a file, a model folder or a judge by SHA-256. It is kept in
+memory by path, size and modification time, and for large files in the workspace's cache, so a 14 GB
+checkpoint is read once, not once per command.
 
-What a run's files were when it finished, so that a later change is found.
+Checksums show whether a finished run's files have changed:
 
-    runs/<step>-<hash>/SHA256SUMS   one line a file, as `sha256sum --check` reads it
+    runs/<step>-<hash>/SHA256SUMS   one line per file, as `sha256sum --check` reads it
 
-Covers `output/` and `spec.json`, and is written before the output is published. Shards are left
-out, since each has a checksum of its own (core.attribution.index), and may lie elsewhere. So are
-`progress.jsonl` and `log.txt`, which say how a run went and not what it found. Files of an earlier
-version cover no `spec.json`. Does not know what is in the files.
+They cover `output/` and, except in older runs, `spec.json`. Shards have checksums of their own
+(core.attribution.index) and may be elsewhere; `progress.jsonl` and `log.txt` are no results.
 """
 
 import hashlib
@@ -28,16 +26,19 @@ from core.models.folder import ADAPTER_CONFIG, CONFIG, ModelFolder
 from core.storage.atomic import sweep, write_atomic
 from core.storage.parse import toml_file
 
-LARGE = 1 << 26  # bytes, from which a fingerprint is kept on disk: a twentieth of a second to read
-SETTLED = 2_000_000_000  # ns: a file that changed later may change again and look the same
+LARGE = 1 << 26  # bytes, from which a fingerprint is cached on disk: 0.05 s to read
+SETTLED = 2_000_000_000  # ns: a file that changed since may change again within one time stamp
 SETTINGS = (
     *(CONFIG, ADAPTER_CONFIG),
     *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
 )
+CHECKSUMS = "SHA256SUMS"
+SPEC = "spec.json"
+LINE = re.compile(r"([0-9a-f]{64})  (spec\.json|output/.+)")
 
 
 def fingerprint_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, or over the data files of a folder, hex."""
+    """SHA-256 of a file's bytes, or over the data files of a folder, as hex."""
     if path.is_dir():
         parts = "".join(f"{file.name}:{fingerprint_file(file)}\n" for file in files(path))
         return hashlib.sha256(parts.encode()).hexdigest()
@@ -48,9 +49,9 @@ def fingerprint_file(path: Path) -> str:
 
 
 def fingerprint_model(folder: Path) -> str:
-    """SHA-256 over a model folder's weights, configuration, tokenizer and code, hex.
+    """SHA-256 over a model folder's weights, configuration, tokenizer and code, as hex.
 
-    An adapter's covers its own files and its base.
+    That of an adapter covers its files and its base.
     """
     model = ModelFolder(folder)
     if model.is_adapter:
@@ -85,96 +86,92 @@ def _part(file: Path) -> str:
 
 def fingerprint_judge(path: Path) -> str:
     """SHA-256 of a world file or judge file and, where it names a classifier, of that model."""
-    own = fingerprint_file(path)
-    named = _classifier(path, own)
-    if named is None:
-        return own
-    model = fingerprint_model((path.parent / named).resolve())
-    return hashlib.sha256(f"{own}:{model}".encode()).hexdigest()
+    digest = fingerprint_file(path)
+    classifier = _classifier(path, digest)
+    if classifier is None:
+        return digest
+    model = fingerprint_model((path.parent / classifier).resolve())
+    return hashlib.sha256(f"{digest}:{model}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _classifier(path: Path, own: str) -> str | None:
-    """The model that a world or judge file names; `own` is what the file holds, read once."""
+def _classifier(path: Path, digest: str) -> str | None:
+    """The model that a world or judge file of this digest names."""
     try:
-        named = toml_file(path).get("classifier")
+        table = toml_file(path).get("classifier")
     except UserError:
-        return None  # whoever loads the judge says what is wrong with it
-    model = named.get("model") if isinstance(named, dict) else None
+        return None  # loading the judge raises it again
+    model = table.get("model") if isinstance(table, dict) else None
     return model if isinstance(model, str) else None
 
 
 @lru_cache(maxsize=1024)
 def _hash(path: Path, size: int, modified: int) -> str:
-    return _kept(path) if size >= LARGE else sha256(path)
+    return _cached(path) if size >= LARGE else sha256(path)
 
 
-def _kept(path: Path) -> str:
-    """The fingerprint of a large file: from the cache if nothing touched the file since."""
+def _cached(path: Path) -> str:
+    """The fingerprint of a large file, from the cache if the file has not been touched since."""
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    note = default_workspace() / "cache" / "fingerprints" / name
+    entry = default_workspace() / "cache" / "fingerprints" / name
     before = _stamp(path)
     with suppress(OSError, ValueError):
-        stamp, digest = note.read_text(encoding="ascii").rsplit(" ", 1)
+        stamp, digest = entry.read_text(encoding="ascii").rsplit(" ", 1)
         if stamp == before and re.fullmatch(r"[0-9a-f]{64}", digest):
             return digest
     digest = sha256(path)
     touched = max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
     if _stamp(path) == before and time.time_ns() - touched > SETTLED:
-        with suppress(OSError):  # whoever may only look on reads the file again
-            sweep(note.parent)
-            write_atomic(note, f"{before} {digest}")
+        with suppress(OSError):  # a read-only workspace: the file is read again
+            sweep(entry.parent)
+            write_atomic(entry, f"{before} {digest}")
     return digest
 
 
 def _stamp(path: Path) -> str:
-    """What changes whenever a file does: ctime too, which no tool can set back."""
+    """What changes with a file; no tool can reset its ctime."""
     status = path.stat()
     return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes as they are now, hex."""
+    """SHA-256 of a file's current bytes, as hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-NAME = "SHA256SUMS"
-SPEC = "spec.json"
-LINE = re.compile(r"([0-9a-f]{64})  (spec\.json|output/.+)")
-
-
-def write(output: Path, folder: Path) -> None:
-    """Write down the files of a run, whose `output` is, or is about to be, `folder/output`."""
+def write_checksums(output: Path, folder: Path) -> None:
+    """Write the checksums of a run, whose `output` is, or will be, `folder/output`."""
     files = {f"output/{name}": output / name for name in _names(output)}
     if (folder / SPEC).is_file():
         files[SPEC] = folder / SPEC
-    write_atomic(folder / NAME, "".join(f"{sha256(at)}  {name}\n" for name, at in files.items()))
+    write_atomic(
+        folder / CHECKSUMS, "".join(f"{sha256(at)}  {name}\n" for name, at in files.items())
+    )
 
 
 def seal(folder: Path) -> bool:
-    """Write down what a finished run's files are now; False where that was done before.
+    """Write the checksums of a finished run; False where there are some.
 
-    What changed until then stays unknown, and what is written down is never written anew: a
-    change would be sealed with it.
+    Existing checksums are never replaced, which would hide a change.
     """
-    if (folder / NAME).exists():
+    if (folder / CHECKSUMS).exists():
         return False
-    write(folder / "output", folder)
+    write_checksums(folder / "output", folder)
     return True
 
 
 def problems(folder: Path) -> dict[str, str] | None:
-    """What is wrong with a run, by file in its folder; None where nothing says what they were."""
-    path = folder / NAME
+    """File of a run → what is wrong with it; None where there are no checksums."""
+    path = folder / CHECKSUMS
     if not path.is_file():
         return None
-    known, found = _read(path), {f"output/{name}" for name in _names(folder / "output")}
-    found |= {SPEC} if SPEC in known and (folder / SPEC).is_file() else set()
-    wrong = {name: "missing" for name in known if name not in found}
-    wrong |= dict.fromkeys(found - set(known), "was not there when the run finished")
-    for name in found & set(known):
-        if sha256(folder / name) != known[name]:
+    sums, names = _read(path), {f"output/{name}" for name in _names(folder / "output")}
+    names |= {SPEC} if SPEC in sums and (folder / SPEC).is_file() else set()
+    wrong = dict.fromkeys(sums.keys() - names, "missing")
+    wrong |= dict.fromkeys(names - sums.keys(), "was not there when the run finished")
+    for name in names & sums.keys():
+        if sha256(folder / name) != sums[name]:
             wrong[name] = "its bytes are not those that were written"
     return dict(sorted(wrong.items()))
 
@@ -189,7 +186,7 @@ def _read(path: Path) -> dict[str, str]:
     parts = [LINE.fullmatch(line) for line in lines]
     if not lines or None in parts:
         raise UserError(
-            f"{path}: damaged, so nothing says what the run's files were. Delete the run and run "
-            "it again, or delete this file to do without."
+            f"{path}: damaged. Delete the run and run it again, or delete this file to go without "
+            "checksums."
         )
     return {part[2]: part[1] for part in parts if part}

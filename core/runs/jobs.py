@@ -21,7 +21,7 @@ from filelock import FileLock
 from core.environment import launcher, prepare, refuse_trust
 from core.runs.commands import arguments, command
 from core.runs.execute import describe
-from core.runs.progress import Progress, found
+from core.runs.progress import Progress, live_process
 from core.runs.store import Store
 from core.specs.base import Spec
 
@@ -124,7 +124,7 @@ def _workers(events: list[dict[str, Any]], folder: Path) -> list[psutil.Process]
     """The live processes that took up the run: not who queued or stopped it, nor this process."""
     wrote = {event["pid"]: event for event in events if event["event"] in WORK}
     others = [event for pid, event in wrote.items() if pid != os.getpid()]
-    return [process for event in others if (process := found(event, folder)) is not None]
+    return [process for event in others if (process := live_process(event, folder)) is not None]
 
 
 def _stop(workers: list[psutil.Process]) -> None:

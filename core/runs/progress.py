@@ -1,14 +1,10 @@
-"""What a running step tells the outside: an append-only file of events, and the wish to stop.
+"""Events of a run, and the stop of a running step.
 
-A step calls `progress(done, total, note)` often. Each call appends one JSON line (at most ten a
-second) and, once a stop was asked for, raises `Cancelled` at that safe point, never in the
-middle of a write.
-
-Which process wrote a line of a run's progress, so that it is found again and never mistaken.
-
-A number alone says too little: numbers are reused, and a copied workspace carries those of the
-original's processes. So a process is also known by when it started, in seconds after the machine
-did (which setting the clock does not move), and by the run's folder that it works in.
+`progress.jsonl` is append-only, one JSON object per event. A step calls `progress(done, total,
+note)` often; that appends at most ten events a second and, once a stop was asked for, raises
+`Cancelled`, at a safe point and never in the middle of a write. An event names its process by pid,
+start time (seconds after boot, which setting the clock does not change) and the run's folder,
+because pids are reused and a copied workspace contains those of the original's processes.
 """
 
 import json
@@ -24,16 +20,17 @@ from typing import Any
 import psutil
 
 EVENTS_PER_SECOND = 10
+TOLERANCE = 2.0  # seconds between two readings of a start: the kernel's boot time is in whole ones
 Report = Callable[[int, int], None]  # done, total; may raise `Cancelled`
 NotedReport = Callable[[int, int, str], None]  # done, total, note; may raise `Cancelled`
 
 
 class Cancelled(BaseException):
-    """A stop was asked for. Not an Exception: no step swallows it by accident."""
+    """A stop was asked for. A BaseException, so no step catches it by accident."""
 
 
 class Progress:
-    """Callable that records how far a step is; `listen` also shows it (a terminal's bar)."""
+    """Callable that records a step's progress; `listen` gets every event (a terminal's bar)."""
 
     def __init__(
         self, path: Path | None = None, listen: Callable[[dict[str, Any]], None] | None = None
@@ -44,7 +41,7 @@ class Progress:
         self._last = 0.0
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units of work are finished. Raises `Cancelled` when asked to stop."""
+        """`done` of `total` units of work are finished. Raises `Cancelled` after a stop."""
         if self.stop.is_set():
             raise Cancelled
         now = time.monotonic()
@@ -54,10 +51,10 @@ class Progress:
         self.event("progress", done=done, total=total, note=note)
 
     def event(self, name: str, *, pid: int | None = None, **fields: Any) -> None:
-        """Append one event, of this process unless another one is named."""
+        """Append one event of a process, by default this one."""
         record = {"time": time.time(), "event": name, **fields}
         if self.path is not None:
-            record |= described(pid or os.getpid(), self.path.parent)
+            record |= describe_process(pid or os.getpid(), self.path.parent)
             _append(self.path, json.dumps(record, ensure_ascii=False))
         if self.listen is not None:
             self.listen(record)
@@ -78,7 +75,7 @@ class Progress:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """All whole events of a run; lines cut by a crash, or damaged, are left out."""
+    """All valid events of a run; lines that are cut by a crash or damaged are left out."""
     if not path.exists():
         return []
     events = []
@@ -87,13 +84,13 @@ def read_events(path: Path) -> list[dict[str, Any]]:
             event = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if _is_whole(event):
+        if _is_valid(event):
             events.append(event)
     return events
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line; what a full disk left of an earlier one does not swallow it."""
+    """Add a line, after a newline where a full disk cut the last line."""
     with path.open("a+b") as stream:
         end = stream.seek(0, os.SEEK_END)
         stream.seek(max(end - 1, 0))
@@ -101,28 +98,25 @@ def _append(path: Path, line: str) -> None:
         stream.write(b"\n" * cut + line.encode() + b"\n")
 
 
-def _is_whole(event: Any) -> bool:
-    kinds = {"event": str, "time": float, "pid": int}
+def _is_valid(event: Any) -> bool:
+    types = {"event": str, "time": float, "pid": int}
     return isinstance(event, dict) and all(
-        isinstance(event.get(name), kind) for name, kind in kinds.items()
+        isinstance(event.get(name), type_) for name, type_ in types.items()
     )
 
 
-APART = 2.0  # seconds: the kernel tells the time of its own start in whole ones
-
-
-def described(pid: int, folder: Path) -> dict[str, Any]:
-    """What tells a live process from every other one: `pid`, `born`, `folder`."""
+def describe_process(pid: int, folder: Path) -> dict[str, Any]:
+    """What identifies a live process: `pid`, `born`, `folder`."""
     return {"pid": pid, "born": _born(psutil.Process(pid)), "folder": str(folder.resolve())}
 
 
-def found(known: Mapping[str, Any], folder: Path) -> psutil.Process | None:
-    """The process of a description, if it still runs and works in `folder`, not in its original."""
-    if known.get("folder") != str(folder.resolve()) or not isinstance(known.get("born"), float):
+def live_process(event: Mapping[str, Any], folder: Path) -> psutil.Process | None:
+    """The process that wrote an event, if it still runs and works in `folder`, not in a copy."""
+    if event.get("folder") != str(folder.resolve()) or not isinstance(event.get("born"), float):
         return None
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(known["pid"])
-        same = abs(_born(process) - known["born"]) < APART
+        process = psutil.Process(event["pid"])
+        same = abs(_born(process) - event["born"]) < TOLERANCE
         if same and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None

@@ -26,7 +26,7 @@ from core.data.pair_table import PairColumns, open_columns
 from core.errors import READ_ONLY, UserError, first_problem
 from core.runs import hashing
 from core.runs.hashing import fingerprint_file, fingerprint_judge, fingerprint_model
-from core.runs.progress import found, read_events
+from core.runs.progress import live_process, read_events
 from core.specs.base import Spec, identity, references
 from core.specs.steps import STEPS, IndexSpec, is_run
 from core.storage.atomic import write_atomic
@@ -216,7 +216,7 @@ class Store:
         part, path = folder / "output.part", folder / "output"
         for partial in part.rglob("*.part"):
             partial.unlink()
-        hashing.write(part, folder)
+        hashing.write_checksums(part, folder)
         os.replace(part, path)
         return path
 
@@ -295,6 +295,6 @@ def _state(folder: Path, events: list[dict[str, Any]]) -> State:
     last = events[-1]
     if last["event"] in ("failed", "cancelled"):
         return last["event"]
-    if found(last, folder) is None:
+    if live_process(last, folder) is None:
         return "failed"
     return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"

@@ -51,7 +51,7 @@ def test_a_run_that_nobody_touched_is_as_written(store):
 
 
 def test_coreutils_read_the_same_file(store):
-    command = ["sha256sum", "--check", "--strict", hashing.NAME]
+    command = ["sha256sum", "--check", "--strict", hashing.CHECKSUMS]
     done = subprocess.run(command, cwd=store.folder(RUN), capture_output=True, check=True)
     assert done.stdout.count(b": OK") == 3
 
@@ -76,7 +76,7 @@ def test_a_file_that_went_and_one_that_came_are_named(store):
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00{[", b"0" * 64])
 def test_damaged_checksums_are_told_and_do_not_hide_the_other_runs(store, content):
-    path = store.folder(RUN) / hashing.NAME
+    path = store.folder(RUN) / hashing.CHECKSUMS
     path.write_bytes(content)
     done = verified(store)
     assert f"{path}: damaged" in str(done.exception)
@@ -93,7 +93,7 @@ def test_another_knob_in_the_spec_is_named(store):
 
 
 def test_checksums_of_an_earlier_version_say_nothing_of_the_spec(store):
-    path = store.folder(RUN) / hashing.NAME
+    path = store.folder(RUN) / hashing.CHECKSUMS
     lines = [line for line in path.read_text().splitlines() if "spec.json" not in line]
     path.write_text("".join(f"{line}\n" for line in lines))
     (store.folder(RUN) / "spec.json").write_text("{}")
@@ -106,7 +106,7 @@ def sealed(store, *given):
 
 
 def test_a_run_from_before_checksums_is_said_to_be_one_and_can_be_sealed(store):
-    path = store.folder(RUN) / hashing.NAME
+    path = store.folder(RUN) / hashing.CHECKSUMS
     written = sorted(path.read_text().splitlines())
     path.unlink()
     done = verified(store)
@@ -125,13 +125,13 @@ def test_a_seal_is_never_written_anew(store):
 
 
 def test_nobody_who_only_looks_on_seals_and_no_run_that_is_not_finished_is_sealed(store):
-    (store.folder(RUN) / hashing.NAME).unlink()
+    (store.folder(RUN) / hashing.CHECKSUMS).unlink()
     with pytest.raises(UserError):
         Store(store.workspace, writable=False).seal(RUN)
     store.output(RUN).rename(store.folder(RUN) / "output.part")
     with pytest.raises(UserError, match="not finished"):
         store.seal(RUN)
-    assert not (store.folder(RUN) / hashing.NAME).exists()
+    assert not (store.folder(RUN) / hashing.CHECKSUMS).exists()
 
 
 OTHER = "0" * 64
