@@ -493,7 +493,10 @@ def test_a_file_under_another_kinds_name_is_told_what_it_is(tmp_path, content, f
         return
     path = tmp_path / f"pairs{form}"
     path.write_bytes(DISGUISED[content])
-    with nothing_touched_outside(tmp_path), pytest.raises(UserError, match=f"it holds {content}"):
+    with (
+        nothing_touched_outside(tmp_path),
+        pytest.raises(UserError, match=f"it contains {content}"),
+    ):
         read_pairs(path)
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from core.data import parquet
 from core.data import schema as typed
-from core.data.pairs import CHUNK, TEXTS, Chunk, Skipped, nothing_usable, stream_pairs
+from core.data.pairs import CHUNK, TEXTS, Chunk, See, usable_pairs
 from core.data.quality import Examination, Health
 from core.data.readers import kind
 from core.data.trl_formats import as_record
@@ -31,7 +31,8 @@ from core.errors import UserError
 from core.storage.atomic import sweep, writing_atomic
 
 MARK, FORM = b"pairtrace", b"pairs 1"  # in the Parquet metadata
-GROUP = 16_384  # rows of a row group, or a few more
+GROUP = 16_384  # rows of a row group, or a few more,
+GROUP_BYTES = 1 << 26  # or this size
 NAMES = ("uid", *TEXTS, "source")  # columns that every file has
 WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -62,24 +63,17 @@ def batches(
 def stream_texts(path: Path) -> Iterator[pd.DataFrame]:
     """`uid, prompt, chosen, rejected` of the pairs of any file, `CHUNK` rows at a time."""
     names = ["uid", *TEXTS]
-    canonical = batches(path, CHUNK, names)
-    if canonical is not None:
-        yield from (table.select(names).to_pandas() for table in canonical)
+    tables = batches(path, CHUNK, names)
+    if tables is not None:
+        yield from (table.select(names).to_pandas() for table in tables)
         return
-    skipped: list[Skipped] = []
-    empty = True
-    for chunk in stream_pairs(path):
-        skipped += chunk.skipped
-        if chunk.pairs:
-            empty = False
-            rows = [[pair[name] for name in names] for pair in chunk.pairs]
-            yield pd.DataFrame(rows, columns=names)
-    if empty:
-        raise UserError(nothing_usable(path, skipped))
+    for pairs in usable_pairs(path):
+        rows = [[pair[name] for name in names] for pair in pairs]
+        yield pd.DataFrame(rows, columns=names)
 
 
 def write(path: Path, tables: Iterable[pa.Table]) -> None:
-    """Write tables of one schema as canonical pairs; about `GROUP` rows are in memory."""
+    """Write tables of one schema as canonical pairs; one row group is in memory."""
     write_tables(tables, partial(parquet_writer, path))
 
 
@@ -132,10 +126,7 @@ def import_pairs(
 
 
 def write_usable(
-    source: Path,
-    open_writer: OpenWriter,
-    see: Callable[[Chunk], None],
-    columns: Mapping[str, str] | None = None,
+    source: Path, open_writer: OpenWriter, see: See, columns: Mapping[str, str] | None = None
 ) -> None:
     """Write the usable pairs of any file as tables of one schema, in constant memory.
 
@@ -143,64 +134,44 @@ def write_usable(
     once with every chunk. Raises `UserError` where the file has no usable pair.
     """
     kinds: typed.Kinds = {}
-    if not _write_usable(source, open_writer, kinds, columns, see):
-        _write_usable(source, open_writer, kinds, columns, lambda _chunk: None)
+    for listener in (see, lambda _chunk: None):
+        tables = _typed_tables(usable_pairs(source, listener, columns), kinds)
+        first = next(tables)
+        written = {name: set(types) for name, types in kinds.items()}
+        write_tables(chain([first], tables), open_writer)
+        if kinds == written:
+            return
 
 
 @contextmanager
 def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Writes tables of this schema as canonical pairs; about `GROUP` rows are in memory."""
+    """Writes tables of this schema as canonical pairs, in row groups of bounded size."""
     schema = schema.with_metadata({MARK: FORM})
     waiting: list[pa.Table] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
-        def flush(rows: int) -> None:
-            if sum(map(len, waiting)) >= rows:
-                writer.write_table(pa.concat_tables(waiting).combine_chunks())
+        def flush() -> None:
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
                 waiting.clear()
 
         def write_table(table: pa.Table) -> None:
             waiting.append(table.cast(schema))
-            flush(GROUP)
+            if sum(map(len, waiting)) >= GROUP or sum(t.nbytes for t in waiting) >= GROUP_BYTES:
+                flush()
 
         yield write_table
-        flush(1)
+        flush()
 
 
-def _write_usable(
-    source: Path,
-    open_writer: OpenWriter,
-    kinds: typed.Kinds,
-    columns: Mapping[str, str] | None,
-    see: Callable[[Chunk], None],
-) -> bool:
-    """Write until a row adds to `kinds`, then only collect them; whether all rows are written."""
-    skipped: list[Skipped] = []
-    chunks = _usable(source, columns, see, skipped)
-    first = next(chunks, None)
-    if first is None:
-        raise UserError(nothing_usable(source, skipped))
-    typed.see(kinds, first)
-    written = {name: set(types) for name, types in kinds.items()}
-    with open_writer(typed.schema(written)) as write_table:
-        for pairs in chain([first], chunks):
-            typed.see(kinds, pairs)
-            if kinds == written:
-                write_table(typed.to_table(pairs, written))
-    return kinds == written
-
-
-def _usable(
-    source: Path,
-    columns: Mapping[str, str] | None,
-    see: Callable[[Chunk], None],
-    skipped: list[Skipped],
-) -> Iterator[list[dict[str, Any]]]:
-    for chunk in stream_pairs(source, columns):
-        see(chunk)
-        skipped += chunk.skipped
-        if chunk.pairs:
-            yield chunk.pairs
+def _typed_tables(chunks: Iterable[list[dict[str, Any]]], kinds: typed.Kinds) -> Iterator[pa.Table]:
+    """Pairs as tables of the types in `kinds`, to which all are added; none once they changed."""
+    written = None
+    for pairs in chunks:
+        typed.see(kinds, pairs)
+        written = written or {name: set(types) for name, types in kinds.items()}
+        if kinds == written:
+            yield typed.to_table(pairs, kinds)
 
 
 def _batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

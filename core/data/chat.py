@@ -121,8 +121,10 @@ def _text(content: Any, number: int) -> str:
         kinds = {part.get("type") if isinstance(part, Mapping) else "other" for part in content}
         if kinds <= {"text"}:
             return "".join(str(part.get("text") or "") for part in content)
-        raise ValueError(f"message {number} holds {', '.join(sorted(map(str, kinds)))}, not text")
-    raise ValueError(f"message {number} holds a {type(content).__name__}, not text")
+        raise ValueError(
+            f"message {number} contains {', '.join(sorted(map(str, kinds)))}, not text"
+        )
+    raise ValueError(f"message {number} contains a {type(content).__name__}, not text")
 
 
 def _content(message: Message) -> str:

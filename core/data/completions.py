@@ -39,7 +39,7 @@ def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
     rows = list(_rows(path, places))
     for model in MODELS:
         if not any(row["model"] == model for row in rows):
-            raise UserError(f"{path}: holds no completion of the {model}. Both are compared.")
+            raise UserError(f"{path}: contains no completion of the {model}. Both are compared.")
     table = pd.DataFrame(rows)
     table["rollout"] = table.groupby(["model", "prompt_id", "condition"]).cumcount()
     for flag in table.columns.difference([*COLUMNS, *KEPT]):

@@ -8,7 +8,7 @@ is kept, in file order. Knows nothing of tokens: a pair too long for a model is 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,9 @@ class Chunk(NamedTuple):
     skipped: list[Skipped]
 
 
+See = Callable[[Chunk], None]
+
+
 def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> PairTable:
     """All usable pairs of a file, in memory. Raises `UserError` where the file has none.
 
@@ -53,17 +56,34 @@ def read_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Pa
     kinds: typed.Kinds = {}
     pairs: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    for chunk in stream_pairs(path, columns):
-        typed.see(kinds, chunk.pairs)
-        pairs += chunk.pairs
-        skipped += chunk.skipped
-    if not pairs:
-        raise UserError(nothing_usable(Path(path), skipped))
+    for chunk in usable_pairs(path, lambda chunk: skipped.extend(chunk.skipped), columns):
+        typed.see(kinds, chunk)
+        pairs += chunk
     return PairTable(typed.to_table(pairs, kinds).to_pandas(), skipped_table(skipped))
 
 
+def usable_pairs(
+    path: Path | str, see: See = lambda _chunk: None, columns: Mapping[str, str] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """The usable pairs, at most `CHUNK` at a time; `see` is called with every chunk.
+
+    Raises `UserError` at the end of a file that has none.
+    """
+    skipped: list[Skipped] = []
+    empty = True
+    for chunk in stream_pairs(path, columns):
+        see(chunk)
+        if chunk.pairs:
+            empty = False
+            yield chunk.pairs
+        elif empty:
+            skipped += chunk.skipped
+    if empty:
+        raise UserError(_nothing_usable(Path(path), skipped))
+
+
 def stream_pairs(path: Path | str, columns: Mapping[str, str] | None = None) -> Iterator[Chunk]:
-    """The same, at most `CHUNK` rows at a time; only the uids stay in memory."""
+    """All rows of a file, at most `CHUNK` at a time; only the uids stay in memory."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
@@ -87,15 +107,6 @@ def skipped_table(skipped: list[Skipped]) -> pd.DataFrame:
     return pd.DataFrame(skipped, columns=SKIPPED).sort_values("row", ignore_index=True)
 
 
-def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
-    """The error message for a file without any usable pair."""
-    if not skipped:
-        return f"{path}: the file is empty. It needs one pair per row: {', '.join(REQUIRED)}."
-    row, _, field, reason = min(skipped)
-    named = f", field {field!r}" if field else ""
-    return f"{path}: none of its {len(skipped)} rows is a usable pair. Row {row}{named}: {reason}."
-
-
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """The mapping itself; `UserError` where it names a field that pairs do not have."""
     unknown = sorted(set(columns) - set(FIELDS))
@@ -116,6 +127,15 @@ def pair_of(line: Line, columns: Mapping[str, str]) -> dict[str, Any] | Skipped:
     pair["uid"] = _uid(pair)
     field, reason = _problem(pair, plain(uid))
     return (line.row, pair["uid"], field, reason) if reason else pair
+
+
+def _nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
+    """The error message for a file without any usable pair."""
+    if not skipped:
+        return f"{path}: the file is empty. It needs one pair per row: {', '.join(REQUIRED)}."
+    row, _, field, reason = min(skipped)
+    named = f", field {field!r}" if field else ""
+    return f"{path}: none of its {len(skipped)} rows is a usable pair. Row {row}{named}: {reason}."
 
 
 def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -42,7 +42,7 @@ def read_prompts(path: Path | str) -> pd.DataFrame:
             )
         rows[record["prompt_id"]] = record
     if not rows:
-        raise UserError(f"{path}: holds no prompts. Each line needs {', '.join(COLUMNS)}.")
+        raise UserError(f"{path}: contains no prompts. Each line needs {', '.join(COLUMNS)}.")
     return pd.DataFrame(rows.values(), columns=COLUMNS)
 
 

@@ -27,7 +27,7 @@ SAMPLE = 2_000  # pairs that are tokenised
 LISTED = 100_000  # rows at most that are listed one by one
 LOPSIDED = 0.65  # from this share of pairs on, one side is reported as the longer one
 UNPACKED = 3  # characters per byte of gzip
-NOTICES = (
+NOTICES = [
     "same_text",
     "contradicted",
     "echoes",
@@ -35,7 +35,7 @@ NOTICES = (
     "long_ends",
     "tools",
     "no_source",
-)
+]
 
 Lengths = Callable[[Mapping[str, Any]], Mapping[str, int]]  # tokens per text; 0: refused
 

@@ -93,7 +93,7 @@ def files(path: Path) -> list[Path]:
         path = path / "train"
     data = sorted(file for file in path.rglob("*") if _is_data(file))
     if not data:
-        raise UserError(f"{path}: holds no data files ({', '.join(FORMATS)}).")
+        raise UserError(f"{path}: contains no data files ({', '.join(FORMATS)}).")
     return data
 
 
@@ -126,8 +126,8 @@ def _refuse_other_format(path: Path, form: str) -> None:
     packed = "gzip" if form.endswith(".gz") else ""
     if content and content != {".parquet": "Parquet", ".arrow": "Arrow"}.get(form, packed):
         raise UserError(
-            f"{path}: its name says {form}, but it holds {content}, by its first bytes. Rename it, "
-            "or convert it to one of the formats that are read."
+            f"{path}: its name says {form}, but it contains {content}, by its first bytes. Rename "
+            "it, or convert it to one of the formats that are read."
         )
 
 

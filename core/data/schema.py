@@ -30,13 +30,8 @@ def see(kinds: Kinds, rows: Sequence[Mapping[str, Any]]) -> None:
                 types.add(_kind(value))
 
 
-def schema(kinds: Kinds) -> pa.Schema:
-    """One type per column, now that all rows were seen."""
-    return pa.schema([(name, _type(types)) for name, types in kinds.items()])
-
-
 def to_table(rows: Sequence[Mapping[str, Any]], kinds: Kinds) -> pa.Table:
-    """Some rows as a table of the final types."""
+    """Some rows as a table, each column of the type that contains all values seen."""
     columns = {
         name: pa.array([_cell(row.get(name), types) for row in rows], _type(types))
         for name, types in kinds.items()

@@ -61,7 +61,7 @@ def record(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable JSON ({error}). {REPAIR}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no JSON object. {REPAIR}")
+        raise UserError(f"{path}: contains no JSON object. {REPAIR}")
     return content
 
 

@@ -87,6 +87,16 @@ def test_many_rows_are_written_in_groups_and_read_back_in_order(tmp_path):
     assert list(chain.from_iterable(parts)) == list(numbers)
 
 
+def test_rows_of_long_texts_are_written_in_smaller_groups(tmp_path):
+    row = {"prompt": "ask", "rejected": "no", "source": "made"}
+    tables = (
+        pa.table({"uid": [str(i)], "chosen": ["x" * 30_000_000]} | {k: [v] for k, v in row.items()})
+        for i in range(5)
+    )
+    canonical.write(tmp_path / "pairs.parquet", tables)
+    assert pq.read_metadata(tmp_path / "pairs.parquet").num_row_groups == 2
+
+
 @pytest.mark.parametrize("notes", [b"{", b"\x80", b'{"index_columns": [{"kind": "range"}]}'])
 def test_what_pandas_noted_in_a_canonical_file_need_not_hold(tmp_path, notes):
     write_pairs(pd.DataFrame([GOOD, OTHER | {"extra": True}]), tmp_path / "pairs.parquet")

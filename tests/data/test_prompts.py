@@ -54,7 +54,7 @@ def test_a_distractor_that_python_wrote_as_nan_is_none(tmp_path):
 
 
 def test_a_file_without_prompts_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no prompts"):
+    with pytest.raises(UserError, match="contains no prompts"):
         read_prompts(write(tmp_path / "prompts.jsonl"))
 
 

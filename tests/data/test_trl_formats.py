@@ -142,7 +142,7 @@ def test_a_completion_that_calls_a_tool_keeps_the_call():
                 "rejected": "b",
             },
             "prompt",
-            "holds image, not text",
+            "contains image, not text",
         ),
         ({"prompt": "p", "tools": "{", "chosen": "a", "rejected": "b"}, "tools", "not JSON"),
     ],
@@ -239,7 +239,7 @@ def test_a_bad_csv_row_costs_that_row(tmp_path, text, reason):
 
 
 def test_a_folder_without_data_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no data files"):
+    with pytest.raises(UserError, match="contains no data files"):
         read_pairs(tmp_path)
 
 
