@@ -30,9 +30,14 @@ METHODS = ("quant_method", "quant_algo", "mode")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with a model or an adapter. Each file is read when it is first asked for, once."""
+    """A folder with a model or an adapter. Each file is read when it is first needed, once."""
 
     path: Path
+
+    @classmethod
+    def of(cls, folder: "Path | str | ModelFolder") -> "ModelFolder":
+        """The record of a folder; a record is its own."""
+        return folder if isinstance(folder, ModelFolder) else cls(Path(folder))
 
     @cached_property
     def is_adapter(self) -> bool:

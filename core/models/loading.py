@@ -51,14 +51,14 @@ def load_model(
     `blocks` decoder blocks are read: no head, no final norm, so that the last hidden state is the
     residual stream at layer `blocks`.
     """
-    source = ModelFolder(Path(folder))
+    source = ModelFolder.of(folder)
     if source.is_adapter:
         return _load_adapter(source, dtype, device, blocks)
     spread, start = spreading(device), pick_device(device)
     if start.type == "cpu":
         keep_freed_memory()
     arithmetic = pick_dtype(dtype, start)
-    config = _config(source)
+    config = read_config(source)
     with _explaining(folder):
         first = blocks if _has_headless_class(config) else None
         if first is not None:
@@ -70,7 +70,7 @@ def load_model(
     elif blocks is not None:
         model = cut(model, blocks)
     model = model.eval() if spread else model.eval().to(start)
-    return LoadedModel(model, _tokenizer(source), start)
+    return LoadedModel(model, load_tokenizer(source), start)
 
 
 def _load_adapter(source: ModelFolder, dtype: str, device: str, blocks: int | None) -> LoadedModel:
@@ -83,43 +83,36 @@ def _load_adapter(source: ModelFolder, dtype: str, device: str, blocks: int | No
     base = load_model(source.base.path, dtype=dtype, device=device)
     merged = merge_adapter(base, source.path)
     model = merged.model if blocks is None else cut(merged.model, blocks)
-    return LoadedModel(model.eval(), _tokenizer(source), merged.device)
+    return LoadedModel(model.eval(), load_tokenizer(source), merged.device)
 
 
 def load_classifier(folder: Path | str) -> LoadedModel:
     """The sequence classifier of a folder, in float32."""
-    source, device = ModelFolder(Path(folder)), pick_device("auto")
-    config = _config(source)
+    source, device = ModelFolder.of(folder), pick_device("auto")
+    config = read_config(source)
     with _explaining(folder):
         model = _weights(AutoModelForSequenceClassification, folder, config, torch.float32)
-    return LoadedModel(model.eval().to(device), _tokenizer(source), device)
+    return LoadedModel(model.eval().to(device), load_tokenizer(source), device)
 
 
-def read_config(folder: Path | str) -> Any:
+def read_config(folder: Path | str | ModelFolder) -> Any:
     """The library's configuration of a model folder; of an adapter, its base's.
 
     Raises `UserError` where it says that the weights are quantised (core.models.folder).
     """
-    return _config(ModelFolder(Path(folder)))
-
-
-def load_tokenizer(folder: Path | str) -> Any:
-    """The tokenizer of a model folder; an adapter without one has its base's."""
-    return _tokenizer(ModelFolder(Path(folder)))
-
-
-def _config(source: ModelFolder) -> Any:
-    folder = source.base.path
-    with _explaining(folder):
+    source = ModelFolder.of(folder)
+    with _explaining(source.base.path):
         _ = source.config  # refused if quantised
-        return AutoConfig.from_pretrained(folder, **_options())
+        return AutoConfig.from_pretrained(source.base.path, **_options())
 
 
-def _tokenizer(source: ModelFolder) -> Any:
-    own = source.is_adapter and (source.path / TOKENIZER_CONFIG).is_file()
-    folder = source.path if own else source.base.path
-    with _explaining(folder, TOKENIZER_CONFIG if own else CONFIG):
-        return AutoTokenizer.from_pretrained(folder, **_options())
+def load_tokenizer(folder: Path | str | ModelFolder) -> Any:
+    """The tokenizer of a model folder; an adapter without one has its base's."""
+    source = ModelFolder.of(folder)
+    from_adapter = source.is_adapter and (source.path / TOKENIZER_CONFIG).is_file()
+    path = source.path if from_adapter else source.base.path
+    with _explaining(path, TOKENIZER_CONFIG if from_adapter else CONFIG):
+        return AutoTokenizer.from_pretrained(path, **_options())
 
 
 def merge_adapter(loaded: LoadedModel, adapter: Path | str) -> LoadedModel:

@@ -34,14 +34,14 @@ def two_gpus(monkeypatch):
 
 @pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
-def test_a_device_that_is_here_is_taken(name, monkeypatch):
+def test_a_device_of_this_machine_is_used(name, monkeypatch):
     assert pick_device(name) == torch.device(name)
     monkeypatch.setenv(environment.DEVICE, name)
     assert pick_device("auto") == torch.device(name)
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_device_that_is_not_here_is_refused_with_what_is():
+def test_a_missing_device_is_refused_with_those_there_are():
     with pytest.raises(UserError, match=r"'cuda:2' is not .* There is cpu, cuda:0, cuda:1\."):
         pick_device("cuda:2")
 
@@ -56,7 +56,7 @@ def test_a_gpu_is_the_choice_where_there_is_one(two_gpus, monkeypatch):
 
 
 @pytest.mark.parametrize("load", [load_model, load_classifier])
-def test_every_model_goes_where_the_environment_says(load, tmp_path, monkeypatch):
+def test_every_model_is_computed_where_the_environment_says(load, tmp_path, monkeypatch):
     folder = save_tiny_model(tmp_path)
     monkeypatch.setenv(environment.DEVICE, "cuda:9")
     with pytest.raises(UserError, match="cuda:9"):
@@ -66,13 +66,13 @@ def test_every_model_goes_where_the_environment_says(load, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name", ["gpu", "cuda:", "CPU", "", "cuda:0; rm", "balanced:", "balanced:2", "balanced:2TB"]
 )
-def test_what_is_no_name_of_a_device_is_refused(name, monkeypatch):
+def test_an_unknown_device_name_is_refused(name, monkeypatch):
     monkeypatch.setenv(environment.DEVICE, name)
     with pytest.raises(UserError, match="it is auto, cpu, cuda, cuda:N"):
         pick_device("auto")
 
 
-def test_what_the_command_line_says_of_the_device_goes_before_the_project(monkeypatch):
+def test_the_command_lines_device_takes_precedence_over_the_projects(monkeypatch):
     monkeypatch.delenv(environment.DEVICE, raising=False)
     with environment.computing_on("cuda:3"):
         assert environment.device() == "cuda:3"
@@ -93,7 +93,7 @@ def test_what_the_command_line_says_of_the_device_goes_before_the_project(monkey
         ("float32", GPU, torch.float32),
     ],
 )
-def test_the_arithmetic_follows_the_device_unless_told(dtype, device, expected):
+def test_the_arithmetic_follows_the_device_unless_set(dtype, device, expected):
     assert pick_dtype(dtype, device) == expected
 
 

@@ -1,7 +1,4 @@
-"""A low-rank adapter stands wherever a model does, as its base with the updates added.
-
-A checkpoint that was quantised is refused by name, wherever a model folder is taken.
-"""
+"""Model folders: an adapter is read as its base with the updates; a quantised one is refused."""
 
 import json
 import re
@@ -43,8 +40,8 @@ def adapter(tmp_path: Path, reference: Path) -> Path:
 
 def name_base(adapter: Path, base: str) -> None:
     path = adapter / "adapter_config.json"
-    known = json.loads(path.read_text())
-    path.write_text(json.dumps(known | {"base_model_name_or_path": base}))
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"base_model_name_or_path": base}))
 
 
 def test_an_adapter_is_read_as_its_base_with_the_updates(adapter: Path, reference: Path) -> None:
@@ -60,13 +57,13 @@ def test_an_adapter_is_read_as_its_base_with_the_updates(adapter: Path, referenc
 
 
 def test_a_cut_adapter_reads_the_same_stream(adapter: Path) -> None:
-    whole, cut = (load_model(adapter, device="cpu", blocks=blocks) for blocks in (None, 2))
+    full, cut = (load_model(adapter, device="cpu", blocks=blocks) for blocks in (None, 2))
     with torch.inference_mode():
-        expected = whole.model(IDS, output_hidden_states=True).hidden_states[2]
+        expected = full.model(IDS, output_hidden_states=True).hidden_states[2]
         torch.testing.assert_close(cut.model(IDS, use_cache=False).last_hidden_state, expected)
 
 
-def test_an_adapters_name_covers_its_updates_and_its_base(
+def test_an_adapters_hash_covers_its_updates_and_its_base(
     adapter: Path, reference: Path, tmp_path: Path
 ) -> None:
     names = {fingerprint_model(adapter), fingerprint_model(reference)}
@@ -77,7 +74,7 @@ def test_an_adapters_name_covers_its_updates_and_its_base(
     assert len(names | {fingerprint_model(adapter)}) == 4
 
 
-def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
+def test_the_setup_shows_the_bases_shape_and_keeps_to_allowed_folders(
     adapter: Path, reference: Path
 ) -> None:
     assert model_facts(adapter) == model_facts(reference)
@@ -85,18 +82,18 @@ def test_the_set_up_shows_the_bases_shape_and_keeps_to_its_folders(
         model_facts(adapter, [adapter])
 
 
-def test_an_adapter_of_other_weights_than_the_references_is_told(
+def test_an_adapter_of_other_weights_than_the_references_is_reported(
     adapter: Path, reference: Path, tmp_path: Path
 ) -> None:
     copy = save_tiny_model(tmp_path / "copy")
-    for one, other in ((reference, adapter), (adapter, reference), (copy, adapter)):
-        assert model_warnings(one, other) == []
+    for before, after in ((reference, adapter), (adapter, reference), (copy, adapter)):
+        assert model_warnings(before, after) == []
     for name, other in (("as large", {"seed": 1}), ("larger", {"blocks": 5})):
         (warning,) = model_warnings(save_tiny_model(tmp_path / name, **other), adapter)
         assert str(reference) in warning
 
 
-def test_code_that_comes_with_a_model_is_told(reference: Path, adapter: Path) -> None:
+def test_code_that_comes_with_a_model_is_reported(reference: Path, adapter: Path) -> None:
     config = reference / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {}}))
     (warning,) = model_warnings(reference, adapter)
@@ -124,7 +121,7 @@ def test_an_adapters_base_is_the_reference_where_none_is_given(
 
 
 @pytest.mark.parametrize("base", ["allenai/OLMo-2-1124-7B-SFT", ""])
-def test_a_base_that_is_not_here_is_told(adapter: Path, base: str) -> None:
+def test_a_base_that_is_not_on_this_machine_is_named(adapter: Path, base: str) -> None:
     name_base(adapter, base)
     for read in (load_model, fingerprint_model, model_facts):
         with pytest.raises(UserError, match="is not a model folder on this machine"):
@@ -150,7 +147,7 @@ def test_pickled_updates_are_refused(adapter: Path) -> None:
         load_model(adapter)
 
 
-SAID = {  # what each tool writes into config.json
+SETTINGS = {  # what each tool writes into config.json
     "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
     "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
     "awq": {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm"}},
@@ -164,10 +161,10 @@ READERS = (load_model, load_classifier, read_config, model_facts)
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize("method", SAID)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_a_quantised_checkpoint_is_refused_before_its_weights_are_read(tmp_path, method, read):
     config = save_tiny_model(tmp_path, blocks=1) / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | SAID[method]))
+    config.write_text(json.dumps(json.loads(config.read_text()) | SETTINGS[method]))
     (tmp_path / "model.safetensors").write_bytes(b"never read")
     with pytest.raises(UserError, match=re.escape(str(config))) as caught:
         read(tmp_path)
@@ -176,7 +173,7 @@ def test_a_quantised_checkpoint_is_refused_before_its_weights_are_read(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["quantize_config.json", "hf_quant_config.json"])
-def test_a_tool_that_says_so_in_a_file_of_its_own_is_heard(tmp_path: Path, name: str) -> None:
+def test_a_file_that_marks_weights_as_quantised_is_reason_enough(tmp_path: Path, name: str) -> None:
     (save_tiny_model(tmp_path, blocks=1) / name).write_text('{"bits": 4}')
     with pytest.raises(UserError, match=rf"{name}: it says that the weights are quantised"):
         load_model(tmp_path)
@@ -184,7 +181,7 @@ def test_a_tool_that_says_so_in_a_file_of_its_own_is_heard(tmp_path: Path, name:
 
 def test_an_adapter_of_a_quantised_base_is_refused_with_the_base_named(tmp_path: Path) -> None:
     config = save_tiny_model(tmp_path / "base", blocks=1) / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | SAID["bitsandbytes"]))
+    config.write_text(json.dumps(json.loads(config.read_text()) | SETTINGS["bitsandbytes"]))
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "../base"}')
@@ -194,7 +191,7 @@ def test_an_adapter_of_a_quantised_base_is_refused_with_the_base_named(tmp_path:
             read(adapter)
 
 
-def test_settings_that_say_nothing_of_it_are_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_an_empty_quantisation_setting_is_no_reason_to_refuse(tmp_path: Path) -> None:
     config = save_tiny_model(tmp_path, blocks=1) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": None}))
     load_model(tmp_path)

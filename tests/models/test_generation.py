@@ -18,8 +18,8 @@ def load(family="olmo2", **settings):
 
 
 def draw(loaded, prompts=PROMPTS, **settings):
-    knobs = {"rollouts": 3, "temperature": 1.0, "max_new_tokens": 12, "seed": 0} | settings
-    return sample(loaded, prompts, progress=lambda *_: None, **knobs)
+    arguments = {"rollouts": 3, "temperature": 1.0, "max_new_tokens": 12, "seed": 0} | settings
+    return sample(loaded, prompts, progress=lambda *_: None, **arguments)
 
 
 def greedy_without_cache(loaded, prompt, steps):
@@ -38,16 +38,16 @@ def greedy_without_cache(loaded, prompt, steps):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padded_greedy_completions_equal_those_of_a_prompt_alone_without_cache(family):
     loaded = load(family)
-    found = draw(loaded, temperature=0, rollouts=1)["completion"].tolist()
-    assert found == [greedy_without_cache(loaded, prompt, 12) for prompt in PROMPTS]
+    texts = draw(loaded, temperature=0, rollouts=1)["completion"].tolist()
+    assert texts == [greedy_without_cache(loaded, prompt, 12) for prompt in PROMPTS]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_batch_size_changes_no_completion(monkeypatch, rows):
     loaded = load()
-    whole = draw(loaded)
+    together = draw(loaded)
     monkeypatch.setattr(generation, "ROWS", rows)
-    pd.testing.assert_frame_equal(draw(loaded), whole)
+    pd.testing.assert_frame_equal(draw(loaded), together)
 
 
 def test_other_prompts_and_more_rollouts_change_no_completion():
@@ -80,9 +80,9 @@ def test_the_prompts_tail_is_never_part_of_a_completion():
     loaded = load()
     head = loaded.model.lm_head.weight.data
     head[:], direction = 0, 50 * torch.randn(32)
-    head[5], head[6] = direction, -direction  # can say w0 and w1 only; prompts end in others
-    said = draw(loaded, PROMPTS[1:], temperature=0.1)["completion"]
-    assert set(" ".join(said).split()) == {"w0", "w1"}
+    head[5], head[6] = direction, -direction  # can write w0 and w1 only; prompts end in others
+    texts = draw(loaded, PROMPTS[1:], temperature=0.1)["completion"]
+    assert set(" ".join(texts).split()) == {"w0", "w1"}
 
 
 def test_a_completion_that_ends_by_itself_is_finished_and_its_end_not_counted():

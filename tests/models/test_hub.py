@@ -27,7 +27,7 @@ def test_a_name_that_is_no_repository_is_refused(tmp_path, name):
         fetch("model", name, COMMIT, tmp_path)
 
 
-def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path, monkeypatch):
+def test_a_hub_that_does_not_answer_is_a_user_error(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _seconds: None)  # between the client's tries
     with pytest.raises(UserError, match="cannot be fetched"):
         fetch("model", "allenai/OLMo", COMMIT, tmp_path, endpoint="http://127.0.0.1:9")
@@ -36,7 +36,7 @@ def test_a_hub_that_does_not_answer_is_told_in_words(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("flags", [(), ("--trust-remote-code",)])
 def test_code_is_fetched_only_when_asked(tmp_path, monkeypatch, flags):
-    """By what the hub's client is asked for, which stands in for the hub."""
+    """Read off the request to the hub's client, which is replaced."""
     asked = []
 
     def download(*_, local_dir, allow_patterns, **__):

@@ -1,4 +1,4 @@
-"""A model folder loads whole, or is refused by name."""
+"""A model folder loads completely, or is refused with its name."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,9 @@ def test_a_model_cut_after_its_first_blocks_reads_the_same_stream(
     family: str, tmp_path: Path
 ) -> None:
     folder = save_tiny_model(tmp_path, family)
-    whole, cut = load_model(folder, device="cpu"), load_model(folder, device="cpu", blocks=2)
+    full, cut = load_model(folder, device="cpu"), load_model(folder, device="cpu", blocks=2)
     with torch.inference_mode():
-        expected = whole.model(IDS, output_hidden_states=True).hidden_states
+        expected = full.model(IDS, output_hidden_states=True).hidden_states
         with recording(cut.model, [0, 1, 2]) as recorded:
             cut.model(IDS, use_cache=False)
     assert len(cut.model.layers) == 2

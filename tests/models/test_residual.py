@@ -60,14 +60,14 @@ def test_hooks_are_gone_after_the_block_even_when_it_fails(model: Any) -> None:
 def test_a_vector_is_written_at_the_layer_it_was_read_from() -> None:
     """Moving A's stream at layer 2 onto B's turns A's logits into B's: no ±1 in between."""
     model = tiny_model()
-    one, other = IDS[:1, :1], torch.tensor([[9]])
+    first, second = IDS[:1, :1], torch.tensor([[9]])
     with recording(model, [2]) as streams:
-        model(one)
+        model(first)
         before = streams[2]
-        expected = model(other).logits
+        expected = model(second).logits
         difference = (streams[2] - before)[0, 0]
     with steering(model, 2, difference, 1.0):
-        torch.testing.assert_close(model(one).logits, expected)
+        torch.testing.assert_close(model(first).logits, expected)
 
 
 @torch.inference_mode()

@@ -47,14 +47,14 @@ def checked(url: str, key: str) -> str:
     if "?" in url or "#" in url:
         raise ValueError(f"the url ends at its path; a key belongs in ${key}")
     host = _host(url)
-    if _is_metadata_name(host) or any(map(_is_metadata, _literal(host))):
+    if _is_metadata(host, _literal(host)):
         raise ValueError(f"{host} {REFUSED}")
     return url.rstrip("/")
 
 
 def refuse_metadata(host: str) -> None:
     """`UserError` where a host, or any address that it resolves to, is a metadata service."""
-    if _is_metadata_name(host) or any(map(_is_metadata, _resolved(host))):
+    if _is_metadata(host, _resolved(host)):
         raise UserError(f"{host} {REFUSED}")
 
 
@@ -70,12 +70,11 @@ def _host(url: str) -> str:
     return host
 
 
-def _is_metadata_name(host: str) -> bool:
-    return host.rstrip(".").lower() in METADATA_NAMES
-
-
-def _is_metadata(address: Address) -> bool:
-    return any(form in network for form in _forms(address) for network in METADATA_NETWORKS)
+def _is_metadata(host: str, addresses: list[Address]) -> bool:
+    forms = [form for address in addresses for form in _forms(address)]
+    return host.rstrip(".").lower() in METADATA_NAMES or any(
+        form in network for form in forms for network in METADATA_NETWORKS
+    )
 
 
 def _forms(address: Address) -> list[Address]:

@@ -47,8 +47,8 @@ def can_pack(model: Any) -> bool:
     """Whether a model's attention can be computed on packed batches."""
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = {str(part) for part in (rope.get("rope_type"), rope.get("type"))}
-    return config.model_type in FAMILIES and not kinds.intersection(LENGTH_DEPENDENT_ROPE)
+    types = {str(rope.get("rope_type")), str(rope.get("type"))}
+    return config.model_type in FAMILIES and not types.intersection(LENGTH_DEPENDENT_ROPE)
 
 
 def packed_streams(

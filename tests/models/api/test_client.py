@@ -75,7 +75,7 @@ def test_another_model_or_another_word_is_another_question(answers):
     ],
     ids=["429", "429 with a date", "500", "503 html", "not json", "no choice", "null", "a list"],
 )
-def test_trouble_that_passes_is_waited_out(answers, trouble):
+def test_temporary_trouble_is_retried(answers, trouble):
     with chat_server(lambda n, question: trouble if n < 2 else echo(n, question)) as server:
         texts, usage = ask(endpoint(server), conversations("a"), answers)
     assert texts == ["A"]
@@ -211,7 +211,7 @@ def test_what_resolves_to_a_metadata_service_is_not_asked(answers, spelled):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_and_not_followed(answers, status, monkeypatch):
+def test_a_redirect_is_reported_and_not_followed(answers, status, monkeypatch):
     monkeypatch.setenv(KEY, "sk-secret")
     with chat_server(echo) as elsewhere:
         moved = Reply(status=status, headers={"Location": f"{elsewhere.url}/chat/completions"})
@@ -224,7 +224,7 @@ def test_a_redirect_is_told_and_not_followed(answers, status, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["sk-\u2026", "sk-a\nX: b"])
-def test_a_key_that_no_header_can_hold_is_told_without_it(answers, monkeypatch, key):
+def test_a_key_that_no_header_can_contain_is_reported_without_it(answers, monkeypatch, key):
     monkeypatch.setenv(KEY, key)
     with pytest.raises(UserError, match=KEY) as caught:
         ask(Endpoint(model="m", url="http://127.0.0.1:9/v1"), conversations("a"), answers)

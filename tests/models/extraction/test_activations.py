@@ -108,8 +108,8 @@ def test_the_token_budget_changes_nothing(budget: int) -> None:
 
 def test_sharing_a_prompt_changes_nothing() -> None:
     model, (item,) = tiny_model(), random_items(1, seed=3)
-    apart = [Prompted(item.prompt, [completion]) for completion in item.completions]
-    together, alone = segment_means(model, [item], LAYERS), segment_means(model, apart, LAYERS)
+    separate = [Prompted(item.prompt, [completion]) for completion in item.completions]
+    together, alone = segment_means(model, [item], LAYERS), segment_means(model, separate, LAYERS)
     np.testing.assert_allclose(together.completion, alone.completion, rtol=1e-5, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""A model that does not fit one device computes what it computes whole.
+"""A model that does not fit one device computes the same as on one.
 
 Here the devices are main memory and the disk; the rules for several GPUs are tested by the map
 alone, since none was at hand.
@@ -34,9 +34,9 @@ def folder(tmp_path: Path) -> Path:
     return save_tiny_model(tmp_path / "model")
 
 
-def spread(folder: Path, monkeypatch: pytest.MonkeyPatch, **knobs: int) -> LoadedModel:
+def spread(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: int) -> LoadedModel:
     monkeypatch.setenv(environment.DEVICE, HALF)
-    loaded = load_model(folder, **knobs)
+    loaded = load_model(folder, **settings)
     assert set(loaded.model.hf_device_map.values()) == {"cpu", "disk"}
     monkeypatch.delenv(environment.DEVICE)
     return loaded
@@ -49,9 +49,9 @@ def test_half_of_it_on_disk_gives_the_same_logits(folder, monkeypatch) -> None:
 
 
 def test_half_of_it_on_disk_samples_the_same_completions(folder, monkeypatch) -> None:
-    knobs = {"rollouts": 3, "temperature": 1.0, "max_new_tokens": 6, "seed": 0}
+    settings = {"rollouts": 3, "temperature": 1.0, "max_new_tokens": 6, "seed": 0}
     tables = [
-        sample(loaded, ["w1 w2", "w3"], progress=lambda *_: None, **knobs)
+        sample(loaded, ["w1 w2", "w3"], progress=lambda *_: None, **settings)
         for loaded in (load_model(folder, device="cpu"), spread(folder, monkeypatch))
     ]
     pd.testing.assert_frame_equal(*tables)
@@ -60,7 +60,7 @@ def test_half_of_it_on_disk_samples_the_same_completions(folder, monkeypatch) ->
 def test_half_of_it_on_disk_reads_the_same_means(tmp_path, monkeypatch) -> None:
     folder = save_tiny_model(tmp_path / "model", blocks=8)
     items = [Prompted([3, 10, 11, 4], [[20, 21], [20, 22, 23]]), Prompted([3, 12, 4], [[30]])]
-    found = [
+    both = [
         segment_means(loaded.model, items, [0, 3, 6])
         for loaded in (
             load_model(folder, device="cpu", blocks=6),
@@ -68,7 +68,7 @@ def test_half_of_it_on_disk_reads_the_same_means(tmp_path, monkeypatch) -> None:
         )
     ]
     for name in ("context", "completion"):
-        np.testing.assert_allclose(*(getattr(means, name) for means in found), atol=1e-5)
+        np.testing.assert_allclose(*(getattr(means, name) for means in both), atol=1e-5)
 
 
 def test_what_lies_on_disk_is_steered_too(folder, monkeypatch) -> None:
@@ -119,8 +119,8 @@ def test_an_adapter_of_a_base_to_spread_is_refused_before_the_base_is_read(
 ) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    known = {"base_model_name_or_path": str(folder), "peft_type": "LORA"}
-    (adapter / "adapter_config.json").write_text(json.dumps(known))
+    config = {"base_model_name_or_path": str(folder), "peft_type": "LORA"}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
     monkeypatch.setenv(environment.DEVICE, "balanced")
     with pytest.raises(UserError, match="Leave balanced out"):

@@ -1,4 +1,4 @@
-"""Code that comes with a checkpoint runs only where this very command was told to run it."""
+"""Code that comes with a checkpoint runs only where this very command was asked to run it."""
 
 import json
 import os
@@ -38,8 +38,8 @@ CLASSES = {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Path:
-    return save_tiny_model(tmp_path / "known")
+def plain(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "plain")
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def trace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own(tmp_path: Path, trace: Path) -> Path:
-    """The same OLMo 2 as `known`, under a name that only the folder's own code knows."""
-    folder = save_tiny_model(tmp_path / "own")
+def custom(tmp_path: Path, trace: Path) -> Path:
+    """The same OLMo 2 as `plain`, under a name that only the folder's code defines."""
+    folder = save_tiny_model(tmp_path / "custom")
     set_config(folder, model_type="mine", auto_map=CLASSES)
     (folder / "mine.py").write_text(CODE.format(trace=str(trace)))
     return folder
@@ -68,21 +68,21 @@ def set_config(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("read", [load_model, load_tokenizer])
-def test_without_the_flag_it_is_refused_and_not_run(read, own: Path, trace: Path) -> None:
-    tokenizer = own / "tokenizer_config.json"
+def test_without_the_flag_it_is_refused_and_not_run(read, custom: Path, trace: Path) -> None:
+    tokenizer = custom / "tokenizer_config.json"
     settings = json.loads(tokenizer.read_text()) | {
         "tokenizer_class": "Mine",
         "auto_map": {"AutoTokenizer": [None, "mine.Tokenizer"]},
     }
     tokenizer.write_text(json.dumps(settings))
     with pytest.raises(UserError, match=r"`pairtrace --trust-remote-code …`"):
-        read(own)
+        read(custom)
     assert not trace.exists()
 
 
 @pytest.mark.usefixtures("trusting")
-def test_with_the_flag_it_gives_what_the_library_gives(own: Path, known: Path, trace: Path) -> None:
-    ours, theirs = (load_model(folder, device="cpu").model for folder in (own, known))
+def test_with_the_flag_it_equals_the_librarys_model(custom: Path, plain: Path, trace: Path) -> None:
+    ours, theirs = (load_model(folder, device="cpu").model for folder in (custom, plain))
     assert type(ours).__name__ == "Model"
     assert trace.exists()
     with torch.inference_mode():
@@ -91,10 +91,10 @@ def test_with_the_flag_it_gives_what_the_library_gives(own: Path, known: Path, t
 
 @pytest.mark.usefixtures("trusting")
 def test_its_first_blocks_are_read_though_it_names_no_model_without_a_head(
-    own: Path, known: Path
+    custom: Path, plain: Path
 ) -> None:
     streams = []
-    for folder in (own, known):
+    for folder in (custom, plain):
         model = load_model(folder, device="cpu", blocks=2).model
         with torch.inference_mode(), recording(model, [0, 2]) as recorded:
             model(IDS, use_cache=False)
@@ -104,33 +104,33 @@ def test_its_first_blocks_are_read_though_it_names_no_model_without_a_head(
         torch.testing.assert_close(streams[0][layer], streams[1][layer])
 
 
-def test_a_family_that_the_library_knows_needs_no_code(known: Path) -> None:
-    set_config(known, auto_map={"AutoConfig": "mine.Config"})
-    (known / "mine.py").write_text("raise SystemExit('ran')")
-    assert type(load_model(known).model).__name__ == "Olmo2ForCausalLM"
+def test_a_family_that_the_library_knows_needs_no_code(plain: Path) -> None:
+    set_config(plain, auto_map={"AutoConfig": "mine.Config"})
+    (plain / "mine.py").write_text("raise SystemExit('ran')")
+    assert type(load_model(plain).model).__name__ == "Olmo2ForCausalLM"
 
 
-def test_the_code_is_part_of_what_the_model_is(own: Path, known: Path) -> None:
-    before = fingerprint_model(own), fingerprint_model(known)
-    for folder in (own, known):
+def test_the_code_is_part_of_what_the_model_is(custom: Path, plain: Path) -> None:
+    before = fingerprint_model(custom), fingerprint_model(plain)
+    for folder in (custom, plain):
         (folder / "mine.py").write_text("# other code")
-    after = fingerprint_model(own), fingerprint_model(known)
+    after = fingerprint_model(custom), fingerprint_model(plain)
     assert before[0] != after[0]
     assert before[1] == after[1]  # it names none
 
 
-def test_a_command_trusts_only_if_it_says_so_itself(own: Path, trace: Path, tmp_path: Path) -> None:
-    """Whatever the environment says, and whatever a command before it said."""
+def test_a_command_trusts_only_with_its_own_flag(custom: Path, trace: Path, tmp_path: Path) -> None:
+    """Whatever the environment contains, and whatever an earlier command asked."""
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("w1 w2\n")
-    step = ["generate", "--reference", own, "--policy", own, "--prompts", prompts]
+    step = ["generate", "--reference", custom, "--policy", custom, "--prompts", prompts]
     step += ["--judge", "refusal", "--rollouts", "1", "--max-new-tokens", "2"]
 
     def pairtrace(*flags: str) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "core.cli.main", "-w", tmp_path / "workspace", *flags, *step]
-        told = {**os.environ, environment.TRUST_CODE: "1"}
-        told.pop("HF_MODULES_CACHE", None)  # a command that ran in this process has set it
-        return subprocess.run([*map(str, words)], capture_output=True, text=True, env=told)
+        variables = {**os.environ, environment.TRUST_CODE: "1"}
+        variables.pop("HF_MODULES_CACHE", None)  # a command that ran in this process has set it
+        return subprocess.run([*map(str, words)], capture_output=True, text=True, env=variables)
 
     refused = pairtrace()
     assert "--trust-remote-code" in refused.stderr
@@ -145,8 +145,8 @@ def test_a_command_trusts_only_if_it_says_so_itself(own: Path, trace: Path, tmp_
 
 
 @pytest.mark.usefixtures("trusting")
-def test_nothing_that_outlives_the_command_trusts(own: Path, tmp_path: Path) -> None:
-    spec = GenerateSpec(reference=str(own), policy=str(own), prompts="p", judge="refusal")
+def test_nothing_that_outlives_the_command_trusts(custom: Path, tmp_path: Path) -> None:
+    spec = GenerateSpec(reference=str(custom), policy=str(custom), prompts="p", judge="refusal")
     with pytest.raises(UserError, match="job in the background never runs code"):
         jobs.start(Store(tmp_path), spec)
 
