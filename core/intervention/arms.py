@@ -1,8 +1,8 @@
-"""The arms of an intervention: what is trained, next to what, over which seeds.
+"""The arms of an intervention: dataset variants to train on, their controls and seeds.
 
-An edit proves nothing alone: retraining varies by itself, and smaller data changes a model too.
-So an edited arm comes with a random control of the same size, sources and action. Runs are named
-by their content, hence every id is known before anything runs, and all jobs can be queued at once.
+An edit alone proves nothing: retraining varies by itself, and smaller data changes a model too. So
+an edited arm comes with a random control of the same size, sources and action. Run ids are hashes
+of content, so every id is known before anything runs, and all jobs can be queued at once.
 """
 
 from collections.abc import Sequence
@@ -64,10 +64,10 @@ def proposed(
     factors: Sequence[float] = (),
     unedited: bool = True,
 ) -> list[Arm]:
-    """What an edit is judged by: the unedited pairs, the edit, and its matched control.
+    """The arms that an edit is judged by: unedited pairs, edited pairs and a matched control.
 
-    `factors` other than none make the edit several times, with every top k times each factor
-    (`doses.ladder`), a control beside each; the unedited pairs are trained on once.
+    With `factors` the edit is made once per factor, every top k times it (`edit_sizes.ladder`),
+    with a control each; the unedited pairs are trained on once.
     """
     arms = [baseline(project, store, seeds=seeds)] if unedited else []
     for step in ladder(edits, factors) if factors else [tuple(edits)]:

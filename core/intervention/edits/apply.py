@@ -1,4 +1,4 @@
-"""What an edit does to the pairs, its random control, and its size in numbers.
+"""Actions of an edit on the pairs, its random control, and its size in numbers.
 
 An edit removes, flips or keeps the pairs of its recipe; `keep` protects pairs from the other
 edits. A flip exchanges chosen and rejected (every column that comes in such a pair) and toggles
@@ -29,8 +29,8 @@ TOUCHES_NONE = "the edit touches no pair: its recipes select none, or all are ke
 def plan(edits: Sequence[Edit], pairs: Pairs, store: Store) -> pd.DataFrame:
     """`uid, action, why`, one row per pair that an edit touches, in the pairs' order.
 
-    Raises `UserError` where one pair is both removed and flipped, and where nothing is
-    touched or nothing left.
+    Raises `UserError` where a pair is both removed and flipped, where no pair is touched, and
+    where none is left.
     """
     return planned(edits, [select(edit.recipe, pairs, store) for edit in edits], pairs)
 
@@ -49,8 +49,8 @@ def planned(edits: Sequence[Edit], masks: Sequence[Mask], pairs: Pairs) -> pd.Da
         raise UserError("the edit leaves no pairs to train on. Remove fewer.")
     reasons = np.full(len(pairs), "", dtype=object)
     for edit, mask in zip(edits, masks, strict=True):
-        own = mask & (actions == edit.action)
-        reasons[own] = [f"{had}; {edit.why}" if had else edit.why for had in reasons[own]]
+        rows = mask & (actions == edit.action)
+        reasons[rows] = [f"{why}; {edit.why}" if why else edit.why for why in reasons[rows]]
     table = pd.DataFrame({"uid": pairs["uid"], "action": actions, "why": reasons})
     return table[table["action"] != ""].reset_index(drop=True)
 
@@ -70,9 +70,9 @@ def arm(pairs: PairColumns, actions: pd.DataFrame) -> Iterator[pa.Table]:
 
 
 def apply(pairs: pa.Table, actions: pd.DataFrame) -> pa.Table:
-    """The arm's pairs: removed ones gone, flipped ones exchanged, order and uids as they were.
+    """The arm's pairs: without removed ones, flipped ones exchanged, in the same order.
 
-    Two columns that are exchanged get a type that holds the values of both.
+    Two columns that are exchanged get a type that fits the values of both.
     """
     flips, removed = (_among(pairs, actions, action) for action in ("flip", "remove"))
     edited = pairs
@@ -100,10 +100,10 @@ def random_control(pairs: pd.DataFrame, actions: pd.DataFrame, seed: int) -> pd.
         )
     parts = []
     for (action, source), size in sorted(wanted.items()):
-        own = free[free["source"] == source].head(size)
-        free = free.drop(own.index)
-        wanted[action, source] -= len(own)
-        parts.append(own.assign(action=action, why=f"random control, seed {seed}"))
+        drawn = free[free["source"] == source].head(size)
+        free = free.drop(drawn.index)
+        wanted[action, source] -= len(drawn)
+        parts.append(drawn.assign(action=action, why=f"random control, seed {seed}"))
     for (action, source), size in sorted(wanted.items()):
         why = f"random control, seed {seed}; {source!r} has too few pairs left"
         parts.append(free.head(size).assign(action=action, why=why))
@@ -156,9 +156,10 @@ def _sizes(pairs: pd.DataFrame, actions: pd.DataFrame) -> Counter[tuple[str, str
 
 
 def _any(edits: Sequence[Edit], masks: Sequence[Mask], action: str, n: int) -> Mask:
-    own = [mask for edit, mask in zip(edits, masks, strict=True) if edit.action == action]
-    found: Mask = np.logical_or.reduce([np.zeros(n, dtype=bool), *own])
-    return found
+    """(n,) True for the pairs that any edit with this action selects."""
+    matching = [mask for edit, mask in zip(edits, masks, strict=True) if edit.action == action]
+    selected: Mask = np.logical_or.reduce([np.zeros(n, dtype=bool), *matching])
+    return selected
 
 
 def _refuse_conflicts(pairs: Pairs, both: Any) -> None:
@@ -171,7 +172,7 @@ def _refuse_conflicts(pairs: Pairs, both: Any) -> None:
 
 
 def _among(pairs: pa.Table, actions: pd.DataFrame, action: str) -> pa.ChunkedArray:
-    """(pair,) whether this is to be done to it."""
+    """(pair,) True for the pairs with this action."""
     uids = actions.loc[actions["action"] == action, "uid"]
     return pc.is_in(pairs["uid"], pa.array(uids, pairs["uid"].type))
 
@@ -184,7 +185,7 @@ def _with(pairs: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
 
 
 def _exchanged(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Columns that belong to chosen, each with its counterpart of rejected."""
+    """Columns of chosen, each with its counterpart of rejected."""
     chosen = [name for name in names if name.startswith("chosen")]
     both = [(name, "rejected" + name.removeprefix("chosen")) for name in chosen]
     return [(name, other) for name, other in both if other in names]

@@ -1,8 +1,7 @@
-"""What every finished evaluation measured, by arm: the table under every before/after claim.
+"""Rates of every finished evaluation, by arm: the table under every before/after claim.
 
 An evaluation names its model; the model's spec names its pairs; the pairs' spec names the edit.
-Following these names tells which arm a measurement belongs to, so nothing has to be remembered
-beside the runs. It does not judge whether a difference is real: see `statistics`.
+Following these names gives the arm of a measurement, so nothing is stored beside the runs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from core.stats import LEAST_SEEDS, seed_rate_interval
 from core.storage.tables import table as read_table
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
-BEFORE = ("policy", "reference")  # the same model twice is the reference
+BEFORE = ("policy", "reference")  # where both are the same model, it is the reference
 ARMS = ("reference", "policy", "baseline", "random control", "edited")
 BY_ARM = ("rate", "low", "high", "n", "seeds")
 
@@ -47,23 +46,15 @@ def by_arm(measured: pd.DataFrame) -> pd.DataFrame:
     """`behavior, wanted, arm, rate, low, high, n, seeds`: one row per behavior and arm.
 
     The interval is over prompts where there is one evaluation, over training seeds where there
-    are three or more, NaN for two. Seeds without any spread keep the widest of their prompts'.
+    are three or more, NaN for two. Seeds without spread get the widest interval over prompts.
     """
-    rows = []
-    for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False):
-        low, high = _interval(group)
-        rows.append(
-            {
-                "behavior": behavior,
-                "wanted": bool(group["wanted"].iloc[0]),
-                "arm": arm,
-                "rate": group["rate"].mean(),
-                "low": low,
-                "high": high,
-                "n": int(group["n"].sum()),
-                "seeds": len(group),
-            }
-        )
+    rows = [
+        [
+            *(behavior, bool(group["wanted"].iloc[0]), arm, group["rate"].mean()),
+            *(*_interval(group), int(group["n"].sum()), len(group)),
+        ]
+        for (behavior, arm), group in measured.groupby(["behavior", "arm"], sort=False)
+    ]
     table = pd.DataFrame(rows, columns=["behavior", "wanted", "arm", *BY_ARM])
     places = {arm: place for place, arm in enumerate(ARMS)}
     return table.sort_values(
@@ -72,15 +63,17 @@ def by_arm(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_conditions(store: Store, measured: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
-    """`condition` and the columns of `outcomes`: a behavior's flag on its group, plain and with
-    the distractor, as far as the prompts have both."""
+    """The columns of `outcomes` for a behavior's flag and group, a row per condition.
+
+    Conditions are plain and with the distractor, as far as the prompts have both.
+    """
     tables = []
     for _, row in measured.drop_duplicates("evaluate").iterrows():
-        found = read_table(store.output(row["evaluate"]) / "completions.parquet")
-        own = found[found["group"] == behavior.group]
-        for condition in sorted(own["condition"].unique(), reverse=True):
-            one = behavior.model_copy(update={"condition": condition})
-            table = rates(own, [one]).drop(columns="model")
+        completions = read_table(store.output(row["evaluate"]) / "completions.parquet")
+        completions = completions[completions["group"] == behavior.group]
+        for condition in sorted(completions["condition"].unique(), reverse=True):
+            variant = behavior.model_copy(update={"condition": condition})
+            table = rates(completions, [variant]).drop(columns="model")
             tables.append(table.assign(**{name: row[name] for name in COLUMNS}))
     return pd.concat(tables, ignore_index=True) if tables else measured.head(0)
 
@@ -95,12 +88,12 @@ def of_behaviors(measured: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.Da
 
 
 def rose(behaviors: Iterable[Behavior], measured: pd.DataFrame) -> list[Behavior]:
-    """Unwanted behaviors whose rate rose from reference to policy, intervals apart."""
-    asked = [behavior for behavior in behaviors if not behavior.wanted]
-    rows = of_behaviors(measured, asked).to_dict(orient="records")
+    """Unwanted behaviors whose rate rose from reference to policy, with disjoint intervals."""
+    unwanted = [behavior for behavior in behaviors if not behavior.wanted]
+    rows = of_behaviors(measured, unwanted).to_dict(orient="records")
     low = {row["behavior"]: row["low"] for row in rows if row["model"] == "policy"}
     high = {row["behavior"]: row["high"] for row in rows if row["model"] == "reference"}
-    return [b for b in asked if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
+    return [b for b in unwanted if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
 
 
 def _interval(group: pd.DataFrame) -> tuple[float, float]:
@@ -108,8 +101,8 @@ def _interval(group: pd.DataFrame) -> tuple[float, float]:
         return float(group["low"].min()), float(group["high"].max())
     if len(group) < LEAST_SEEDS:
         return float("nan"), float("nan")
-    found = seed_rate_interval(group["rate"].tolist())
-    return found.low, found.high
+    _, low, high, _ = seed_rate_interval(group["rate"].tolist())
+    return low, high
 
 
 def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, Any]]]:

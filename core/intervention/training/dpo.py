@@ -1,6 +1,6 @@
-"""Retrain the reference with DPO on one arm's pairs.
+"""DPO on one arm's pairs, from the reference (Rafailov et al., arXiv 2305.18290).
 
-Prompts and completions are tokenised apart (core.data.tokens), every completion ends with the
+Prompts and completions are tokenised separately (core.data.tokens), every completion ends with the
 end-of-sequence token, and a pair that does not fit is dropped and reported by uid, never cut.
 Several processes train one arm together where `accelerate launch` or `torchrun` started them.
 Knows nothing of recipes: a flipped pair is one whose columns were swapped.
@@ -26,7 +26,11 @@ from transformers.utils import logging as transformers_logging
 
 from core import environment
 from core.errors import UserError
-from core.intervention.training.checkpoints import last_whole, refuse_full_disk, room_needed
+from core.intervention.training.checkpoints import (
+    bytes_needed,
+    last_complete,
+    refuse_full_disk,
+)
 from core.intervention.training.reference_logps import LogProbCache
 from core.intervention.training.tokens import lengths, write_tokens
 from core.intervention.training.trainer import ArmConfig, ArmTrainer, Watch
@@ -50,23 +54,23 @@ def train(
     cache: Path,
     progress: NotedReport,
 ) -> dict[str, Any]:
-    """Write `model/` and `log.jsonl` to `output`; return what `summary.json` says.
+    """Write `model/` and `log.jsonl` to `output`; return the content of `summary.json`.
 
-    Low-rank updates are merged into `model/`, and kept apart in `adapter/`. `cache` is the folder
-    of the reference's log-probabilities, which all arms share. `pairs` are tables that come one
-    after the other, `uid, prompt, chosen, rejected`; one of them is in memory at a time. Picks up
-    the checkpoints that an earlier attempt left in `output`. When `progress` raises `Cancelled`,
-    one more checkpoint is saved and the exception goes on.
+    Low-rank updates are merged into `model/`, and also saved in `adapter/`. `cache` is the folder
+    of the reference's log-probabilities, which all arms share. `pairs` yields tables `uid, prompt,
+    chosen, rejected`, one of which is in memory at a time. Resumes from the checkpoints that an
+    earlier attempt left in `output`. When `progress` raises `Cancelled`, one more checkpoint is
+    saved and the exception is raised again.
     """
     began = time.monotonic()
     progress(0, 1, "reading the reference")
-    place = pick_device("auto")
-    on_gpu = place.type == "cuda"
-    if place.index is not None:
-        torch.cuda.set_device(place)  # what the libraries below take for the GPU
-    processes = PartialState(cpu=not on_gpu)  # joins the others of the launch, if there are any
+    device = pick_device("auto")
+    on_gpu = device.type == "cuda"
+    if device.index is not None:
+        torch.cuda.set_device(device)  # the GPU that the libraries below use
+    processes = PartialState(cpu=not on_gpu)  # joins the launch's other processes, if any
     loaded = _reference(reference, processes.num_processes)
-    needed = room_needed(loaded.model, spec)
+    needed = bytes_needed(loaded.model, spec)
     refuse_full_disk(output, needed)  # before minutes of tokenising
     longest = min(spec.max_length, loaded.model.config.max_position_embeddings)
     tokens, dropped = _tokens(loaded.tokenizer, pairs, longest, output / "checkpoints" / "tokens")
@@ -75,9 +79,9 @@ def train(
             f"{spec.pairs}: none of the {len(dropped)} pairs fits max_length {spec.max_length}. "
             "Raise max_length, or keep more pairs."
         )
-    caches = loaded.model.config.use_cache
-    kind = _precision(spec, on_gpu=on_gpu)
-    environment.compute_in(kind)  # it also names the cache of the reference's values
+    use_cache = loaded.model.config.use_cache
+    precision = _precision(spec, on_gpu=on_gpu)
+    environment.compute_in(precision)  # it also names the cache of the reference's values
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
         trainer = _trainer(
@@ -85,12 +89,12 @@ def train(
             tokens,
             _arguments(spec, tokens, output / "checkpoints", on_gpu=on_gpu),
             lora=_lora(spec),
-            cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=kind),
+            cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=precision),
             progress=progress,
         )
-    trainer.room_needed = needed
+    trainer.bytes_needed = needed
     _fit(trainer, output, progress)
-    loaded.model.config.use_cache = caches  # training switches it off; generation needs it
+    loaded.model.config.use_cache = use_cache  # training switches it off; generation needs it
     _save(trainer, reference, output, spec)
     processes.wait_for_everyone()
     if not processes.is_main_process:
@@ -99,14 +103,14 @@ def train(
         "n_trained": len(tokens),
         "dropped_uids": dropped,
         "loss_at_step_0": _log_rows(output / "log.jsonl")[0]["loss"],
-        "precision": kind,
+        "precision": precision,
         "processes": processes.num_processes,
         "train_seconds": round(time.monotonic() - began, 2),
     }
 
 
 def _reference(folder: Path, processes: int) -> LoadedModel:
-    """Whole and on the CPU, from where the trainer places it; or spread over several GPUs."""
+    """Complete and on the CPU, from where the trainer moves it; or spread over several GPUs."""
     if not spreading("auto"):
         return load_model(folder, dtype="float32", device="cpu")
     if processes > 1:
@@ -117,7 +121,7 @@ def _reference(folder: Path, processes: int) -> LoadedModel:
     loaded = load_model(folder, dtype="float32")
     if is_offloaded(loaded.model):
         raise UserError(
-            f"{folder}: its weights do not fit the devices here, and what lies elsewhere cannot be "
+            f"{folder}: its weights do not fit the devices here, and offloaded weights cannot be "
             "trained. Use more GPUs, or a machine with more memory."
         )
     return loaded
@@ -182,11 +186,11 @@ def _tokens(
 
 
 def _fit(trainer: ArmTrainer, output: Path, progress: NotedReport) -> None:
-    """Train to the end from the last whole checkpoint, or stop where a cancellation came."""
+    """Train to the end from the last complete checkpoint, or until cancelled."""
     watch = Watch(output / "log.jsonl", progress)
     trainer.add_callback(watch)
     with trainer.accelerator.main_process_first():
-        checkpoint = last_whole(output / "checkpoints")
+        checkpoint = last_complete(output / "checkpoints")
         if trainer.accelerator.is_main_process:
             step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
             _cut_log(watch.log, step, every=int(trainer.args.logging_steps))
@@ -196,7 +200,7 @@ def _fit(trainer: ArmTrainer, output: Path, progress: NotedReport) -> None:
 
 
 def _save(trainer: ArmTrainer, reference: Path, output: Path, spec: TrainSpec) -> None:
-    """Write `model/`, whole weights whatever was trained, and let the checkpoints go."""
+    """Write `model/`, all weights whatever was trained, and delete the checkpoints."""
     saved = output / ("adapter" if spec.method == "lora" else "model")
     trainer.save_model(str(saved))
     if not trainer.accelerator.is_main_process:
@@ -256,22 +260,22 @@ def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) 
 
 
 def _micro_batch(pairs: int, longest: int) -> int:
-    """The largest divisor of `pairs` whose two texts each fit one forward pass."""
+    """The largest divisor of `pairs` with which chosen and rejected fit one forward pass."""
     fits = max(1, TOKENS_PER_FORWARD // (2 * longest))
     return max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
 
 
 def _cut_log(log: Path, step: int, *, every: int) -> None:
-    """Forget the rows after the step that training resumes from; refuse where others are gone."""
+    """Drop the rows after the step that training resumes from; refuse if earlier ones are lost."""
     rows = [row for row in _log_rows(log) if row["step"] <= step]
     wanted = [n for n in range(1, step + 1) if n == 1 or n % every == 0]
     if [row["step"] for row in rows] != wanted:
-        raise _damaged(log, f"rows before step {step} are gone")
+        raise _damaged(log, f"rows before step {step} are missing")
     write_atomic(log, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def _log_rows(log: Path) -> list[dict[str, Any]]:
-    """All whole rows; a last line that a crash cut is left out."""
+    """All complete rows; a last line that a crash cut off is left out."""
     try:
         lines = log.read_text(encoding="utf-8").split("\n") if log.exists() else [""]
         return [json.loads(line) for line in lines[:-1]]
@@ -282,5 +286,5 @@ def _log_rows(log: Path) -> list[dict[str, Any]]:
 def _damaged(log: Path, how: str) -> UserError:
     return UserError(
         f"{log}: damaged ({how}). Put a copy of it back; or delete it and the folder of "
-        "checkpoints beside it, then start the run again: it begins anew."
+        "checkpoints beside it, then start the run again: it begins from step 0."
     )

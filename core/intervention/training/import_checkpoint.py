@@ -1,8 +1,8 @@
-"""A checkpoint that was trained elsewhere, taken in as an arm's result.
+"""A checkpoint from elsewhere as an arm's result.
 
-It must be the reference retrained: same architecture, same tokenizer, other weights, none of them
-broken. Whether it was trained on the pairs that its spec names cannot be seen in it: that is the
-word of whoever imports it, and `summary.json` says so.
+It must be the reference retrained: same architecture, same tokenizer, other weights, all finite.
+Whether it was trained on the pairs that its spec names cannot be checked: `summary.json` marks it
+as imported.
 """
 
 import shutil
@@ -21,12 +21,12 @@ INCIDENTAL = {
     *("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"),
     *("use_cache", "bos_token_id", "eos_token_id", "pad_token_id"),
 }
-TAKEN = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")  # never a pickle
+COPIED = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")  # never a pickle
 LEFT_OUT = ("trainer_state", "all_results", "train_results")
 
 
 def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[str, Any]:
-    """Copy a model folder to `output/model`; return what `summary.json` says.
+    """Copy a model folder to `output/model`; return the content of `summary.json`.
 
     Raises `UserError` for another architecture or tokenizer, for weights that are missing, not
     finite, or still those of the reference.
@@ -44,7 +44,7 @@ def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[s
         made.model.save_pretrained(model)
         made.tokenizer.save_pretrained(model)
     for path in () if is_adapter else checkpoint.iterdir():
-        if path.suffix in TAKEN and not path.name.startswith(LEFT_OUT):
+        if path.suffix in COPIED and not path.name.startswith(LEFT_OUT):
             shutil.copy2(path, model / path.name)
     return {
         "imported": True,
@@ -82,18 +82,18 @@ def _refuse_other_tokenizer(checkpoint: Path, made: LoadedModel, before: LoadedM
 
 
 def _largest_change(checkpoint: Path, made: LoadedModel, before: LoadedModel) -> float:
-    """Of any single weight, from reference to checkpoint."""
-    largest, known = 0.0, before.model.state_dict()
+    """Largest absolute change of a single weight, from reference to checkpoint."""
+    largest, reference = 0.0, before.model.state_dict()
     for name, weights in made.model.state_dict().items():
         if not torch.isfinite(weights).all():
-            raise UserError(f"{checkpoint}: {name} holds values that are not finite. Train again.")
-        largest = max(largest, float((weights - known[name]).abs().max()))
+            raise UserError(f"{checkpoint}: {name} has values that are not finite. Train again.")
+        largest = max(largest, float((weights - reference[name]).abs().max()))
     if largest == 0:
         raise UserError(f"{checkpoint}: its weights are the reference's: nothing was trained.")
     return largest
 
 
 def _settings(loaded: LoadedModel) -> dict[str, Any]:
-    """What config.json says of the architecture, in the library's own reading."""
-    known: dict[str, Any] = loaded.model.config.to_dict()
-    return {name: value for name, value in known.items() if name not in INCIDENTAL}
+    """The settings of config.json that define the architecture."""
+    settings: dict[str, Any] = loaded.model.config.to_dict()
+    return {name: value for name, value in settings.items() if name not in INCIDENTAL}

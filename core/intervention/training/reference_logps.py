@@ -1,9 +1,9 @@
-"""The reference's log-probability of every completion, computed once and shared by all arms.
+"""Cache of the reference's log-probabilities, computed once and shared by all arms.
 
-A row is keyed by the tokens of prompt and completion, and a file by the weights and the arithmetic
-that gave its numbers. So a flip finds its swapped values by itself, an edited text or another
-template never meets a stale one, and pairs that share a completion share its row. Knows nothing of
-how the numbers are computed (core.intervention.training.dpo).
+A row is keyed by the tokens of prompt and completion, a file by the weights and the arithmetic that
+gave its numbers. So a flip gets its swapped values without further work, an edited text or another
+template never gets a stale one, and pairs that share a completion share its row. How the numbers
+are computed is in core.intervention.training.dpo.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from core.storage.atomic import writing_atomic
 
 
 class LogProbCache:
-    """Parquet files `key, log_prob`, each whole; log_prob in nats, summed over the completion.
+    """Parquet files `key, log_prob`, written atomically; log_prob in nats, summed over tokens.
 
-    What is added is one more file, `<weights>-<arithmetic>.<number>.parquet`, so that a pass over
-    378k pairs writes each value once. A file without a number is all that an earlier version kept.
+    Every addition is another file, `<weights>-<arithmetic>.<number>.parquet`, so that a pass over
+    378k pairs writes each value once. Earlier versions wrote one file without a number.
     """
 
     def __init__(self, folder: Path, *, model: str, arithmetic: str) -> None:
@@ -31,19 +31,19 @@ class LogProbCache:
 
     @property
     def files(self) -> list[Path]:
-        """What there is, oldest first."""
+        """The files of this cache, oldest first."""
         numbered = sorted(self.folder.glob(f"{self.name}.*.parquet"), key=_number)
         return [*self.folder.glob(f"{self.name}.parquet"), *numbered]
 
     def read(self) -> dict[str, float]:
-        """Every known value; of two for one key, the newer."""
-        known: dict[str, float] = {}
+        """Every cached value; of two for one key, the newer."""
+        values: dict[str, float] = {}
         for path in self.files:
-            known |= _read(path)
-        return known
+            values |= _read(path)
+        return values
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Keep values, whole or not at all, whoever else is writing."""
+        """Add values atomically, whoever else is writing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"key": list(values), "log_prob": list(values.values())})
         with FileLock(self.folder / f"{self.name}.parquet.lock"):
@@ -55,7 +55,7 @@ class LogProbCache:
 
 
 def _number(path: Path) -> int:
-    """Of a file among those of its cache; 0 for one that an earlier version wrote."""
+    """Number of a file in its cache; 0 for one that an earlier version wrote."""
     number = path.stem.rpartition(".")[2]
     return int(number) if number.isdecimal() else 0
 

@@ -1,7 +1,7 @@
-"""An arm's pairs as token ids in a file that is mapped: 378k of them take no memory to speak of.
+"""An arm's pairs as memory-mapped token ids: 378k of them take next to no memory.
 
-Prompts and completions are tokenised apart, and every completion ends with the end-of-sequence
-token (core.data.tokens). A pair that does not fit is left out and told by uid, never cut.
+Prompts and completions are tokenised separately, and every completion ends with the end-of-sequence
+token (core.data.tokens). A pair that does not fit is left out and reported by uid, never cut.
 """
 
 from collections.abc import Iterable
@@ -24,15 +24,15 @@ SCHEMA = pa.schema([("uid", pa.string()), *((name, pa.list_(pa.int32())) for nam
 def write_tokens(
     tokenizer: Any, pairs: Iterable[pd.DataFrame], longest: int, path: Path
 ) -> list[str]:
-    """Write the pairs of at most `longest` tokens as an Arrow stream; the uids of the others.
+    """Write the pairs of at most `longest` tokens as an Arrow stream; return the others' uids.
 
     A pair whose prompt has no tokens (its chat template refuses it) is left out as well.
     """
     dropped: list[str] = []
     with pa.ipc.new_stream(str(path), SCHEMA) as writer:
-        for some in pairs:
-            for start in range(0, len(some), CHUNK):
-                tokens = tokenize(tokenizer, some.iloc[start : start + CHUNK])
+        for table in pairs:
+            for start in range(0, len(table), CHUNK):
+                tokens = tokenize(tokenizer, table.iloc[start : start + CHUNK])
                 fits = (tokens["length"] <= longest) & (tokens["prompt_ids"].map(len) > 0)
                 dropped += tokens.loc[~fits, "uid"].tolist()
                 kept = tokens.loc[fits, SCHEMA.names]
@@ -51,7 +51,7 @@ def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
         "chosen_ids": encode_completions(tokenizer, pairs["chosen"].tolist(), end=True),
         "rejected_ids": encode_completions(tokenizer, pairs["rejected"].tolist(), end=True),
     }
-    arrays = {name: [np.asarray(one, np.int32) for one in texts] for name, texts in ids.items()}
+    arrays = {name: [np.asarray(text, np.int32) for text in texts] for name, texts in ids.items()}
     tokens = pd.DataFrame({"uid": pairs["uid"].to_numpy(), **arrays})
     prompt, chosen, rejected = (tokens[name].map(len) for name in IDS)
     return tokens.assign(length=prompt + np.maximum(chosen, rejected))

@@ -1,8 +1,8 @@
-"""TRL's DPO trainer, fed by our cache and watched at every step.
+"""TRL's DPO trainer with cached reference log-probabilities and checks.
 
-Adds to TRL three refusals (a loss that is not finite, a first loss that is not ln 2, a checkpoint
-that was cut off) and takes away what it sends, prints and recomputes. Knows nothing of pairs or
-presets (core.intervention.training.dpo).
+Adds to TRL three refusals (a loss that is not finite, a first loss that is not ln 2, a full disk)
+and removes what it sends, prints and recomputes. Knows nothing of pairs or presets
+(core.intervention.training.dpo).
 """
 
 import json
@@ -30,19 +30,19 @@ BLOCK = 4096  # pairs between two writes of the cache: what a cancelled pass kee
 
 
 class ArmConfig(DPOConfig):
-    """TRL's settings for a process that computes on one GPU: the current one.
+    """TRL's settings for a process that computes on one GPU, the current one.
 
-    The library would take the first, and cut every batch across all that it sees.
+    The library would take the first, and split every batch across all that it sees.
     """
 
     @cached_property
     def _setup_devices(self) -> torch.device:
-        chosen = torch.cuda.current_device() if torch.cuda.is_available() else 0
+        current = torch.cuda.current_device() if torch.cuda.is_available() else 0
         device: torch.device = super()._setup_devices
         if device.type != "cuda" or self.distributed_state.num_processes > 1:
             return device
         self._n_gpu = 1
-        device = torch.device("cuda", chosen)
+        device = torch.device("cuda", current)
         torch.cuda.set_device(device)
         return device
 
@@ -50,41 +50,41 @@ class ArmConfig(DPOConfig):
 class ArmTrainer(DPOTrainer):
     """TRL's trainer with our cache, our checks, and nothing sent or printed."""
 
-    def __init__(self, cache: LogProbCache, progress: NotedReport, **known: Any) -> None:
+    def __init__(self, cache: LogProbCache, progress: NotedReport, **options: Any) -> None:
         self.cache, self.report = cache, progress
-        self.room_needed = 0  # bytes, before a checkpoint is begun
+        self.bytes_needed = 0  # on the disk, before a checkpoint is written
         self._checked = False
         self._references = (0, 0)  # batches done, batches in all
-        super().__init__(**known)
+        super().__init__(**options)
 
     def _send_telemetry(self) -> None:
         """No request leaves the machine."""
 
-    def create_model_card(self, *_args: Any, **_known: Any) -> None:
+    def create_model_card(self, *_args: Any, **_options: Any) -> None:
         """A checkpoint needs none."""
 
-    def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_known: Any) -> Dataset:
+    def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_options: Any) -> Dataset:
         """The pairs arrive as tokens."""
         return dataset
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        """TRL's own pass, block by block, over the pairs that the cache does not know yet."""
-        known = self.cache.read()
+        """TRL's own pass, block by block, over the pairs that are not cached yet."""
+        cached = self.cache.read()
         self.accelerator.wait_for_everyone()  # no process may see what another has just added
         chosen, rejected = _keys(dataset, "chosen"), _keys(dataset, "rejected")
-        rows = [i for i in _longest_first(dataset) if {chosen[i], rejected[i]} - known.keys()]
+        rows = [i for i in _longest_first(dataset) if {chosen[i], rejected[i]} - cached.keys()]
         self._references = (0, math.ceil(len(rows) / batch_size))
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
             fresh = super()._precompute_ref_logps(dataset.select(block), name, batch_size)
-            found = dict(zip([chosen[i] for i in block], fresh["ref_chosen_logps"], strict=True))
-            names = [rejected[i] for i in block]
-            found |= zip(names, fresh["ref_rejected_logps"], strict=True)
-            known |= found
+            values: dict[str, float] = {}
+            for side, keys in (("chosen", chosen), ("rejected", rejected)):
+                values |= zip([keys[i] for i in block], fresh[f"ref_{side}_logps"], strict=True)
+            cached |= values
             if self.accelerator.is_main_process:
-                self.cache.add(found)
-        for side, names in (("chosen", chosen), ("rejected", rejected)):
-            dataset = dataset.add_column(f"ref_{side}_logps", [known[name] for name in names])
+                self.cache.add(values)
+        for side, keys in (("chosen", chosen), ("rejected", rejected)):
+            dataset = dataset.add_column(f"ref_{side}_logps", [cached[key] for key in keys])
         return dataset
 
     def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
@@ -94,9 +94,9 @@ class ArmTrainer(DPOTrainer):
         self._references = (done + 1, total)
         return super().compute_ref_log_probs(model, inputs)
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **known: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
         """The loss of a batch; `UserError` where it is not finite, in every process alike."""
-        loss = super().compute_loss(model, inputs, *args, **known)
+        loss = super().compute_loss(model, inputs, *args, **options)
         value = float(self.accelerator.gather(loss.detach().reshape(1)).mean())  # all stop, or none
         if not math.isfinite(value):
             raise UserError(
@@ -120,7 +120,7 @@ class ArmTrainer(DPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.is_world_process_zero():
-            refuse_full_disk(Path(str(self.args.output_dir)), self.room_needed)
+            refuse_full_disk(Path(str(self.args.output_dir)), self.bytes_needed)
         super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         self.accelerator.wait_for_everyone()  # every process has written its part
@@ -137,8 +137,8 @@ class Watch(TrainerCallback):
         self.loss = math.nan
         self.tokens, self.clock = 0.0, time.monotonic()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_known: Any) -> None:
-        """Report the step; a cancelled run saves and stops."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **_options: Any) -> None:
+        """NotedReport the step; a cancelled run saves and stops."""
         note = f"loss {self.loss:.3f}" if math.isfinite(self.loss) else "training"
         stopped = False
         try:
@@ -149,7 +149,7 @@ class Watch(TrainerCallback):
             self.cancelled = Cancelled()
             control.should_save = control.should_training_stop = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_known: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Append one line to the log of the training."""
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
@@ -177,7 +177,7 @@ def _any_process(stopped: bool, device: torch.device) -> bool:
 
 
 def _peak_memory() -> int:
-    """Highest so far of this process, in bytes: of the GPU, or of main memory without one."""
+    """Peak memory of this process, in bytes: of the GPU, or of main memory without one."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -191,5 +191,5 @@ def _keys(dataset: Dataset, side: str) -> list[str]:
 def _longest_first(dataset: Dataset) -> list[int]:
     """Rows in an order in which batches need little padding."""
     sides = zip(dataset["prompt_ids"], dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
-    lengths = [len(prompt) + max(len(one), len(two)) for prompt, one, two in sides]
+    lengths = [len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in sides]
     return sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)

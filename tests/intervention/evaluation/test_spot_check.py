@@ -46,10 +46,10 @@ def test_what_one_rater_left_unscored_is_counted_and_not_compared():
 
 
 @pytest.mark.parametrize("values", [[True, True], [], [None]])
-def test_kappa_is_undefined_where_nothing_is_told_apart(values):
+def test_kappa_is_undefined_where_all_answers_are_the_same(values):
     found = compare(ratings(values), ratings(values), by_prompt(values))
     assert np.isnan(found.kappa.value)
-    assert "not known" in in_words(found)
+    assert "undefined" in in_words(found)
 
 
 def test_raters_of_different_completions_are_refused():

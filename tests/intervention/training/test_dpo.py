@@ -166,7 +166,7 @@ def test_log_probs_of_other_weights_are_refused_at_the_first_step(
         retrain("arm", beta=1.0)
 
 
-def test_a_crash_resumes_from_the_last_whole_checkpoint_and_ends_the_same(retrain, tmp_path):
+def test_a_crash_resumes_from_the_last_complete_checkpoint_and_ends_the_same(retrain, tmp_path):
     retrain("straight")
     with pytest.raises(RuntimeError, match="crash"):
         retrain("crashed", progress=at_step(6, RuntimeError("crash")))
@@ -311,7 +311,7 @@ def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_whole(
         return space._replace(free=0) if full else space
 
     monkeypatch.setattr("shutil.disk_usage", usage)
-    with pytest.raises(UserError, match=r"disk is full.*goes on from its last checkpoint"):
+    with pytest.raises(UserError, match=r"disk is full.*resumes from its last checkpoint"):
         retrain("full")
     assert not (tmp_path / "full/model").exists()
     monkeypatch.undo()
