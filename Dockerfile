@@ -10,7 +10,6 @@ COPY core core
 COPY pages pages
 COPY benchmarks benchmarks
 COPY assets assets
-COPY .streamlit .streamlit
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.6,<2.14" \
     && pip install --no-cache-dir --editable ".[team]" \
     && mkdir /workspace && chown pairtrace /workspace
@@ -22,4 +21,4 @@ EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD \
     python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"
 # Jobs outlive the page but not the container: stop it between steps, or resume them afterwards.
-CMD ["streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]
+CMD ["pairtrace", "app", "--address", "0.0.0.0"]

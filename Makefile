@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test lint bench docs performance faults soak audit clean
+.PHONY: demo app test wheel lint bench docs performance faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -19,6 +19,10 @@ app: $(VENV)/installed
 test: $(VENV)/installed-dev lint
 	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
 		--no-loadscope-reorder
+
+# Build the wheel, install it into an empty environment, and use it there.
+wheel: $(VENV)/installed-dev
+	$(BIN)/python -m tests.wheel
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

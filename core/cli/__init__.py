@@ -5,6 +5,7 @@
 - `inputs`: `pairtrace data`, `fetch` and `presets`
 - `runs`: `pairtrace runs` and `discover show`
 - `arms`: `pairtrace intervene`, `adopt` and `elsewhere`
+- `serve`: Starting the browser app
 - `demo`: `pairtrace demo`, `app` and `organism`
 - `bench`: `pairtrace bench`
 """

@@ -1,14 +1,12 @@
 """`pairtrace demo`, `app` and `organism`: the embedded model organism, and the browser app."""
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from core import environment
+from core.cli.serve import LOCAL, serve
 from core.cli.terminal import (
     action_option,
     as_json_option,
@@ -24,8 +22,6 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.recipes import Action
-
-ROOT = Path(__file__).parents[2]
 
 port_option = click.option("--port", default=8501, show_default=True, help="Port of the app.")
 world_option = click.option(
@@ -50,7 +46,7 @@ def demo_command(
 
     if not headless:
         investigation.investigate(store, run)
-        _serve(store, port)
+        serve(store, port)
         return
     result = investigation.prove(store, run, action=action, seeds=seeds)
     if as_json:
@@ -61,10 +57,11 @@ def demo_command(
 
 @click.command()
 @port_option
+@click.option("--address", default=LOCAL, show_default=True, help="Address to listen on.")
 @click.pass_obj
-def app(store: Store, port: int) -> None:
+def app(store: Store, port: int, address: str) -> None:
     """Open the browser app on the workspace."""
-    _serve(store, port)
+    serve(store, port, address)
 
 
 @click.group()
@@ -99,15 +96,6 @@ def vary_world(variant: str, world: str, out: str, as_json: bool) -> None:
     from core.organism.variants import write_variant
 
     print_content({"world": str(write_variant(world, variant, out))}, as_json=as_json)
-
-
-def _serve(store: Store, port: int) -> None:
-    """Replace this process by Streamlit."""
-    environment.refuse_trust("The app")
-    store.workspace.mkdir(parents=True, exist_ok=True)
-    words = ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    os.chdir(ROOT)  # for .streamlit/config.toml
-    os.execv(sys.executable, [sys.executable, *words])
 
 
 def _print_demo(result: dict[str, Any]) -> None:
