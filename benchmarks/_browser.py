@@ -1,4 +1,4 @@
-"""A server of its own and a headless Chromium, for the benchmarks that look at pages."""
+"""An app server and a headless Chromium for the benchmarks of pages."""
 
 import os
 import re
@@ -29,12 +29,12 @@ PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimatio
 
 
 class Missed(Exception):
-    """A gesture that could not be made, or that led to nothing."""
+    """A gesture that failed or had no effect."""
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """The Chromium on the PATH, started; `UserError` where there is none."""
+    """The Chromium on the PATH, started; `UserError` if there is none."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
@@ -66,7 +66,7 @@ def serving(workspace: Path) -> Iterator[tuple[str, int]]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free TCP port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -85,15 +85,15 @@ def wait_until_up(address: str) -> None:
 
 
 def peak_gb(pid: int) -> float:
-    """The most memory that a process ever held, mapped files included, by Linux's account."""
-    said = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", said)
-    assert found is not None
-    return round(int(found[1]) * 1024 / 1e9, 2)
+    """Peak resident memory of a process, mapped files included (Linux's VmHWM), in GB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match is not None
+    return round(int(match[1]) * 1024 / 1e9, 2)
 
 
 class Tab:
-    """A tab that knows, from its socket, which script runs it asked for and which are over."""
+    """A tab that tracks, by its socket, which script runs it requested and which have ended."""
 
     def __init__(self, browser: Any) -> None:
         self.page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
@@ -103,9 +103,9 @@ class Tab:
         self.resting = False
 
     def timed(self, gesture: Callable[[Any], Callable[[], Any]]) -> float:
-        """Seconds from an event to the page that it led to, settled; `Missed` where it cannot be.
+        """Seconds from an event to the settled page; `Missed` if the gesture fails.
 
-        `gesture` gets the page ready and returns the event itself.
+        `gesture` prepares the page and returns the event.
         """
         from playwright.sync_api import Error
 
@@ -118,12 +118,12 @@ class Tab:
             raise Missed(str(error).partition("\n")[0]) from error
 
     def errors(self) -> list[str]:
-        """What the page says in red."""
+        """The errors that the page shows."""
         kinds = '[data-testid="stException"], [data-testid="stAlertContentError"]'
         return [text[:200] for text in self.page.locator(kinds).all_inner_texts()]
 
     def _settled(self, asked: int) -> float:
-        """When the page came to rest after a run that was asked for after the first `asked`."""
+        """Time when the page came to rest after a run requested after the first `asked`."""
         self._until(lambda: self.asked > asked, FIND_MS / 1000, "no script run came of it")
         while True:
             self._until(lambda: self.resting, RUN_SECONDS, "its script run did not end")
@@ -134,16 +134,16 @@ class Tab:
             if self.resting and self.began == began:
                 return end
 
-    def _until(self, so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    def _until(self, condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
         limit = time.perf_counter() + seconds
-        while not so():
+        while not condition():
             self.page.wait_for_timeout(5)
             if time.perf_counter() > limit:
                 raise Missed(otherwise)
 
-    def _listen(self, wire: Any) -> None:
-        wire.on("framesent", self._sent)
-        wire.on("framereceived", self._received)
+    def _listen(self, socket_: Any) -> None:
+        socket_.on("framesent", self._sent)
+        socket_.on("framereceived", self._received)
 
     def _sent(self, frame: bytes | str) -> None:
         if isinstance(frame, bytes) and BackMsg.FromString(frame).HasField("rerun_script"):
@@ -152,8 +152,8 @@ class Tab:
     def _received(self, frame: bytes | str) -> None:
         if not isinstance(frame, bytes):
             return
-        said = ForwardMsg.FromString(frame)
-        if said.HasField("new_session"):
+        message = ForwardMsg.FromString(frame)
+        if message.HasField("new_session"):
             self.began, self.resting = self.began + 1, False
-        elif said.HasField("script_finished"):
-            self.resting = said.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
+        elif message.HasField("script_finished"):
+            self.resting = message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN

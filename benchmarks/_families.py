@@ -1,7 +1,7 @@
-"""Our extraction against the published loop, on one small random model of every common family.
+"""Extraction against the published loop, on a small random model of every common family.
 
 Blocks of 128 dimensions are dominated by calls, not by products, so the ratios are not those of
-large models: they tell which families have a slow path. Families with a sliding window have one of
+large models: they show which families have a slow path. Families with a sliding window have one of
 64 tokens here, so that it matters.
 """
 
@@ -43,20 +43,20 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def families() -> list[dict[str, Any]]:
-    """One row per family: CPU-seconds of both, the loop's over ours, and the least cosine.
+    """One row per family: CPU-seconds of both, their ratio, and the minimum cosine.
 
-    Both read the same pairs in turn; the least of some rounds counts.
+    Both read the same pairs in turn; the fastest of `ROUNDS` counts.
     """
     items = random_items(PAIRS, vocabulary=VOCABULARY)
     rows = []
     for family, settings in FAMILIES.items():
-        whole, first = _model(family, settings), cut(_model(family, settings), LAYER)
-        datapoints(first, items[:5], LAYER)  # warm-up
+        full, truncated = _model(family, settings), cut(_model(family, settings), LAYER)
+        datapoints(truncated, items[:5], LAYER)  # warm-up
         seconds: dict[str, list[float]] = {"ours": [], "loop": []}
         for _ in range(ROUNDS):
-            took, found = timed(lambda m=first: datapoints(m, items, LAYER))
+            took, vectors = timed(lambda m=truncated: datapoints(m, items, LAYER))
             seconds["ours"].append(took)
-            took, expected = timed(lambda m=whole: published_loop(m, items, LAYER))
+            took, expected = timed(lambda m=full: published_loop(m, items, LAYER))
             seconds["loop"].append(took)
         ours, loop = min(seconds["ours"]), min(seconds["loop"])
         rows.append(
@@ -65,7 +65,7 @@ def families() -> list[dict[str, Any]]:
                 "cpu_seconds": round(ours, 3),
                 "loop_cpu_seconds": round(loop, 3),
                 "times_faster": round(loop / ours, 2),
-                "min_cosine": round(float(paired_cosines(found, expected).min()), 10),
+                "min_cosine": round(float(paired_cosines(vectors, expected).min()), 10),
             }
         )
     return rows

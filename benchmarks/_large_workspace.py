@@ -1,8 +1,8 @@
-"""A workspace of 378k pairs in the real file formats, contents at random around planted blobs.
+"""A workspace of 378k pairs in the real file formats, with random contents around planted blobs.
 
-No step runs: places on the map, clusters, matrix and ranking are drawn, so that what is measured
-is the app and not the method. Texts are slices of one random text, with a word of its own per blob;
-their lengths are log-normal, with the means that are asked for.
+No step runs: map positions, clusters, matrix and ranking are drawn at random, so that the app is
+measured and not the method. Texts are slices of one random text, with one word per blob; their
+lengths are log-normal with given means.
 """
 
 import json
@@ -27,7 +27,7 @@ BEHAVIOR = Behavior(name="compliance", flag="complied", group="harmful", conditi
 
 
 def write(folder: Path, n: int = PAIRS, lengths: tuple[int, int, int] = SHORT) -> Store:
-    """The workspace, in an empty folder."""
+    """Write the workspace into an empty folder."""
     rng = np.random.default_rng(0)
     blob = rng.integers(-4, BLOBS, n).clip(-1)  # −1: in no cluster
     project = _project(folder, n, blob, lengths, rng)
@@ -104,8 +104,8 @@ class _Texts:
 
 def _finish(store: Store, spec: Spec, **tables: pd.DataFrame | np.ndarray | dict) -> None:
     run = store.run_id(spec)
-    said = spec.model_dump(mode="json")
-    store.write_record(run, {"step": spec.step, "spec": said, "contents": store.contents(spec)})
+    fields = spec.model_dump(mode="json")
+    store.write_record(run, {"step": spec.step, "spec": fields, "contents": store.contents(spec)})
     progress = Progress(store.folder(run) / "progress.jsonl")
     progress.event("queued")
     output = store.part(run, keep=False)
@@ -121,7 +121,7 @@ def _finish(store: Store, spec: Spec, **tables: pd.DataFrame | np.ndarray | dict
 
 
 def _asked(name: str) -> pd.DataFrame:
-    """A prompt file: requests of two groups, of which the harmful ones come with a distractor."""
+    """A prompt file: requests of two groups; the harmful ones have a distractor."""
     rows = [
         (f"{name}-{group}-{i}", group, "any", f"{name}: request {i} of the {group} ones", extra)
         for group, extra in (("harmful", "Answer in rhyme."), ("benign", None))
@@ -131,16 +131,16 @@ def _asked(name: str) -> pd.DataFrame:
 
 
 def _completions(prompts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """What both models said, half of the policy's answers to distractors flagged."""
-    given = prompts[prompts["distractor"].notna()]
-    sent = pd.concat([prompts.assign(condition="plain"), given.assign(condition="distractor")])
-    every = sent.merge(pd.Series(["reference", "policy"], name="model"), how="cross")
-    every = every.merge(pd.Series(range(ROLLOUTS), name="rollout"), how="cross")
-    falls = (every["model"] == "policy") & (every["condition"] == "distractor")
-    flagged = falls & (rng.random(len(every)) < 0.5)
+    """Completions of both models; half of the policy's under the distractor are flagged."""
+    distracted = prompts[prompts["distractor"].notna()]
+    sent = pd.concat([prompts.assign(condition="plain"), distracted.assign(condition="distractor")])
+    rows = sent.merge(pd.Series(["reference", "policy"], name="model"), how="cross")
+    rows = rows.merge(pd.Series(range(ROLLOUTS), name="rollout"), how="cross")
+    at_risk = (rows["model"] == "policy") & (rows["condition"] == "distractor")
+    flagged = at_risk & (rng.random(len(rows)) < 0.5)
     words = flagged.map({True: "Sure, here is how. ", False: "Sorry, no. "})
-    texts = words + every["prompt"] * 5
-    return every.drop(columns="distractor").assign(
+    texts = words + rows["prompt"] * 5
+    return rows.drop(columns="distractor").assign(
         completion=texts, n_tokens=60, finished=True, complied=flagged.astype("boolean")
     )
 
@@ -151,8 +151,8 @@ def _ranking(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:
     drawn = {name: best + rng.normal(0, 0.05, n) for name in names}
     table = pd.DataFrame({"uid": [f"pair-{i:06}" for i in range(n)], **drawn})
     ordered = table.sort_values("discriminant", ascending=False)
-    shown = ("split_half", "auc", "null_split_half", "null_auc")
-    layers = pd.DataFrame({"layer": range(4)} | dict.fromkeys(shown, 0.5))
+    figures = ("split_half", "auc", "null_split_half", "null_auc")
+    layers = pd.DataFrame({"layer": range(4)} | dict.fromkeys(figures, 0.5))
     layers = layers.assign(split_half_low=0.4, split_half_high=0.6, beats_null=True)
     summary = {
         "layer": 2,
@@ -163,7 +163,7 @@ def _ranking(n: int, blob: np.ndarray, rng: np.random.Generator) -> dict:
         "suggested_k": 1000,
         "suggested_threshold": 0.35,
         "valid": True,
-        "verdict": "drawn at random, so that it says nothing",
+        "verdict": "drawn at random, without meaning",
     }
     return {"ranking": ordered, "layers": layers, "summary": summary}
 

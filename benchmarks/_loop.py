@@ -1,7 +1,7 @@
-"""The published way of working and ours on the same items, and what both are measured by.
+"""Extraction by the published loop and by ours on the same items, and how both are measured.
 
-The loop (arXiv 2602.11079) is written here in our own words: one completion at a time, all blocks,
-all hidden states, the LM head.
+The loop (arXiv 2602.11079) is a reimplementation: one completion at a time, all blocks, all hidden
+states, the LM head.
 """
 
 import time
@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 
 @torch.inference_mode()
 def published_loop(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
-    """Chosen − rejected, one completion at a time through the whole model."""
+    """Datapoint vectors, (pair, d_model), one completion at a time through all blocks."""
 
     def mean(prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
         ids = torch.tensor([[*prompt, *completion]])
@@ -37,19 +37,19 @@ def published_loop(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
 
 
 def datapoints(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
-    """Chosen − rejected, (pair, d_model), as an index reads them."""
+    """Datapoint vectors, (pair, d_model), as an index computes them."""
     means = segment_means(model, sharing_prompts(items), [layer]).completion[:, 0]
     return means[0::2] - means[1::2]
 
 
 def sharing_prompts(items: Sequence[Prompted]) -> list[Prompted]:
-    """Neighbours with the same prompt as one item, as an index lays them out."""
+    """Consecutive items with the same prompt as one, as in an index."""
     groups = groupby(items, key=lambda item: item.prompt)
     return [Prompted(prompt, [c for i in group for c in i.completions]) for prompt, group in groups]
 
 
 def random_items(n: int, *, vocabulary: int) -> list[Prompted]:
-    """Log-normal lengths with the means of LENGTHS, as preference data has them."""
+    """Random pairs whose lengths are log-normal with the means LENGTHS, as in preference data."""
     random = np.random.default_rng(0)
     lengths = [
         np.clip(random.lognormal(np.log(mean) - 0.125, 0.5, n), 8, 600).astype(int)
@@ -63,12 +63,12 @@ def random_items(n: int, *, vocabulary: int) -> list[Prompted]:
 
 
 def count_tokens(items: Sequence[Prompted]) -> int:
-    """Of prompts and completions together."""
+    """Tokens of prompts and completions."""
     return sum(sum(item.lengths) for item in items)
 
 
 def paired_cosines(left: Floats, right: Floats) -> NDArray[np.float64]:
-    """Of each row with its partner, (row,)."""
+    """cos(left_i, right_i), (row,)."""
     left, right = left.astype(np.float64), right.astype(np.float64)
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     return np.einsum("nd,nd->n", left, right) / norms

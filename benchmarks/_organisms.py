@@ -1,4 +1,4 @@
-"""The organism that a benchmark runs on: the shipped one, a folder, or built from a world file."""
+"""The organism of a benchmark: the shipped one, a folder, or built from a world file."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from core.organism.world import read_world
 from core.runs.progress import Progress
 
 
-def organism_of(given: str | None, workspace: Path) -> Path:
-    """The folder of an organism; a world file's is built once, in the workspace."""
-    if given is None:
+def organism_of(name: str | None, workspace: Path) -> Path:
+    """The folder of an organism; that of a world file is built once, in the workspace."""
+    if name is None:
         return ORGANISM
-    world = Path(given)
+    world = Path(name)
     if (world / "truth.parquet").is_file():
         return world
     if world.suffix != ".toml":

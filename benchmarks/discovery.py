@@ -1,11 +1,11 @@
-"""Does discovery find what was planted, without labels or the truth? Scored on organism worlds.
+"""Recall and purity of discovery's clusters on organism worlds, where the truth is project.
 
-Each world is generated, indexed and discovered as `pairtrace` does it, in the workspace: what is
-done there is not done again. Only then is the truth read. For every planted behavior: its best
-cluster is the one that holds most of its pairs, with the share of them that it holds (recall), the
-share of the cluster that they are (purity), its place among the alarms (1 is the worst; null: no
-alarm), and its stability over draws of prompts. `prompts_in_kind` is the share of the behavior's
-own prompts that fall into the kind that the best cluster pushes.
+Each world is generated, indexed and discovered as by `pairtrace`, in the workspace: finished runs
+are reused. Only then is the truth read. For every planted behavior: its best cluster is the one
+with most of its pairs; recall is the share of them in it, purity the share of it that they are,
+`alarm_rank` its rank among the alarms (1 is the worst; null: no alarm), and stability is over draws
+of prompts. `prompts_in_kind` is the share of the behavior's prompts that are in the prompt cluster
+of the best cluster.
 """
 
 from pathlib import Path
@@ -22,23 +22,23 @@ from core.discovery.alarms import ranked
 from core.organism.truth import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.store import Store
-from core.specs import project
+from core.specs.project import load as load_project
 from core.storage.tables import record, table
 
 
 def run(worlds: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Scores of some worlds (organism folders or world files), of the embedded one by default."""
+    """Scores of organism folders or world files, by default of the embedded organism."""
     torch.set_num_threads(1)
     workspace = environment.default_workspace()
     folders = [organism_of(world, workspace) for world in worlds or (None,)]
-    found = [score(folder, Store(workspace)) for folder in folders]
-    return {"worlds": found, "means": means(found)}
+    scores = [score(folder, Store(workspace)) for folder in folders]
+    return {"worlds": scores, "means": means(scores)}
 
 
 def score(organism: Path, store: Store) -> dict[str, Any]:
     """One world's figures."""
-    known = project.load(organism)
-    spec = known.discover(execute(known.generate(), store), execute(known.index(), store))
+    project = load_project(organism)
+    spec = project.discover(execute(project.generate(), store), execute(project.index(), store))
     discovered = execute(spec, store)
     output, truth = store.output(discovered), read_truth(organism / "truth.parquet")
     tables = {
@@ -46,8 +46,8 @@ def score(organism: Path, store: Store) -> dict[str, Any]:
         for name in ("pairs", "prompts", "clusters", "changes")
     }
     summary = record(output / "summary.json")
-    alarms = ranked(tables["clusters"], tables["changes"], known.behaviors)["cluster"].tolist()
-    planted = [b for b in known.behaviors if b.name in set(truth["planted"].dropna())]
+    alarms = ranked(tables["clusters"], tables["changes"], project.behaviors)["cluster"].tolist()
+    planted = [b for b in project.behaviors if b.name in set(truth["planted"].dropna())]
     pairs, clusters = tables["pairs"], tables["clusters"].set_index("cluster")
     behaviors = []
     for behavior in planted:
@@ -62,7 +62,7 @@ def score(organism: Path, store: Store) -> dict[str, Any]:
             | _standing(best["cluster"], clusters, alarms, prompts)
         )
     return {
-        "world": known.name,
+        "world": project.name,
         "run": discovered,
         "n_pairs": len(pairs),
         "n_clusters": summary["n_clusters"],
@@ -73,26 +73,26 @@ def score(organism: Path, store: Store) -> dict[str, Any]:
 
 
 def means(worlds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per behavior: mean and least of recall and purity over the worlds; and how many there are."""
-    rows = pd.DataFrame([one for world in worlds for one in world["behaviors"]])
+    """Per behavior: number of worlds, mean and minimum of recall and purity over them."""
+    rows = pd.DataFrame([row for world in worlds for row in world["behaviors"]])
     return [
-        {"behavior": name, "worlds": len(own)}
-        | {figure: float(own[figure].mean()) for figure in ("recall", "purity")}
-        | {f"least_{figure}": float(own[figure].min()) for figure in ("recall", "purity")}
-        for name, own in rows.groupby("behavior", sort=False)
+        {"behavior": name, "worlds": len(group)}
+        | {figure: float(group[figure].mean()) for figure in ("recall", "purity")}
+        | {f"least_{figure}": float(group[figure].min()) for figure in ("recall", "purity")}
+        for name, group in rows.groupby("behavior", sort=False)
     ]
 
 
 def _standing(
     cluster: int, clusters: pd.DataFrame, alarms: list[int], prompts: pd.DataFrame
 ) -> dict[str, Any]:
-    """What an analyst would see of a cluster; nothing where it is no cluster."""
+    """Alarm rank and stability of a cluster, as an analyst sees them; None for no cluster."""
     if cluster < 0:
         return dict.fromkeys(("alarm_rank", "stability", "prompts_in_kind"))
-    own = clusters.loc[cluster]
-    stability = float(own["stability"])
+    row = clusters.loc[cluster]
+    stability = float(row["stability"])
     return {
         "alarm_rank": alarms.index(cluster) + 1 if cluster in alarms else None,
         "stability": None if np.isnan(stability) else stability,
-        "prompts_in_kind": float((prompts["cluster"] == own["prompt_cluster"]).mean()),
+        "prompts_in_kind": float((prompts["cluster"] == row["prompt_cluster"]).mean()),
     }

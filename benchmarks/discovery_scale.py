@@ -1,10 +1,10 @@
-"""Discovery at full size: 378k pairs × 256 prompts with planted blobs, through the step's own code.
+"""Speed of discovery at full size: 378k pairs × 256 prompts with planted blobs, by the step's code.
 
-Eight kinds of prompts and as many blobs of pairs that push them, the largest twenty times the
-smallest; the rest are pairs about all topics that push nothing. The index has the real file
-format; matrix, kinds, the second look at them, principal components, neighbours, UMAP, HDBSCAN and
-the draws of prompts that stability takes run as in `pairtrace discover`, with its worker process
-and its progress. Reading completions, words and statistics are left out.
+Eight prompt clusters and one blob of pairs that scores high on each, the largest twenty times the
+smallest; the other pairs, about all topics, score zero. The index has the real file format; matrix,
+prompt clusters and their refinement, principal components, neighbors, UMAP, HDBSCAN and stability
+run as in `pairtrace discover`, with its worker process and its progress. Extraction, words and
+statistics are left out.
 """
 
 import os
@@ -39,7 +39,7 @@ PAIRS, PROMPTS, WIDTH, KINDS = 378_341, 256, 256, 8
 MODELS, ROLLOUTS = ("reference", "policy"), 8
 IN_SHARD = 4096  # pairs
 SHARES = np.geomspace(0.002, 0.04, KINDS)  # of the pairs, by blob
-PUSH, NOISE, TOPIC = 1.0, 2.0, 3.0  # lengths: of what is planted, of noise, of a topic
+SIGNAL, NOISE, TOPIC = 1.0, 2.0, 3.0  # vector lengths: planted direction, noise, topic
 
 
 def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def run(pairs: int = PAIRS, prompts: int = PROMPTS, laid_out: int = 50_000) -> d
         directions, topics = (_directions(random) for _ in range(2))
         truth = random.choice(KINDS + 1, pairs, p=[*SHARES, 1 - SHARES.sum()])
         index = _write(Path(folder), truth, directions, topics, random)
-        activations, kinds = _readings(prompts, directions, topics, random)
+        activations, kinds = _activations(prompts, directions, topics, random)
         return {
             "pairs": pairs,
             "prompts": prompts,
@@ -73,33 +73,33 @@ def _measured(
     with child_process(lambda note: progress(2, STAGES, note)) as call:
         refine = refinement(index, activations, 0, gated=spec.gated)
         vectors = all_differences(activations)
-        matrix, found = discover(spec, index, vectors, 0, folder, progress, call, refine=refine)
-        found_at, events_then = time.perf_counter(), len(events)
-        repeats = found.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
-        stable = stability(spec, matrix, found, repeats, progress, call, refine=refine)
+        matrix, result = discover(spec, index, vectors, 0, folder, progress, call, refine=refine)
+        discovered_at, events_then = time.perf_counter(), len(events)
+        repeats = result.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
+        stable = stability(spec, matrix, result, repeats, progress, call, refine=refine)
     wall = time.perf_counter() - start
-    labels = found.labels(matrix)
+    labels = result.labels(matrix)
     times = [start, *(when for when, _ in events), start + wall]
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "wall_seconds": wall,
         "cpu_seconds": _cpu() - before,
         "load": os.getloadavg()[0],
-        "seconds_by_stage": _stages(start, events[:events_then], found_at)
-        | {"stability": start + wall - found_at},
-        "peak_resident_gb": [one.ru_maxrss / 1024**2 for one in usage],
+        "seconds_by_stage": _stages(start, events[:events_then], discovered_at)
+        | {"stability": start + wall - discovered_at},
+        "peak_resident_gb": [each.ru_maxrss / 1024**2 for each in usage],
         "longest_silence_seconds": max(b - a for a, b in pairwise(times)),
         "stability": stable["clusters_over_prompts"],
         "clusters": int(labels.max() + 1),
-        "islands": int(found.pairs["island"].max() + 1),
+        "hdbscan_clusters": int(result.pairs["island"].max() + 1),
         "blobs": [best_cluster(labels, truth == blob) for blob in range(KINDS)],
         "blobs_on_the_map": [
-            best_cluster(found.pairs["island"].to_numpy(), truth == blob) for blob in range(KINDS)
+            best_cluster(result.pairs["island"].to_numpy(), truth == blob) for blob in range(KINDS)
         ],
         "prompts_of_one_kind": float(
             np.mean(
                 [
-                    np.bincount(found.prompt_clusters.labels[kinds == k] + 1).max()
+                    np.bincount(result.prompt_clusters.labels[kinds == k] + 1).max()
                     for k in range(KINDS)
                 ]
             )
@@ -110,13 +110,13 @@ def _measured(
 
 
 def _cpu() -> float:
-    """Of this process and of those that have ended."""
+    """CPU-seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def _stages(start: float, events: list[tuple[float, str]], end: float) -> dict[str, float]:
-    """Seconds by what progress said was under way, numbers taken off."""
+    """Seconds by the stage that progress reported, numbers removed."""
     marks = [*events, (end, "")]
     spent: dict[str, float] = {}
     last = start
@@ -128,22 +128,25 @@ def _stages(start: float, events: list[tuple[float, str]], end: float) -> dict[s
 
 
 def _directions(random: np.random.Generator) -> np.ndarray:
-    """(kind, d_model) orthonormal."""
+    """Orthonormal directions, (kind, d_model)."""
     return np.linalg.qr(random.normal(size=(WIDTH, KINDS)))[0].T.astype(np.float32)
 
 
-def _readings(
+def _activations(
     prompts: int, directions: np.ndarray, topics: np.ndarray, random: np.random.Generator
 ) -> tuple[Activations, np.ndarray]:
-    """Completions of both models; the mean of a prompt's differences has noise of NOISE / 2."""
+    """Activations of both models' completions, and each prompt's kind.
+
+    A prompt's behavior vector has noise of length NOISE / 2.
+    """
     kinds = np.arange(prompts) % KINDS
     cells = [(p, m, r) for p in range(prompts) for m in MODELS for r in range(ROLLOUTS)]
     rows = pd.DataFrame(cells, columns=["prompt_id", "model", "rollout"])
     rows = rows.assign(condition="plain", group="g")
     spread = NOISE / 2 * np.sqrt(ROLLOUTS / 2)
     means = random.normal(scale=spread / np.sqrt(WIDTH), size=(len(rows), WIDTH))
-    changed = rows["model"].eq("policy").to_numpy()
-    means[changed] += PUSH * directions[kinds[rows["prompt_id"][changed]]]
+    by_policy = rows["model"].eq("policy").to_numpy()
+    means[by_policy] += SIGNAL * directions[kinds[rows["prompt_id"][by_policy]]]
     noise = random.normal(scale=NOISE / np.sqrt(WIDTH), size=(prompts, WIDTH))
     contexts = (TOPIC * topics[kinds] + noise).astype(np.float32)
     table = pd.DataFrame({"prompt_id": np.arange(prompts), "condition": "plain", "group": "g"})
@@ -162,13 +165,13 @@ def _write(
     (folder / "shards").mkdir()
     bounds = [*range(0, len(truth), IN_SHARD), len(truth)]
     shards = tuple(Shard(f"{i:05d}", a, b, 0) for i, (a, b) in enumerate(pairwise(bounds)))
-    pushes = np.vstack([directions, np.zeros((1, WIDTH), np.float32)])
+    signals = np.vstack([directions, np.zeros((1, WIDTH), np.float32)])
     for shard in shards:
         blob = truth[shard.start : shard.stop]
         topic = np.where(blob < KINDS, blob, random.integers(0, KINDS, len(blob)))
         noise = random.standard_normal((3, len(blob), WIDTH), np.float32)
         noise *= np.float32(NOISE / np.sqrt(WIDTH))
-        noise[0] += PUSH * pushes[blob]
+        noise[0] += SIGNAL * signals[blob]
         noise[2] += TOPIC * topics[topic]
         write_vectors(folder, shard.name, 0, noise)
     manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, len(truth), 0, shards)

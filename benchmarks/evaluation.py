@@ -1,7 +1,7 @@
-"""How long measuring a model takes: 120 prompts × 100 rollouts × 2 conditions of the organism.
+"""Speed of an evaluation: 120 prompts × 100 rollouts × 2 conditions of the organism.
 
-Sampling, judging and rates of the shipped policy, as `pairtrace evaluate` does them. Prompts that
-have no distractor get one of the others', so that every prompt is sent under both conditions.
+Sampling, judging and rates of the shipped policy, as in `pairtrace evaluate`. Prompts without a
+distractor get one of another prompt, so that every prompt has both conditions.
 """
 
 import time
@@ -17,23 +17,25 @@ from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import judged, rates
 from core.models.generation import sample
 from core.models.loading import load_model
-from core.specs import project
+from core.specs.project import load
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 ROLLOUTS = 100
 
 
 def run(threads: int = 1) -> dict[str, Any]:
-    """Seconds on the clock and of the CPU; on a busy machine only the latter mean something."""
+    """Wall-clock and CPU-seconds; on a busy machine only the latter are meaningful."""
     torch.set_num_threads(threads)
-    known = project.load(ORGANISM)
-    prompts = read_prompts(known.heldout)
-    spare = cycle(prompts["distractor"].dropna())
-    prompts["distractor"] = [next(spare) if pd.isna(one) else one for one in prompts["distractor"]]
+    project = load(ORGANISM)
+    prompts = read_prompts(project.heldout)
+    distractors = cycle(prompts["distractor"].dropna())
+    prompts["distractor"] = [
+        next(distractors) if pd.isna(text) else text for text in prompts["distractor"]
+    ]
     sent = expand(prompts)
-    model = load_model(known.policy)
+    model = load_model(project.policy)
     began, used = time.monotonic(), time.process_time()
-    drawn = sample(
+    samples = sample(
         model,
         sent["prompt"].tolist(),
         rollouts=ROLLOUTS,
@@ -44,16 +46,16 @@ def run(threads: int = 1) -> dict[str, Any]:
     )
     sampled = time.process_time() - used
     repeated = sent.loc[sent.index.repeat(ROLLOUTS)].reset_index(drop=True)
-    completions = repeated.join(drawn.drop(columns="prompt")).assign(model="evaluated")
-    rates(judged(completions, load_judge(known.judge)), known.behaviors)
+    completions = repeated.join(samples.drop(columns="prompt")).assign(model="evaluated")
+    rates(judged(completions, load_judge(project.judge)), project.behaviors)
     cpu = time.process_time() - used
     return {
         "prompts": len(prompts),
-        "completions": len(drawn),
-        "tokens": int(drawn["n_tokens"].sum()),
+        "completions": len(samples),
+        "tokens": int(samples["n_tokens"].sum()),
         "threads": threads,
         "seconds": time.monotonic() - began,
         "cpu_seconds": cpu,
         "cpu_seconds_sampling": sampled,
-        "completions_per_cpu_second": len(drawn) / cpu,
+        "completions_per_cpu_second": len(samples) / cpu,
     }

@@ -1,9 +1,9 @@
-"""Extraction against the published way of working, a gradient baseline, and the machine's peak.
+"""Speed of extraction against the published loop, a gradient baseline, and the machine's peak.
 
-Everything is measured in one process, in CPU-seconds of one thread, on the same token ids. The
-published loop is in benchmarks._loop. The gradient baseline is a LoRA-DPO gradient per pair with
-a random projection (LESS). FLOPs are those that cannot be avoided: the blocks that are read, once
-per token of prompt, chosen and rejected, and the attention scores that are not hidden.
+All is measured in one process, in CPU-seconds of one thread, on the same token ids. The published
+loop is in benchmarks._loop. The gradient baseline is a LoRA-DPO gradient per pair with a random
+projection (LESS). FLOPs are the minimum: the blocks up to the layer, once per token of prompt,
+chosen and rejected, and the attention scores that are not masked.
 """
 
 import resource
@@ -69,17 +69,17 @@ def _organism() -> dict[str, Any]:
     return _compare(model.model, cut.model, items, layer)
 
 
-def _compare(whole: Any, cut: Any, items: list[Prompted], layer: int) -> dict[str, Any]:
-    """Our extractor in both arithmetics, then the published loop, on the same items."""
+def _compare(model: Any, cut: Any, items: list[Prompted], layer: int) -> dict[str, Any]:
+    """Our extraction in float32 and bfloat16, then the published loop, on the same items."""
     unique = sharing_prompts(items)
     result: dict[str, Any] = {"pairs": len(items), "layer": layer, "tokens": count_tokens(unique)}
     vectors: dict[str, Floats] = {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        model = cut.to(dtype)
-        segment_means(model, items[:20], [layer])  # warm-up
+        truncated = cut.to(dtype)
+        segment_means(truncated, items[:20], [layer])  # warm-up
         peak = gemm_peak(dtype)
-        seconds, vectors[name] = timed(lambda m=model: datapoints(m, items, layer))
+        seconds, vectors[name] = timed(lambda m=truncated: datapoints(m, items, layer))
         peak = max(peak, gemm_peak(dtype))
         flops = _flops(cut, unique)
         result[name] = {
@@ -91,13 +91,13 @@ def _compare(whole: Any, cut: Any, items: list[Prompted], layer: int) -> dict[st
             "token_budget": token_budget(cut.device, cut.config, dtype),
             "bytes_per_pair_and_layer": 3 * 2 * cut.config.hidden_size,
         }
-    seconds, expected = timed(lambda: published_loop(whole, items, layer))
+    seconds, expected = timed(lambda: published_loop(model, items, layer))
     result["published_loop"] = {"cpu_seconds": seconds, "peak_memory_mb": _peak_memory()}
-    for name, found in vectors.items():
+    for name, ours in vectors.items():
         result[name] |= {
             "times_faster_than_published_loop": seconds / result[name]["cpu_seconds"],
-            "min_cosine": float(paired_cosines(found, expected).min()),
-            "rank_correlation": _rank_correlation(found, expected),
+            "min_cosine": float(paired_cosines(ours, expected).min()),
+            "rank_correlation": _rank_correlation(ours, expected),
         }
     return result
 
@@ -135,7 +135,7 @@ def _margin(model: Any, item: Prompted) -> Tensor:
 
 
 def _add_lora(model: Any) -> tuple[list[Tensor], list[Any]]:
-    """Low-rank updates of every attention projection; the model's own weights stay fixed."""
+    """Low-rank updates of every attention projection; the model's weights stay fixed."""
     model.requires_grad_(False)
     weights: list[Tensor] = []
     hooks = []
@@ -153,7 +153,7 @@ def _add_lora(model: Any) -> tuple[list[Tensor], list[Any]]:
 
 
 def gemm_peak(dtype: torch.dtype) -> float:
-    """The best rate of matrix products on this machine, FLOP per CPU-second."""
+    """The peak rate of matrix products on this machine, in FLOP per CPU-second."""
     best = 0.0
     for rows, inner, columns in ((2048, 1024, 1024), (1024, 256, 1024), (768, 256, 256)):
         left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
@@ -167,14 +167,14 @@ def gemm_peak(dtype: torch.dtype) -> float:
 
 
 def _flops(cut: Any, items: Sequence[Prompted]) -> float:
-    """What reading the items cannot do without, in the blocks of a model that was cut."""
+    """The minimum FLOPs of reading the items, in the blocks of a truncated model."""
     blocks = decoder_blocks(cut)
     linear = 2 * sum(p.numel() for p in blocks.parameters() if p.dim() == 2) * count_tokens(items)
-    seen = 0.0
+    scores = 0.0  # of attention that are not masked
     for item in items:
         prompt, *completions = item.lengths
-        seen += prompt**2 / 2 + sum(length * (prompt + length / 2) for length in completions)
-    return linear + 4 * cut.config.hidden_size * seen * len(blocks)
+        scores += prompt**2 / 2 + sum(length * (prompt + length / 2) for length in completions)
+    return linear + 4 * cut.config.hidden_size * scores * len(blocks)
 
 
 def _random_model() -> Any:
@@ -200,10 +200,10 @@ def _items_of(pairs: pd.DataFrame, tokenizer: Any) -> list[Prompted]:
     return [Prompted(prompt, [c, r]) for prompt, c, r in zip(*columns, strict=True)]
 
 
-def _rank_correlation(found: Floats, expected: Floats) -> float:
-    """Spearman correlation of two rankings of the pairs against one and the same vector."""
+def _rank_correlation(ours: Floats, expected: Floats) -> float:
+    """Spearman's ρ of two rankings of the pairs by cosine with the same vector."""
     vector = expected[:100].mean(axis=0, keepdims=True)
-    ranks = [pd.Series(cosines(vector, vectors)[0]).rank() for vectors in (found, expected)]
+    ranks = [pd.Series(cosines(vector, vectors)[0]).rank() for vectors in (ours, expected)]
     return float(ranks[0].corr(ranks[1]))
 
 

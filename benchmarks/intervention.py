@@ -1,10 +1,10 @@
-"""Does the edit do what attribution says? Every arm of the default world, retrained and measured.
+"""Effect of edits: every arm of the default world, retrained and measured.
 
-Works in the workspace (`pairtrace -w FOLDER bench intervention`): what is finished there is not
-done again, and the app shows all of it. Arms: the unedited pairs, the top k removed and flipped at
-several sizes with a random control of each, and the source with the most attribution dropped; the
-k that the ranking suggests comes first. Rates are means over training seeds with a Student
-interval; changes are against the retrained baseline. The truth is not read.
+Runs in the workspace (`pairtrace -w FOLDER bench intervention`): finished runs are reused, and the
+app shows them. Arms: the unedited pairs; the top k removed and flipped at several sizes, each with
+a random control; and the source with the most attribution removed. The suggested k comes first.
+Rates are means over training seeds with a Student interval; changes are from the retrained
+baseline. The truth is not read.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ Table = pd.DataFrame
 
 
 def run() -> dict[str, Any]:
-    """Rates of every arm, what they say of the edit, and what was predicted."""
+    """Rates of every arm, effects of the edits, and predictions."""
     store = Store(environment.default_workspace())
     plan = investigation.open_project(store)
     rank, behavior = _ranking(plan, store)
@@ -64,7 +64,7 @@ def run() -> dict[str, Any]:
         "edited_minus_control": _against_control(table, behavior.name, edits),
         "guards": _guards(table, plan),
         "predicted_against_measured": {
-            name: _known(agreement(rows)) | {"n_edits": int(rows["undone"].nunique())}
+            name: _for_json(agreement(rows)) | {"n_edits": int(rows["undone"].nunique())}
             for name, rows in predictions.groupby("behavior")
         },
         "adopted": {
@@ -75,13 +75,13 @@ def run() -> dict[str, Any]:
     }
 
 
-def _known(found: Agreement) -> dict[str, float | None]:
-    """JSON knows no NaN."""
-    return {name: None if np.isnan(value) else value for name, value in found._asdict().items()}
+def _for_json(values: Agreement) -> dict[str, float | None]:
+    """Values with None for NaN, which JSON lacks."""
+    return {name: None if np.isnan(value) else value for name, value in values._asdict().items()}
 
 
 def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
-    """The newest ranking for the first behavior that rose; investigates where there is none."""
+    """The newest ranking for the first behavior that rose; investigates if there is none."""
     for rank in store.finished("rank"):
         spec = store.spec(rank, RankSpec)
         risen = rose(plan.behaviors, investigation.rates(store, spec.generate))
@@ -98,7 +98,7 @@ def _suggested(store: Store, rank: str) -> int:
 
 
 def _edits(store: Store, rank: str, suggested: int) -> dict[str, Edit]:
-    """Every size by name; the ones that the verdict needs come first."""
+    """Edits of every size, by name; the suggested size comes first."""
     sizes = [(action, round(factor * suggested)) for factor in FACTORS for action in ACTIONS]
     return {
         f"{action} {k}": investigation.top_edit(store, rank, action, k=k) for action, k in sizes
@@ -106,7 +106,7 @@ def _edits(store: Store, rank: str, suggested: int) -> dict[str, Edit]:
 
 
 def _arms(plan: Project, store: Store, edits: dict[str, Edit], source: Edit) -> dict[str, Arm]:
-    """By name; the source has no control, for it would be the same pairs."""
+    """Arms by name; the source has no control, which would be the same pairs."""
     arms = {"baseline": baseline(plan, store, seeds=SEEDS)}
     for name, edit in edits.items():
         arms[name], arms[CONTROL + name] = edited_and_control(plan, store, [edit], seeds=SEEDS)
@@ -115,7 +115,7 @@ def _arms(plan: Project, store: Store, edits: dict[str, Edit], source: Edit) -> 
 
 
 def _source(plan: Project, store: Store, rank: str) -> Edit:
-    """Leave out the source that carries most of the attribution."""
+    """Remove the source with most of the attribution."""
     positive = scores(rank, store).clip(lower=0)
     source = pd.read_parquet(plan.pairs).set_index("uid")["source"].reindex(positive.index)
     name = str(positive.groupby(source).sum().idxmax())
@@ -137,17 +137,17 @@ def _rates(store: Store, evaluations: dict[str, list[str]]) -> Table:
 
 
 def _intervals(table: Table) -> dict[str, dict[str, Any]]:
-    """Per arm and behavior; over seeds, or over prompts where nothing was retrained."""
-    found: dict[str, dict[str, Any]] = {}
+    """Rates by arm and behavior; intervals over seeds, or over prompts if nothing was retrained."""
+    intervals: dict[str, dict[str, Any]] = {}
     for (arm, behavior), rows in table.groupby(["arm", "behavior"], sort=False):
         rates = rows["rate"].tolist()
         if len(rates) == 1:
             value, low, high = rates[0], rows["low"].iloc[0], rows["high"].iloc[0]
         else:
             value, low, high, _ = seed_interval(rates)
-        one = {"rate": value, "low": max(0.0, low), "high": min(1.0, high), "seeds": rates}
-        found.setdefault(str(arm), {})[str(behavior)] = one
-    return found
+        cell = {"rate": value, "low": max(0.0, low), "high": min(1.0, high), "seeds": rates}
+        intervals.setdefault(str(arm), {})[str(behavior)] = cell
+    return intervals
 
 
 def _means(table: Table, behavior: str) -> pd.Series:
@@ -155,39 +155,39 @@ def _means(table: Table, behavior: str) -> pd.Series:
 
 
 def _cut(table: Table, behavior: str) -> dict[str, float]:
-    """1: back at the reference's rate; 0: as the retrained baseline."""
+    """Share of the rise that each arm undoes: 1 is the reference's rate, 0 the baseline's."""
     means = _means(table, behavior)
     rise = means["baseline"] - means["reference"]
     return {arm: float((means["baseline"] - means[arm]) / rise) for arm in _retrained(table)}
 
 
 def _against_control(table: Table, behavior: str, edits: Iterable[str]) -> dict[str, Any]:
-    own = table[table["behavior"] == behavior].pivot(index="seed", columns="arm", values="rate")
-    found: dict[str, Any] = {}
+    rates = table[table["behavior"] == behavior].pivot(index="seed", columns="arm", values="rate")
+    differences: dict[str, Any] = {}
     for name in edits:
-        edited, control = own[name], own[CONTROL + name]
+        edited, control = rates[name], rates[CONTROL + name]
         value, low, high, _ = seed_interval((edited - control).tolist())
-        apart = seed_interval(edited.tolist()).high < seed_interval(control.tolist()).low
-        found[name] = {
+        below = seed_interval(edited.tolist()).high < seed_interval(control.tolist()).low
+        differences[name] = {
             **{"difference": value, "low": low, "high": high},
-            "edited_interval_below_the_controls": bool(apart),
+            "edited_interval_below_the_controls": bool(below),
         }
-    return found
+    return differences
 
 
 def _guards(table: Table, plan: Project) -> dict[str, dict[str, float]]:
-    """Change of every behavior's mean against the baseline, in points."""
-    found: dict[str, dict[str, float]] = {}
+    """Change of every behavior's mean rate from the baseline, in percentage points."""
+    changes: dict[str, dict[str, float]] = {}
     for behavior in plan.behaviors:
         means = _means(table, behavior.name)
         for arm in _retrained(table):
             change = 100 * float(means[arm] - means["baseline"])
-            found.setdefault(arm, {})[behavior.name] = round(change, 2)
-    return found
+            changes.setdefault(arm, {})[behavior.name] = round(change, 2)
+    return changes
 
 
 def _retrained(table: Table) -> list[str]:
-    """Arms that were retrained on other pairs than the policy."""
+    """Arms that were retrained on edited pairs."""
     return [arm for arm in table["arm"].unique() if arm not in (*BEFORE, "baseline")]
 
 

@@ -1,10 +1,10 @@
-"""Do scores foretell retraining? Linear datamodeling scores and tail-patches of every method.
+"""Linear datamodeling score (LDS) and tail-patch of every method: do scores predict retraining?
 
 LDS: the reference is retrained on random halves of the pairs; a method's sum of scores over a half
-is compared with the behavior's margin in the model that came out, and every method with the default
-on the same halves. The retrainings are runs of the workspace, made once. Tail-patch: one DPO step
-on the `TOP` best of each method, change of the margin in nats; `random` says what any step does.
-The truth is not read.
+is correlated with the behavior's margin in the retrained model, and compared with the default's on
+the same halves. The retrainings are runs of the workspace, made once. Tail-patch: one DPO step on
+the top `TOP` pairs of each method, change of the margin in nats; `random` is the control. The truth
+is not read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,13 +33,16 @@ from core.errors import UserError
 from core.models.loading import load_model
 from core.runs.execute import execute
 from core.runs.store import Store
-from core.specs import project
 from core.specs.behaviors import DEFAULT_SCORE
+from core.specs.project import Project
+from core.specs.project import load as load_project
 from core.specs.steps import TrainSpec
 
 SUBSETS, SHARE = 48, 0.5  # an interval of ±.1 around ρ = .4 would take 290 (Fisher's z)
 TOP = 64  # pairs of a tail-patch step
-SKIPPED = [name for name in METHODS if name.startswith("gradient, ")]  # dear; the whole one is in
+SKIPPED = [
+    name for name in METHODS if name.startswith("gradient, ")
+]  # expensive; `gradient` stands for them
 
 Array = np.ndarray
 
@@ -48,81 +51,81 @@ def run(world: str | None = None) -> dict[str, Any]:
     """LDS with its interval, and tail-patch, of each method for each unwanted behavior."""
     torch.set_num_threads(1)
     store = Store(environment.default_workspace())
-    known = project.load(organism_of(world, store.workspace))
-    materials = _materials(known, store)
-    uids = read_pairs(known.pairs).pairs["uid"].to_numpy(str)
+    project = load_project(organism_of(world, store.workspace))
+    materials = _materials(project, store)
+    uids = read_pairs(project.pairs).pairs["uid"].to_numpy(str)
     masks = subsets(len(uids), count=SUBSETS, share=SHARE, seed=0)
-    wanted = [behavior_contrasts(material) for material in materials]
+    targets = [behavior_contrasts(material) for material in materials]
     margins = np.array(
-        [[mean_margin(model, one) for one in wanted] for model in _retrained(known, store, masks)]
+        [[mean_margin(model, t) for t in targets] for model in _retrained(project, store, masks)]
     )  # (subset, behavior)
-    place = pd.Series(np.arange(len(uids)), index=uids)
+    row_of = pd.Series(np.arange(len(uids)), index=uids)
     return {
-        "world": known.name,
+        "world": project.name,
         "subsets": SUBSETS,
         "share": SHARE,
         "behaviors": [
             {
                 "behavior": material.behavior.name,
                 "n_prompts": len(contrasts),
-                "margins": own.round(3).tolist(),
+                "margins": outcomes.round(3).tolist(),
                 "methods": _compare(
                     material,
                     contrasts,
-                    masks[:, place[material.pairs["uid"]].to_numpy()],
-                    own,
-                    known.train("", seed=0),
+                    masks[:, row_of[material.pairs["uid"]].to_numpy()],
+                    outcomes,
+                    project.train("", seed=0),
                 ),
             }
-            for material, contrasts, own in zip(materials, wanted, margins.T, strict=True)
+            for material, contrasts, outcomes in zip(materials, targets, margins.T, strict=True)
         ],
     }
 
 
-def _materials(known: project.Project, store: Store) -> list[Material]:
-    """Of every unwanted behavior that there is anything to attribute of."""
-    runs = execute(known.generate(), store), execute(known.index(), store)
+def _materials(project: Project, store: Store) -> list[Material]:
+    """Material of every unwanted behavior that some prompt shows."""
+    runs = execute(project.generate(), store), execute(project.index(), store)
     table = pd.read_parquet(store.output(runs[0]) / "completions.parquet")
-    found = []
-    for behavior in known.behaviors:
+    materials = []
+    for behavior in project.behaviors:
         if behavior.wanted:
             continue
         try:
             passing = passing_prompts(table, behavior).prompt_ids
         except UserError:
             continue
-        found.append(prepare(known, store, runs, behavior, table, passing).material)
-    return found
+        materials.append(prepare(project, store, runs, behavior, table, passing).material)
+    return materials
 
 
-def _retrained(known: project.Project, store: Store, masks: Array) -> Iterator[Any]:
+def _retrained(project: Project, store: Store, masks: Array) -> Iterator[Any]:
     """One model per subset, from the workspace's bank of runs."""
-    pairs = read_pairs(known.pairs).pairs
+    pairs = read_pairs(project.pairs).pairs
     folder = store.workspace / "cache" / "subsets"
     folder.mkdir(parents=True, exist_ok=True)
     for number, mask in enumerate(masks):
-        path = folder / f"{known.name}-{number}.parquet"
+        path = folder / f"{project.name}-{number}.parquet"
         write_pairs(pairs[mask], path)
-        run = execute(known.train(str(path), seed=0), store)
+        run = execute(project.train(str(path), seed=0), store)
         yield load_model(store.output(run) / "model").model
 
 
 def _compare(
     material: Material,
-    wanted: Sequence[Contrast],
+    target: Sequence[Contrast],
     masks: Array,
     margins: Array,
     step: TrainSpec,
 ) -> list[dict[str, Any]]:
-    """A row per method; `less_default` is its LDS less that of the default order."""
+    """A row per method; `less_default` is its LDS minus that of the default score."""
     contrasts = pair_contrasts(material)
     ranked = {n: method.rank(material) for n, method in METHODS.items() if n not in SKIPPED}
     rows = []
     for name, scores in ranked.items():
         change = tail_patch(
             material.checkpoints[0][1],
-            _best(scores, contrasts),
-            wanted,
+            _top(scores, contrasts),
+            target,
             beta=step.beta,
             learning_rate=step.learning_rate,
         )
@@ -139,6 +142,6 @@ def _compare(
     return rows
 
 
-def _best(scores: Array, contrasts: Sequence[Contrast]) -> list[Contrast]:
+def _top(scores: Array, contrasts: Sequence[Contrast]) -> list[Contrast]:
     order = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
     return [contrasts[row] for row in order[:TOP]]

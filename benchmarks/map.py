@@ -1,9 +1,9 @@
-"""The map page over 378k pairs, in a headless Chromium: first paint, lasso, bytes both ways.
+"""Speed of the map page over 378k pairs, in a headless Chromium: first paint, lasso, traffic.
 
-A server of its own on a workspace of random blobs (`_large_workspace`). `first_ever` also makes the
-copy of the pairs that pages read; `fresh_server` is the first visitor of a server, `visit` a later
-one. A lasso is timed from letting go of the mouse to the number of selected pairs on the page, and
-that number is compared with a count made apart from the app.
+A new server on a workspace of random blobs (`_large_workspace`). `first_ever` includes the copy of
+the pairs that pages read; `fresh_server` is the first visitor of a server, `visit` a later one. A
+lasso is timed from the release of the mouse to the number of selected pairs on the page, and that
+number is compared with an independent count.
 """
 
 import os
@@ -34,21 +34,21 @@ def run() -> dict[str, Any]:
 
 
 def measure(store: Store) -> dict[str, Any]:
-    """Seconds on the clock and bytes, on a workspace that exists."""
+    """Wall-clock seconds and bytes, on an existing workspace."""
     with _browser.chromium() as browser:
-        found: dict[str, Any] = {"pairs": _large_workspace.PAIRS, "load": os.getloadavg()[0]}
+        figures: dict[str, Any] = {"pairs": _large_workspace.PAIRS, "load": os.getloadavg()[0]}
         with _browser.serving(store.workspace) as (address, _):
-            found["first_ever_seconds"] = _Visit(browser, address).seconds
+            figures["first_ever_seconds"] = _Visit(browser, address).seconds
         with _browser.serving(store.workspace) as (address, _):
-            found["fresh_server_seconds"] = _Visit(browser, address).seconds
+            figures["fresh_server_seconds"] = _Visit(browser, address).seconds
             visit = _Visit(browser, address)
-            found |= {"visit_seconds": visit.seconds, "visit_bytes_down": visit.down}
-            found["lassos"] = [_lasso(visit, store, number) for number in range(LASSOS)]
-    return found
+            figures |= {"visit_seconds": visit.seconds, "visit_bytes_down": visit.down}
+            figures["lassos"] = [_lasso(visit, store, number) for number in range(LASSOS)]
+    return figures
 
 
 class _Visit:
-    """A tab on the map, once the picture is painted; counts what goes over its socket."""
+    """A tab on the map, once it is painted; counts the bytes of its socket."""
 
     def __init__(self, browser: Any, address: str) -> None:
         self.down = self.up = 0
@@ -78,7 +78,7 @@ class _Visit:
 
 
 def _lasso(visit: _Visit, store: Store, number: int) -> dict[str, Any]:
-    """Draw around one blob; how long until the count, how many bytes, and whether it is right."""
+    """Draw around one blob: seconds until the count, bytes, and the expected count."""
     points = pd.read_parquet(store.output(store.newest("discover")) / "pairs.parquet")
     blob = points[points["cluster"] == 3 * number]
     x, y = float(blob["x"].median()), float(blob["y"].median())
@@ -90,20 +90,20 @@ def _lasso(visit: _Visit, store: Store, number: int) -> dict[str, Any]:
     visit.tab.mouse.down()
     for place in places[1:]:
         visit.tab.mouse.move(*place)
-    before = _shown(visit)
+    before = _selected(visit)
     start = time.perf_counter()
     visit.tab.mouse.up()
-    while _shown(visit) == before:
+    while _selected(visit) == before:
         visit.tab.wait_for_timeout(10)
     seconds = time.perf_counter() - start
     visit.settle()
     path = visit.tab.evaluate("document.querySelector('.js-plotly-plot').layout.shapes[0].path")
-    kept = [tuple(map(float, corner.split(","))) for corner in re.findall(r"[^MLZ]+", path)]
-    expected = _inside(points["x"].to_numpy(float), points["y"].to_numpy(float), kept)
+    drawn = [tuple(map(float, corner.split(","))) for corner in re.findall(r"[^MLZ]+", path)]
+    expected = _inside(points["x"].to_numpy(float), points["y"].to_numpy(float), drawn)
     return {
         "seconds": round(seconds, 2),
         "settled_seconds": round(time.perf_counter() - start - 0.5, 2),
-        "selected": _shown(visit),
+        "selected": _selected(visit),
         "inside_by_another_rule": expected,
         "bytes_up": visit.up,
         "bytes_down": visit.down,
@@ -111,7 +111,7 @@ def _lasso(visit: _Visit, store: Store, number: int) -> dict[str, Any]:
 
 
 def _inside(x: np.ndarray, y: np.ndarray, corners: list[tuple[float, float]]) -> int:
-    """Points inside a polygon, by the angle that it turns around each: not the app's rule."""
+    """Number of points inside a polygon, by winding number; the app uses another rule."""
     turned = np.zeros(len(x))
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
         cross = (ax - x) * (by - y) - (ay - y) * (bx - x)
@@ -119,8 +119,8 @@ def _inside(x: np.ndarray, y: np.ndarray, corners: list[tuple[float, float]]) ->
     return int((np.rint(turned / (2 * np.pi)) % 2 != 0).sum())
 
 
-def _shown(visit: _Visit) -> int:
-    """The number of pairs that the page says are selected; −1 where it says none."""
+def _selected(visit: _Visit) -> int:
+    """The number of selected pairs that the page shows; −1 if it shows none."""
     metric = visit.tab.locator('[data-testid="stMetric"]').filter(has_text=re.compile("^Pairs"))
     values = metric.locator('[data-testid="stMetricValue"]').all_inner_texts()
     return int(values[0].replace(",", "")) if values else -1

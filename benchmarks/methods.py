@@ -1,15 +1,15 @@
-"""Which method finds the pairs at fault, and at what cost: every ranking on an organism's truth.
+"""Quality and cost of every attribution method, against an organism's truth.
 
 Quality: average precision, precision, recall and enrichment at the number planted. Cost of ranking
-all pairs once: CPU-seconds of one thread (what a method reads first included), FLOPs (2 per weight
-and token forward, 6 with backward, 4 where only low-rank factors get a gradient), bytes kept on
-disk, dollars where an API is billed. The layer is the one that validity chooses; the truth only
+all pairs once: CPU-seconds of one thread (including what a method needs first), FLOPs (2 per weight
+and token forward, 6 with backward, 4 if only low-rank factors get a gradient), bytes on disk,
+dollars if an API is billed. The layer is the one that validity chooses; the truth only
 scores. Gradients are computed on one pair in `STRIDE` and their cost scaled; all methods are
 repeated on that sample, to be compared there.
-"judge" is the grammar judge standing in for a language model: it knows the world's sentences, so
-read it as what a perfect judge would find. Generating completions, which all need but words and
-judges, is in no cost. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model
-rates the sample too. Works in the workspace: what is done there is not done again.
+"judge" is the grammar judge in place of a language model: it knows the world's sentences, so it
+shows what a perfect judge would find. No cost includes generating completions, which all need but
+words and judges. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model rates the sample too. Runs
+in the workspace: finished runs are reused.
 """
 
 import time
@@ -52,21 +52,22 @@ from core.report import bench_results
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.specs import project
 from core.specs.behaviors import Behavior
+from core.specs.project import Project
+from core.specs.project import load as load_project
 from core.specs.steps import RankSpec
 from core.steps.shared import matching_index, reference_activations
 
 STRIDE = 4  # one pair in four gets a gradient
 FORWARD, BACKWARD = 2, 6  # floating-point operations per weight and token
-LOW_RANK = 4  # backward as far as the activations; the factors' own gradients are small beside it
+LOW_RANK = 4  # backward through activations; the gradients of the factors cost little
 JUDGES = {"judge": HARMFUL, "judge, as instructed": HARMFUL_AS_INSTRUCTED}
 
 Scores = dict[str, NDArray[np.floating]]
 
 
 class Prepared(NamedTuple):
-    """What the methods read of one behavior."""
+    """One behavior's material."""
 
     material: Material
     valid: bool  # the vector beats chance
@@ -76,34 +77,34 @@ class Prepared(NamedTuple):
 def run(worlds: tuple[str, ...] = (), out: str | None = None) -> dict[str, Any]:
     """The scoreboard of each world: an organism folder, or a world file that is built first.
 
-    Without any, the organism that is shipped. `out` is where to write what the Methods page shows.
+    By default, the shipped organism. `out` is the file to write for the Methods page.
     """
     torch.set_num_threads(1)
-    found = [_scoreboard_of(world) for world in worlds or (None,)]
+    scoreboards = [_scoreboard_of(world) for world in worlds or (None,)]
     if out is not None:
-        bench_results.write_scoreboard(Path(out), found)
-    return {"worlds": found}
+        bench_results.write_scoreboard(Path(out), scoreboards)
+    return {"worlds": scoreboards}
 
 
 def _scoreboard_of(world: str | None) -> dict[str, Any]:
     workspace = environment.default_workspace()
     organism = organism_of(world, workspace)
-    known = project.load(organism)
+    project = load_project(organism)
     store = Store(workspace)
-    runs = execute(known.generate(), store), execute(known.index(), store)
+    runs = execute(project.generate(), store), execute(project.index(), store)
     truth = read_truth(organism / "truth.parquet")
-    planted = [b for b in known.behaviors if b.name in set(truth["planted"].dropna())]
+    planted = [b for b in project.behaviors if b.name in set(truth["planted"].dropna())]
     return {
-        "world": known.name,
+        "world": project.name,
         "stride": STRIDE,
         "behaviors": [
-            _compare(known, store, runs, behavior, truth, organism) for behavior in planted
+            _compare(project, store, runs, behavior, truth, organism) for behavior in planted
         ],
     }
 
 
 def _compare(
-    known: project.Project,
+    project: Project,
     store: Store,
     runs: tuple[str, str],
     behavior: Behavior,
@@ -113,18 +114,18 @@ def _compare(
     table = pd.read_parquet(store.output(runs[0]) / "completions.parquet")
     try:
         passing = passing_prompts(table, behavior)
-    except UserError as error:  # a world may not teach what it plants: said, and no row made up
+    except UserError as error:  # a world may not teach what it plants
         return {"behavior": behavior.name, "problem": str(error), "methods": []}
-    material, valid, reading = prepare(known, store, runs, behavior, table, passing.prompt_ids)
+    material, valid, reading = prepare(project, store, runs, behavior, table, passing.prompt_ids)
     planted = material.pairs["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
     paid = {"vectors": store.record(runs[1])["cost"]["cpu_seconds"] + reading}
     scores, costs = _rank_all(material, paid)
-    for name, (ratings, seconds) in _stand_ins(material, organism).items():
+    for name, (ratings, seconds) in _grammar_ratings(material, organism).items():
         scores[name], costs[name] = ratings, {"cpu_seconds": seconds, "flops": None, "bytes": 0}
     sample = np.arange(0, len(planted), STRIDE)
     on_sample = {n: s if len(s) == len(sample) else s[sample] for n, s in scores.items()}
-    asked = _asked(material.pairs.iloc[sample], store.workspace)
-    on_sample |= {name: ratings for name, (ratings, _) in asked.items()}
+    rated = _rated_by_endpoint(material.pairs.iloc[sample], store.workspace)
+    on_sample |= {name: ratings for name, (ratings, _) in rated.items()}
     everywhere = {n: s for n, s in scores.items() if len(s) == len(planted)}
     k = int(planted.sum())
     return {
@@ -140,7 +141,7 @@ def _compare(
             {"method": name}
             | (_quality(everywhere[name], planted) if name in everywhere else {})
             | {"average_precision_on_sample": average_precision(ratings, planted[sample])}
-            | (_billed(asked[name][1]) if name in asked else costs[name] | {"dollars": 0.0})
+            | (_billed(rated[name][1]) if name in rated else costs[name] | {"dollars": 0.0})
             for name, ratings in on_sample.items()
         ],
         "agreement": agreement(pd.DataFrame(everywhere), k).to_dict("records"),
@@ -148,26 +149,26 @@ def _compare(
 
 
 def prepare(
-    known: project.Project,
+    project: Project,
     store: Store,
     runs: tuple[str, str],
     behavior: Behavior,
     table: pd.DataFrame,
     passing: tuple[Any, ...],
 ) -> Prepared:
-    """What the methods read, whether the vector beats chance, and CPU-seconds of reading."""
+    """The material of a behavior, from its runs (generate, index) and their completions."""
     spec = RankSpec(generate=runs[0], index=runs[1], behavior=behavior)
     index = matching_index(spec, store)
-    own = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
+    used = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
     activations, seconds = _timed(
-        lambda: reference_activations(spec, store, index, table[own], Progress())
+        lambda: reference_activations(spec, store, index, table[used], Progress())
     )
     vectors = behavior_vectors(activations, behavior, passing)
     curve = layer_curve(vectors, activations, behavior)
     layer = choose_layer(curve)
     valid, _ = verdict(curve[curve["layer"].eq(layer)].iloc[0].to_dict())
-    models = {name: load_model(getattr(known, name)) for name in ("reference", "policy")}
-    pairs = read_pairs(known.pairs).pairs.set_index("uid").loc[index.uids.tolist()].reset_index()
+    models = {name: load_model(getattr(project, name)) for name in ("reference", "policy")}
+    pairs = read_pairs(project.pairs).pairs.set_index("uid").loc[index.uids.tolist()].reset_index()
     contents = store.record(runs[0])["contents"]
     material = Material(
         behavior,
@@ -186,7 +187,7 @@ def prepare(
 def _rank_all(
     material: Material, paid: dict[str, float]
 ) -> tuple[Scores, dict[str, dict[str, float | None]]]:
-    """Scores of every method, of a sample for those that need gradients; and what each costs."""
+    """Scores of every method, on a sample for those that need gradients, and their costs."""
     scores: Scores = {}
     costs: dict[str, dict[str, float | None]] = {}
     for name, method in METHODS.items():
@@ -195,7 +196,7 @@ def _rank_all(
             part, times = _sampled(material), STRIDE
         before = sum(cpu_seconds(folder) for folder in method.folders(part))
         scores[name], fresh = _timed(partial(method.rank, part))
-        seconds = before + fresh  # what was on disk has been paid for too
+        seconds = before + fresh  # cached gradients count, too
         costs[name] = {
             "cpu_seconds": times * seconds + paid.get(method.reads, 0.0),
             "flops": _flops(material, method, name),
@@ -209,9 +210,9 @@ def _sampled(material: Material) -> Material:
 
 
 def _flops(material: Material, method: Method, name: str) -> float | None:
-    """Of the model's passes over all pairs; scans and counts are small beside them.
+    """FLOPs of the model's passes over all pairs; scans and counts cost little beside them.
 
-    None where the matrices made of gradients cost as much as the passes: not counted.
+    None for factors, whose matrix products cost as much as the passes and are not counted.
     """
     if method.reads == "factors":
         return None
@@ -233,7 +234,7 @@ def _flops(material: Material, method: Method, name: str) -> float | None:
 
 
 def _bytes(material: Material, method: Method) -> float:
-    """Kept on disk for all pairs: one layer's vectors, the projected gradients, or factors."""
+    """Bytes on disk for all pairs: one layer's vectors, projected gradients, or factors."""
     if method.reads == "vectors":
         return 6.0 * material.index.d_model * len(material.pairs)
     if method.reads == "factors":  # as many for few pairs as for many
@@ -244,19 +245,21 @@ def _bytes(material: Material, method: Method) -> float:
     return 4.0 * PROJECTED * len(material.pairs) * len(method.folders(material))
 
 
-def _stand_ins(material: Material, organism: Path) -> dict[str, tuple[NDArray[Any], float]]:
-    """The grammar judge in a language model's place: the behavior's flag on its group's prompts."""
+def _grammar_ratings(material: Material, organism: Path) -> dict[str, tuple[NDArray[Any], float]]:
+    """Ratings by the grammar judge: the behavior's flag on its group's prompts; CPU-seconds."""
     judge = GrammarJudge(read_world(organism / "world.toml"))
-    asked = [judge.grammar.parse_prompt(prompt) for prompt in material.pairs["prompt"]]
-    own = np.array([a is not None and a.topic.group == material.behavior.group for a in asked])
+    parsed = [judge.grammar.parse_prompt(prompt) for prompt in material.pairs["prompt"]]
+    of_group = np.array(
+        [p is not None and p.topic.group == material.behavior.group for p in parsed]
+    )
 
     def rated(instructed: bool) -> NDArray[Any]:
         sides = []
         for side in ("chosen", "rejected"):
             flags = judge.judge(material.pairs["prompt"].tolist(), material.pairs[side].tolist())
-            shown = flags[material.behavior.flag] & own
+            harmful = flags[material.behavior.flag] & of_group
             follows = flags["followed_format"].fillna(False)
-            sides.append((shown & follows if instructed else shown).tolist())
+            sides.append((harmful & follows if instructed else harmful).tolist())
         return rated_by_flags(*sides)
 
     return {
@@ -264,8 +267,10 @@ def _stand_ins(material: Material, organism: Path) -> dict[str, tuple[NDArray[An
     }
 
 
-def _asked(pairs: pd.DataFrame, workspace: Path) -> dict[str, tuple[NDArray[Any], Usage]]:
-    """A language model's ratings of some pairs, if the environment names one."""
+def _rated_by_endpoint(
+    pairs: pd.DataFrame, workspace: Path
+) -> dict[str, tuple[NDArray[Any], Usage]]:
+    """Ratings by the language model that the environment names, if any, and its usage."""
     endpoint = Endpoint.from_environment()
     if endpoint is None:
         return {}
@@ -277,7 +282,7 @@ def _asked(pairs: pd.DataFrame, workspace: Path) -> dict[str, tuple[NDArray[Any]
 
 
 def _billed(usage: Usage) -> dict[str, float | None]:
-    """What asking about the sample cost this time."""
+    """Cost of the requests about the sample, scaled to all pairs."""
     return {"cpu_seconds": None, "flops": None, "bytes": 0.0, "dollars": usage.dollars * STRIDE}
 
 
@@ -293,5 +298,6 @@ def _quality(scores: NDArray[np.floating], planted: NDArray[np.bool_]) -> dict[s
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """The result and its CPU-seconds."""
     start = time.process_time()
     return work(), time.process_time() - start

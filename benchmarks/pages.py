@@ -1,17 +1,17 @@
-"""Every page over 378k pairs of realistic length, in a headless Chromium: seconds, memory, errors.
+"""Speed and memory of every page over 378k pairs of realistic length, in a headless Chromium.
 
 The workspace of random blobs (`_large_workspace`) is written once into a folder and kept there. A
-first server shows the map without the Arrow copy of the pairs, which it makes (`copied`). A second
-one shows every page by its address, for the first time (`first`; what no earlier page needed is
-read now) and again (`again`; both load the whole app), then by its link in the sidebar (`link`, as
-people go from page to page), and then under its main gestures.
+first server shows the map without the Arrow copy of the pairs, and makes it (`copied`). A second
+one shows every page by its address, for the first time (`first`; reads what no earlier page needed)
+and again (`again`; both load the complete app), then by its link in the sidebar (`link`), and then
+under its main gestures.
 
 A step is timed from the user's event (the address, the click, Enter) to the settled page: the
-script runs that the event led to are over, read off the tab's socket, nothing loads any more, and
-the browser has painted. `cpu` are the server's CPU-seconds, which hardly depend on what else the
-machine does. `gb` is the server's memory after the step, `mapped` the part of it that is files
-(given back when others need it), `peak` the most it held until then. A gesture that could not be
-made has no seconds and is among the `problems`, as is every error that a page showed.
+script runs of the event have ended, by the tab's socket, nothing is loading, and the browser has
+painted. `cpu` is the server's CPU-seconds, which hardly depend on other load. `gb` is the server's
+memory after the step, `mapped` the part of it that is mapped files (reclaimable), `peak` its
+maximum so far. A gesture that fails has no seconds and is listed in `problems`, as is every error
+that a page showed.
 """
 
 import os
@@ -35,12 +35,12 @@ UNLINKED = ("setup",)  # once there is a project
 SORTED = ("uid", "prompt", "chosen", "rejected", "source", "chosen_model")
 WANTED_SECONDS, WANTED_GB = 2.0, 3.0
 
-Act = Callable[[], Any]  # the user's event itself
-Gesture = Callable[[Any], Act]  # gets the tab ready for it
+Act = Callable[[], Any]  # the user's event
+Gesture = Callable[[Any], Act]  # prepares the tab for it
 
 
 def run(folder: str) -> dict[str, Any]:
-    """Measure in `folder`, where the workspace is kept for the next time."""
+    """Measure in `folder`, which keeps the workspace for the next time."""
     with _browser.chromium() as browser:  # before minutes of writing, if there is none
         store = workspace(Path(folder))
         load = os.getloadavg()[0]
@@ -74,25 +74,27 @@ def run(folder: str) -> dict[str, Any]:
 
 
 def workspace(folder: Path) -> Store:
-    """The workspace in a folder: the one that a whole earlier writing left, else a new one.
+    """The workspace in a folder, written if it is not complete there.
 
-    The copy of the pairs and the edit cart that an earlier measurement left are taken away.
+    The copy of the pairs and the edit cart of an earlier measurement are deleted.
     """
     done = folder / "whole"
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise UserError(f"{folder} holds other files, or half a workspace: name an empty one.")
+            raise UserError(
+                f"{folder} is not empty and has no complete workspace: name an empty one."
+            )
         _large_workspace.write(folder, lengths=_large_workspace.REAL)
         done.touch()
     store = Store(folder / "workspace")
-    for left in (*store.workspace.glob("cache/*.arrow"), *store.workspace.glob("catalog.sqlite*")):
-        left.unlink()
+    for path in (*store.workspace.glob("cache/*.arrow"), *store.workspace.glob("catalog.sqlite*")):
+        path.unlink()
     return store
 
 
 class Visit:
-    """One tab of one server; what each step took is in `steps`."""
+    """One tab of one server; `steps` has the figures of each step."""
 
     def __init__(self, browser: Any, address: str, pid: int) -> None:
         self.address, self.server = address, psutil.Process(pid)
@@ -107,26 +109,26 @@ class Visit:
         self.step(name, lambda tab: lambda: tab.goto(f"{self.address}/{page}"))
 
     def step(self, name: str, gesture: Gesture) -> None:
-        """Make a gesture, wait until the page is at rest, and write down what it took."""
+        """Make a gesture, wait until the page is at rest, and record the cost."""
         before = sum(self.server.cpu_times()[:2])
         try:
             seconds: float | str = round(self.tab.timed(gesture), 2)
         except Missed as missed:
             seconds = "missed"
             self.problems.append(f"{self.page}, {name}: {missed}")
-        held = self.server.memory_info()
+        memory = self.server.memory_info()
         self.steps.append(
             {
                 "page": self.page,
                 "step": name,
                 "seconds": seconds,
                 "cpu": round(sum(self.server.cpu_times()[:2]) - before, 2),
-                "gb": round(held.rss / 1e9, 2),
-                "mapped": round(held.shared / 1e9, 2),
+                "gb": round(memory.rss / 1e9, 2),
+                "mapped": round(memory.shared / 1e9, 2),
                 "peak": _browser.peak_gb(self.server.pid),
             }
         )
-        self.problems += [f"{self.page}, {name}: {said}" for said in self.tab.errors()]
+        self.problems += [f"{self.page}, {name}: {text}" for text in self.tab.errors()]
 
 
 def _link(page: str) -> Gesture:
@@ -145,9 +147,9 @@ def _choose(label: str, option: str) -> Gesture:
         field = box.locator("input").first
         field.click()
         field.fill(option)  # of a long list, only what is near is drawn
-        found = tab.get_by_role("option", name=option, exact=True)
-        found.wait_for()
-        return lambda: found.click()
+        match = tab.get_by_role("option", name=option, exact=True)
+        match.wait_for()
+        return lambda: match.click()
 
     return prepare
 

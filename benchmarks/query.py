@@ -1,10 +1,10 @@
-"""Eight behaviors against 378k pairs at d = 4096: the paper's data set, on two cores.
+"""Speed of scans: eight behaviors against 378k pairs at d = 4096, the size of the paper's data set.
 
 The index has the real file format and random vectors; two thirds of it are read (datapoint and
-context), the chosen means lie between and are not touched. Four scans are timed: of the scores
-that cost a product per behavior, the default order among them, from a cache that was emptied where
-the system allows it, and again; what one ranking asks for, all scores of one behavior; and all
-scores of the eight, which cost a product per prompt.
+context means, not the chosen means between them). Four scans are timed: the scores that cost a
+product per behavior, the default among them, with a cold page cache if the system allows it, and
+again; all scores of one behavior, as for one ranking; and all scores of the eight, which cost a
+product per prompt.
 """
 
 import os
@@ -32,7 +32,7 @@ from core.specs import behaviors
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
 IN_SHARD = 1200  # pairs, about a million tokens
-DIFFERENT = 8  # shards of random numbers; the others are copies, written under their own names
+DISTINCT = 8  # shards of random numbers; the others are copies of these
 
 
 def run(pairs: int = PAIRS) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def run(pairs: int = PAIRS) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         seconds, index = _write(Path(folder), pairs)
         size = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
-        cold = _forget(Path(folder))
+        cold = _drop_cache(Path(folder))
         first, tables = _timed_scan(index, queries)
         second, _ = _timed_scan(index, queries)
         ranking, _ = _timed_scan(index, queries[:1], bank=True)
@@ -70,7 +70,7 @@ def _named(scan: str, seconds: tuple[float, float]) -> dict[str, float]:
 def _timed_scan(
     index: VectorIndex, queries: list[Query], *, bank: bool = False
 ) -> tuple[tuple[float, float], list[pd.DataFrame]]:
-    """Wall-clock and CPU seconds; `bank` adds the scores prompt by prompt."""
+    """Wall-clock and CPU-seconds, and the scores; `bank` adds those per prompt."""
     before, start = os.times(), time.perf_counter()
     tables = scan(index, 0, queries, bank=bank)
     wall, after = time.perf_counter() - start, os.times()
@@ -84,12 +84,12 @@ def _write(folder: Path, pairs: int) -> tuple[float, VectorIndex]:
     shards = tuple(Shard(f"{i:05d}", a, b, 0) for i, (a, b) in enumerate(pairwise(bounds)))
     random = np.random.default_rng(0)
     for number, shard in enumerate(shards):
-        whole = shard.stop - shard.start == IN_SHARD
-        if number < DIFFERENT or not whole:
-            vectors = random.normal(size=(3, shard.stop - shard.start, WIDTH))
+        n = shard.stop - shard.start
+        if number < DISTINCT or n < IN_SHARD:
+            vectors = random.normal(size=(3, n, WIDTH))
             write_vectors(folder, shard.name, 0, vectors.astype(np.float32))
         else:
-            _copy(folder, shards[number % DIFFERENT].name, shard.name)
+            _copy(folder, shards[number % DISTINCT].name, shard.name)
     manifest = Manifest("m", "t", "p", (0,), WIDTH, 0, "float32", 0, pairs, 0, shards)
     write_manifest(folder, manifest)
     uids = pd.DataFrame({"uid": [f"pair-{i}" for i in range(pairs)]})
@@ -107,8 +107,8 @@ def _copy(folder: Path, source: str, name: str) -> None:
         )
 
 
-def _forget(folder: Path) -> bool:
-    """Ask the system to drop the shards from its cache; whether it could be asked."""
+def _drop_cache(folder: Path) -> bool:
+    """Ask the system to drop the shards from its page cache; False if it cannot be asked."""
     if not hasattr(os, "posix_fadvise"):
         return False
     for path in folder.rglob("*.npy"):

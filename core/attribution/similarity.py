@@ -101,8 +101,8 @@ def scan(
     mean = mean_context(index, layer)
     center = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
     pooled = unit(np.stack([query.pooled for query in queries]))
-    given = [query.discriminant for query in queries if query.discriminant is not None]
-    discriminants = [unit(np.stack(given))] if len(given) == len(queries) else []
+    defined = [query.discriminant for query in queries if query.discriminant is not None]
+    discriminants = [unit(np.stack(defined))] if len(defined) == len(queries) else []
     topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean)[0])
     banks = [Bank(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
     score = partial(

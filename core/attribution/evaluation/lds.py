@@ -79,7 +79,7 @@ def _interval(statistic: Callable[[Rows], Floats], n: int, seed: int) -> Interva
 
 
 def _rho(left: Floats, right: Floats) -> Floats:
-    """Spearman's ρ of two (draw, n), (draw,); NaN where one of them is constant."""
+    """Spearman's ρ of two (draw, n), (draw,); NaN if either is constant."""
     a, b = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (left, right))
     with np.errstate(invalid="ignore"):
         rho: Floats = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))

@@ -50,7 +50,7 @@ def enrichment_at(scores: Floats, planted: Flags, k: int) -> float:
 
 
 def rank_correlation(left: Floats, right: Floats) -> float:
-    """Spearman's ρ over the pairs that both score, in [−1, 1]; NaN where one is constant."""
+    """Spearman's ρ over the pairs that both score, in [−1, 1]; NaN if either is constant."""
     both = ~(np.isnan(left) | np.isnan(right))
     a, b = left[both], right[both]
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:

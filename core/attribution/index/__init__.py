@@ -1,7 +1,7 @@
-"""The vector index of all pairs, on disk.
+"""The vector index: datapoint and context vectors of all pairs, on disk.
 
-- `layout`: Vectors on disk
-- `plan`: What an index will hold, decided before any model runs
-- `build`: Compute the vectors of one shard, wherever that happens
-- `autotune`: The token budget that is fastest on this device, measured once and kept in the
+- `layout`: Format of an index folder; reading, writing and checking vectors
+- `plan`: Order, tokens and shards, planned before any model runs
+- `build`: Computing the vectors of shards
+- `autotune`: Measuring the fastest token budget
 """

@@ -1,11 +1,11 @@
-"""The token budget that is fastest on this device, measured once and kept in the workspace.
+"""Measuring the fastest token budget on this device, cached in the workspace.
 
 Caches, kernels and the model's shape decide it, by up to a fifth of the time (docs/log.md), and no
-rule knows them. So before a large index some of its pairs are read with each candidate in turn,
+rule predicts them. So before a large index some of its pairs are read with each candidate in turn,
 through the first blocks. The winner serves every later index of such a model on such a device. A
-budget changes the last digits of vectors: it is chosen before the manifest is written, which holds
-it for all who compute the index and for every restart. A small index goes by the rule, whatever was
-measured, and so has the same bytes in every workspace of a machine.
+budget changes the last digits of vectors, so it is chosen before the manifest is written, which
+fixes it for all who compute the index and for every restart. A small index uses the rule, whatever
+was measured, and so has the same bytes in every workspace of a machine.
 """
 
 import json
@@ -26,10 +26,10 @@ from core.models.loading import load_model, on_cores, read_config
 from core.runs.progress import Report
 from core.storage.atomic import sweep, write_atomic
 
-SHARE = 0.01  # of an index's work goes into measuring, at most
+SHARE = 0.01  # of an index's work that measuring may cost
 ROUNDS = 3
-BLOCKS = 4  # that are read, at most: what is fastest for these is so for all
-PLACES = 4  # of the index that pairs are taken from
+BLOCKS = 4  # of the model that are used, at most: the order is the same for all
+PLACES = 4  # parts of the index that pairs are taken from
 GAIN = 0.97  # share of the rule's time that another budget must stay below
 
 
@@ -38,32 +38,32 @@ def best_budget(
     planned: Manifest,
     model: Path,
     candidates: Sequence[int],
-    kept: Path,
+    cache: Path,
     progress: Report,
 ) -> int:
-    """Tokens in one forward pass for an index that is planned in `folder`, with the rule's budget.
+    """Tokens in one forward pass for an index planned in `folder` with the rule's budget.
 
-    `kept` is the file of what was measured before. One that cannot be read is written anew, and
-    one that cannot be written costs the next index a measurement.
+    `cache` is the file of earlier measurements: overwritten if it cannot be read, and if it cannot
+    be written, the next index measures again.
     """
     budgets = sorted({planned.budget, *candidates})
     if not _is_worth_it(planned, budgets):
         return planned.budget
-    key, known = _key(model, planned.dtype), _read(kept)
-    if known.get(key) not in budgets:
+    key, measured = _key(model, planned.dtype), _read(cache)
+    if measured.get(key) not in budgets:
         loaded = load_model(model, dtype=planned.dtype, blocks=_blocks(planned))
         items = _sample(folder, planned, max(budgets))
-        known[key] = fastest(loaded.model, items, budgets, planned.budget, progress)
+        measured[key] = fastest(loaded.model, items, budgets, planned.budget, progress)
         with suppress(OSError):
-            sweep(kept.parent, f"{kept.name}.*")
-            write_atomic(kept, json.dumps(known, indent=1) + "\n")
-    return known[key]
+            sweep(cache.parent, f"{cache.name}.*")
+            write_atomic(cache, json.dumps(measured, indent=1) + "\n")
+    return measured[key]
 
 
 def fastest(
     model: Any, items: Sequence[Prompted], budgets: Sequence[int], rule: int, progress: Report
 ) -> int:
-    """The budget in which a model reads items soonest; the rule's unless another is clearly so."""
+    """The budget with the least time; the rule's unless another is clearly faster."""
     layers = [model.config.num_hidden_layers]
     clock = time.process_time if model.device.type == "cpu" else time.perf_counter
     seconds = dict.fromkeys(budgets, float("inf"))
@@ -80,7 +80,7 @@ def fastest(
 
 
 def _is_worth_it(planned: Manifest, budgets: Sequence[int]) -> bool:
-    """Whether measuring costs no more than its share; all as tokens through a block."""
+    """Whether measuring costs at most its share, both in tokens through a block."""
     cost = max(budgets) * (1 + ROUNDS * len(budgets)) * _blocks(planned)
     work = sum(shard.tokens for shard in planned.shards) * max(planned.layers)
     return 0 < cost <= SHARE * work
@@ -91,7 +91,7 @@ def _blocks(planned: Manifest) -> int:
 
 
 def _sample(folder: Path, planned: Manifest, tokens: int) -> list[Prompted]:
-    """So many tokens or a few more, as the index will read them, from some of its shards."""
+    """About `tokens` tokens, as the index will read them, from some of its shards."""
     pairs, ids = read_pair_list(folder), read_tokens(folder)
     items: list[Prompted] = []
     for shard in planned.shards[:: -(-len(planned.shards) // PLACES)]:
@@ -102,7 +102,7 @@ def _sample(folder: Path, planned: Manifest, tokens: int) -> list[Prompted]:
 
 
 def _key(model: Path, dtype: str) -> str:
-    """What the fastest budget depends on, in words: device, arithmetic, shape."""
+    """What the fastest budget depends on: device, arithmetic, shape."""
     config = read_config(model)
     names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
     shape = " ".join(str(getattr(config, name, "-")) for name in names)
@@ -111,7 +111,7 @@ def _key(model: Path, dtype: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        measured = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return measured if isinstance(measured, dict) else {}

@@ -1,8 +1,8 @@
-"""Compute the vectors of one shard, wherever that happens.
+"""Computing the vectors of shards.
 
-A reader is made once per process: it holds the model, and turns tasks (a shard, and the layers it
-lacks) into files. Everything a task needs lies in the index folder, so tasks are small and can be
-sent anywhere. A task is computed on one core: the same bytes on any machine of a kind, whatever
+A reader is made once per process: it loads the model, and turns tasks (a shard, and its missing
+layers) into files. All that a task needs is in the index folder, so tasks are small and can be sent
+to any process. A task is computed on one core: the same bytes on any machine of a kind, whatever
 the executor. Does not know which process it runs in, nor how vectors are stored.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.attribution.index.layout import (
     Manifest,
     Shard,
-    problem,
+    damaged,
     read_manifest,
     read_pair_list,
     write_vectors,
@@ -28,35 +28,28 @@ from core.errors import UserError
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import load_model, on_cores
-from core.storage.object_store import shard_files
 
 Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One shard and the layers it lacks."""
+    """A shard and its missing layers."""
 
     shard: Shard
     layers: tuple[int, ...]
 
 
 def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
-    """What is missing of an index, or is not what was written."""
-    files = shard_files(folder)
-    return [
-        Task(shard, layers)
-        for shard in manifest.shards
-        if (
-            layers := tuple(
-                layer for layer in manifest.layers if problem(files, shard.name, layer) is not None
-            )
-        )
-    ]
+    """The shards and layers of an index that are missing or damaged."""
+    layers: dict[Shard, list[int]] = {}
+    for shard, layer, _ in damaged(folder, manifest):
+        layers.setdefault(shard, []).append(layer)
+    return [Task(shard, tuple(missing)) for shard, missing in layers.items()]
 
 
 class ShardReader:
-    """Reads shards of one index with one model."""
+    """Computes shards of one index with one model."""
 
     def __init__(self, folder: Path, model_folder: Path) -> None:
         self.folder = folder
@@ -70,7 +63,7 @@ class ShardReader:
         )
 
     def __call__(self, task: Task, tick: Callable[[int], None]) -> int:
-        """Write the shard's vectors; `tick(pairs)` is called as they come. Returns its pairs."""
+        """Write the shard's vectors and return its number of pairs; `tick(pairs)` as they come."""
         pairs = self.pairs.iloc[task.shard.start : task.shard.stop]
         items, owners = items_of(pairs, self.tokens)
         with on_cores(1):
@@ -102,16 +95,16 @@ def _refuse_non_finite(vectors: NDArray[np.float32], pairs: pd.DataFrame, dtype:
 
 
 def read_tokens(folder: Path) -> Ids:
-    """The ids of all pairs of an index, memory-mapped."""
+    """The token ids of all pairs of an index, memory-mapped."""
     return np.memmap(folder / TOKENS, np.int32, mode="r")
 
 
 def items_of(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[np.int64]]:
-    """Neighbouring pairs with the same prompt as one item; and each pair's item, (pair,)."""
+    """Consecutive pairs with the same prompt as one item, and each pair's item, (pair,)."""
     items: list[Prompted] = []
     owners: list[int] = []
     for prompt, group in groupby(_ids(pairs, tokens), key=lambda ids: ids[0]):
-        completions = [part for _, *two in group for part in two]
+        completions = [ids for _, *sides in group for ids in sides]
         owners += [len(items)] * (len(completions) // 2)
         items.append(Prompted(prompt, completions))
     return items, np.array(owners, np.int64)

@@ -1,14 +1,14 @@
-"""Vectors on disk: what an index folder looks like, how it is written, read and checked.
+"""Format of an index folder: how vectors are written, read and checked.
 
-    manifest.json               whose vectors these are, and every shard, written before any work
+    manifest.json               model, pairs, settings, and all shards; written before any vector
     pairs.parquet               uid, lengths, offset and content of each pair, in index order
-    tokens.bin                  their ids, int32, from `offset`: prompt, chosen, rejected
+    tokens.bin                  their token ids, int32, from `offset`: prompt, chosen, rejected
     skipped.parquet             row, uid, field, reason of each pair that was left out
-    mean-context-layer<l>.npy   μ, the mean context over all pairs, once all shards are there
+    mean-context-layer<l>.npy   μ, the mean context over all pairs, once all shards are written
     <shard>-layer<l>.npy        (3, pair, d_model): datapoint, chosen and context means
     <shard>-layer<l>.json       its SHA-256, written last: a shard without it does not exist
 
-The last two lie in `shards/`, or elsewhere (core.storage.object_store).
+The last two are in `shards/`, or in an object store (core.storage.object_store).
 
 Arrays are float16, or float32 where a value would overflow. The datapoint vector is stored rather
 than the rejected mean (rejected = chosen − datapoint): it is small beside the means, so rounding
@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from core.storage.object_store import ShardFiles, shard_files
 from core.storage.tables import data_frame
 
 FORMAT = 1
-DATAPOINT, CHOSEN, CONTEXT = range(3)
+REPAIR = "Run `pairtrace index verify`, then delete the run and index again."
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Whose vectors an index holds, and where they lie."""
+    """The model, pairs and settings of an index, and its shards."""
 
     model_hash: str
     template_hash: str
@@ -68,18 +68,15 @@ class Manifest:
 
 
 class Block(NamedTuple):
-    """The pairs of one shard at one layer; the arrays are memory-mapped, (pair, d_model)."""
+    """The pairs of one shard at one layer; the arrays are memory-mapped, (pair, d_model).
+
+    The mean over rejected tokens is `chosen − datapoint`.
+    """
 
     uids: NDArray[Any]
     datapoint: NDArray[Any]
     chosen: NDArray[Any]
     context: NDArray[Any]
-
-    @property
-    def rejected(self) -> Floats:
-        """Mean over the rejected tokens."""
-        rejected: Floats = self.chosen.astype(np.float32) - self.datapoint.astype(np.float32)
-        return rejected
 
 
 class VectorIndex:
@@ -103,14 +100,15 @@ class VectorIndex:
         model_hash: str | None = None,
         template_hash: str | None = None,
     ) -> "VectorIndex":
-        """The index of a folder; refused if it was read by another model or template."""
+        """The index of a folder; `UserError` if another model or template made it."""
         index = cls(Path(folder), read_manifest(Path(folder)))
-        wanted = {"model": model_hash, "template": template_hash}
-        found = {"model": index.model_hash, "template": index.template_hash}
-        for what, digest in wanted.items():
-            if digest is not None and digest != found[what]:
+        for what, actual, digest in (
+            ("model", index.model_hash, model_hash),
+            ("template", index.template_hash, template_hash),
+        ):
+            if digest is not None and digest != actual:
                 raise UserError(
-                    f"{folder}: this index was made with another {what} ({found[what][:12]}, not "
+                    f"{folder}: this index was made with another {what} ({actual[:12]}, not "
                     f"{digest[:12]}). Its vectors cannot be compared; index the pairs again."
                 )
         return index
@@ -119,7 +117,7 @@ class VectorIndex:
         """The shards at a layer, in index order, memory-mapped."""
         if layer not in self.layers:
             raise UserError(
-                f"{self.folder}: layer {layer} is not in this index, which holds layers "
+                f"{self.folder}: layer {layer} is not in this index, which has layers "
                 f"{', '.join(map(str, self.layers))}. Index with --layers to add it."
             )
         for shard in self.manifest.shards:
@@ -127,7 +125,7 @@ class VectorIndex:
             yield Block(self.uids[shard.start : shard.stop], *arrays)
 
     def drop_copies(self, layer: int) -> None:
-        """Free the disk that reading a layer took, if its shards lie elsewhere."""
+        """Delete local copies of a layer's shards, if they are in an object store."""
         for shard in self.manifest.shards:
             self.files.drop_copy(array_name(shard.name, layer))
 
@@ -160,22 +158,19 @@ class VectorIndex:
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{where}: shard is missing or damaged ({error}). {REPAIR}") from error
         if arrays.shape != expected:
-            raise UserError(f"{where}: holds {arrays.shape}, not {expected}. {REPAIR}")
+            raise UserError(f"{where}: has shape {arrays.shape}, not {expected}. {REPAIR}")
         return arrays
-
-
-REPAIR = "Run `pairtrace index verify`, then delete the run and index again."
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of an index folder."""
     path = folder / "manifest.json"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["format"] != FORMAT:
-            raise UserError(f"{path}: format {known['format']}, not {FORMAT}. Index again.")
-        shards = tuple(Shard(**shard) for shard in known.pop("shards"))
-        return Manifest(**known | {"layers": tuple(known["layers"]), "shards": shards})
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT:
+            raise UserError(f"{path}: format {fields['format']}, not {FORMAT}. Index again.")
+        shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
+        return Manifest(**fields | {"layers": tuple(fields["layers"]), "shards": shards})
     except FileNotFoundError as error:
         raise UserError(f"{folder}: not a vector index (manifest.json is missing).") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
@@ -183,7 +178,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest whole: readable, and the same for the same index."""
+    """Write the manifest atomically; the same bytes for the same index."""
     write_atomic(folder / "manifest.json", json.dumps(asdict(manifest), indent=1) + "\n")
 
 
@@ -198,14 +193,14 @@ def array_name(shard: str, layer: int) -> str:
 
 
 def checksum_name(shard: str, layer: int) -> str:
-    """The file that says they are whole."""
+    """The file of their checksum, which says that they are complete."""
     return f"{shard}-layer{layer}.json"
 
 
 def write_vectors(folder: Path, shard: str, layer: int, vectors: Floats) -> None:
     """Write datapoint, chosen and context means, (3, pair, d_model), of a shard at a layer.
 
-    The array comes first, its checksum last.
+    The array is written first, its checksum last.
     """
     name, files = array_name(shard, layer), shard_files(folder)
     if not np.isfinite(vectors).all():
@@ -220,7 +215,7 @@ def write_vectors(folder: Path, shard: str, layer: int, vectors: Floats) -> None
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed writers left half. Only for the one who holds the run."""
+    """Delete half-written shards of killed processes; only with the run's lock."""
     for part in (folder / "shards").glob("*.part"):
         part.unlink()
 
@@ -231,29 +226,36 @@ def problem(files: ShardFiles, shard: str, layer: int) -> str | None:
         with files.open(checksum_name(shard, layer)) as stream:
             expected = json.load(stream)["sha256"]
         with files.open(array_name(shard, layer)) as stream:
-            found = _sha256(stream)
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
     except FileNotFoundError:
         return "missing"
     except (ValueError, KeyError, TypeError, RecursionError):
         return "its checksum cannot be read"
-    return None if found == expected else "its bytes are not those that were written"
+    return None if actual == expected else "its bytes are not those that were written"
+
+
+def damaged(folder: Path, manifest: Manifest) -> Iterator[tuple[Shard, int, str]]:
+    """Shard, layer and problem of all vectors of an index that are missing or not as written."""
+    files = shard_files(folder)
+    for shard in manifest.shards:
+        for layer in manifest.layers:
+            if (wrong := problem(files, shard.name, layer)) is not None:
+                yield shard, layer, wrong
 
 
 def verify(folder: Path | str) -> pd.DataFrame:
     """Check every shard against its checksum: `shard, layer, file, problem` of each bad one."""
     folder = Path(folder)
-    manifest, files = read_manifest(folder), shard_files(folder)
+    files = shard_files(folder)
     bad = [
         (shard.name, layer, files.where(array_name(shard.name, layer)), wrong)
-        for shard in manifest.shards
-        for layer in manifest.layers
-        if (wrong := problem(files, shard.name, layer)) is not None
+        for shard, layer, wrong in damaged(folder, read_manifest(folder))
     ]
     return pd.DataFrame(bad, columns=["shard", "layer", "file", "problem"])
 
 
 def checksum(folder: Path | str) -> str:
-    """One SHA-256 over the checksums of all shards: the same vectors, the same bytes."""
+    """One SHA-256, hex, over the checksums of all shards: the same for the same vectors."""
     folder = Path(folder)
     manifest, files = read_manifest(folder), shard_files(folder)
     digest = hashlib.sha256()
@@ -261,11 +263,4 @@ def checksum(folder: Path | str) -> str:
         for layer in manifest.layers:
             with files.open(checksum_name(shard.name, layer)) as stream:
                 digest.update(stream.read())
-    return digest.hexdigest()
-
-
-def _sha256(stream: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := stream.read(1 << 22):
-        digest.update(chunk)
     return digest.hexdigest()

@@ -1,10 +1,10 @@
-"""What an index will hold, decided before any model runs: order, tokens, shards, and what to keep.
+"""Planning an index before any model runs: order, tokens, shards, and what to reuse.
 
-Pairs that share a prompt lie together, so that their prompt is computed once; otherwise the file's
+Pairs that share a prompt are adjacent, so that their prompt is computed once; otherwise the file's
 order stays. Batches have no padding, so nothing is gained by sorting by length. Shards are cut by
-tokens and named by number. Shards of an earlier index whose every pair is in this dataset, read by
-the same model and template, are adopted: only new pairs and new layers cost anything. Knows
-tokenizers, not models.
+tokens and named by number. Shards of an earlier index are reused if all their pairs are in this
+dataset and the same model and template made them: only new pairs and new layers cost anything.
+Knows tokenizers, not models.
 """
 
 import hashlib
@@ -56,11 +56,10 @@ def make_plan(
 ) -> Manifest:
     """Tokenise the pairs and write all but the vectors and the manifest, which is returned.
 
-    `wanted` says whose vectors to compute; the manifest also says how many and where. Written
-    last, it is the sign that all of this is there (core.attribution.index.write_manifest).
-    To the rows that reading left out already, those are added that do not fit.
-    `earlier` are folders of finished indexes that may hold some of the vectors. Shards go to a new
-    folder under the URL `under`, if there is one.
+    `wanted` is the manifest but for pairs and shards. The caller writes the manifest last, which
+    marks the plan as complete. Pairs that do not fit are added to the rows that reading left out.
+    `earlier` are folders of finished indexes whose vectors may be reused. Shards are written to a
+    new folder under the URL `under`, if there is one.
     """
     _forget(folder)
     (folder / "shards").mkdir(parents=True)
@@ -75,23 +74,23 @@ def make_plan(
 
 
 def planned(folder: Path) -> Manifest | None:
-    """The plan of an earlier attempt; None where there is none, or not all of it is as written."""
+    """The plan of an earlier attempt; None if it is absent, incomplete or damaged."""
     if not (folder / "manifest.json").exists():
         return None
     try:
         manifest, listed = read_manifest(folder), read_pair_list(folder)
         data_frame(folder / LEFT_OUT)
     except UserError as error:
-        logging.getLogger(__name__).warning("planned anew: %s", error)
+        logging.getLogger(__name__).warning("planned again: %s", error)
         return None
     if len(listed) == manifest.n_pairs and _are_tokens(folder / TOKENS, listed):
         return manifest
-    logging.getLogger(__name__).warning("planned anew: %s was damaged", folder / TOKENS)
+    logging.getLogger(__name__).warning("planned again: %s was damaged", folder / TOKENS)
     return None
 
 
 def _are_tokens(path: Path, listed: pd.DataFrame) -> bool:
-    """Whether the ids in the file are those that the list was made from."""
+    """Whether the token ids in a file are those that the list was made from."""
     if not path.is_file() or path.stat().st_size != 4 * listed[[*LENGTHS]].to_numpy().sum():
         return False
     ids = np.fromfile(path, np.int32)
@@ -104,7 +103,7 @@ def _are_tokens(path: Path, listed: pd.DataFrame) -> bool:
 
 
 def _forget(folder: Path) -> None:
-    """Delete an earlier plan and its shards: under the same names, these hold other pairs."""
+    """Delete an earlier plan and its shards, which have the same names for other pairs."""
     (folder / "manifest.json").unlink(missing_ok=True)
     shard_files(folder).clear()
     (folder / PLACE).unlink(missing_ok=True)
@@ -117,7 +116,7 @@ def _tokenise(
     path: Path,
     progress: Report,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write the ids of every pair that fits; return the list of these and that of the others."""
+    """Write the ids of all pairs that fit; return the list of these and that of the others."""
     groups = pd.factorize(pairs["prompt"])[0]
     in_file = _rows(len(pairs), pairs.skipped["row"].to_numpy(np.int64))
     order = np.argsort(groups, kind="stable")
@@ -154,7 +153,7 @@ def _rows(n: int, left_out: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _unfit(ids: tuple[list[int], ...], max_length: int) -> tuple[str, str] | None:
-    """Field and reason, if a pair cannot be read by the model."""
+    """Field and reason if a pair does not fit the model."""
     for field, part in zip(TEXTS, ids, strict=True):
         if not part:
             return field, "no tokens, or the chat template refuses it"
@@ -173,7 +172,7 @@ def _digest(uid: str, lengths: list[int], data: bytes) -> str:
 def _arrange(
     listed: pd.DataFrame, wanted: Manifest, folder: Path, earlier: Sequence[Path]
 ) -> tuple[pd.DataFrame, list[Shard]]:
-    """Adopted shards first, then the rest cut by tokens; the list in that order."""
+    """The list with reused shards first, then the rest cut by tokens; and all shards."""
     place = {content: row for row, content in enumerate(listed["content"])}
     order: list[int] = []
     shards: list[Shard] = []
@@ -197,10 +196,10 @@ def _arrange(
 def _adoptable(
     source: Path, wanted: Manifest, place: dict[str, int]
 ) -> Iterator[tuple[Shard, list[int]]]:
-    """Shards of an earlier index that serve this one whole; their pairs leave `place`."""
+    """Shards of an earlier index that can be reused; their pairs are taken out of `place`."""
     try:
         theirs, contents = read_manifest(source), read_pair_list(source)["content"].tolist()
-    except UserError:  # made by another version, or damaged: there is nothing to adopt
+    except UserError:  # made by another version, or damaged: nothing to reuse
         return
     same = ("model_hash", "template_hash", "dtype", "d_model")
     if any(getattr(theirs, field) != getattr(wanted, field) for field in same):
@@ -213,7 +212,7 @@ def _adoptable(
 
 
 def _adopt(source: Path, shard: str, folder: Path, name: str, layers: Sequence[int]) -> None:
-    """Link (or copy) what is whole of an earlier shard; the rest is computed like any other."""
+    """Link (or copy) the undamaged layers of an earlier shard; the rest is computed."""
     theirs, ours = shard_files(source), shard_files(folder)
     for layer in layers:
         if problem(theirs, shard, layer) is None:
@@ -222,10 +221,10 @@ def _adopt(source: Path, shard: str, folder: Path, name: str, layers: Sequence[i
 
 
 def _costs(listed: pd.DataFrame) -> NDArray[np.int64]:
-    """Tokens that each pair adds: its prompt counts only where the pair before has another."""
-    own: NDArray[np.int64] = (listed["n_chosen"] + listed["n_rejected"]).to_numpy(np.int64)
+    """Tokens that each pair adds, (pair,); a prompt counts once per run of pairs with it."""
+    completions: NDArray[np.int64] = (listed["n_chosen"] + listed["n_rejected"]).to_numpy(np.int64)
     new = listed["group"].ne(listed["group"].shift()).to_numpy()
-    return own + np.where(new, listed["n_prompt"].to_numpy(np.int64), 0)
+    return completions + np.where(new, listed["n_prompt"].to_numpy(np.int64), 0)
 
 
 def _cut(costs: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
