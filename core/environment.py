@@ -1,12 +1,9 @@
-"""The process environment: where the workspace is, and how workers use threads and caches.
+"""The environment: variables, settings of child processes, and the devices of this machine.
 
-The one place of the engine that reads or sets environment variables for its processes. It must
-run before torch or numba are imported; later changes would not be seen.
-
-What this machine computes on, told by its own files and without torch.
-
-A run that waits in line for a device should not hold what loading torch takes. A GPU is named by
-the number of its file, so that processes that may use different ones agree on which is which.
+The only module that reads or sets environment variables. `prepare` must run before torch or numba
+are imported, which do not see later changes. Devices are read from the system's files, without
+torch, so a run that waits for a device does not use torch's memory; a GPU is named by the number of
+its file, so processes with different visible GPUs use the same names.
 """
 
 import importlib.util
@@ -33,6 +30,14 @@ TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
 ROOTS = "PAIRTRACE_ROOTS"
 TRUST_NETWORK = "PAIRTRACE_TRUST_NETWORK"
+ENDPOINT_URL = "PAIRTRACE_ENDPOINT_URL"
+ENDPOINT_MODEL = "PAIRTRACE_ENDPOINT_MODEL"
+ENDPOINT_KEY = "PAIRTRACE_ENDPOINT_KEY"
+FILES = Path("/dev")
+CPU_INFO = Path("/proc/cpuinfo")
+CPU = "cpu"
+
+# -- variables that users set ------------------------------------------------------------
 
 
 def default_workspace() -> Path:
@@ -41,19 +46,39 @@ def default_workspace() -> Path:
 
 
 def roots() -> list[Path]:
-    """`$PAIRTRACE_ROOTS`: folders that paths given in the browser may lie in; empty: anywhere."""
-    given = os.environ.get(ROOTS, "")
-    return [Path(one).expanduser() for one in given.split(os.pathsep) if one]
+    """`$PAIRTRACE_ROOTS`: folders that paths from the browser must be in; empty: anywhere."""
+    paths = os.environ.get(ROOTS, "").split(os.pathsep)
+    return [Path(path).expanduser() for path in paths if path]
 
 
 def trusts_network() -> bool:
-    """`$PAIRTRACE_TRUST_NETWORK`: whether something else decides who may reach the app."""
+    """`$PAIRTRACE_TRUST_NETWORK`: whether something else restricts who can reach the app."""
     return os.environ.get(TRUST_NETWORK, "") == "1"
+
+
+def endpoint_url() -> str:
+    """`$PAIRTRACE_ENDPOINT_URL`: the default endpoint of language models; empty: none."""
+    return os.environ.get(ENDPOINT_URL, "")
+
+
+def endpoint_model() -> str:
+    """`$PAIRTRACE_ENDPOINT_MODEL`: the default model at the endpoint; empty: none."""
+    return os.environ.get(ENDPOINT_MODEL, "")
+
+
+def endpoint_key() -> str:
+    """`$PAIRTRACE_ENDPOINT_KEY`: the key of the endpoint, never written anywhere."""
+    return os.environ.get(ENDPOINT_KEY, "").strip()
 
 
 def executor() -> str:
     """`$PAIRTRACE_EXECUTOR`: where index shards are computed: inline, process:N or ray:N."""
     return os.environ.get(EXECUTOR, "inline")
+
+
+def shards() -> str:
+    """`$PAIRTRACE_SHARDS`: a URL for the shards of new indexes; empty: in the run's folder."""
+    return os.environ.get(SHARDS, "")
 
 
 def device() -> str:
@@ -65,59 +90,29 @@ def device() -> str:
 
 
 @contextmanager
-def computing_on(place: str) -> Iterator[None]:
-    """Let this process, and those it starts, use a device where `$PAIRTRACE_DEVICE` names none."""
-    named = DEVICE in os.environ
-    os.environ.setdefault(DEVICE, place)
+def computing_on(default: str) -> Iterator[None]:
+    """Set the device of this process and its children, unless `$PAIRTRACE_DEVICE` is set."""
+    is_set = DEVICE in os.environ
+    os.environ.setdefault(DEVICE, default)
     try:
         yield
     finally:
-        if not named:
+        if not is_set:
             del os.environ[DEVICE]
 
 
-def shards() -> str:
-    """`$PAIRTRACE_SHARDS`: a URL under which new indexes keep their shards; empty: with the run."""
-    return os.environ.get(SHARDS, "")
-
-
-def trust_code(asked: bool) -> None:
-    """Let this process and its workers run code that comes with a checkpoint, or forbid it.
-
-    Every command says this anew: whatever the environment held before is forgotten.
-    """
-    os.environ.pop(TRUST_CODE, None)
-    if asked:
-        os.environ[TRUST_CODE] = "1"
-
-
-def trusts_code() -> bool:
-    """Whether this command line asked for a checkpoint's own code."""
-    return os.environ.get(TRUST_CODE) == "1"
-
-
-def refuse_trust(who: str) -> None:
-    """`UserError` where `who`, which outlives the command, would run a checkpoint's own code."""
-    if trusts_code():
-        raise UserError(
-            f"{who} never runs code that comes with a checkpoint: --trust-remote-code holds for a "
-            "step that is run in the terminal. Leave the flag out."
-        )
-
-
 def launcher() -> list[str]:
-    """`$PAIRTRACE_LAUNCHER` in words: what starts the processes of one training.
+    """`$PAIRTRACE_LAUNCHER` as words: the command that starts the processes of one training.
 
-    Such as `accelerate launch --config_file FILE`. Empty: one process, started by itself.
+    Such as `accelerate launch --config_file FILE`. Empty: a single process.
     """
     return shlex.split(os.environ.get(LAUNCHER, ""))
 
 
 def tracker(folder: Path) -> str:
-    """`$PAIRTRACE_TRACKER`: who else is told of a training's figures, as TRL names it.
+    """`$PAIRTRACE_TRACKER`: the experiment tracker of a training, as TRL names it, or none.
 
-    Nobody where it is not set. tensorboard writes to `folder`. `UserError` for another one, or
-    one that is not installed.
+    tensorboard writes to `folder`. `UserError` for one that is unknown or not installed.
     """
     name = os.environ.get(TRACKER, "none")
     if name == "none":
@@ -130,27 +125,34 @@ def tracker(folder: Path) -> str:
     return name
 
 
-def compute_in(precision: str) -> None:
-    """Let a training's own arithmetic hold, whatever the settings of its launch say."""
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if precision == "bfloat16" else "no"
+# -- code of checkpoints: allowed by the command line only -------------------------------
 
 
-def rank() -> int:
-    """Which of the processes of one launch this is (torchrun's `RANK`); 0 where it is alone."""
-    return int(os.environ.get("RANK", "0"))
+def trust_code(allowed: bool) -> None:
+    """Allow or forbid this process and its children to run a checkpoint's own code.
+
+    Every command calls this, so an inherited variable has no effect.
+    """
+    os.environ.pop(TRUST_CODE, None)
+    if allowed:
+        os.environ[TRUST_CODE] = "1"
 
 
-def processes() -> int:
-    """How many processes there are in this launch (torchrun's `WORLD_SIZE`)."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def trusts_code() -> bool:
+    """Whether this command may run a checkpoint's own code."""
+    return os.environ.get(TRUST_CODE) == "1"
 
 
-def visible_gpus() -> list[str] | None:
-    """`$CUDA_VISIBLE_DEVICES`: numbers or UUIDs of the GPUs that may be used; None: all."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None:
-        return None
-    return [name for word in given.split(",") if (name := word.strip()) not in ("", "-1")]
+def refuse_trust(who: str) -> None:
+    """`UserError` where `who`, which outlives the command, would run a checkpoint's own code."""
+    if trusts_code():
+        raise UserError(
+            f"{who} never runs code that comes with a checkpoint: --trust-remote-code is for a "
+            "step that is run in the terminal. Leave the flag out."
+        )
+
+
+# -- child processes ---------------------------------------------------------------------
 
 
 def prepare(
@@ -159,22 +161,22 @@ def prepare(
     *,
     device: str | None = None,
 ) -> None:
-    """Settings every worker needs; what the user has set stays, `device` excepted.
+    """Set what every process of ours needs; the user's own values stay, except for `device`.
 
-    Threads that wait must sleep: spinning ones collapse on a busy two-core machine. numba's cache
-    goes to the workspace, since site-packages may be read-only, under the version of what UMAP's
-    code takes in from elsewhere, which numba does not look at. Nothing asks a hub for files.
+    Waiting threads must sleep: spinning ones collapse on a busy two-core machine. numba's cache is
+    in the workspace, since site-packages may be read-only, in a folder for the version of
+    pynndescent, which numba does not check. Nothing contacts a hub.
     """
-    taken_in = f"pynndescent-{version('pynndescent')}"
+    compiled = f"pynndescent-{version('pynndescent')}"
     settings = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
-        "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba" / taken_in),
+        "NUMBA_CACHE_DIR": str(workspace / "cache" / "numba" / compiled),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_MODULES_CACHE": str(workspace / "cache" / "modules"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TQDM_DISABLE": "1",  # progress.jsonl tells how far a step is
+        "TQDM_DISABLE": "1",  # progress.jsonl has the progress
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -185,24 +187,52 @@ def prepare(
         environment[DEVICE] = device
 
 
-FILES = Path("/dev")
-CPU_INFO = Path("/proc/cpuinfo")
-CPU = "cpu"
+def prepared(workspace: Path) -> dict[str, str]:
+    """A copy of the environment, prepared for a job."""
+    environment = dict(os.environ)
+    prepare(workspace, environment)
+    return environment
+
+
+def compute_in(precision: str) -> None:
+    """Set a training's arithmetic, whatever the settings of its launcher say."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if precision == "bfloat16" else "no"
+
+
+def rank() -> int:
+    """The number of this process in its launch (torchrun's `RANK`); 0 if it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """The number of processes in this launch (torchrun's `WORLD_SIZE`)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+# -- devices of this machine -------------------------------------------------------------
 
 
 def gpus() -> list[str]:
     """The NVIDIA GPUs that this process may use, in CUDA's order: numbers, or UUIDs."""
-    files = [path.name.removeprefix("nvidia") for path in FILES.glob("nvidia[0-9]*")]
-    here, visible = sorted(files, key=int), visible_gpus()
-    if visible is None or not here:
-        return here
-    return [here[int(n)] if n.isdigit() and int(n) < len(here) else n for n in visible]
+    names = (path.name.removeprefix("nvidia") for path in FILES.glob("nvidia[0-9]*"))
+    numbers, visible = sorted(names, key=int), _visible_gpus()
+    if visible is None or not numbers:
+        return numbers
+    return [numbers[int(n)] if n.isdigit() and int(n) < len(numbers) else n for n in visible]
+
+
+def _visible_gpus() -> list[str] | None:
+    """`$CUDA_VISIBLE_DEVICES`: numbers or UUIDs; None: all GPUs."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return None
+    return [name for part in names.split(",") if (name := part.strip()) not in ("", "-1")]
 
 
 def taken() -> list[str]:
-    """The devices that a model of this process is computed on: `cpu`, or some of `gpus()`.
+    """The devices that a model of this process uses: `cpu`, or some of `gpus()`.
 
-    All of these where the model is spread or several processes share the work.
+    All of these if the model is split over GPUs or several processes share the work.
     """
     chosen, visible = device(), gpus()
     if chosen == CPU or not visible:
@@ -214,7 +244,7 @@ def taken() -> list[str]:
 
 
 def processor() -> str:
-    """The processor's name where the system tells it, else its kind."""
+    """The processor's name if the system has one, else its architecture."""
     lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

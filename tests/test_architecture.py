@@ -46,7 +46,6 @@ MAY_IMPORT_HEAVY = (
     "core/discovery/projection.py",
     "core/discovery/clustering.py",
 )
-ENVIRONMENT_READERS = ("core/environment.py", "core/runs/jobs.py", "core/cli/", "core/models/")
 MODULES = {"core": 150, "pages": 55}  # at most
 CORE = sorted((ROOT / "core").rglob("*.py"))
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
@@ -161,14 +160,13 @@ def test_core_prints_only_on_the_command_line(path):
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)
-def test_core_reads_the_environment_in_few_places(path):
+def test_core_reads_the_environment_in_one_module(path):
     reads = {
         node.attr
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
-    allowed = name(path).startswith(ENVIRONMENT_READERS)
-    assert allowed or not reads & {"environ", "getenv"}
+    assert name(path) == "core/environment.py" or not reads & {"environ", "getenv"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

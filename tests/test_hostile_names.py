@@ -13,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.environment import ENDPOINT_URL
 from core.errors import UserError
-from core.models.api.client import URL, Endpoint
+from core.models.api.client import Endpoint
 from core.models.hub import fetch
 from core.runs.commands import build
 from core.runs.store import Store
@@ -98,7 +99,7 @@ def test_an_address_that_is_no_endpoint_is_refused_without_its_secret(monkeypatc
     with pytest.raises(UserError) as told:
         build(SuggestSpec, {"discover": "d", "llm": "m", "url": url}, {})
     assert SECRET not in str(told.value)
-    monkeypatch.setenv(URL, url)
+    monkeypatch.setenv(ENDPOINT_URL, url)
     with pytest.raises(UserError, match="url") as refused:
         Endpoint(model="m").address()
     assert SECRET not in str(refused.value)

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from core.environment import launcher, prepare, refuse_trust
+from core.environment import launcher, prepared, refuse_trust
 from core.runs.commands import arguments, command
 from core.runs.execute import describe
 from core.runs.progress import Progress, live_process
@@ -80,8 +80,6 @@ def cancel_all(store: Store, runs: Sequence[str]) -> None:
 
 
 def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ)
-    prepare(store.workspace, environment)
     launched = launcher() if spec.distributed else []
     with (store.folder(run) / "log.txt").open("ab") as log:
         process = subprocess.Popen(
@@ -93,7 +91,7 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
                 "--json",
             ],
             cwd=Path(__file__).parents[2],
-            env=environment,
+            env=prepared(store.workspace),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

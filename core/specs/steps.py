@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from core.models.api.client import KEY
+from core.environment import ENDPOINT_KEY
 from core.models.api.url_guard import checked
 from core.specs.base import File, Judge, Model, Pairs, Run, Spec
 from core.specs.behaviors import DEFAULT_SCORE, Behavior, Score
@@ -151,7 +151,7 @@ class SuggestSpec(Spec):
     @classmethod
     def check_url(cls, url: str) -> str:
         """An allowed address without a key: specs are stored and shown."""
-        return checked(url, KEY) if url else url
+        return checked(url, ENDPOINT_KEY) if url else url
 
 
 class EditSpec(Spec):

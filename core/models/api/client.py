@@ -7,7 +7,6 @@ at once. The key is read from the environment when it is sent and is in no file,
 `core.models.api.batch` sends many and keeps the answers.
 """
 
-import os
 import random
 import threading
 from email.utils import parsedate_to_datetime
@@ -16,11 +15,16 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
+from core.environment import (
+    ENDPOINT_KEY,
+    ENDPOINT_URL,
+    endpoint_key,
+    endpoint_model,
+    endpoint_url,
+)
 from core.errors import UserError
 from core.models.api.url_guard import checked, refuse_metadata
 
-URL, MODEL = "PAIRTRACE_ENDPOINT_URL", "PAIRTRACE_ENDPOINT_MODEL"
-KEY = "PAIRTRACE_ENDPOINT_KEY"
 PATH = "/chat/completions"
 LONGEST_PAUSE = 60.0  # seconds between two attempts, whatever the server asks for
 SENT = {  # headers; not those in which the library describes this machine and $OPENAI_…
@@ -48,22 +52,22 @@ class Endpoint(BaseModel):
     @classmethod
     def check_url(cls, url: str) -> str:
         """An address that may be asked, without a name or key in it; or none."""
-        return checked(url, KEY) if url else url
+        return checked(url, ENDPOINT_KEY) if url else url
 
     @classmethod
     def from_environment(cls) -> Self | None:
         """The endpoint that the environment names, if it names a model and a URL."""
-        model = os.environ.get(MODEL)
-        return cls(model=model) if model and os.environ.get(URL) else None
+        model = endpoint_model()
+        return cls(model=model) if model and endpoint_url() else None
 
     def address(self) -> str:
         """The URL that questions are posted to."""
         try:
-            url = self.url or self.check_url(os.environ.get(URL, ""))
+            url = self.url or self.check_url(endpoint_url())
         except ValueError as error:
-            raise UserError(f"${URL}: {error}.") from error
+            raise UserError(f"${ENDPOINT_URL}: {error}.") from error
         if not url:
-            raise UserError(f"No endpoint: give its url, or set ${URL}.")
+            raise UserError(f"No endpoint: give its url, or set ${ENDPOINT_URL}.")
         return f"{url.removesuffix(PATH)}{PATH}"
 
 
@@ -95,9 +99,9 @@ def client(endpoint: Endpoint) -> Any:
         raise UserError(
             "Asking an endpoint needs openai. Install it with `pip install 'pairtrace[judge]'`."
         ) from error
-    key, address = os.environ.get(KEY, "").strip(), endpoint.address()
+    key, address = endpoint_key(), endpoint.address()
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"${KEY} has letters that no key has. Copy the key again.")
+        raise UserError(f"${ENDPOINT_KEY} has letters that no key has. Copy the key again.")
 
     def vet(request: Any) -> None:
         refuse_metadata(request.url.host)
@@ -167,7 +171,7 @@ def _refused(endpoint: Endpoint, response: Any) -> tuple[Outcome, float | None]:
     if status in (401, 403, 404):
         raise UserError(
             f"{endpoint.address()}: HTTP {status}. Check the url, the name of the model "
-            f"({endpoint.model!r}) and the key in ${KEY}."
+            f"({endpoint.model!r}) and the key in ${ENDPOINT_KEY}."
         ) from None
     if status in (408, 409, 425, 429) or status >= 500:
         return Outcome(None, f"HTTP {status}", silent=True), _retry_after(response.headers)

@@ -4,9 +4,12 @@ import threading
 
 import pytest
 
+from core.environment import ENDPOINT_KEY as KEY
+from core.environment import ENDPOINT_MODEL as MODEL
+from core.environment import ENDPOINT_URL as URL
 from core.errors import UserError
 from core.models.api.batch import Answers, ask
-from core.models.api.client import KEY, MODEL, SENT, URL, Endpoint
+from core.models.api.client import SENT, Endpoint
 from tests.chat_server import Reply, chat_server
 
 
