@@ -1,4 +1,4 @@
-"""The preference pairs: what is wrong with them, and any of them to read, sorted by any column."""
+"""The preference pairs: their quality, and any of them to read, sorted by any column."""
 
 from functools import partial
 
@@ -12,11 +12,27 @@ from core.data.quality import LISTED as EXAMINED
 from core.report.export_pairs import formula_safe
 from core.specs.recipes import Contains, Where
 from core.specs.steps import CheckSpec
-from pages.components import cache, jobs, lazy, selection, text
+from pages.components import cache, jobs, lazy, pickers, selection, text
 
 ROWS = 100  # on one page
-LISTED = 1_000  # of what the check found, beside a file with everything
+LISTED = 1_000  # rows of a result of the check, beside a file with all of them
 LONG_TEXTS = ("prompt", "chosen", "rejected")
+COUNTS = {
+    "n_rows": "rows",
+    "n_pairs": "usable pairs",
+    "n_skipped": "left out",
+    "n_prompts": "prompts",
+    "n_sources": "sources",
+}
+UNUSUAL = {
+    "n_contradicted": "contradicted by an earlier pair",
+    "n_same_text": "repeat an earlier pair under another uid",
+    "n_echoes": "completion begins with the prompt",
+    "n_conversations": "prompt of several turns, or with a system prompt",
+    "n_long_ends": "completion of several turns, or a tool call",
+    "n_tools": "with tools",
+    "n_no_source": "without a source",
+}
 
 st.title("Preference pairs")
 st.caption(
@@ -25,23 +41,23 @@ st.caption(
 project = cache.project()
 
 
-def show_health() -> None:
+def show_quality() -> None:
     """The check run: advice first, then counts, reasons and sources."""
     spec = CheckSpec(pairs=project.pairs, model=project.reference)
     run = jobs.panel(spec, "Check the pairs")
     if run is None:
         return
-    found = cache.summary(run)
-    counts = [("rows", "n_rows"), ("usable pairs", "n_pairs"), ("left out", "n_skipped")]
-    counts += [("prompts", "n_prompts"), ("sources", "n_sources")]
-    for column, (label, name) in zip(st.columns(len(counts)), counts, strict=True):
-        column.metric(label, f"{found[name]:,}")
-    for advice in found["advice"]:
+    summary = cache.summary(run)
+    for column, (name, label) in zip(st.columns(len(COUNTS)), COUNTS.items(), strict=True):
+        column.metric(label, f"{summary[name]:,}")
+    for advice in summary["advice"]:
         st.warning(advice)
-    if not found["advice"]:
-        st.success("Nothing odd was found.")
-    lazy.expander("Reasons, oddities and lengths", partial(show_details, run, found), key="details")
-    lazy.expander(f"Sources ({found['n_sources']:,})", partial(show_sources, run), key="sources")
+    if not summary["advice"]:
+        st.success("No problem was found.")
+    lazy.expander(
+        "Reasons, unusual pairs and lengths", partial(show_details, run, summary), key="details"
+    )
+    lazy.expander(f"Sources ({summary['n_sources']:,})", partial(show_sources, run), key="sources")
 
 
 def show_sources(run: str) -> None:
@@ -51,25 +67,15 @@ def show_sources(run: str) -> None:
     st.dataframe(listed, hide_index=True, column_config={"share": share})
 
 
-def show_details(run: str, found: dict) -> None:
-    """Why rows are left out, what is odd about others, and how long the texts are."""
-    odd = {
-        "contradicted by an earlier pair": "n_contradicted",
-        "repeat an earlier pair under another uid": "n_same_text",
-        "completion begins with the prompt": "n_echoes",
-        "prompt of several turns, or with a system prompt": "n_conversations",
-        "completion of several turns, or a tool call": "n_long_ends",
-        "with tools": "n_tools",
-        "without a source": "n_no_source",
-    }
-    rows = [{"what": what, "pairs": found[name]} for what, name in odd.items()]
+def show_details(run: str, summary: dict) -> None:
+    """Why rows are left out, what is unusual about others, and how long the texts are."""
+    counts = pd.DataFrame([{"what": what, "pairs": summary[n]} for n, what in UNUSUAL.items()])
     left, right = st.columns(2)
-    left.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
-    if found["reasons"]:
-        right.dataframe(pd.DataFrame(found["reasons"]), hide_index=True, height="content")
-    lengths = {"characters": found["characters"], "tokens (of a sample)": found.get("tokens", {})}
-    for unit, known in lengths.items():
-        table = {name: numbers for name, numbers in known.items() if numbers}
+    left.dataframe(counts, hide_index=True, height="content")
+    if summary["reasons"]:
+        right.dataframe(pd.DataFrame(summary["reasons"]), hide_index=True, height="content")
+    for unit, name in (("characters", "characters"), ("tokens (of a sample)", "tokens")):
+        table = {field: numbers for field, numbers in summary.get(name, {}).items() if numbers}
         if table:
             st.caption(f"Lengths in {unit}")
             st.dataframe(pd.DataFrame(table).T)
@@ -86,13 +92,9 @@ def show_first(table: pd.DataFrame, what: str) -> pd.DataFrame:
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         left.caption(f"The first {LISTED:,} of {len(table):,} {what}; the file has all of them.")
         right.download_button(
-            f"All {what} (CSV)",
-            lambda: formula_safe(table).to_csv(index=False).encode(),
-            f"{what}.csv",
-            "text/csv",
-            width="stretch",
-            on_click="ignore",
-        )
+            f"All {what} (CSV)", lambda: formula_safe(table).to_csv(index=False).encode(),
+            f"{what}.csv", "text/csv", width="stretch", on_click="ignore",
+        )  # fmt: skip
     return table.head(LISTED)
 
 
@@ -100,55 +102,47 @@ def show_rows() -> None:
     """A hundred pairs at a time; the one that is clicked in full."""
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     order = left.selectbox(
-        "Sort by",
-        ["file order", *pairs],
-        key="sort",
-        bind="query-params",
+        "Sort by", ["file order", *pairs], key="sort", bind="query-params",
         help="By any column of the file.",
-    )
-    sources = selection.options("source")
-    source = middle.selectbox("Source", ["all", *sources], key="source", bind="query-params")
+    )  # fmt: skip
+    sources = ["all", *selection.options("source")]
+    source = middle.selectbox("Source", sources, key="source", bind="query-params")
     descending = right.toggle("Descending", key="descending", bind="query-params")
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     phrase = left.text_input(
-        "Containing",
-        key="phrase",
-        bind="query-params",
-        max_chars=200,
+        "Containing", key="phrase", bind="query-params", max_chars=200,
         help="A phrase, in the field on the right; press Enter to search.",
-    )
+    )  # fmt: skip
     where = middle.selectbox("in", LONG_TEXTS, key="in", bind="query-params")
-    found = np.arange(len(pairs))
+    numbers = np.arange(len(pairs))
     if order != "file order":
-        found = _order(pairs, str(pairs.path), str(order), descending)
+        numbers = _order(pairs, str(pairs.path), str(order), descending)
     if source != "all":
-        found = found[selection.mask(Where(column="source", values=(source,)))[found]]
+        numbers = numbers[selection.mask(Where(column="source", values=(source,)))[numbers]]
     if phrase:
-        found = found[selection.mask(Contains(column=where, phrase=phrase))[found]]
-    pages = max(1, -(-len(found) // ROWS))
-    number = right.number_input(f"Page of {pages:,}", 1, pages, key="page")
-    rows = pairs.rows(found[ROWS * (number - 1) : ROWS * number])
+        numbers = numbers[selection.mask(Contains(column=where, phrase=phrase))[numbers]]
+    page = pickers.page(right, len(numbers), ROWS)
+    rows = pairs.rows(numbers[page])
     first = [name for name in ("uid", *LONG_TEXTS, "source") if name in pairs]
-    shown = rows[[*first, *rows.columns.difference(first, sort=False)]].map(text.short)
     event = st.dataframe(
-        shown,
+        rows[[*first, *rows.columns.difference(first, sort=False)]].map(text.short),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"rows-{order}-{descending}-{number}-{source}-{where}-{phrase}",
+        key=f"rows-{order}-{descending}-{page.start}-{source}-{where}-{phrase}",
     )
-    st.caption(f"{len(found):,} pairs. Click a row to read the whole pair.")
+    st.caption(f"{len(numbers):,} pairs. Click a row to read the whole pair.")
     if event.selection.rows:
         text.show_pair(rows.iloc[event.selection.rows[0]])
 
 
 @st.cache_resource(show_spinner="Sorting …", max_entries=16)
 def _order(_pairs: PairColumns, copy: str, column: str, descending: bool) -> NDArray[np.int32]:
-    """Kept by the copy on disk, which a changed file gets anew."""
+    """Cached by the path of the copy on disk: a changed file has another."""
     return _pairs.order(column, descending=descending)
 
 
-show_health()
+show_quality()
 st.header("Read the pairs")
 pairs = cache.pairs(project.pairs)
 show_rows()

@@ -30,7 +30,7 @@ TERMS = {
     "prompt, *bank similarity* the best similarity to any single prompt, *projection* similarity "
     "times the length of the pair's vector.",
     "Mean similarity": "of some pairs to some prompts: how far training on the pairs pushes the "
-    "model as it changed on those prompts.",
+    "model the way it changed on those prompts.",
     "Map": "(UMAP) every dot is one pair. Pairs are close together when training on them pushes "
     "the model the same way on the same prompts. Neighborhoods mean a lot, distances across the "
     "map little.",
@@ -42,14 +42,22 @@ TERMS = {
     "box with the keyboard.",
     "Heatmap": "the similarity of every prompt to every pair, similar ones beside each other "
     "(Ward). The strip below shows the pairs' clusters, the one on the left the prompts.",
-    "Gains, loses": "words that tell this cluster's chosen completions, or its rejected ones, from "
-    "the others' (class-based TF-IDF). Training on its pairs makes the former likelier.",
-    "Mostly, part": "the behavior that the cluster makes up most of, and its part of the "
+    "Chosen words, rejected words": "words that distinguish this cluster's chosen (or rejected) "
+    "completions from the other clusters' (class-based TF-IDF). Training on its pairs makes the "
+    "chosen words likelier.",
+    "Score, effect size, share of attribution": "*score* is the mean gated similarity of a "
+    "cluster's pairs to the prompts that they score highest on, with a 95% interval over prompts; "
+    "*effect size* the distance of their mean from all others', in standard deviations; *share of "
+    "attribution* their part of all positive scores on those prompts.",
+    "Behavior, part": "the behavior that the cluster makes up most of, and its part of the "
     "behavior's positive attribution.",
-    "Agreement, effect, stability": "*agreement* is the share of a cluster's pairs that push "
-    "both random halves of those prompts; *effect* how far its pairs stand out from all others, in "
-    "standard deviations; *stability* how much of it is found again with other prompts "
-    "(of a cut: on maps of other seeds). Below 0.5 it dissolves.",
+    "Prompts, group similarity": "the group and condition of the prompts that its pairs score "
+    "highest on, and their mean gated similarity to those.",
+    "Sign agreement": "the share of its pairs whose score is positive on both halves of those "
+    "prompts, split at random.",
+    "Stability": "mean Jaccard similarity with the best match in clusterings of other prompts (of "
+    "a cut: of other seeds). Below 0.5 the cluster dissolves.",
+    "HDBSCAN cluster": "a dense group on the map; a cluster is made of one or more.",
     "Mark": "*harmful*, *unwanted* and *wanted* say what the pairs teach; *ignore* takes a cluster "
     "out of the alarms.",
     "Merge, split, move": "change which pairs are in a cluster. Nothing is lost: every change is "
@@ -68,6 +76,12 @@ TERMS = {
     "Held-out prompts": "prompts that attribution never saw; the rates of arms are measured on "
     "them.",
 }  # fmt: skip
+
+CLUSTERS = (
+    *("Cluster", "Chosen words, rejected words", "Score, effect size, share of attribution"),
+    *("Behavior, part", "Prompts, group similarity", "Sign agreement", "Stability", "Mark"),
+    *("HDBSCAN cluster", "Merge, split, move"),
+)
 
 
 def markdown(*terms: str) -> str:

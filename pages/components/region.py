@@ -1,9 +1,9 @@
-"""The region that was drawn on a map, and the part of the map that is looked at.
+"""The region that was drawn on a map, and the part of the map that is in view.
 
-A lasso or box is kept as the polygon that was drawn, never as a list of points: which pairs lie
-inside is decided in `core`, from all pairs, whether or not they are on the screen. The chart's
-own selection would be sent again with every rerun, so the polygon is copied at once and the
-chart gets a new key. `by_numbers` says a box without a mouse.
+A lasso or box is kept as the polygon that was drawn, never as a list of points: `core` decides
+which pairs are inside, from all pairs, whether or not they are on the screen. Streamlit would send
+the chart's selection again with every rerun, so the polygon is copied at once and the chart gets a
+new key. `show_sliders` draws a box without a mouse.
 """
 
 from collections.abc import Mapping
@@ -16,27 +16,25 @@ import streamlit as st
 from core.discovery.raster import View
 from core.specs.recipes import InPolygon
 
-PAIRS, PROMPTS = "region", "prompt-region"  # where the polygon of each map is kept
-WHOLE = (0, 100)  # per cent of a map's extent
+PAIRS, PROMPTS = "region", "prompt-region"  # session keys of the polygon on each map
+FULL = (0, 100)  # per cent of a map's extent
 
 
-def drawn(run: str, kept: str = PAIRS) -> InPolygon | None:
+def drawn(run: str, key: str = PAIRS) -> InPolygon | None:
     """The region that was drawn on a run's map of pairs (or of prompts)."""
-    polygon = st.session_state.get(kept)
-    if not polygon or polygon["discover"] != run:
-        return None
-    return InPolygon(**polygon)
+    polygon = st.session_state.get(key)
+    return InPolygon(**polygon) if polygon and polygon["discover"] == run else None
 
 
-def clear(kept: str = PAIRS) -> None:
+def clear(key: str = PAIRS) -> None:
     """Forget a region, and redraw its chart without it."""
-    _keep(None, kept)
+    _keep(None, key)
 
 
-def view(run: str, whole: View) -> View:
-    """The part of the map that is looked at."""
-    chosen = st.session_state.get(f"view-{run}")
-    return View(**chosen) if chosen else whole
+def view(run: str, everything: View) -> View:
+    """The part of the map that is in view."""
+    part = st.session_state.get(f"view-{run}")
+    return View(**part) if part else everything
 
 
 def zoom(run: str, part: View | None) -> None:
@@ -46,14 +44,14 @@ def zoom(run: str, part: View | None) -> None:
 
 
 def draw(
-    figure: go.Figure, run: str, kept: str = PAIRS, *, alt: str, then: dict[str, str] | None = None
+    figure: go.Figure, run: str, key: str = PAIRS, *, alt: str, then: dict[str, str] | None = None
 ) -> None:
     """A map, ready for a lasso or a box; a gesture also sets the widgets named in `then`."""
-    key = f"{kept}-{run}-{_drawing(kept)}"
+    chart = f"{key}-{run}-{_version(key)}"
     st.plotly_chart(
         figure,
-        key=key,
-        on_select=lambda: _copy(run, key, kept, then or {}),
+        key=chart,
+        on_select=lambda: _copy(run, chart, key, then or {}),
         selection_mode=("lasso", "box"),
         config={"scrollZoom": True, "displaylogo": False},
         alt=alt,
@@ -61,70 +59,72 @@ def draw(
 
 
 def show_sliders(
-    run: str, whole: View, kept: str = PAIRS, *, then: dict[str, str] | None = None
+    run: str, everything: View, key: str = PAIRS, *, then: dict[str, str] | None = None
 ) -> None:
     """Two sliders that draw a box on the map, for the keyboard; a drawn region moves them."""
-    edges = {"across": (whole.left, whole.right), "up": (whole.low, whole.high)}
-    polygon = drawn(run, kept)
-    corners = {"across": polygon.x, "up": polygon.y} if polygon else edges
+    edges = {
+        "across": (everything.left, everything.right),
+        "up": (everything.low, everything.high),
+    }
     labels = {"across": "From the left, %", "up": "From below, %"}
-    with st.expander("Draw a box with the keyboard", key=f"open-{kept}-numbers"):
+    polygon = drawn(run, key)
+    corners = {"across": polygon.x, "up": polygon.y} if polygon else edges
+    with st.expander("Draw a box with the keyboard", key=f"open-{key}-numbers"):
         st.caption("Tab to an end of a slider; arrow keys move it.")
         for side, (low, high) in edges.items():
-            found = [100 * (end(corners[side]) - low) / (high - low) for end in (min, max)]
-            st.session_state[f"{kept}-{side}"] = tuple(min(max(round(p), 0), 100) for p in found)
+            ends = [100 * (end(corners[side]) - low) / (high - low) for end in (min, max)]
+            st.session_state[f"{key}-{side}"] = tuple(min(max(round(p), 0), 100) for p in ends)
             st.slider(
                 labels[side],
-                *WHOLE,
-                key=f"{kept}-{side}",
-                on_change=lambda: _boxed(run, edges, kept, then or {}),
+                *FULL,
+                key=f"{key}-{side}",
+                on_change=lambda: _draw_box(run, edges, key, then or {}),
             )
 
 
-def _boxed(
-    run: str, edges: Mapping[str, tuple[float, float]], kept: str, then: Mapping[str, str]
+def polygon_of(selection: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | None:
+    """Corners `x` and `y` of a chart selection's first lasso, or of its first box."""
+    if selection["lasso"]:
+        lasso = selection["lasso"][0]
+        return {"x": tuple(lasso["x"]), "y": tuple(lasso["y"])} if len(lasso["x"]) >= 3 else None
+    if selection["box"]:
+        return _box(*(selection["box"][0][axis][:2] for axis in ("x", "y")))
+    return None
+
+
+def _draw_box(
+    run: str, edges: Mapping[str, tuple[float, float]], key: str, then: Mapping[str, str]
 ) -> None:
-    """Keep the box that the sliders say; both at their full width say none."""
-    shares = {side: st.session_state[f"{kept}-{side}"] for side in edges}
-    if all(tuple(one) == WHOLE for one in shares.values()):
-        _keep(None, kept)
+    """Keep the box that the sliders give; none where both are at their full width."""
+    shares = {side: st.session_state[f"{key}-{side}"] for side in edges}
+    if all(tuple(share) == FULL for share in shares.values()):
+        _keep(None, key)
         return
-    (left, right), (low, high) = (
-        [edges[side][0] + share / 100 * (edges[side][1] - edges[side][0]) for share in shares[side]]
-        for side in ("across", "up")
+    x, y = (
+        [low + share / 100 * (high - low) for share in shares[side]]
+        for side, (low, high) in edges.items()
     )
-    _keep({"discover": run, **_box(left, right, low, high)}, kept)
+    _keep({"discover": run, **_box(x, y)}, key)
     st.session_state.update(then)
 
 
-def _copy(run: str, key: str, kept: str, then: Mapping[str, str]) -> None:
+def _copy(run: str, chart: str, key: str, then: Mapping[str, str]) -> None:
     """Keep the polygon of a gesture."""
-    polygon = _polygon(st.session_state[key]["selection"])
-    _keep({"discover": run, **polygon} if polygon else None, kept)
+    polygon = polygon_of(st.session_state[chart]["selection"])
+    _keep({"discover": run, **polygon} if polygon else None, key)
     if polygon:
         st.session_state.update(then)
 
 
-def _keep(drawn: dict[str, Any] | None, kept: str) -> None:
+def _keep(polygon: dict[str, Any] | None, key: str) -> None:
     """Remember a region, and give its chart a new key."""
-    st.session_state[kept] = drawn
-    st.session_state[f"{kept}-drawing"] = _drawing(kept) + 1
+    st.session_state[key] = polygon
+    st.session_state[f"{key}-drawing"] = _version(key) + 1
 
 
-def _polygon(selection: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | None:
-    """Corners of the first lasso, or of the first box."""
-    if selection["lasso"]:
-        drawn = selection["lasso"][0]
-        return {"x": tuple(drawn["x"]), "y": tuple(drawn["y"])} if len(drawn["x"]) >= 3 else None
-    if selection["box"]:
-        (left, right), (low, high) = (selection["box"][0][axis][:2] for axis in ("x", "y"))
-        return _box(left, right, low, high)
-    return None
+def _box(x: tuple[float, float], y: tuple[float, float]) -> dict[str, tuple[float, ...]]:
+    return {"x": (x[0], x[1], x[1], x[0]), "y": (y[0], y[0], y[1], y[1])}
 
 
-def _box(left: float, right: float, low: float, high: float) -> dict[str, tuple[float, ...]]:
-    return {"x": (left, right, right, left), "y": (low, low, high, high)}
-
-
-def _drawing(kept: str) -> int:
-    return int(st.session_state.get(f"{kept}-drawing", 0))
+def _version(key: str) -> int:
+    return int(st.session_state.get(f"{key}-drawing", 0))

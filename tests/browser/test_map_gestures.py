@@ -131,7 +131,7 @@ def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store,
         (left, right), (low, high) = tab.evaluate(EDGES, 1)
         around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
         drag(tab, around, chart=1)
-        tab.get_by_text(f"Onto the {workspaces.N_PROMPTS} prompts in the region").wait_for()
+        tab.get_by_text(f"To the {workspaces.N_PROMPTS} prompts in the region").wait_for()
         tab.wait_for_url(re.compile(r"color=similarity\+to\+prompts"))
 
 
@@ -149,7 +149,7 @@ def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_ca
         said.wait_for()
         low, high = map(int, re.findall(r"\d+", said.inner_text()))
         wait_for_pairs(tab, high - low + 1)
-        tab.get_by_text(re.compile(r"Onto the \d+ prompts in the region")).wait_for()
+        tab.get_by_text(re.compile(r"To the \d+ prompts in the region")).wait_for()
         tab.get_by_text("Click a row to read.").wait_for()
         captions = tab.locator('[data-testid="stCaptionContainer"]')
         captions.get_by_text("chosen", exact=True).wait_for()

@@ -31,7 +31,7 @@ def test_pairs_are_sorted_filtered_and_paged(open_page, project):
 
 def test_the_health_of_the_pairs_is_shown_once_checked(open_page, project, store):
     spec = CheckSpec(pairs=project.pairs, model=project.reference)
-    assert "Look for what is wrong" in said(open_page("data"))
+    assert "Report invalid and unusual pairs" in said(open_page("data"))
     folder = store.part("check-0123456789abcdef", keep=False)
     check.run(spec.model_copy(update={"model": None}), store=store, output=folder, progress=quiet)
     found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("rows", "sources")}

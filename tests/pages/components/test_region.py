@@ -1,4 +1,4 @@
-"""What a gesture and filters select is what a rule of thumb and patience would, pair by pair."""
+"""A gesture and filters select the same pairs as exact arithmetic does pair by pair."""
 
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ from core.data.pair_table import open_columns
 from core.intervention.edits.select import select
 from core.runs.store import Store
 from core.specs.recipes import AllOf, Contains, InCluster, InPolygon, NoneOf, Where
-from pages.components import region as regions
+from pages.components import region
 
 RUN, N = "discover-0123456789abcdef", 150
 CORNER = st.tuples(*[st.floats(-12, 12, allow_nan=False, width=32)] * 2)
@@ -22,7 +22,7 @@ FILTERS = st.sampled_from(["none", "source", "phrase", "cluster", "outside"])
 
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory):
-    """Pairs in another order than on the map, some of them without a place or not on it."""
+    """Pairs in another order than on the map, some of them without coordinates or not on it."""
     folder = tmp_path_factory.mktemp("workspace")
     rng = np.random.default_rng(0)
     pairs = pd.DataFrame(
@@ -68,8 +68,8 @@ def crossings(x: float, y: float, corners) -> tuple[bool, bool]:
 def test_selected_pairs_are_those_of_brute_force(mapped, corners, narrowed):
     store, columns, pairs, places = mapped
     lasso = {"x": [x for x, _ in corners], "y": [y for _, y in corners]}
-    polygon = regions._polygon({"lasso": [lasso], "box": []})
-    region = InPolygon(discover=RUN, **polygon)
+    polygon = region.polygon_of({"lasso": [lasso], "box": []})
+    drawn = InPolygon(discover=RUN, **polygon)
     other, also = {
         "none": (None, lambda pair, place: True),
         "source": (Where(column="source", values=("a", "c")), lambda p, q: p["source"] in "ac"),
@@ -80,7 +80,7 @@ def test_selected_pairs_are_those_of_brute_force(mapped, corners, narrowed):
             lambda p, q: p["source"] != "b",
         ),
     }[narrowed]
-    recipe = AllOf(parts=(region, other)) if other else region
+    recipe = AllOf(parts=(drawn, other)) if other else drawn
     found = set(pairs["uid"][select(recipe, columns, store)])
     by_uid = pairs.set_index("uid").to_dict("index")
     for place in places.to_dict("records"):
