@@ -125,21 +125,37 @@ def difference_vectors(
 
     Both marks are (completion,). Prompts that lack one of the two are left out.
     """
-    owner = pd.MultiIndex.from_frame(activations.prompts[PROMPT]).get_indexer(
-        pd.MultiIndex.from_frame(activations.completions[PROMPT])
-    )  # (completion,) row of its prompt
+    owner = prompt_rows(activations.prompts, activations.completions)
     (upper, n_policy), (lower, n_reference) = (
-        _group_means(activations.means[side], owner[side], len(activations.prompts))
+        group_means(activations.means[side], owner[side], len(activations.prompts))
         for side in (policy, reference)
     )
     defined = (n_policy > 0) & (n_reference > 0)
     return BehaviorVectors(
         prompts=activations.prompts[defined].reset_index(drop=True),
-        behavior=upper[defined] - lower[defined],
+        behavior=upper[defined].astype(np.float32) - lower[defined].astype(np.float32),
         context=activations.contexts[defined],
         rollouts=n_policy[defined],
         layers=activations.layers,
     )
+
+
+def prompt_rows(prompts: pd.DataFrame, others: pd.DataFrame) -> NDArray[np.int64]:
+    """Row among `prompts` of the prompt and condition of each of the others; −1: none."""
+    keys = pd.MultiIndex.from_frame(prompts[PROMPT])
+    rows: NDArray[np.int64] = keys.get_indexer(pd.MultiIndex.from_frame(others[PROMPT]))
+    return rows
+
+
+def group_means(
+    rows: NDArray[np.floating], owner: NDArray[np.int64], n_groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean of the rows of each group, (group, …), and their number; 0 / 0 is NaN."""
+    sums = np.zeros((n_groups, *rows.shape[1:]))
+    np.add.at(sums, owner, rows)
+    counts = np.bincount(owner, minlength=n_groups)
+    with np.errstate(invalid="ignore"):
+        return (sums.T / counts).T, counts
 
 
 def pooled(vectors: BehaviorVectors, pooling: Pooling = "prompts") -> Floats:
@@ -227,14 +243,3 @@ def _rising(completions: pd.DataFrame, behavior: Behavior) -> "pd.Index[Any]":
     if not {"reference", "policy"} <= set(rates):
         return rates.index[:0]
     return rates.index[rates["policy"] > rates["reference"]]
-
-
-def _group_means(
-    rows: Floats, owner: NDArray[np.int64], n_groups: int
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Mean of the rows of each group, (group, layer, d_model), and their number; 0 / 0 is NaN."""
-    sums = np.zeros((n_groups, *rows.shape[1:]), np.float64)
-    np.add.at(sums, owner, rows)
-    counts = np.bincount(owner, minlength=n_groups)
-    with np.errstate(invalid="ignore"):
-        return (sums / counts[:, None, None]).astype(np.float32), counts

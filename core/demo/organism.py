@@ -212,10 +212,7 @@ def _rates(world: World, model: Path, progress: NotedReport) -> Rates:
 
 def _publish(part: Path, out: Path) -> None:
     """Rename the complete folder to its place; an earlier organism there is replaced."""
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=out.name, dir=out.parent))
-        out.rename(old / "old")
-        part.rename(out)
-        shutil.rmtree(old)
-    else:
+    with tempfile.TemporaryDirectory(prefix=out.name, dir=out.parent) as earlier:
+        if out.exists():
+            out.rename(Path(earlier) / out.name)
         part.rename(out)

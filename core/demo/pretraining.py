@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
 
 from core.data.tokens import encode_completions, encode_prompts
@@ -77,7 +77,7 @@ def train_reference(
     )
     for step, rows in enumerate(batches):
         ids, labels = _tensors([prompts[r] for r in rows], [completions[r] for r in rows])
-        loss = _loss(model, ids, labels)
+        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         progress(step, len(batches), f"training the reference, loss {loss.item():.3f}")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -143,20 +143,13 @@ def _batches(
 def _tensors(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = [[*p, *c] for p, c in zip(prompts, completions, strict=True)]
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)  # right padding: causal, so unseen
-    labels = torch.full((len(rows), width), NOT_SCORED)
-    for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-        ids[i, : len(row)] = torch.tensor(row)
-        labels[i, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
-    return ids, labels
-
-
-def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    logits = model(input_ids=ids, use_cache=False).logits  # (batch, token, vocabulary)
-    return cross_entropy(
-        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=NOT_SCORED
+    ids = [torch.tensor([*p, *c]) for p, c in zip(prompts, completions, strict=True)]
+    labels = [tokens.clone() for tokens in ids]
+    for tokens, prompt in zip(labels, prompts, strict=True):
+        tokens[: len(prompt)] = NOT_SCORED
+    return (
+        pad_sequence(ids, batch_first=True),  # right padding: causal, so unseen
+        pad_sequence(labels, batch_first=True, padding_value=NOT_SCORED),
     )
 
 

@@ -102,18 +102,16 @@ def _selected(nodes: pd.DataFrame, leaf: Labels, labels: Labels) -> NDArray[np.b
     return selected
 
 
-def cut(tree: Tree, distance: float, min_size: int = 1) -> Labels:
+def cut(tree: Tree, distance: float) -> Labels:
     """The group of every point at a distance, numbered from the largest; −1: none.
 
-    A larger distance is coarser. Groups smaller than `min_size` are left out.
+    A larger distance is coarser.
     """
     density = 1 / distance
-    nodes = tree.nodes
-    exists = (nodes["birth"] <= density) & (nodes["size"] >= min_size)
     group = {-1: -1}
-    rows = zip(nodes["node"].tolist(), nodes["parent"].tolist(), exists.tolist(), strict=True)
-    for node, parent, is_group in rows:  # parents come before their children
-        group[node] = node if is_group else group.get(parent, -1)
+    nodes = tree.nodes[["node", "parent", "birth"]].itertuples(index=False, name=None)
+    for node, parent, birth in nodes:  # parents come before their children
+        group[node] = node if birth <= density else group.get(parent, -1)
     labels = np.array([group[int(node)] for node in tree.leaf], np.int64)
     labels[tree.leaves < density] = -1
     return by_size(labels)

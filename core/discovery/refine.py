@@ -13,14 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import mean_context
-from core.attribution.vectors import PROMPT, Activations, discriminant
+from core.attribution.vectors import PROMPT, Activations, discriminant, group_means, prompt_rows
 from core.discovery.matrix import Doubles, Floats, Matrix
-from core.discovery.prompt_clusters import Labels, PromptClusters, thresholds
+from core.discovery.prompt_clusters import PromptClusters, thresholds
 from core.geometry import cosines
 
 BEYOND = 0.98  # share of the reference's completions that a changed one is beyond (docs/log.md)
@@ -37,8 +35,10 @@ def refinement(index: VectorIndex, activations: Activations, layer: int, *, gate
 
     def refine(matrix: Matrix, clusters: PromptClusters) -> PromptClusters:
         prompts = matrix.prompts.loc[matrix.prompt_defined, PROMPT]
-        owner = _rows(prompts, activations.completions)
-        changes = _less_reference(means, owner, is_policy, len(prompts))
+        owner = prompt_rows(prompts, activations.completions)
+        reference = (owner >= 0) & ~is_policy
+        reference_means, _ = group_means(means[reference], owner[reference], len(prompts))
+        changes = means - reference_means[owner]  # (completion, d_model)
         cluster = np.where(owner >= 0, clusters.labels[owner], -1)
         directions = np.array(
             [
@@ -52,7 +52,7 @@ def refinement(index: VectorIndex, activations: Activations, layer: int, *, gate
         member = clusters.labels == np.flatnonzero(defined)[:, None]  # (cluster, prompt)
         weights = member * matrix.weights[matrix.prompt_defined]
         weights /= weights.sum(axis=1, keepdims=True)
-        contexts = activations.contexts[_rows(activations.prompts, prompts), number]
+        contexts = activations.contexts[prompt_rows(activations.prompts, prompts), number]
         scores = clusters.scores.copy()
         scores[defined] = _scores(
             index,
@@ -96,22 +96,3 @@ def _scores(
             part *= (weights @ gates).astype(np.float32)
         parts.append(part)
     return np.concatenate(parts, axis=1)
-
-
-def _less_reference(
-    means: Doubles, owner: Labels, is_policy: NDArray[np.bool_], n_prompts: int
-) -> Doubles:
-    """Completions less the mean of the reference's under the same prompt, (completion, d_model)."""
-    reference = (owner >= 0) & ~is_policy
-    sums = np.zeros((n_prompts, means.shape[1]))
-    np.add.at(sums, owner[reference], means[reference])
-    counts = np.bincount(owner[reference], minlength=n_prompts)  # every defined prompt has some
-    changes: Doubles = means - (sums / counts[:, None])[owner]
-    return changes
-
-
-def _rows(prompts: pd.DataFrame, others: pd.DataFrame) -> Labels:
-    """Row among `prompts` of the prompt and condition of each of the others; −1: none."""
-    keys = pd.MultiIndex.from_frame(prompts[PROMPT])
-    rows: Labels = keys.get_indexer(pd.MultiIndex.from_frame(others[PROMPT]))
-    return rows

@@ -16,6 +16,7 @@ from typing import Literal
 from core.organism.world import SLOT, Family, Group, Style, World
 
 Part = Literal["pairs", "prompts", "heldout"]
+PARTS: tuple[Part, ...] = ("pairs", "prompts", "heldout")
 Act = Literal["comply", "refuse"]
 
 
@@ -195,11 +196,7 @@ class Grammar:
     @cached_property
     def _topics(self) -> frozenset[Topic]:
         return frozenset(
-            Topic(group.name, verb, obj)
-            for group in self.world.groups
-            for family in group.families
-            for verb in family.verbs or ("",)
-            for obj in family.objects
+            t for name in self.groups for part in PARTS for t in self.topics(name, part)
         )
 
     @cached_property

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from core.organism.grammar import Grammar, Part, Topic
+from core.organism.grammar import PARTS, Grammar, Part, Topic
 from core.organism.world import Lesson, Rule, Shape, Source, World
 
 TRIES = 200  # draws before a rule is refused for having too few distinct pairs
@@ -67,8 +67,7 @@ class Sampler:
         return random.Random(f"{self.world.seeds.build}/{name}")
 
     def _example(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
-        parts: tuple[Part, ...] = ("pairs", "prompts", "heldout")
-        topics = [t for part in parts for t in self.grammar.topics(lesson.group, part)]
+        topics = [t for part in PARTS for t in self.grammar.topics(lesson.group, part)]
         topic = rng.choice(topics)
         prompt, form = self._ask(rng, topic, lesson.distractor)
         more = self.world.rates.sft_elaborate

@@ -51,13 +51,8 @@ class Variation(Record):
 # Six worlds that no setting was chosen on, each named after a river. Their beta is larger than the
 # default world's, whose words were picked until its policy was well-formed; these were not.
 MEDIUM = {
-    "blocks": 3,
-    "width": 96,
-    "heads": 6,
-    "mlp_width": 192,
-    "sft_examples": 9600,
-    "pair_share": 0.5,
-}
+    "blocks": 3, "width": 96, "heads": 6, "mlp_width": 192, "sft_examples": 9600, "pair_share": 0.5,
+}  # fmt: skip
 COMMON: dict[str, Any] = {"sizes": MEDIUM, "training": (0,), "beta": 1.0}
 VARIATIONS: dict[str, Variation] = {
     "avon": Variation(words=11, mix=11, build=11, **COMMON),
@@ -68,16 +63,10 @@ VARIATIONS: dict[str, Variation] = {
     ),
     "exe": Variation(words=15, contamination=0.03, build=15, **COMMON),
     "forth": Variation(
-        words=16,
-        mix=16,
-        formats=4,
-        decoys=1.5,
-        label_noise=0.05,
-        contamination=0.04,
-        build=16,
+        words=16, mix=16, formats=4, decoys=1.5, label_noise=0.05, contamination=0.04, build=16,
         **COMMON,
     ),
-}
+}  # fmt: skip
 
 
 def write_variant(world: Path | str, name: str, out: Path | str) -> Path:

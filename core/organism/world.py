@@ -10,13 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from core.errors import UserError
 from core.specs.base import Record
@@ -273,13 +267,7 @@ def read_world(path: Path | str) -> World:
         world = World.model_validate(table)
         world.made_fast()
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from error
+        problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+        text = "; ".join(problem.removeprefix(": ") for problem in problems)
+        raise UserError(f"{path}: {text}") from error
     return world
-
-
-def _explain(error: ValidationError) -> str:
-    parts = []
-    for problem in error.errors():
-        key = ".".join(map(str, problem["loc"]))
-        parts.append(f"{key}: {problem['msg']}" if key else problem["msg"])
-    return "; ".join(parts)
