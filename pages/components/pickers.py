@@ -71,10 +71,10 @@ def clicked_row(event: DataframeState, n: int) -> int:
     return rows[0] if rows else 0
 
 
-def page(place: DeltaGenerator, n: int, size: int) -> slice:
+def page(place: DeltaGenerator, n: int, size: int, *, key: str = "page") -> slice:
     """The rows of one of the pages, `size` rows each, that n rows make; chosen in `place`."""
     last = max(1, -(-n // size))
-    number = place.number_input(f"Page of {last:,}", 1, last, key="page")
+    number = place.number_input(f"Page of {last:,}", 1, last, key=key)
     return slice(size * (number - 1), size * number)
 
 

@@ -14,7 +14,6 @@ import streamlit as st
 from core.discovery.stability import best_matches
 from core.specs.events import Marking
 from core.specs.recipes import Recipe, Where
-from core.specs.steps import is_run
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels, Remark
@@ -119,16 +118,14 @@ def _matched(run: str, labels: Labels, offers: list[Offer]) -> pd.DataFrame:
 
 
 def _of_other_maps(run: str, catalog: Catalog) -> list[Offer]:
-    store = cache.store()
+    finished = set(cache.store().finished("discover"))
     offers = [
         Offer(
-            where=f"{other}, cluster {cluster}",
-            name=labels.names.get(cluster),
-            mark=labels.marks.get(cluster),
-            notes=labels.notes.get(cluster, ()),
-            recipe=labels.recipe(cluster)
-            if is_run(other) and store.state(other) == "finished"
-            else None,
+            f"{other}, cluster {cluster}",
+            labels.names.get(cluster),
+            labels.marks.get(cluster),
+            labels.notes.get(cluster, ()),
+            labels.recipe(cluster) if other in finished else None,
         )
         for other, labels in catalog.state().labels.items()
         for cluster in labels.touched()
@@ -140,13 +137,14 @@ def _of_other_maps(run: str, catalog: Catalog) -> list[Offer]:
 def _of_file() -> list[Offer]:
     """Labels in the Parquet file that was last uploaded in this session."""
     content = st.session_state.get("brought")
+    groups = label_files.read_parquet(content) if content else ()
     return [
         Offer(
-            where=f"a file, cluster {group.cluster}",
-            name=group.name,
-            mark=group.mark,
-            notes=(),
-            recipe=Where(column="uid", values=tuple(group.uids)),
+            f"a file, cluster {group.cluster}",
+            group.name,
+            group.mark,
+            (),
+            Where(column="uid", values=tuple(group.uids)),
         )
-        for group in (label_files.read_parquet(content) if content else ())
+        for group in groups
     ]

@@ -7,22 +7,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.specs.events import (
-    Add,
-    Assign,
-    Drop,
-    Event,
-    Forget,
-    Mark,
-    Merge,
-    Name,
-    Note,
-    Put,
-    Save,
-    SaveEdit,
-    Undo,
-    Verdict,
-)
+from core.specs import events
+from core.specs.events import Event
 from core.specs.recipes import describe_edit, describe_recipe
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
@@ -34,13 +20,13 @@ from pages.components.clusters import state
 def show(catalog: Catalog, run: str, labels: Labels) -> None:
     """Undo and redo, the log, export and import."""
     st.header("History")
-    events = catalog.events()
+    log = catalog.events()
     row = st.container(horizontal=True, vertical_alignment="center")
-    show_undo(row, events, "Undo my last change")
-    if events:
-        people = len({event.who for event in events})
-        row.caption(f"Changes: {len(events):,} · people: {people}. Click one to undo it.")
-        _show_log(events, catalog)
+    show_undo(row, log, "Undo my last change")
+    if log:
+        people = len({event.who for event in log})
+        row.caption(f"Changes: {len(log):,} · people: {people}. Click one to undo it.")
+        _show_log(log, catalog)
     else:
         row.caption("Nothing was changed yet.")
     with st.expander("Export or import labels", key="open-files"):
@@ -49,7 +35,7 @@ def show(catalog: Catalog, run: str, labels: Labels) -> None:
 
 def show_undo(
     row: DeltaGenerator,
-    events: Sequence[Event],
+    log: Sequence[Event],
     label: str,
     *,
     changes: tuple[type, ...] = (object,),
@@ -57,8 +43,8 @@ def show_undo(
 ) -> None:
     """Buttons to undo one's own latest change, of some classes if wanted, and to redo it."""
     who = cart.who()
-    undoable = [e.id for e in in_force(events) if e.who == who and isinstance(e.change, changes)]
-    redoable = latest_undo(events, who) is not None
+    undoable = [e.id for e in in_force(log) if e.who == who and isinstance(e.change, changes)]
+    redoable = latest_undo(log, who) is not None
     if row.button(
         f"↩ {label}", key=f"undo{key}", disabled=not undoable, shortcut=shortcuts.UNDO,
         help="Your own latest change",
@@ -73,17 +59,17 @@ def show_undo(
         st.rerun()
 
 
-def _show_log(events: Sequence[Event], catalog: Catalog) -> None:
+def _show_log(log: Sequence[Event], catalog: Catalog) -> None:
     """The log, latest first; any change in force can be undone, whoever made it."""
-    in_effect = {event.id for event in in_force(events)}
-    rows = _rows(events, in_effect)
+    in_effect = {event.id for event in in_force(log)}
+    rows = _rows(log, in_effect)
     clicked = st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         height=min(38 + 35 * len(rows), 240),
         on_select="rerun",
         selection_mode="single-row",
-        key=f"log-{len(events)}",
+        key=f"log-{len(log)}",
     )
     chosen = [int(rows[n]["change"]) for n in clicked.selection.rows if n < len(rows)]
     offered = [event for event in chosen if event in in_effect]
@@ -122,8 +108,8 @@ def _show_files(catalog: Catalog, run: str, labels: Labels) -> None:
         st.rerun()
 
 
-def _rows(events: Sequence[Event], in_effect: set[int]) -> list[dict[str, str]]:
-    by_id, behaviors = {event.id: event for event in events}, cache.ranked_behaviors()
+def _rows(log: Sequence[Event], in_effect: set[int]) -> list[dict[str, str]]:
+    by_id, behaviors = {event.id: event for event in log}, cache.ranked_behaviors()
     return [
         {
             "change": str(event.id),
@@ -131,47 +117,47 @@ def _rows(events: Sequence[Event], in_effect: set[int]) -> list[dict[str, str]]:
             "who": event.who,
             "what": text.short(_words(event, by_id, behaviors), 120),
             "why": event.why,
-            "": "" if event.id in in_effect or isinstance(event.change, Undo) else "undone",
+            "": "" if event.id in in_effect or isinstance(event.change, events.Undo) else "undone",
         }
-        for event in reversed(events)
+        for event in reversed(log)
     ]
 
 
 def _words(event: Event, by_id: Mapping[int, Event], behaviors: Mapping[str, str]) -> str:
     """What a change did; `behaviors` maps rank runs to what they rank for."""
     match event.change:
-        case Name(cluster=cluster, name=name):
+        case events.Name(cluster=cluster, name=name):
             return f"named cluster {cluster} “{name}”" if name else f"unnamed cluster {cluster}"
-        case Mark(cluster=cluster, mark=mark):
+        case events.Mark(cluster=cluster, mark=mark):
             return f"marked cluster {cluster} {mark or 'with nothing'}"
-        case Note(cluster=cluster, text=note):
+        case events.Note(cluster=cluster, text=note):
             return f"noted on cluster {cluster}: {note}"
-        case Merge(cluster=cluster, others=others):
+        case events.Merge(cluster=cluster, others=others):
             return f"merged {', '.join(map(str, others))} into cluster {cluster}"
-        case Assign(cluster=cluster, recipe=recipe, new=new):
+        case events.Assign(cluster=cluster, recipe=recipe, new=new):
             verb = "made" if new else "moved into"
             return f"{verb} cluster {cluster}: {describe_recipe(recipe, behaviors)}"
-        case Save(name=name, recipe=recipe):
+        case events.Save(name=name, recipe=recipe):
             return f"saved “{name}”: {describe_recipe(recipe, behaviors)}"
-        case Forget(name=name):
+        case events.Forget(name=name):
             return f"forgot the saved selection “{name}”"
-        case Add(edit=edit):
+        case events.Add(edit=edit):
             return f"cart: {describe_edit(edit, behaviors)}"
-        case Drop(entries=entries):
+        case events.Drop(entries=entries):
             return f"took {len(entries)} out of the cart"
-        case Put(entries=entries, edits=edits):
+        case events.Put(entries=entries, edits=edits):
             after = "; ".join(describe_edit(edit, behaviors) for edit in edits) or "nothing"
             return f"cart: {len(entries)} entries became {after}"
-        case SaveEdit(name=name):
+        case events.SaveEdit(name=name):
             return f"saved the edit “{name}”"
-        case Verdict(flag=flag, shown=shown):
+        case events.Verdict(flag=flag, shown=shown):
             answer = "cannot tell" if shown is None else flag if shown else f"not {flag}"
             return f"spot-check: {answer}"
-        case Undo(event=undone):
+        case events.Undo(event=undone):
             before = by_id[undone].change
             return (
                 f"redid change {before.event}"
-                if isinstance(before, Undo)
+                if isinstance(before, events.Undo)
                 else f"undid change {undone}"
             )
     raise TypeError(f"{type(event.change).__name__} is not a change")

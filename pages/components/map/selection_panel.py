@@ -70,12 +70,9 @@ def _show_actions(run: str, recipe: Recipe, count: int) -> None:
 def _show_pairs(chosen: Mask) -> None:
     """The selected pairs, and one of them in full."""
     positions = np.flatnonzero(chosen)
-    last, page = -(-len(positions) // SHOWN), 1
     left, right = st.columns([6, 1], vertical_alignment="bottom")
-    if last > 1:
-        page = right.number_input(f"Page of {last:,}", 1, last, key=f"page-{len(positions)}")
-    pairs = cache.pairs(cache.project().pairs)
-    rows = pairs.rows(positions[(page - 1) * SHOWN : page * SHOWN])
+    page = pickers.page(right, len(positions), SHOWN, key=f"page-{len(positions)}")
+    rows = cache.pairs(cache.project().pairs).rows(positions[page])
     left.caption(
         f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
     )

@@ -57,9 +57,7 @@ def _shards(machine: Machine) -> str:
         return ""
     free = machine.shards_disk
     room = "" if free is None else f", where {free / 1e9:,.0f} GB are free"
-    return (
-        f"Vectors are stored at {text.escape(machine.shards)}{room}; a ranking fetches one layer. "
-    )
+    return f"Vectors go to {text.escape(machine.shards)}{room}; a ranking fetches one layer. "
 
 
 def in_bytes(n: float) -> str:
