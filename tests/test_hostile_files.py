@@ -58,11 +58,11 @@ watched: list[tuple[Path, list[str]]] = []
 def _hear(event, args):
     if not watched:
         return
-    folder, found = watched[-1]
+    folder, touched = watched[-1]
     paths = [args[0]] if event == "open" and args[2] and args[2] & WRITING else []
     paths += [one for one in args[:2] if isinstance(one, str | bytes)] if event in CHANGING else []
-    found += [f"{event} {p}" for p in paths if not Path(os.fsdecode(p)).is_relative_to(folder)]
-    found += [f"{event} {args}"] if event in FORBIDDEN else []
+    touched += [f"{event} {p}" for p in paths if not Path(os.fsdecode(p)).is_relative_to(folder)]
+    touched += [f"{event} {args}"] if event in FORBIDDEN else []
 
 
 sys.addaudithook(_hear)
@@ -74,8 +74,8 @@ def nothing_touched_outside(folder):
     try:
         yield
     finally:
-        _, found = watched.pop()
-    assert not found
+        _, touched = watched.pop()
+    assert not touched
 
 
 def read_summary(folder):
@@ -83,7 +83,7 @@ def read_summary(folder):
 
 
 def tried(folder, read, *inputs):
-    """What was read, or None where the reader said in words, and in few, why it cannot."""
+    """What was read, or None where the reader refused it with a short reason."""
     with nothing_touched_outside(folder):
         try:
             return read(*inputs)
@@ -111,10 +111,10 @@ message = st.fixed_dictionaries(
 cell = anything | st.lists(message, max_size=3) | st.just("\n\nHuman: a\n\nAssistant: b")
 row = st.dictionaries(names, cell, max_size=7)
 usable = st.dictionaries(names, cell, max_size=2).map(
-    lambda odd: {"prompt": "p", "chosen": "a", "rejected": "b"} | odd
+    lambda row: {"prompt": "p", "chosen": "a", "rejected": "b"} | row
 )
 rows = st.lists(row | usable, max_size=4)
-odd = anything | st.sampled_from(["\ud800", "a\0b", "", "9" * 5000, [["x"]], 10**30, 1e999, -1])
+unusual = anything | st.sampled_from(["\ud800", "a\0b", "", "9" * 5000, [["x"]], 10**30, 1e999, -1])
 
 
 @st.composite
@@ -129,7 +129,7 @@ def but_for_one_thing(draw, value):
     elif how == "inside" and isinstance(part, dict | list) and part:
         changed[key] = draw(but_for_one_thing(part))
     else:
-        changed[key] = draw(odd)
+        changed[key] = draw(unusual)
     return changed
 
 
@@ -187,7 +187,7 @@ CONFIG = {"model_type": "olmo2", "num_hidden_layers": 2, "hidden_size": 8, "dtyp
 
 @CASES
 @given(but_for_one_thing(CONFIG), but_for_one_thing({"base_model_name_or_path": "base", "r": 8}))
-def test_a_model_folder_with_one_wrong_value_is_told(tmp_path, config, adapter):
+def test_a_model_folder_with_one_wrong_value_is_described_or_refused(tmp_path, config, adapter):
     for name in ("adapter_model.safetensors", "model.safetensors"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -241,22 +241,24 @@ def test_completions_with_one_wrong_cell_are_read_or_refused(tmp_path, rows, for
     path = tmp_path / f"completions.{form}"
     if form == "csv":
         objects = [row for row in rows if isinstance(row, dict)]
-        text = pd.DataFrame(objects, dtype=object).to_csv()  # pandas' own texts hold no surrogate
+        text = pd.DataFrame(
+            objects, dtype=object
+        ).to_csv()  # pandas' own texts contain no surrogate
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
     else:
         path.write_text(lines(rows) if form == "jsonl" else json.dumps(rows), encoding="utf-8")
-    found = tried(tmp_path, read_completions, path, SENT)
-    if found is not None:
-        found.to_parquet(tmp_path / "kept.parquet")
+    completions = tried(tmp_path, read_completions, path, SENT)
+    if completions is not None:
+        completions.to_parquet(tmp_path / "kept.parquet")
 
 
 def test_finished_and_flags_are_read_as_they_are_written(tmp_path):
     path = tmp_path / "completions.jsonl"
-    said = [{"finished": "false", "bad": 1.0}, {"finished": "yes", "bad": 0.0}]
-    path.write_text(lines({**row, **one} for row, one in zip(COMPLETIONS, said, strict=True)))
-    found = read_completions(path, SENT)
-    assert list(found["finished"]) == [False, True]
-    assert list(found["bad"]) == [True, False]
+    cells = [{"finished": "false", "bad": 1.0}, {"finished": "yes", "bad": 0.0}]
+    path.write_text(lines({**row, **other} for row, other in zip(COMPLETIONS, cells, strict=True)))
+    completions = read_completions(path, SENT)
+    assert list(completions["finished"]) == [False, True]
+    assert list(completions["bad"]) == [True, False]
 
 
 LABELS = {
@@ -281,7 +283,7 @@ DEEP = '{"kind": "none_of", "parts": [' * 200 + "]}" * 200
 @example('{"labels": {"r": {"1": {"name": "\\ud800"}}}}')
 @example(f'{{"labels": {{}}, "selections": {{"a": {DEEP}}}}}')
 @example("[" * 100_000)
-def test_labels_with_one_wrong_value_are_added_whole_or_not_at_all(tmp_path_factory, text):
+def test_labels_with_one_wrong_value_are_added_completely_or_not_at_all(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("labels")
     catalog = Catalog(folder)
     before = label_files.to_json(catalog.state())
@@ -487,7 +489,7 @@ DISGUISED = {
 
 @pytest.mark.parametrize("form", readers.FORMATS)
 @pytest.mark.parametrize("content", DISGUISED)
-def test_a_file_under_another_kinds_name_is_told_what_it_is(tmp_path, content, form):
+def test_a_file_under_another_formats_name_is_refused_as_what_it_is(tmp_path, content, form):
     expected = {".parquet": "Parquet", ".arrow": "Arrow"}.get(form, "")
     if content == ("gzip" if form.endswith(".gz") else expected):
         return
@@ -500,7 +502,7 @@ def test_a_file_under_another_kinds_name_is_told_what_it_is(tmp_path, content, f
         read_pairs(path)
 
 
-def test_a_byte_order_mark_and_nothing_else_odd_costs_nothing(tmp_path):
+def test_a_byte_order_mark_costs_nothing(tmp_path):
     for form in ("jsonl", "json", "csv"):
         path = tmp_path / f"pairs.{form}"
         path.write_bytes(b"\xef\xbb\xbf" + file_of_pairs(form))

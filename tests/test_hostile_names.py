@@ -93,12 +93,12 @@ def test_a_repository_of_no_such_name_is_refused_before_anything_is_asked(tmp_pa
 )
 def test_an_address_that_is_no_endpoint_is_refused_without_its_secret(monkeypatch, url):
     for make in (partial(Endpoint, model="m"), partial(SuggestSpec, discover="d", llm="m")):
-        with pytest.raises(ValidationError) as found:
+        with pytest.raises(ValidationError) as invalid:
             make(url=url)
-        assert SECRET not in str(found.value)
-    with pytest.raises(UserError) as told:
+        assert SECRET not in str(invalid.value)
+    with pytest.raises(UserError) as unbuilt:
         build(SuggestSpec, {"discover": "d", "llm": "m", "url": url}, {})
-    assert SECRET not in str(told.value)
+    assert SECRET not in str(unbuilt.value)
     monkeypatch.setenv(ENDPOINT_URL, url)
     with pytest.raises(UserError, match="url") as refused:
         Endpoint(model="m").address()

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
 ]
-KNOBS = """
+SETTINGS = """
 [train]
 method = "lora"
 lora_r = 4
@@ -51,7 +51,7 @@ def test_from_a_published_file_to_a_measured_retraining(tmp_path):
         *("--heldout", inputs / "heldout.jsonl"),
     )
     with (workspace / "project.toml").open("a") as file:
-        file.write(KNOBS)
+        file.write(SETTINGS)
     assert pairtrace("check")["summary"]["share_refused_by_template"] == 0
     pairtrace("generate", "--completions", inputs / "completions.jsonl")
     assert pairtrace("index")["summary"]["n_skipped"] == 0

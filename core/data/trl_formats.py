@@ -147,7 +147,7 @@ def _split(prompt: Turns | None, chosen: Turns, rejected: Turns) -> tuple[Turns,
         return prompt, chosen, rejected
     cut = _common(chosen, rejected)
     if not cut:
-        raise ShapeError("prompt", "missing, and chosen and rejected do not begin alike")
+        raise ShapeError("prompt", "missing, and chosen and rejected share no beginning")
     return chosen[:cut], chosen[cut:], rejected[cut:]
 
 

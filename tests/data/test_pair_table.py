@@ -1,4 +1,4 @@
-"""Pairs on disk by column and by row: the same as `read_pairs`, whatever the file."""
+"""Memory-mapped pairs by column and by row: the same as `read_pairs`, for any file."""
 
 import json
 import signal
@@ -50,7 +50,7 @@ def test_columns_are_those_that_read_pairs_gives(path, tmp_path):
 
 
 def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(tmp_path):
-    n = CHUNK + 50  # the last fifty rows come in a chunk of their own
+    n = CHUNK + 50  # the last fifty rows come in another chunk
     late = [i + 0.5 if i > CHUNK else i for i in range(n)]
     rows = [
         {"uid": f"u{i}", "prompt": "ask", "chosen": f"yes {i}", "rejected": "no", "score": late[i]}
@@ -70,9 +70,9 @@ def test_a_column_that_changes_its_type_late_is_written_as_read_pairs_reads_it(t
 def test_canonical_pairs_are_the_same_on_disk(path, tmp_path):
     pairs = read_pairs(path).pairs
     pairs["kind"] = pd.Categorical(["x", "y"] * 4)
-    own = tmp_path / "own.parquet"
-    write_pairs(pairs, own)
-    columns = open_columns(own, tmp_path / "cache")
+    canonical = tmp_path / "canonical.parquet"
+    write_pairs(pairs, canonical)
+    columns = open_columns(canonical, tmp_path / "cache")
     assert list(columns) == list(pairs)
     for name in pairs:
         assert columns[name].astype(object).tolist() == pairs[name].astype(object).tolist() or (
@@ -83,10 +83,10 @@ def test_canonical_pairs_are_the_same_on_disk(path, tmp_path):
 def test_canonical_pairs_that_somebody_changed_lose_their_bad_rows_only(path, tmp_path):
     pairs = read_pairs(path).pairs
     pairs.loc[2, "rejected"] = pairs.loc[2, "chosen"]
-    own = tmp_path / "own.parquet"
-    write_pairs(pairs, own)
-    assert "u2" not in open_columns(own, tmp_path / "cache").index
-    assert len(open_columns(own, tmp_path / "cache")) == 7
+    canonical = tmp_path / "canonical.parquet"
+    write_pairs(pairs, canonical)
+    assert "u2" not in open_columns(canonical, tmp_path / "cache").index
+    assert len(open_columns(canonical, tmp_path / "cache")) == 7
 
 
 def test_a_file_without_a_usable_pair_is_refused_and_leaves_no_copy(tmp_path):

@@ -25,7 +25,7 @@ def without(name):
 @pytest.mark.parametrize(
     ("bad", "field", "reason"),
     [
-        (without("prompt"), "prompt", "missing, and chosen and rejected do not begin alike"),
+        (without("prompt"), "prompt", "missing, and chosen and rejected share no beginning"),
         (GOOD | {"source": 7}, "source", "a int, not text"),
         (GOOD | {"prompt": None}, "prompt", "missing"),
         (GOOD | {"chosen": None}, "chosen", "missing"),

@@ -72,10 +72,10 @@ def test_a_preview_shows_columns_pairs_and_what_is_left_out(tmp_path):
     pd.DataFrame([{"q": "p", "good": "a", "bad": "b"}, {"q": "p", "good": "a", "bad": "a"}]).to_csv(
         tmp_path / "p.csv", index=False
     )
-    found = preview(tmp_path / "p.csv", {"prompt": "q", "chosen": "good", "rejected": "bad"})
-    assert found.columns == ["q", "good", "bad"]
-    assert found.pairs["chosen"].tolist() == ["a"]
-    assert found.skipped["row"].tolist() == [2]
+    result = preview(tmp_path / "p.csv", {"prompt": "q", "chosen": "good", "rejected": "bad"})
+    assert result.columns == ["q", "good", "bad"]
+    assert result.pairs["chosen"].tolist() == ["a"]
+    assert result.skipped["row"].tolist() == [2]
 
 
 def test_nothing_is_written_of_a_file_without_pairs(tmp_path):

@@ -19,18 +19,18 @@ TEXTS = pd.Series(
 
 
 @pytest.mark.parametrize(
-    ("phrase", "found"),
+    ("phrase", "rows"),
     [("bread", [0, 2, 3]), ("cannot", [1]), ("(that)", [1]), ("été", [3]), (".", [0, 1])],
 )
-def test_a_phrase_is_found_as_it_stands_whatever_its_case(phrase, found):
-    assert list(np.flatnonzero(search.containing(TEXTS, phrase))) == found
+def test_a_phrase_matches_literally_in_any_case(phrase, rows):
+    assert list(np.flatnonzero(search.containing(TEXTS, phrase))) == rows
 
 
-def test_a_regular_expression_is_matched_whatever_its_case():
+def test_a_regular_expression_matches_in_any_case():
     assert list(np.flatnonzero(search.matching(TEXTS, r"^(sure|i cannot)\b"))) == [0, 1]
 
 
-def test_a_pattern_that_cannot_be_used_is_refused_in_words():
+def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason():
     with pytest.raises(UserError, match="is not a regular expression"):
         search.matching(TEXTS, "(?=bread)")
 
@@ -40,7 +40,7 @@ def test_a_hostile_pattern_takes_linear_time():
     assert not search.matching(long, r"^(a+)+$")[0]
 
 
-def test_words_are_ranked_by_how_often_and_how_alone_they_stand():
+def test_a_word_that_is_frequent_in_a_short_text_ranks_first():
     scores = search.bm25(TEXTS, "bread")
     assert scores[2] > scores[0] > 0  # three times in a short text; once in a longer one
     assert scores[3] == 0  # "breadth" is another word
@@ -55,7 +55,7 @@ def test_bm25_is_the_formula():
     assert search.bm25(TEXTS, "Bread") == pytest.approx(expected)
 
 
-def test_the_best_are_at_most_k_and_hold_a_word():
+def test_the_best_are_at_most_k_and_contain_a_word():
     assert list(np.flatnonzero(search.best(TEXTS, "bread cannot", 10))) == [0, 1, 2]
     assert search.best(TEXTS, "bread cannot", 1).sum() == 1
 

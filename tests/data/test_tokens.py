@@ -14,7 +14,7 @@ from core.errors import UserError
 from tests.tiny_models import tiny_tokenizer
 
 
-def said(*turns: str) -> list[dict[str, str]]:
+def messages(*turns: str) -> list[dict[str, str]]:
     """Messages from "role text"."""
     return [dict(zip(("role", "content"), turn.split(), strict=True)) for turn in turns]
 
@@ -55,14 +55,14 @@ def test_another_template_has_another_hash() -> None:
 
 def test_a_conversation_is_sent_turn_by_turn() -> None:
     tokenizer = tiny_tokenizer()
-    cell = as_prompt(said("user w1", "assistant w2", "user w3"))
+    cell = as_prompt(messages("user w1", "assistant w2", "user w3"))
     words = tokenizer.convert_ids_to_tokens(encode_prompt(tokenizer, cell))
     assert words == ["<user>", "w1", "<assistant>", "w2", "<user>", "w3", "<assistant>"]
 
 
 def test_a_completion_of_several_turns_is_written_by_the_template() -> None:
     tokenizer = tiny_tokenizer()
-    cell = as_completion(said("assistant w1", "user w2", "assistant w3"))
+    cell = as_completion(messages("assistant w1", "user w2", "assistant w3"))
     words = tokenizer.convert_ids_to_tokens(encode_completion(tokenizer, cell))
     assert words == ["w1", "<user>", "w2", "<assistant>", "w3"]
 
@@ -73,7 +73,7 @@ def test_a_prompt_that_the_template_refuses_is_named_or_left_empty() -> None:
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
         + tokenizer.chat_template
     )
-    refused = as_prompt(said("system w0", "user w1"))
+    refused = as_prompt(messages("system w0", "user w1"))
     with pytest.raises(UserError, match=r"refuses the prompt .*no system role"):
         encode_prompts(tokenizer, ["w1", refused])
     assert encode_prompts(tokenizer, ["w1", refused], strict=False)[1] == []

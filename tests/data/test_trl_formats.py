@@ -110,9 +110,9 @@ def test_text_that_begins_alike_is_cut_after_a_word():
     ],
 )
 def test_turns_system_prompts_and_tools_stay_in_the_prompt(row, messages, tools):
-    held = conversation(to_pair(row, {})["prompt"])
-    assert held.messages == messages
-    assert held.tools == tools
+    dialogue = conversation(to_pair(row, {})["prompt"])
+    assert dialogue.messages == messages
+    assert dialogue.tools == tools
 
 
 def test_a_completion_that_calls_a_tool_keeps_the_call():
@@ -129,10 +129,14 @@ def test_a_completion_that_calls_a_tool_keeps_the_call():
 @pytest.mark.parametrize(
     ("row", "field", "reason"),
     [
-        ({"chosen": "a", "rejected": "b"}, "prompt", "do not begin alike"),
+        ({"chosen": "a", "rejected": "b"}, "prompt", "share no beginning"),
         ({"prompt": "p", "chosen": [model("a")], "rejected": "b"}, "rejected", "text on the other"),
         ({"prompt": "p", "chosen": [], "rejected": "b"}, "chosen", "empty"),
-        ({"prompt": "p", "chosen": [user("a")], "rejected": [user("b")]}, "prompt", "begin alike"),
+        (
+            {"prompt": "p", "chosen": [user("a")], "rejected": [user("b")]},
+            "prompt",
+            "share no beginning",
+        ),
         ({"prompt": [model("p")], "chosen": "a", "rejected": "b"}, "prompt", "no user turn"),
         ({"prompt": [{"role": "x"}], "chosen": "a", "rejected": "b"}, "prompt", "the role 'x'"),
         (
@@ -156,8 +160,8 @@ def test_a_row_that_is_no_pair_says_why(row, field, reason):
 @pytest.mark.parametrize("text", ['[{"role": "user", "content": "x"}]', "[{", "plain"])
 def test_a_text_that_looks_like_messages_stays_a_text(text):
     cell = as_prompt([user(text)])
-    held = conversation(cell)
-    assert (held.messages if held else [user(cell)]) == [user(text)]
+    dialogue = conversation(cell)
+    assert (dialogue.messages if dialogue else [user(cell)]) == [user(text)]
     assert (as_completion([model(text)]) == text) == (text != '[{"role": "user", "content": "x"}]')
 
 
@@ -253,8 +257,8 @@ def test_real_human_preferences_are_read_and_written(tmp_path):
         "the same text as rejected: it prefers nothing",
     }
     prompts = [conversation(prompt) for prompt in table.pairs["prompt"]]
-    assert sum(held is not None for held in prompts) > 1000
-    assert all(held.messages[-1]["role"] == "user" for held in prompts if held)
+    assert sum(prompt is not None for prompt in prompts) > 1000
+    assert all(prompt.messages[-1]["role"] == "user" for prompt in prompts if prompt)
     write_pairs(table.pairs, tmp_path / "pairs.jsonl")
     again = read_pairs(tmp_path / "pairs.jsonl").pairs
     pd.testing.assert_frame_equal(again, table.pairs)

@@ -1,4 +1,4 @@
-"""Half-written files of killed processes go where they are old, and nowhere else."""
+"""Half-written files of killed processes are deleted once they are old, and no others."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def half(path, *, age):
     return path
 
 
-def test_what_is_a_day_old_goes_and_what_is_being_written_or_is_whole_stays(tmp_path):
+def test_half_written_files_are_deleted_after_a_day_and_others_stay(tmp_path):
     old = half(tmp_path / "a.parquet.17.part", age=ABANDONED + 60)
     stays = [
         half(tmp_path / "a.parquet.18.part", age=ABANDONED - 60),

@@ -89,8 +89,8 @@ def test_a_restart_does_only_what_is_missing_or_was_broken_off(
 ) -> None:
     made(random_pairs(), tmp_path, model, under=under)
     expected, files = checksum(tmp_path), remote(tmp_path)
-    whole = files.system.cat_file(f"{files.root}/00001-layer3.npy")
-    files.system.pipe_file(f"{files.root}/00001-layer3.npy", whole[: len(whole) // 2])
+    content = files.system.cat_file(f"{files.root}/00001-layer3.npy")
+    files.system.pipe_file(f"{files.root}/00001-layer3.npy", content[: len(content) // 2])
     files.system.rm_file(f"{files.root}/00002-layer1.json")
     assert verify(tmp_path)["file"].tolist() == [
         f"{files.url}/00001-layer3.npy",

@@ -1,4 +1,4 @@
-"""Columns come back as asked for, and hostile names stay data."""
+"""Tables, records and arrays of a run are read as they were written, or refused by name."""
 
 import pandas as pd
 import pytest
@@ -41,10 +41,11 @@ def test_an_unknown_column_is_named(path):
         tables.table(path, ["nonsense"])
 
 
-def test_a_file_that_is_not_parquet_is_named(tmp_path):
+@pytest.mark.parametrize("read", [tables.table, tables.data_frame, tables.columns])
+def test_a_file_that_is_not_parquet_is_named(tmp_path, read):
     (tmp_path / "broken.parquet").write_text("no")
     with pytest.raises(UserError, match=r"broken\.parquet"):
-        tables.table(tmp_path / "broken.parquet")
+        read(tmp_path / "broken.parquet")
 
 
 def test_a_line_that_is_still_being_written_is_left_out(tmp_path):
