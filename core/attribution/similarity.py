@@ -53,18 +53,6 @@ class Query:
     discriminant: Floats | None = None  # w, (d_model,)
 
 
-class Bank(NamedTuple):
-    """One behavior prompt by prompt, (n_prompts, d_model), each of length 1 or NaN."""
-
-    behavior: Floats
-    context: Floats  # less the mean context
-
-    @property
-    def defined(self) -> Flags:
-        """Prompts that have both vectors, (n_prompts,)."""
-        return ~(np.isnan(self.behavior[:, 0]) | np.isnan(self.context[:, 0]))
-
-
 class Stack(NamedTuple):
     """Groups of vectors to multiply pairs with, one below the other.
 
@@ -104,14 +92,14 @@ def scan(
     defined = [query.discriminant for query in queries if query.discriminant is not None]
     discriminants = [unit(np.stack(defined))] if len(defined) == len(queries) else []
     topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean)[0])
-    banks = [Bank(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
+    banks = [(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
     score = partial(
         _score,
         mean=mean,
         center=center,
-        directions=Stack.of([pooled, *discriminants, *(each.behavior for each in banks)]),
-        topics=Stack.of([topics, *(each.context for each in banks)]),
-        defined=[each.defined for each in banks],
+        directions=Stack.of([pooled, *discriminants, *(behavior for behavior, _ in banks)]),
+        topics=Stack.of([topics, *(context for _, context in banks)]),
+        defined=[~np.isnan(b[:, 0] + c[:, 0]) for b, c in banks],  # prompts with both vectors
     )
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
     # one block per core: BLAS's own threads would fight these and cost four times the CPU

@@ -167,7 +167,7 @@ def test_a_planted_pair_ranks_first(
 
 
 def test_the_gate_takes_pairs_about_other_things_out(tmp_path: Path) -> None:
-    """Two pairs push the same way; only one is asked about the same thing."""
+    """Two pairs with one datapoint vector; only one has the behavior's topic."""
     axes = np.eye(D, dtype=np.float32)
     datapoint = np.stack([axes[0], axes[0], axes[1]])
     context = np.stack([axes[2], -axes[2], axes[3]])

@@ -25,8 +25,8 @@ def linear_gradients(model, some):
 def test_packed_contrasts_have_the_margins_of_texts_read_apart(family):
     model = tiny_model(family, blocks=2)
     some = [*contrasts(3, seed=0), Contrast([7, 8], [9], [10, 11, 12, 13, 14])]
-    apart = torch.stack([margin(model, one) for one in some])
-    torch.testing.assert_close(margins(model, packed(some)), apart, rtol=1e-4, atol=1e-4)
+    separate = torch.stack([margin(model, one) for one in some])
+    torch.testing.assert_close(margins(model, packed(some)), separate, rtol=1e-4, atol=1e-4)
 
 
 PAIRS, BEHAVIOR = contrasts(20, seed=0), contrasts(4, seed=1)

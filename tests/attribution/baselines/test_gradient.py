@@ -67,15 +67,15 @@ def test_swapping_the_completions_negates_the_gradient():
 def test_the_projection_keeps_inner_products_and_is_seeded():
     model = tiny_model(blocks=2)
     pairs = contrasts(10, seed=0)
-    whole = margin_gradients(model, pairs, projected=None)
+    full = margin_gradients(model, pairs, projected=None)
     short = margin_gradients(model, pairs, projected=4096)
-    assert np.corrcoef((whole @ whole.T).ravel(), (short @ short.T).ravel())[0, 1] > 0.98
+    assert np.corrcoef((full @ full.T).ravel(), (short @ short.T).ravel())[0, 1] > 0.98
     np.testing.assert_array_equal(short, margin_gradients(model, pairs, projected=4096))
 
 
 def test_one_block_alone_gives_the_part_of_the_gradient_that_is_its_own():
     model, pairs = tiny_model(blocks=2), contrasts(2, seed=0)
-    whole = margin_gradients(model, pairs, projected=None)
+    full = margin_gradients(model, pairs, projected=None)
     part = margin_gradients(model, pairs, projected=None, blocks=[1])
     sizes = []
     for blocks in ([0], [1]):
@@ -83,7 +83,7 @@ def test_one_block_alone_gives_the_part_of_the_gradient_that_is_its_own():
             sizes.append(sum(p.numel() for p in parameters))
     start = sum(p.numel() for p in model.model.embed_tokens.parameters()) + sizes[0]
     assert part.shape[1] == sizes[1]
-    np.testing.assert_allclose(part, whole[:, start : start + sizes[1]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(part, full[:, start : start + sizes[1]], rtol=1e-4, atol=1e-5)
 
 
 def test_checkpoints_weigh_the_same_and_scale_does_not_matter():

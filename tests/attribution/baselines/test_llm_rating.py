@@ -15,15 +15,15 @@ from tests.chat_server import Reply, chat_server
 PAIRS = pd.DataFrame(
     {
         "prompt": ["p", "q", "r"],
-        "chosen": ["bad", "fine", "odd"],
+        "chosen": ["bad", "fine", "unusual"],
         "rejected": ["fine", "bad", "bad"],
     }
 )
 
 
 def rating(_number, asked):
-    said = json.loads(asked["messages"][-1]["content"])["completion"]
-    return Reply({"bad": "90", "fine": '{"score": 5}', "odd": "?"}[said])
+    completion = json.loads(asked["messages"][-1]["content"])["completion"]
+    return Reply({"bad": "90", "fine": '{"score": 5}', "unusual": "?"}[completion])
 
 
 def test_the_score_is_chosen_minus_rejected_and_unscored_is_nan(tmp_path):

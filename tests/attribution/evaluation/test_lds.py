@@ -50,10 +50,10 @@ def test_intervals_hold_the_score_of_many_retrainings_as_often_as_they_say():
     scores = true + rng.normal(size=N)
     masks = subsets(N, count=20_000, share=0.5, seed=1)
     outcomes = masks @ true + 2 * rng.normal(size=len(masks))
-    whole = spearmanr(masks @ scores, outcomes).statistic
+    overall = spearmanr(masks @ scores, outcomes).statistic
     parts = [slice(start, start + 40) for start in range(0, 2000, 40)]
     found = [lds(scores, masks[part], outcomes[part]) for part in parts]
-    assert sum(one.low <= whole <= one.high for one in found) >= 44  # of 50; 95% are 47.5
+    assert sum(one.low <= overall <= one.high for one in found) >= 44  # of 50; 95% are 47.5
 
 
 def test_two_methods_are_compared_on_the_same_retrainings():
@@ -62,10 +62,10 @@ def test_two_methods_are_compared_on_the_same_retrainings():
     outcomes = masks @ true + 8 * rng.normal(size=60)  # more noise than signal
     better, worse = true, true + 0.5 * rng.normal(size=N)
     one, two = (lds(given, masks, outcomes) for given in (better, worse))
-    apart = lds_difference(better, worse, masks, outcomes)
-    assert apart.value == pytest.approx(one.value - two.value)
+    difference = lds_difference(better, worse, masks, outcomes)
+    assert difference.value == pytest.approx(one.value - two.value)
     if_independent = np.hypot(one.high - one.low, two.high - two.low)
-    assert apart.high - apart.low < 0.6 * if_independent
+    assert difference.high - difference.low < 0.6 * if_independent
     none = lds_difference(better, 3 * better, masks, outcomes)
     assert none[:3] == pytest.approx((0, 0, 0))
 

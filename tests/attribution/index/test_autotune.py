@@ -1,4 +1,4 @@
-"""The budget that is measured: the faster one, kept, and the same for all who compute an index.
+"""The budget that is measured: the faster one, cached, and the same for all who compute an index.
 
 A pass of one pair against one of all pairs stands for what is slow and what is fast: that holds on
 a machine however busy.
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "workspace")
 
 
-def kept(store: Store) -> Path:
+def cache_file(store: Store) -> Path:
     return store.workspace / "cache" / "token-budgets.json"
 
 
@@ -70,9 +70,9 @@ def test_budgets_that_are_alike_leave_the_rule(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_was_measured_is_kept_for_the_next_index(spec: IndexSpec, store: Store) -> None:
     assert budget(spec, store, 1) == FAST
-    (key,) = json.loads(kept(store).read_text())
+    (key,) = json.loads(cache_file(store).read_text())
     assert key.endswith("float32, olmo2 32 48 4 4")
-    kept(store).write_text(json.dumps({key: SLOW}))
+    cache_file(store).write_text(json.dumps({key: SLOW}))
     assert budget(spec, store, 2) == SLOW
 
 
@@ -81,16 +81,16 @@ def test_a_damaged_file_of_what_was_measured_is_written_anew(
     damage: str, spec: IndexSpec, store: Store
 ) -> None:
     budget(spec, store, 1)
-    whole = json.loads(kept(store).read_text())
-    kept(store).write_text(damage.replace("KEY", next(iter(whole))))
+    complete = json.loads(cache_file(store).read_text())
+    cache_file(store).write_text(damage.replace("KEY", next(iter(complete))))
     assert budget(spec, store, 2) == FAST
-    assert json.loads(kept(store).read_text()) == whole
+    assert json.loads(cache_file(store).read_text()) == complete
 
 
 def test_a_cache_that_cannot_be_written_costs_a_measurement_only(
     spec: IndexSpec, store: Store
 ) -> None:
-    kept(store).mkdir(parents=True)  # no file can take a folder's place
+    cache_file(store).mkdir(parents=True)  # no file can take a folder's place
     assert budget(spec, store, 1) == FAST
 
 
@@ -111,7 +111,7 @@ def test_a_restart_goes_on_with_the_budget_it_began_with(
     with pytest.raises(Cancelled):
         step.run(spec, store=store, output=output, progress=StopsHalfway())
     done = {path: path.stat().st_mtime_ns for path in output.glob("shards/*.json")}
-    kept(store).unlink()
+    cache_file(store).unlink()
     monkeypatch.setattr(devices, "CPU_BUDGETS", (SLOW, 3))
     step.run(spec, store=store, output=output, progress=Progress())
     assert VectorIndex.open(output).manifest.budget == FAST
