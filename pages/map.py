@@ -141,7 +141,7 @@ def show_pairs() -> None:
     everything, selected = raster.view_of(x, y), raster.view_of(x[shown], y[shown])
     drawn = region.drawn(run)
     part = region.view(run, everything)
-    chart = figure.cached_figure(run, points, colors, shown=shown, outline=drawn, part=part)
+    chart = figure.pairs_figure(run, points, colors, shown=shown, outline=drawn, part=part)
     alt = "Map of the pairs: pairs that push the model the same way are close together."
     region.draw(chart, run, alt=alt)
     buttons = st.container(horizontal=True)

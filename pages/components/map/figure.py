@@ -2,7 +2,7 @@
 
 The picture (`core.discovery.raster`) is drawn under an even sample of invisible dots, which carry
 the lasso and the text under the mouse. A figure of pairs is cached under everything that it is
-drawn from; visitors share it, so it is read-only.
+drawn from; visitors share it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.discovery import raster
 from core.discovery.raster import View
 from core.specs.recipes import InPolygon
-from pages.components import cache, theme
+from pages.components import theme
 from pages.components.clusters import state
 from pages.components.map.coloring import PALETTE, Coloring
 
@@ -30,7 +30,21 @@ CACHED = 32  # figures, each up to 0.5 MB
 Mask = NDArray[np.bool_]
 
 
-def cached_figure(
+def _digest(values: NDArray) -> bytes:
+    """All of an array: Streamlit itself only samples large ones."""
+    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+
+
+@st.cache_resource(
+    show_spinner=False,
+    max_entries=CACHED,
+    hash_funcs={
+        np.ndarray: _digest,
+        pd.DataFrame: lambda places: _digest(places[["x", "y"]].to_numpy()),
+        InPolygon: InPolygon.model_dump_json,
+    },
+)
+def pairs_figure(
     run: str,
     places: pd.DataFrame,
     coloring: Coloring,
@@ -39,14 +53,10 @@ def cached_figure(
     outline: InPolygon | None,
     part: View,
 ) -> go.Figure:
-    """`figure` of a discover run's pairs; shared, read-only."""
-    return _cached(str(cache.store().folder(run)), places, coloring, shown, outline, part)
+    """Pairs of a discover run, `uid, x, y`, in their colors. Shared: read-only.
 
-
-def figure(
-    places: pd.DataFrame, coloring: Coloring, *, shown: Mask, outline: InPolygon | None, part: View
-) -> go.Figure:
-    """Pairs, `uid, x, y`, in their colors; those that are not `shown` stay as grey context."""
+    Those that are not `shown` stay as grey context; `part` of the map is in view.
+    """
     made = go.Figure()
     if len(places) > DOTS:
         _add_picture(made, places, coloring, shown, part)
@@ -87,31 +97,6 @@ def add_image(made: go.Figure, source: str, x: tuple[float, float], y: tuple[flo
         source=source, xref="x", yref="y", x=x[0], y=y[1], sizex=x[1] - x[0], sizey=y[1] - y[0],
         sizing="stretch", layer="below",
     )  # fmt: skip
-
-
-def _digest(values: NDArray) -> bytes:
-    """All of an array: Streamlit itself only samples large ones."""
-    return hashlib.sha256(np.ascontiguousarray(values)).digest()
-
-
-@st.cache_resource(
-    show_spinner=False,
-    max_entries=CACHED,
-    hash_funcs={
-        np.ndarray: _digest,
-        pd.DataFrame: lambda places: _digest(places[["x", "y"]].to_numpy()),
-        InPolygon: InPolygon.model_dump_json,
-    },
-)
-def _cached(
-    folder: str,
-    places: pd.DataFrame,
-    coloring: Coloring,
-    shown: Mask,
-    outline: InPolygon | None,
-    part: View,
-) -> go.Figure:
-    return figure(places, coloring, shown=shown, outline=outline, part=part)
 
 
 def _add_dots(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:

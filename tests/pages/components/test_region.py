@@ -92,3 +92,17 @@ def test_selected_pairs_are_those_of_brute_force(mapped, corners, narrowed):
             expected = inside and also(by_uid[place["uid"]], place)
             assert (place["uid"] in found) == expected
     assert found <= set(places["uid"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({"lasso": [{"x": [0, 1, 1], "y": [0, 0, 1]}], "box": []}, ((0, 1, 1), (0, 0, 1))),
+        ({"lasso": [], "box": [{"x": [0, 2], "y": [1, 3]}]}, ((0, 2, 2, 0), (1, 1, 3, 3))),
+        ({"lasso": [{"x": [0, 1], "y": [0, 0]}], "box": []}, None),
+        ({"lasso": [], "box": []}, None),
+    ],
+)
+def test_a_gesture_becomes_the_polygon_that_was_drawn(selection, expected):
+    polygon = region.polygon_of(selection)
+    assert (polygon and (polygon["x"], polygon["y"])) == expected

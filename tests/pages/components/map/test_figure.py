@@ -8,7 +8,7 @@ import pytest
 
 from core.discovery.raster import View
 from core.specs.recipes import InPolygon
-from pages.components import region, theme
+from pages.components import theme
 from pages.components.map import figure
 from pages.components.map.coloring import Coloring
 
@@ -33,7 +33,7 @@ def test_the_same_map_is_drawn_once(store):
         "places": PLACES.copy(),
         "coloring": replace(CATEGORIES, codes=CATEGORIES.codes.copy()),
     }
-    assert figure.cached_figure(**again) is figure.cached_figure(**DRAWN)
+    assert figure.pairs_figure(**again) is figure.pairs_figure(**DRAWN)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_same_map_is_drawn_once(store):
     ids=lambda other: next(iter(other)),
 )
 def test_another_map_is_drawn_again(store, other):
-    assert figure.cached_figure(**(DRAWN | other)) is not figure.cached_figure(**DRAWN)
+    assert figure.pairs_figure(**(DRAWN | other)) is not figure.pairs_figure(**DRAWN)
 
 
 PART = View(-0.1, 1.1, -0.1, 1.1)
@@ -67,21 +67,9 @@ def coloring(n=30):
 
 
 def drawn(shown, n=30, outline=None, colors=None):
-    return figure.figure(places(n), colors or coloring(n), shown=shown, outline=outline, part=PART)
-
-
-@pytest.mark.parametrize(
-    ("selection", "expected"),
-    [
-        ({"lasso": [{"x": [0, 1, 1], "y": [0, 0, 1]}], "box": []}, ((0, 1, 1), (0, 0, 1))),
-        ({"lasso": [], "box": [{"x": [0, 2], "y": [1, 3]}]}, ((0, 2, 2, 0), (1, 1, 3, 3))),
-        ({"lasso": [{"x": [0, 1], "y": [0, 0]}], "box": []}, None),
-        ({"lasso": [], "box": []}, None),
-    ],
-)
-def test_a_gesture_becomes_the_polygon_that_was_drawn(selection, expected):
-    polygon = region._polygon(selection)
-    assert (polygon and (polygon["x"], polygon["y"])) == expected
+    return figure.pairs_figure(
+        ONE, places(n), colors or coloring(n), shown=shown, outline=outline, part=PART
+    )
 
 
 def test_pairs_outside_the_selection_stay_as_grey_context():
