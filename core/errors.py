@@ -1,4 +1,4 @@
-"""The one error that a user can mend: shown without a traceback by pages and the command line."""
+"""Errors that a user can fix: shown without a traceback by pages and the command line."""
 
 import errno
 import os
@@ -7,8 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-READ_ONLY = "This workspace is read-only for you. Ask an editor of this workspace."
-LONGEST = 500  # characters of a problem: it may repeat what somebody wrote
+READ_ONLY = "This workspace is read-only for you. Ask one of its editors."
+LONGEST = 500  # characters of a message, which may quote the user's input
 NO_MEMORY = (
     "There is not enough memory. Close other programs, use fewer workers or a smaller batch, "
     "or a machine with more"
@@ -38,45 +38,45 @@ class UserError(Exception):
     """Bad input. The message names the file, row and field, and says what to do."""
 
 
-def in_words(error: Exception, folder: Path | None = None) -> UserError | None:
-    """What the machine refused, as something to mend; None where that is nobody's doing.
+def explain(error: Exception, folder: Path | None = None) -> UserError | None:
+    """The system's error (memory, disk, permissions) with its remedy; None for any other.
 
-    `folder` is where it was at work, named where the error names no file.
+    The message names `folder` where the error names no file.
     """
-    if _wants_memory(error):
+    if _is_out_of_memory(error):
         return UserError(f"{NO_MEMORY}, then run the same command again.")
     number = error.errno if isinstance(error, OSError) else _number_in(str(error))
     if number not in REMEDIES:
         return None
-    named = getattr(error, "filename", None) or folder
-    place = f"{named}: " if named else ""
+    path = getattr(error, "filename", None) or folder
+    place = f"{path}: " if path else ""
     return UserError(f"{place}{REMEDIES[number]}, then run the same command again.")
 
 
 def in_database(path: Path, error: sqlite3.DatabaseError, otherwise: str) -> UserError:
-    """What SQLite refused, and what to do: `otherwise` where the file itself is at fault."""
-    number = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without its details
+    """SQLite's error with its remedy; `otherwise` where the file itself is damaged."""
+    number = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary code
     remedy = OF_SQLITE.get(number)
     advice = otherwise if remedy is None else f"{remedy}, then try again."
     return UserError(f"{path}: {error}. {advice}")
 
 
 def first_problem(error: Any) -> str:
-    """Field and message of the first problem in a pydantic `ValidationError`; both may be long."""
+    """Field and message of the first problem in a pydantic `ValidationError`, cut at `LONGEST`."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:LONGEST]
 
 
-def _number_in(said: str) -> int | None:
-    """The system's number in the words of a library: safetensors' are "(os error 28)"."""
-    found = re.search(r"\(os error (\d+)\)", said)
-    if found:
-        return int(found[1])
-    return errno.ENOSPC if os.strerror(errno.ENOSPC) in said else None
+def _number_in(message: str) -> int | None:
+    """The errno in a library's message, such as safetensors' "(os error 28)"."""
+    match = re.search(r"\(os error (\d+)\)", message)
+    if match:
+        return int(match[1])
+    return errno.ENOSPC if os.strerror(errno.ENOSPC) in message else None
 
 
-def _wants_memory(error: Exception) -> bool:
-    """torch says so by a name of its own, or in words."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has its own exception, or only a message."""
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)

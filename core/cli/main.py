@@ -19,7 +19,7 @@ from core.cli.inputs import data, fetch_command, presets_command
 from core.cli.runs import runs, show_clusters
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
 from core.demo import investigation
-from core.errors import UserError, in_words
+from core.errors import UserError, explain
 from core.report.export_pairs import Format, export_pairs
 from core.report.findings import gather
 from core.report.html import to_html, to_markdown
@@ -235,7 +235,7 @@ def main() -> None:
         click.echo("Cancelled.", err=True)
         sys.exit(130)
     except Exception as error:
-        explanation = in_words(error)
+        explanation = explain(error)
         if explanation is None:
             raise
         click.echo(f"Error: {explanation}", err=True)

@@ -1,7 +1,7 @@
-"""A spec as a shell command, and back: options are made from the spec's fields.
+"""A spec as a shell command, and back: each field is an option.
 
-One definition of every knob (name, type, unit, default) serves `--help`, the browser's "command
-to copy" and the job that a button starts, so the three cannot disagree.
+One definition of every setting (name, type, unit, default) serves `--help`, the command that the
+browser shows and the job that a button starts, so the three cannot disagree.
 """
 
 import json
@@ -21,7 +21,7 @@ from core.specs.base import Spec, references
 from core.specs.steps import is_run
 from core.storage.parse import from_json
 
-PLAIN = {str: click.STRING, int: click.INT, float: click.FLOAT}
+TYPES = {str: click.STRING, int: click.INT, float: click.FLOAT}
 
 
 def command(spec: Spec, store: Store) -> str:
@@ -40,22 +40,22 @@ def arguments(spec: Spec, store: Store) -> list[str]:
 
 
 def options(spec_type: type[Spec]) -> list[click.Option]:
-    """One command-line option per field; unset ones are None, for the project to fill."""
+    """One command-line option per field; its default is None, for the project to fill."""
     return [_option(name, field) for name, field in spec_type.model_fields.items()]
 
 
-def build(spec_type: type[Spec], given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:
-    """A spec from options; what was not given comes from `defaults`, then from the spec itself.
+def build(spec_type: type[Spec], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:
+    """A spec from options; other fields come from `defaults`, then from the spec's own defaults.
 
-    Raises `UserError` that names each option that is missing or wrong.
+    `UserError` names each option that is missing or wrong.
     """
-    named = {name: _value(value) for name, value in given.items() if value is not None}
+    values = {name: _value(value) for name, value in options.items() if value is not None}
     kinds = {name: ref.kind for name, ref in references(spec_type).items()}
-    for name in kinds.keys() & named.keys():
-        if not is_run(named[name]) and (kinds[name] != "judge" or Path(named[name]).suffix):
-            named[name] = str(Path(named[name]).expanduser().resolve())
+    for name in kinds.keys() & values.keys():
+        if not is_run(values[name]) and (kinds[name] != "judge" or Path(values[name]).suffix):
+            values[name] = str(Path(values[name]).expanduser().resolve())
     try:
-        return spec_type.model_validate({**defaults, **named})
+        return spec_type.model_validate({**defaults, **values})
     except ValidationError as error:
         problems = "; ".join(
             f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: "
@@ -78,18 +78,18 @@ def _option(name: str, field: FieldInfo) -> click.Option:
 def _type(annotation: Any) -> click.ParamType:
     if get_origin(annotation) is Literal:
         return click.Choice([str(choice) for choice in get_args(annotation)])
-    plain = [PLAIN[part] for part in (annotation, *get_args(annotation)) if part in PLAIN]
-    return plain[0] if plain and get_origin(annotation) is not tuple else click.STRING
+    types = [TYPES[part] for part in (annotation, *get_args(annotation)) if part in TYPES]
+    return types[0] if types and get_origin(annotation) is not tuple else click.STRING
 
 
 def _value(value: Any) -> Any:
-    """Records and lists are written as JSON; anything else is taken as it is."""
+    """The value of an option: records and lists are JSON."""
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
     try:
         return from_json(value)
     except ValueError as error:
-        raise UserError(f"{value[:200]!r} starts like JSON but is not: {error}") from error
+        raise UserError(f"{value[:200]!r} starts like JSON but is invalid: {error}") from error
 
 
 def _option_words(name: str, value: Any) -> list[str]:

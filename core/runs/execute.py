@@ -1,9 +1,8 @@
-"""Run one spec in this process: lock, wait for inputs and device, compute, publish, record cost.
+"""Execution of one spec in this process: lock, wait, compute, publish, record the cost.
 
-Knows the order of these and nothing of what a step computes: the step's module is imported by
-name, here and only here, so that light processes stay light.
-
-Make a run again elsewhere, from nothing but its spec.json and those of its inputs.
+`execute` makes a run; `repeat` makes a recorded run and its inputs again in another store. Knows
+nothing of what a step computes: its module is imported by name, here only, so that processes that
+compute nothing start fast.
 """
 
 import importlib
@@ -23,7 +22,7 @@ import psutil
 from filelock import BaseFileLock, Timeout
 
 from core import environment
-from core.errors import UserError, in_words
+from core.errors import UserError, explain
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
 from core.specs import project
@@ -31,7 +30,7 @@ from core.specs.base import Spec, references
 from core.specs.steps import is_run
 
 POLL_SECONDS = 0.5
-SAME_LAUNCH_SECONDS = 60  # processes of one launch are born within this of each other
+SAME_LAUNCH_SECONDS = 60  # processes of one launch start within this time
 PACKAGES = (
     *("pairtrace", "torch", "transformers", "trl", "peft"),
     *("numpy", "pandas", "umap-learn", "hdbscan"),
@@ -41,21 +40,21 @@ PACKAGES = (
 def execute(
     spec: Spec, store: Store, *, listen: Callable[[dict[str, Any]], None] | None = None
 ) -> str:
-    """Bring the run of `spec` to its finished state and return its id.
+    """Make the run of `spec` and return its id.
 
-    A run that is finished is left as it is; one that another process works on is waited for.
-    Raises `UserError` for bad input, `Cancelled` when stopped; both are recorded in the run.
-    Under `accelerate launch` or `torchrun` the first process does all this, and the others help.
+    A finished run is left as it is; one that another process works on is waited for. Raises
+    `UserError` for bad input and `Cancelled` when stopped; both are recorded in the run. Under
+    `accelerate launch` or `torchrun` the first process does all this, and the others compute along.
     """
     run = store.run_id(spec)
     if spec.distributed and environment.rank() > 0:
-        return _help(run, spec, store)
+        return _compute_along(run, spec, store)
     store.folder(run).mkdir(parents=True, exist_ok=True)
     progress = Progress(store.folder(run) / "progress.jsonl", listen)
     with (
         progress.stopping_on_signals(),
         _recording_failure(progress, store.folder(run)),
-        _held(store.lock(run), progress, "for the process that makes this run"),
+        _locked(store.lock(run), progress, "for the process that makes this run"),
     ):
         if store.state(run) == "finished":
             return run
@@ -64,12 +63,12 @@ def execute(
         with _device(spec, store, progress):
             _compute(run, spec, store, progress)
         store.publish(run)
-        _tell(progress, "finished")
+        _record_end(progress, "finished")
     return run
 
 
 def describe(spec: Spec, store: Store) -> dict[str, Any]:
-    """What spec.json says of a run before it has cost anything."""
+    """The content of spec.json before the run has a cost."""
     return {
         "step": spec.step,
         "spec": spec.model_dump(mode="json"),
@@ -86,10 +85,10 @@ def describe(spec: Spec, store: Store) -> dict[str, Any]:
 
 
 def inputs(spec: Spec) -> list[str]:
-    """Ids of the runs that a spec reads, those inside its recipes included."""
-    named = [getattr(spec, name) for name in references(spec)]
+    """Ids of the runs that a spec reads, those in its recipes included."""
+    fields = [getattr(spec, name) for name in references(spec)]
     nested = [run for edit in getattr(spec, "edits", ()) for run in edit.recipe.runs()]
-    return [name for name in [*named, *nested] if name and is_run(name)]
+    return [name for name in [*fields, *nested] if name and is_run(name)]
 
 
 def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:
@@ -107,11 +106,11 @@ def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:
     store.write_record(run, record)
 
 
-def _help(run: str, spec: Spec, store: Store) -> str:
-    """Compute along with the launch's first process, which alone locks, records and publishes."""
-    born = psutil.Process().create_time() - SAME_LAUNCH_SECONDS
-    with Progress().stopping_on_signals():  # it is the first process that says when to stop
-        while not _under_way(store.events(run), born):
+def _compute_along(run: str, spec: Spec, store: Store) -> str:
+    """Compute with the first process of the launch, which alone locks, records and publishes."""
+    since = psutil.Process().create_time() - SAME_LAUNCH_SECONDS
+    with Progress().stopping_on_signals():  # the first process decides when to stop
+        while not _started(store.events(run), since):
             if store.state(run) == "finished":
                 return run
             time.sleep(POLL_SECONDS)
@@ -123,14 +122,14 @@ def _help(run: str, spec: Spec, store: Store) -> str:
     return run
 
 
-def _under_way(events: list[dict[str, Any]], since: float) -> bool:
-    """Whether the latest attempt has started to compute, later than a time."""
+def _started(events: list[dict[str, Any]], since: float) -> bool:
+    """Whether the latest attempt started to compute after a time and has not ended."""
     names = [event["event"] for event in events]
     if "started" not in names:
         return False
     at = len(names) - 1 - names[::-1].index("started")
-    over = {"failed", "cancelled", "finished"} & set(names[at:])
-    return events[at]["time"] >= since and not over
+    ended = {"failed", "cancelled", "finished"} & set(names[at:])
+    return events[at]["time"] >= since and not ended
 
 
 @contextmanager
@@ -138,67 +137,67 @@ def _recording_failure(progress: Progress, folder: Path) -> Iterator[None]:
     try:
         yield
     except Cancelled:
-        _tell(progress, "cancelled")
+        _record_end(progress, "cancelled")
         raise
     except UserError as error:
-        _tell(progress, "failed", error=str(error))
+        _record_end(progress, "failed", error=str(error))
         raise
     except BaseException as error:
-        known = in_words(error, folder) if isinstance(error, Exception) else None
-        if known is None:
-            said = f"{type(error).__name__}: {error} (traceback in log.txt)"
-            _tell(progress, "failed", error=said)
+        explained = explain(error, folder) if isinstance(error, Exception) else None
+        if explained is None:
+            message = f"{type(error).__name__}: {error} (traceback in log.txt)"
+            _record_end(progress, "failed", error=message)
             traceback.print_exc()
             raise
-        _tell(progress, "failed", error=str(known))
-        raise known from error
+        _record_end(progress, "failed", error=str(explained))
+        raise explained from error
 
 
-def _tell(progress: Progress, event: str, **fields: Any) -> None:
-    """An attempt's last event; how it ended does not depend on there being room to write it."""
+def _record_end(progress: Progress, event: str, **fields: Any) -> None:
+    """Record how an attempt ended, if the disk has room for it."""
     with suppress(OSError):
         progress.event(event, **fields)
 
 
 def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
-    """Return when every input run is finished; refuse when one will never be."""
+    """Return when every input run is finished. `UserError` if one is neither under way."""
     for run in inputs(spec):
-        waits = False
+        reported = False
         while (state := store.state(run)) != "finished":
             if state not in ("waiting", "running"):
                 raise UserError(f"input {run} is {state}. Run it first, or run it again.")
-            if not waits:
+            if not reported:
                 progress.event("waiting", note=f"for {run}")
-                waits = True
+                reported = True
             if progress.stop.wait(POLL_SECONDS):
                 raise Cancelled
 
 
 @contextmanager
 def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
-    """One step at a time on each GPU (or on a laptop's cores); the rest wait in line."""
+    """Take the devices of a step: each GPU (or a laptop's cores) computes one step at a time."""
     if not spec.uses_device:
         yield
         return
-    with ExitStack() as held:
-        held.enter_context(environment.computing_on(project.device(store.workspace)))
-        for name in sorted(environment.taken()):  # in one order, so that no two wait for each other
+    with ExitStack() as stack:
+        stack.enter_context(environment.computing_on(project.device(store.workspace)))
+        for name in sorted(environment.taken()):  # the same order everywhere: no deadlock
             note = f"for the device {name}"
-            held.enter_context(_held(store.device_lock(name), progress, note))
+            stack.enter_context(_locked(store.device_lock(name), progress, note))
         yield
 
 
 @contextmanager
-def _held(lock: BaseFileLock, progress: Progress, note: str) -> Iterator[None]:
-    """Hold a lock; while another holds it, say so once and listen for a stop."""
-    waits = False
+def _locked(lock: BaseFileLock, progress: Progress, note: str) -> Iterator[None]:
+    """Take a lock; while another process has it, report that once and heed a stop."""
+    reported = False
     while not lock.is_locked:
         try:
             lock.acquire(timeout=POLL_SECONDS)
         except Timeout:
-            if not waits:
+            if not reported:
                 progress.event("waiting", note=note)
-                waits = True
+                reported = True
             if progress.stop.is_set():
                 raise Cancelled from None
     try:
@@ -209,17 +208,17 @@ def _held(lock: BaseFileLock, progress: Progress, note: str) -> Iterator[None]:
 
 def _cpu_seconds() -> float:
     """User and system time of this process and of its finished children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _device_name() -> str:
-    """What computed: the GPU's name or the processor's, after where somebody wanted it."""
-    wanted, torch = environment.device(), sys.modules.get("torch")
+    """The GPU's or processor's name, after the device that was asked for, if any."""
+    asked, torch = environment.device(), sys.modules.get("torch")
     name = platform.processor() or platform.machine()
-    if torch is not None and wanted != "cpu" and torch.cuda.is_available():
-        name = str(torch.cuda.get_device_name(wanted if wanted.startswith("cuda") else None))
-    return name if wanted == "auto" else f"{wanted}: {name}"
+    if torch is not None and asked != "cpu" and torch.cuda.is_available():
+        name = str(torch.cuda.get_device_name(asked if asked.startswith("cuda") else None))
+    return name if asked == "auto" else f"{asked}: {name}"
 
 
 def _version(package: str) -> str:
@@ -238,10 +237,10 @@ def _git_commit() -> str:
 
 
 def repeat(store: Store, run: str, execute: Callable[[Spec], str]) -> str:
-    """Execute a recorded run and, before it, every run that it reads. Returns the new id.
+    """Execute a recorded run after every run that it reads. Returns the new id.
 
-    `execute` works in another store. Ids are names of content, so the new id equals the old one.
-    `UserError` where it cannot be: a file behind the spec has changed, or the knobs have.
+    `execute` works in another store; ids name content, so the new id equals the old one.
+    `UserError` if a file behind the spec has changed, or the settings of the step have.
     """
     spec = store.spec(run)
     _check_unchanged(store, run, spec)
@@ -251,7 +250,7 @@ def repeat(store: Store, run: str, execute: Callable[[Spec], str]) -> str:
 
 
 def _check_unchanged(store: Store, run: str, spec: Spec) -> None:
-    """Before anything is computed: what the spec names must be what it named then."""
+    """`UserError` where the content behind the spec's references has changed."""
     then, now = store.record(run)["contents"], store.contents(spec)
     changed = [name for name in now if now[name] != then.get(name)]
     if changed:
@@ -260,6 +259,6 @@ def _check_unchanged(store: Store, run: str, spec: Spec) -> None:
     if store.run_id(spec) != run:
         commit = store.record(run)["provenance"]["git_commit"]
         raise UserError(
-            f"{run} cannot be repeated by this version of PairTrace, which knows other knobs. "
+            f"{run} cannot be repeated by this version of PairTrace, which has other settings. "
             f"It was made by commit {commit}."
         )

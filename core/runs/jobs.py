@@ -1,8 +1,8 @@
-"""Start and stop steps as processes of their own, which outlive browser and server.
+"""Jobs: runs in background processes, which outlive browser and server.
 
-A job is `pairtrace <step> …` in a session of its own, writing to its run's folder; everything
-there is to know about it is read from that folder (core.runs.store). Jobs that depend on each
-other may be started together: each waits for its inputs, and for the device.
+A job is `pairtrace <step> …` in its own session, writing to its run's folder; its state is read
+from that folder (core.runs.store). Jobs that depend on each other may be started together: each
+waits for its inputs and its device.
 """
 
 import os
@@ -26,15 +26,15 @@ from core.runs.store import Store
 from core.specs.base import Spec
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
-NICE = 10  # a tenth of what others get, where there is not enough for all
-WORK = ("spawned", "waiting", "started", "progress")  # what a process says that makes the run
+NICE = 10  # a tenth of the CPU time of other processes, where cores are scarce
+WORK = ("spawned", "waiting", "started", "progress")  # events of a process that works on the run
 
 
 def start(store: Store, spec: Spec) -> str:
     """Start the run of `spec` in the background, unless it is finished or under way.
 
-    Returns its id at once. Starting a failed or cancelled run again resumes it. Of several who
-    start one run at the same moment, one does.
+    Returns its id at once. Starting a failed or cancelled run again resumes it. Of several
+    simultaneous starts of one run, one has an effect.
     """
     store.require_writable()
     refuse_trust("A job in the background")
@@ -56,16 +56,14 @@ def start(store: Store, spec: Spec) -> str:
 
 
 def cancel(store: Store, run: str) -> None:
-    """Stop a job: ask, wait up to eight seconds, then kill. What is checkpointed stays.
+    """Stop a job: terminate, wait up to eight seconds, then kill. Checkpoints are kept.
 
-    Every process that works on the run or waits for it is asked; never the one that asks.
+    Applies to every process that works on the run or waits for it, except this one.
     """
     store.require_writable()
     if not store.folder(run).is_dir():
         return
-    with _starting(
-        store, run
-    ):  # a run is queued by the server, and has no process before it spawns
+    with _starting(store, run):  # a queued run has no process yet
         if store.state(run) not in ("waiting", "running"):
             return
         _stop(_workers(store.events(run), store.folder(run)))
@@ -74,7 +72,7 @@ def cancel(store: Store, run: str) -> None:
 
 
 def cancel_all(store: Store, runs: Sequence[str]) -> None:
-    """Stop several jobs at once: one after the other, each could take eight seconds."""
+    """Stop several jobs at once, since each may take eight seconds."""
     with ThreadPoolExecutor(len(runs) or 1) as threads:
         list(threads.map(partial(cancel, store), runs))
 
@@ -97,15 +95,14 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-    _give_way(process.pid)
+    _lower_priority(process.pid)
     return process
 
 
-def _give_way(pid: int) -> None:
-    """Let pages, browsers and all else go first: a job takes the cores that are left.
+def _lower_priority(pid: int) -> None:
+    """Give a job the cores that pages and other programs leave.
 
-    Linux weighs sessions against each other before it looks at their processes, and every job is
-    a session of its own.
+    Linux schedules sessions before their processes, and every job is its own session.
     """
     with suppress(OSError, psutil.Error):
         psutil.Process(pid).nice(NICE)
@@ -114,14 +111,14 @@ def _give_way(pid: int) -> None:
 
 
 def _starting(store: Store, run: str) -> FileLock:
-    """Held while a run is queued and spawned, and while it is stopped."""
+    """Taken while a run is queued and spawned, and while it is stopped."""
     return FileLock(store.folder(run) / "starting")
 
 
 def _workers(events: list[dict[str, Any]], folder: Path) -> list[psutil.Process]:
-    """The live processes that took up the run: not who queued or stopped it, nor this process."""
-    wrote = {event["pid"]: event for event in events if event["event"] in WORK}
-    others = [event for pid, event in wrote.items() if pid != os.getpid()]
+    """The live processes that work on a run: not those that queued or stopped it, nor this one."""
+    latest = {event["pid"]: event for event in events if event["event"] in WORK}
+    others = [event for pid, event in latest.items() if pid != os.getpid()]
     return [process for event in others if (process := live_process(event, folder)) is not None]
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from core.errors import UserError, in_words
+from core.errors import UserError, explain
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
@@ -127,7 +127,7 @@ WANTING = {
 def test_every_library_s_want_of_memory_is_known(library):
     with pytest.raises((MemoryError, RuntimeError)) as caught:
         WANTING[library]()
-    assert "not enough memory" in str(in_words(caught.value))
+    assert "not enough memory" in str(explain(caught.value))
 
 
 @pytest.mark.skipif(os.access("/sys", os.W_OK) and not os.path.ismount("/sys"), reason="no sysfs")
