@@ -1,8 +1,8 @@
-"""An arm's pairs as files that other tools read, with where they came from.
+"""An arm's pairs as files for other tools, with their provenance.
 
 Parquet and JSONL hold the pairs as they are; CSV is made safe to open in a spreadsheet; `datasets`
 is a folder that Hugging Face's `load_dataset` takes, with a card that carries the provenance.
-Knows nothing of how the pairs were chosen beyond what the edit run's spec.json says.
+How the pairs were chosen is taken from the edit run's spec.json.
 """
 
 import io

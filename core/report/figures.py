@@ -1,8 +1,8 @@
-"""Charts of behavior rates that mean the same in the app and in reports: one color an arm.
+"""Charts of behavior rates, the same in the app and in reports: one color per arm.
 
-Colors are from Okabe and Ito's palette, which every kind of color vision tells apart; markers
-differ too, so that no meaning hangs on color alone. Intervals are 95%. A small dot is one
-retraining; a large marker or a bar is a mean. Knows nothing of where rates come from.
+Colors are from Okabe and Ito's palette, which every kind of color vision distinguishes; markers
+differ too, so that color is never the only cue. Intervals are 95%. A small dot is one retraining;
+a large marker or a bar is a mean. Knows nothing of where rates come from.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ OUTLINE = {"width": 1, "color": "rgba(128,128,128,.9)"}
 
 
 def plain(text: str) -> str:
-    """Words of a project or of data, in a chart: Plotly would act on tags."""
+    """Text of a project or of data, safe in a chart: Plotly interprets tags."""
     return text.replace("<", "‹").replace("&", "＆")
 
 
@@ -92,15 +92,15 @@ def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> 
             width=0.55,
         )
     )
-    own = measured[measured["behavior"].eq(behavior) & measured["seed"].notna()]
-    own = own[own["arm"].isin(arms)]
+    seeds = measured[measured["behavior"].eq(behavior) & measured["seed"].notna()]
+    seeds = seeds[seeds["arm"].isin(arms)]
     figure.add_trace(
         go.Scatter(
-            x=own["arm"],
-            y=own["rate"],
+            x=seeds["arm"],
+            y=seeds["rate"],
             mode="markers",
             marker={"color": "#FFFFFF", "size": 9, "line": {"width": 1.5, "color": "#333333"}},
-            customdata=own["seed"],
+            customdata=seeds["seed"],
             hovertemplate="seed %{customdata}: %{y:.1%}<extra></extra>",
         )
     )
@@ -111,12 +111,12 @@ def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> 
 def dose_chart(doses: pd.DataFrame) -> go.Figure:
     """Rate against the number of pairs: has arm, k, rate, seed; lines join means over seeds.
 
-    Where there are three seeds or more, their 95% interval stands at the mean.
+    Three seeds or more have a 95% interval at their mean.
     """
     figure = go.Figure()
     for arm in (arm for arm in COLORS if arm in set(doses["arm"])):
         rows = doses[doses["arm"] == arm]
-        means = pd.DataFrame({k: _over_seeds(own["rate"]) for k, own in rows.groupby("k")}).T
+        means = pd.DataFrame({k: _over_seeds(group["rate"]) for k, group in rows.groupby("k")}).T
         figure.add_trace(
             go.Scatter(
                 x=means.index,
@@ -153,15 +153,15 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
     low, high = min(0.0, points.min().min()), max(0.0, points.max().max())
     figure = go.Figure()
     for arm in (arm for arm in COLORS if arm in set(table["arm"])):
-        own = table["arm"] == arm
+        of_arm = table["arm"] == arm
         figure.add_trace(
             go.Scatter(
-                x=points.loc[own, "predicted change"],
-                y=points.loc[own, "measured change"],
+                x=points.loc[of_arm, "predicted change"],
+                y=points.loc[of_arm, "measured change"],
                 name=arm,
                 mode="markers",
                 marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 10, "line": OUTLINE},
-                customdata=table.loc[own, ["behavior", "seed"]].astype(str).map(plain),
+                customdata=table.loc[of_arm, ["behavior", "seed"]].astype(str).map(plain),
                 hovertemplate="%{customdata[0]}, seed %{customdata[1]}: predicted %{x:+.1f}, "
                 f"measured %{{y:+.1f}} points<extra>{arm}</extra>",
             )

@@ -1,7 +1,6 @@
-"""What a report says, read from finished runs: tables of text and numbers, no layout.
+"""The content of a report, read from finished runs: tables of text and numbers, no layout.
 
-Everything comes from the workspace's runs and project; nothing is computed again. A part whose
-runs are not finished is empty.
+Nothing is computed again. A part whose runs are not finished is empty.
 """
 
 from dataclasses import dataclass
@@ -92,16 +91,17 @@ def _edits(store: Store) -> list[str]:
 def _edit(store: Store, run: str, measured: pd.DataFrame) -> EditStory:
     spec = store.spec(run, EditSpec)
     summary = record(store.output(run) / "summary.json")
-    mine = measured[(measured["edit"] == run) | measured["arm"].isin([*MODELS, "baseline"])]
-    trained = sorted({*mine["train"], *mine["evaluate"]} - {""})
+    compared = (measured["edit"] == run) | measured["arm"].isin([*MODELS, "baseline"])
+    rows = measured[compared]
+    trained = sorted({*rows["train"], *rows["evaluate"]} - {""})
     return EditStory(
         run=run,
         words=[describe_edit(edit, _behaviors(store)) for edit in spec.edits],
         touched=f"{summary['n_removed']} removed, {summary['n_flipped']} flipped, "
         f"of {summary['n_pairs'] + summary['n_removed']} pairs",
         recipes="[" + ",".join(edit.model_dump_json() for edit in spec.edits) + "]",
-        rates=by_arm(mine),
-        seeds=mine,
+        rates=by_arm(rows),
+        seeds=rows,
         commands=[commands.command(store.spec(r), store) for r in [run, *trained]],
     )
 
@@ -118,11 +118,11 @@ def _behaviors(store: Store) -> dict[str, str]:
 
 def _cost(store: Store, run: str) -> dict[str, object]:
     record = store.record(run)
-    made = record["provenance"]
-    versions = made["versions"] | {"python": made["python"]}
+    provenance = record["provenance"]
+    versions = provenance["versions"] | {"python": provenance["python"]}
     return {
         "run": run,
-        "commit": made["git_commit"][:12],
+        "commit": provenance["git_commit"][:12],
         **{name: versions.get(name, "") for name in SHOWN_VERSIONS},
         "CPU-seconds": record["cost"]["cpu_seconds"],
         "device": record["cost"]["device"],
