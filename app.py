@@ -1,4 +1,4 @@
-"""The browser app: hands Streamlit the shell, `pages/_shell.py`.
+"""The browser app: gives Streamlit the shell, `pages/_shell.py`.
 
 The shell is not this file, because Streamlit takes a folder `pages/` beside its script for its
 old multipage layout until `st.navigation` has run once: the first visitor of a fresh server who
@@ -22,14 +22,14 @@ PAGES = Path(__file__).parent / "pages"
 async def with_pages_imported(_: App) -> AsyncIterator[None]:
     """Import what the pages import before the server answers.
 
-    The first visitor would wait for it otherwise, while the browser competes for the same cores.
-    What it leaves lives as long as the server, and is taken out of what the garbage collection
-    after each run looks through: that collection held everybody up for longer than most pages.
+    Otherwise the first visitor would wait for it, while the browser competes for the same cores.
+    Imported objects live as long as the server, so they are frozen out of the garbage collection
+    after each run, which took longer than most pages.
     """
     for module in walk_packages([str(PAGES)], "pages."):
         if module.name.startswith("pages.components."):
             import_module(module.name)
-    gc.collect()  # what is garbage now would be kept for ever
+    gc.collect()  # garbage would be frozen, too
     gc.freeze()
     yield
 

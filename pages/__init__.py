@@ -1,17 +1,17 @@
 """The browser pages. They look at runs and start jobs; everything that computes is in `core`.
 
-- `overview`: What did preference training change, how far is the investigation, and what comes
+- `overview`: What changed, how far the investigation is, and what comes next
 - `setup`: A new investigation
-- `data`: The preference pairs
-- `behaviors`: What do the two models say to the same prompts, and is the difference one direction?
-- `rank`: Which preference pairs push the model towards the behavior?
-- `map`: What kinds of pairs are there, and which ones act alike?
-- `clusters`: Name what was found
-- `intervene`: Take pairs out or turn them round, retrain, and see whether the behavior goes away
-- `results`: Did retraining on the edited pairs make the behavior go away, and at what price?
-- `methods`: Which way of ranking finds the pairs at fault, and what does each cost?
-- `performance`: How fast is it, against what, and where do the figures come from?
-- `tour`: Find the culprit in ten minutes
-- `_shell`: What surrounds every page
+- `data`: The preference pairs and their quality
+- `behaviors`: Completions of both models side by side, and the behavior vector's validity
+- `rank`: Pairs ordered by score
+- `map`: Pairs and prompts as points, or as a heatmap
+- `clusters`: Clusters with words, examples, names, marks and notes
+- `intervene`: Edits, their dry run, and training on them
+- `results`: Rates after retraining, and what got worse
+- `methods`: Quality and cost of the ways of ranking
+- `performance`: Measured speed
+- `tour`: Guided tour in eight steps
+- `_shell`: The shell around every page
 - `components`: Parts that pages share, then those of one page, by page
 """

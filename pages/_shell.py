@@ -1,4 +1,4 @@
-"""What surrounds every page: navigation, the workspace and the edit cart in the sidebar."""
+"""The shell around every page: navigation, and the workspace and the edit cart in the sidebar."""
 
 import streamlit as st
 
@@ -9,12 +9,12 @@ NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene"
 
 
 def go_to_overview() -> None:
-    """What / opens. Streamlit's default page has no name of its own, and /overview needs one."""
+    """The page at /. Streamlit's default page has no name in the URL, and /overview needs one."""
     st.switch_page(pages[0] if cache.has_project() else setup)
 
 
 def show_way_to_setup() -> None:
-    """What every page but one is without a project."""
+    """Every page but a few, while there is no project."""
     st.title("No investigation here yet")
     st.text(
         "Set up an investigation: with the embedded organism, or with models and pairs of your own."

@@ -1,9 +1,187 @@
-"""Which way of ranking finds the pairs at fault, and what does each cost?"""
+"""Which way of ranking finds the pairs at fault, and what does each cost?
 
+The paper's table is beside ours and never mixed with it.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from pages.components import scoreboard
+from core.errors import UserError
+from core.report import bench_results, figures
+from pages.components import lazy, scoreboard, theme
+
+EXPLAINED = (
+    "On model organisms it is known which pairs taught a behavior. Average precision says how well "
+    "a method puts exactly those first: 1 is perfect, chance is their share of all pairs. Settings "
+    "were chosen on bramble, the discriminant's also on avon, none on other worlds. The judge "
+    "is the world's grammar, standing in for a language model: what a perfect one would find."
+)
+PAPER = (
+    "**Theirs, not measured by us**: harmful completions with a distractor, in %, after retraining "
+    "OLMo 2 7B on 378,341 pairs without (or with flipped) the best 3,000, 12,000 and 30,000 by "
+    "each method. The unedited policy: 7.63, the reference: 0.64. Lower is better. Source: arXiv "
+    "2602.11079; costs are of the ranking, without the retraining."
+)
+LABEL_DECADES = 1.5  # of the axis, for a label right of the most expensive method
+
+
+def show_paper() -> None:
+    """The table of arXiv 2602.11079."""
+    st.caption(PAPER)
+    dollars = bench_results.PAPER["dollars"].map("${:,.0f}".format, na_action="ignore")
+    rates = bench_results.PAPER.columns.drop(["method", "dollars"])
+    two_digits = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        bench_results.PAPER.assign(dollars=dollars.fillna("not given")),
+        hide_index=True,
+        column_config=dict.fromkeys(rates, two_digits) | {"dollars": "ranking costs"},
+    )
+
+
+def show_ours() -> None:
+    """Average precision against cost, on worlds whose truth is known."""
+    try:
+        rows = bench_results.read_scoreboard()
+    except UserError:
+        st.info("No scoreboard is shipped with this version. Measure one:")
+        st.code("pairtrace bench methods --out assets/scoreboard.json", language="bash")
+        return
+    st.caption(EXPLAINED)
+    measured = rows.dropna(subset=["method"])
+    left, right = st.columns(2)
+    behaviors = ["all", *sorted(measured["behavior"].unique())]
+    worlds = ["all", *measured["world"].unique()]
+    behavior = left.selectbox("Behavior", behaviors, key="score-behavior")
+    world = right.selectbox("World", worlds, key="score-world")
+    chosen = measured[
+        (measured["behavior"].eq(behavior) | (behavior == "all"))
+        & (measured["world"].eq(world) | (world == "all"))
+    ]
+    if chosen.empty:
+        st.info("This world does not teach this behavior.")
+        return
+    table = bench_results.quality_and_cost(chosen)
+    st.plotly_chart(quality_chart(table), key="scoreboard")
+    show_table(table)
+    show_problems(rows)
+
+
+def show_retrainings() -> None:
+    """The default order's best pairs removed and flipped, at several sizes."""
+    try:
+        result = bench_results.read_intervention()
+    except UserError:
+        st.info("No retrainings are shipped with this version. Measure them:")
+        st.code("pairtrace bench intervention --json", language="bash")
+        return
+    st.caption(
+        f"On the shipped organism: {result['behavior']} on held-out prompts after retraining "
+        "without the best pairs of the default order, or with them flipped. Each size is "
+        "compared with as many random pairs of the same sources, edited the same way, with "
+        f"{len(result['seeds'])} training seeds. Intervals are 95%, seeds as the unit. Flipping "
+        "even random pairs does something; only what is below the control is due to the order."
+    )
+    for column, action in zip(st.columns(2), ("remove", "flip"), strict=True):
+        with column:
+            st.caption(f"**{action}**")
+            chart = figures.dose_chart(bench_results.doses(result, action))
+            st.plotly_chart(chart.update_yaxes(range=[-0.02, 0.75]), key=f"retrained-{action}")
+    st.dataframe(bench_results.effects(result), hide_index=True)
+
+
+def quality_chart(table: pd.DataFrame) -> go.Figure:
+    """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
+    figure = go.Figure()
+    shown = scoreboard.place_labels(table[table["cpu_seconds"] > 0])
+    for name, rows, color, symbol in (
+        (
+            "other methods",
+            shown[shown["method"] != scoreboard.DEFAULT],
+            theme.MODEL["reference"],
+            "circle",
+        ),
+        (
+            "the default",
+            shown[shown["method"] == scoreboard.DEFAULT],
+            theme.CATEGORIES[1],
+            "diamond",
+        ),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=rows["cpu_seconds"],
+                y=rows["mean"],
+                text=rows["label"],
+                customdata=rows["method"],
+                name=name,
+                mode="markers+text",
+                textposition=rows["side"],
+                cliponaxis=False,
+                marker={"color": color, "symbol": symbol, "size": 10},
+                error_y={
+                    "array": rows["high"] - rows["mean"],
+                    "arrayminus": rows["mean"] - rows["low"],
+                    "thickness": 1,
+                    "color": theme.GREY,
+                },
+                hovertemplate="%{customdata}: %{y:.3f} for %{x:.1f} CPU-seconds",
+            )
+        )
+    low, high = np.log10([shown["cpu_seconds"].min(), shown["cpu_seconds"].max()])
+    figure.update_xaxes(
+        title="CPU-seconds to rank all pairs once (log)",
+        type="log",
+        range=[low - scoreboard.ROOM, high + LABEL_DECADES],
+        dtick=1,
+        exponentformat="none",
+    )
+    figure.update_yaxes(title="average precision", range=[0, 1.08])
+    figure.update_layout(height=420, **theme.LAYOUT)
+    return figure
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """The numbers behind the chart, and costs on disk and in dollars."""
+    shown = table.assign(
+        megabytes=table["bytes"] / 1e6,
+        measured_on=np.where(table["on_sample"], "a sample", "all pairs"),
+    )
+    numbers = {
+        "mean": ("mean AP", "%.3f"),
+        "low": ("lowest", "%.3f"),
+        "high": ("highest", "%.3f"),
+        "n": ("cases", "%d"),
+        "cpu_seconds": ("CPU-seconds", "%.1f"),
+        "megabytes": ("MB on disk", "%.1f"),
+        "dollars": ("billed", "$%.2f"),
+    }
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_order=["method", *numbers, "measured_on"],
+        column_config={
+            name: st.column_config.NumberColumn(label, format=form)
+            for name, (label, form) in numbers.items()
+        }
+        | {"measured_on": "measured on"},
+    )
+
+
+def show_problems(rows: pd.DataFrame) -> None:
+    """Worlds and behaviors that could not be measured."""
+    if "problem" not in rows:
+        return
+    for row in rows.dropna(subset=["problem"]).itertuples():
+        st.text(f"{row.world}, {row.behavior}: {row.problem}")
+
 
 st.title("Which method finds the pairs at fault?")
 st.caption("Every way of ranking pairs that PairTrace knows, on the same data. No project needed.")
-scoreboard.show()
+parts = {
+    "On worlds whose truth is known": show_ours,
+    "After retraining": show_retrainings,
+    "The paper's own table": show_paper,
+}
+lazy.tabs(parts, key="scoreboard-part", on_change="rerun")

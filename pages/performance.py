@@ -19,10 +19,10 @@ def show_extraction(rows: pd.DataFrame) -> None:
     st.subheader("Turning pairs into vectors, against the published way")
     left, right = st.columns([3, 2])
     figure = go.Figure()
-    for number, (model, known) in enumerate(rows.groupby("model", sort=False)):
+    for number, (model, ways) in enumerate(rows.groupby("model", sort=False)):
         figure.add_bar(
-            x=known["times"], y=known["way"], name=str(model), orientation="h",
-            text=[f"{one:.2g}×" for one in known["times"]],
+            x=ways["times"], y=ways["way"], name=str(model), orientation="h",
+            text=[f"{times:.2g}×" for times in ways["times"]],
             textposition="outside", textangle=0, cliponaxis=False,
             marker={"color": theme.CATEGORIES[number]},
         )  # fmt: skip
@@ -48,18 +48,17 @@ def show_extraction(rows: pd.DataFrame) -> None:
         )
 
 
-known = bench_results.read_performance()
-results = known["results"]
+performance = bench_results.read_performance()
+results, machine = performance["results"], performance["machine"]
 if "extraction" in results:
     show_extraction(bench_results.extraction_table(results["extraction"]))
 st.subheader("At the size of a real data set")
 for sentence in bench_results.performance_sentences(results):
     st.text(sentence)
-machine = known["machine"]
 st.subheader("Where these figures come from")
 st.text(
-    f"{known['date']} · {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB · "
-    f"{machine['system']} · Python {machine['python']}, torch {machine['torch']}. No GPU was used."
+    f"{performance['date']} · {machine['cpu']}, {machine['cores']} cores, "
+    f"{machine['memory_gb']:g} GB · {machine['system']} · Python {machine['python']}, torch {machine['torch']}. No GPU was used."
 )
 st.caption("Measure them again on your machine (about ten minutes; the map needs Chromium):")
 st.code("pairtrace bench all", language="bash")

@@ -1,6 +1,6 @@
-"""A new investigation: the embedded organism, or one's own models and preference data.
+"""A new investigation: the embedded organism, or the user's models and preference data.
 
-Every choice is looked at as soon as it is made, and nothing runs before all of them hold.
+Every choice is checked as soon as it is made, and nothing runs before all of them are valid.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from core import environment
 from core.data import canonical, quality
 from core.data.trl_formats import FIELDS
 from core.demo.investigation import ORGANISM
-from core.errors import UserError
 from core.runs import jobs
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
@@ -35,56 +34,50 @@ st.caption(
 store = cache.store()
 
 
-def given_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
+def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
     """A file on the machine of the app, or an uploaded one, kept in the workspace."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     typed = left.text_input(label, key=key, placeholder=hint)
     with right.popover("Upload instead", width="stretch"):
         uploaded = st.file_uploader(f"{label}: upload", type=list(types), key=f"{key}-upload")
     if uploaded is not None:
-        return _kept(uploaded.file_id, uploaded.name, uploaded.getvalue())
+        return _stored(uploaded.file_id, uploaded.name, uploaded.getvalue())
     return typed_path(typed)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _kept(upload: str, name: str, _content: bytes) -> Path:
+def _stored(upload: str, name: str, _content: bytes) -> Path:
     return checks.keep_upload(name, _content, store.workspace)
 
 
 def choose_pairs() -> tuple[Path, dict[str, str]] | None:
     """A preference set and which column serves which field."""
-    path = given_file("Preference pairs", "pairs", TYPES, ".jsonl, .csv, .parquet, or a folder")
+    path = choose_file("Preference pairs", "pairs", TYPES, ".jsonl, .csv, .parquet, or a folder")
     if path is None:
         return None
-    try:
-        raw = quality.preview(path)
-        columns = choose_columns(raw.columns)
-        found = quality.preview(path, columns)
-    except UserError as error:
-        text.refuse(error)
-        return None
-    show_preview(found)
-    return (path, columns) if len(found.pairs) else None
+    with text.refusing():
+        columns = choose_columns(quality.preview(path).columns)
+        preview = quality.preview(path, columns)
+        show_preview(preview)
+        return (path, columns) if len(preview.pairs) else None
+    return None
 
 
 def choose_columns(names: list[str]) -> dict[str, str]:
     """Field → column, for fields that another column serves; asked where names do not say it."""
-    told = {"chosen", "rejected"} <= set(names)
-    with st.expander("Which column is what", expanded=not told):
-        chosen = {}
+    with st.expander("Which column is what", expanded=not {"chosen", "rejected"} <= set(names)):
+        choices = {}
         for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
             options = ["—", *names]
             index = options.index(field) if field in names else 0
-            picked = column.selectbox(field, options, index=index, key=f"column-{field}")
-            if picked not in ("—", field):
-                chosen[field] = picked
-    return chosen
+            choices[field] = column.selectbox(field, options, index=index, key=f"column-{field}")
+    return {field: name for field, name in choices.items() if name not in ("—", field)}
 
 
-def show_preview(found: quality.Preview) -> None:
+def show_preview(preview: quality.Preview) -> None:
     """The first pairs as they will be read, and what is wrong with the first rows that are not."""
-    if len(found.pairs):
-        texts = found.pairs[["prompt", "chosen", "rejected", "source"]]
+    if len(preview.pairs):
+        texts = preview.pairs[["prompt", "chosen", "rejected", "source"]]
         width = st.column_config.TextColumn(width="medium")
         st.dataframe(
             texts.map(text.short),
@@ -94,40 +87,36 @@ def show_preview(found: quality.Preview) -> None:
         )
     else:
         st.error("None of the first rows is a usable pair.", icon="⚠️")
-    if len(found.skipped):
-        st.caption(f"{len(found.skipped)} of the first rows are left out:")
-        st.dataframe(found.skipped[["row", "field", "reason"]], hide_index=True, height="content")
+    if len(preview.skipped):
+        st.caption(f"{len(preview.skipped)} of the first rows are left out:")
+        st.dataframe(preview.skipped[["row", "field", "reason"]], hide_index=True, height="content")
 
 
 def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior, ...] | None:
     """What is measured: flags of the judge on groups of prompts."""
-    try:
+    with text.refusing():
         table = checks.prompt_facts(prompts, heldout, judge)
-    except UserError as error:
-        text.refuse(error)
-        return None
-    st.caption(
-        "One row per flag of the judge, group of prompts and condition. Tick *wanted* where the "
-        "model should show it: such rows are guards, watched and not traced. Every other row that "
-        "rises from reference to policy is traced to its pairs. Untick *measure* to leave one out."
-    )
-    names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
-    table = table.assign(measure=True, name=names, wanted=False)
-    edited = st.data_editor(
-        table[["measure", "name", "wanted", "flag", "group", "condition", "prompts", "heldout"]],
-        hide_index=True,
-        disabled=["flag", "group", "condition", "prompts", "heldout"],
-        key="behaviors",
-    )
-    try:
+        st.caption(
+            "One row per flag of the judge, group of prompts and condition. Tick *wanted* where "
+            "the model should show it: such rows are guards, watched and not traced. Every other "
+            "row that rises from reference to policy is traced to its pairs. Untick *measure* to "
+            "leave one out."
+        )
+        names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
+        table = table.assign(measure=True, name=names, wanted=False)
+        facts = ["flag", "group", "condition", "prompts", "heldout"]
+        edited = st.data_editor(
+            table[["measure", "name", "wanted", *facts]],
+            hide_index=True,
+            disabled=facts,
+            key="behaviors",
+        )
         return checks.behaviors_of(edited[edited["measure"]].to_dict("records"))
-    except UserError as error:
-        text.refuse(error)
-        return None
+    return None
 
 
 def offer_organism() -> None:
-    """The way to see everything once, without a model of one's own."""
+    """The embedded organism: everything once, without models to bring."""
     st.text(
         "A tiny OLMo 2 with behaviors planted in its 3,020 preference pairs. Everything that it "
         "shows is computed here, in about five minutes on two cores. Nothing in it is harmful."
@@ -140,8 +129,8 @@ def offer_organism() -> None:
     st.code("pairtrace init", language="bash")
 
 
-def offer_own() -> None:
-    """One's own project, section by section; the button comes when everything holds."""
+def offer_project() -> None:
+    """A project of the user's, section by section; the button comes when everything is valid."""
     name = st.text_input("Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
     reference, policy = choose_models()
@@ -154,22 +143,23 @@ def offer_own() -> None:
         "One set of prompts builds the behavior, the other measures it; they share none. "
         "`pairtrace data prompts` splits a list in two and appends distractors."
     )
-    prompts = given_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
-    heldout = given_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
-    existing = given_file(
+    prompts = choose_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
+    heldout = choose_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
+    existing = choose_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
     judge = st.text_input("Judge", value="refusal", key="judge")
     st.caption(
-        "Who says what a completion shows. `refusal` goes by the words that refusals use; a TOML "
-        "file names another: a classifier, a language model at an endpoint, an organism's world."
+        "What decides which flags a completion gets. `refusal` goes by the words that refusals "
+        "use; a TOML file names another: a classifier, a language model at an endpoint, an "
+        "organism's world."
     )
     if not (reference and policy and pairs and prompts and heldout):
         st.info("Fill in the fields above; each is checked as you go.")
         return
-    named = judge if judge == "refusal" else str(typed_path(judge) or "")
+    judge = judge if judge == "refusal" else str(typed_path(judge) or "")
     st.subheader("What is measured")
-    behaviors = choose_behaviors(prompts, heldout, named) if named else None
+    behaviors = choose_behaviors(prompts, heldout, judge) if judge else None
     if behaviors is None:
         return
     st.subheader("Retraining")
@@ -180,10 +170,10 @@ def offer_own() -> None:
         key="trained",
         horizontal=True,
         help="Low-rank updates take less memory, and are merged into the weights at the end. They "
-        "come first where the policy is an adapter: it was trained so.",
+        "are preselected where the policy is an adapter: it was trained that way.",
     )
     st.subheader("What it will cost")
-    table = checks.prompt_facts(prompts, heldout, named)
+    table = checks.prompt_facts(prompts, heldout, judge)
     costs.show(reference[1], quality.size(*pairs), table, low_rank=bool(TRAINED[trained]))
     generate = {"completions": str(existing)} if existing else {}
     chosen = {"generate": generate, "train": TRAINED[trained]}
@@ -195,7 +185,7 @@ def offer_own() -> None:
             pairs=str(pairs[0]),
             prompts=str(prompts),
             heldout=str(heldout),
-            judge=named,
+            judge=judge,
             behaviors=behaviors,
             overrides={step: values for step, values in chosen.items() if values},
         ),
@@ -204,7 +194,7 @@ def offer_own() -> None:
 
 
 def offer_creation(project: Project, columns: dict[str, str]) -> None:
-    """Save the project; pairs that are not in our own form are converted by a job first."""
+    """Save the project; pairs that are not in the canonical format are converted by a job first."""
     if not st.button("Create the project", type="primary", key="create"):
         return
     store.require_writable()
@@ -216,7 +206,7 @@ def offer_creation(project: Project, columns: dict[str, str]) -> None:
 
 
 if cache.has_project():
-    st.info("This workspace holds a project. Another one needs a folder of its own:")
+    st.info("This workspace has a project. Another one needs another folder:")
     st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
     st.page_link("overview.py", label="Go to the overview")
     st.stop()
@@ -229,4 +219,4 @@ kind = st.segmented_control(
 if kind == "The embedded organism":
     offer_organism()
 else:
-    offer_own()
+    offer_project()

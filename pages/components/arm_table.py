@@ -1,4 +1,4 @@
-"""What the arms of one edit measured, arranged for looking: before, after, and what got worse."""
+"""Measured rates of an edit's arms: before, after, against the control, and what got worse."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,11 @@ from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import EditSpec, TrainSpec
 from core.stats import LEAST_SEEDS, seed_interval, seed_rate_interval
-from pages.components import cache, jobs
-from pages.components import rates as rate_text
+from pages.components import cache, jobs, rates
 
 
 def ensure_measured(project: Project) -> None:
-    """Reference and policy must be measured on the same held-out prompts to compare with."""
+    """Offer to measure reference and policy on the held-out prompts, to compare arms with."""
     for name in ("reference", "policy"):
         spec = project.evaluate(getattr(project, name))
         if cache.store().state(cache.store().run_id(spec)) != "finished":
@@ -24,17 +23,21 @@ def ensure_measured(project: Project) -> None:
 
 def of_edit(project: Project, edit: str) -> pd.DataFrame:
     """Rates of the models before, and of the arms of this edit, one row per seed and behavior."""
-    known = all_measured(project)
-    wanted = (known["edit"] == edit) | known["arm"].isin(["reference", "policy", "baseline"])
-    return known[wanted].reset_index(drop=True)
+    measured = all_measured(project)
+    shared = measured["arm"].isin(["reference", "policy", "baseline"])
+    return measured[shared | (measured["edit"] == edit)].reset_index(drop=True)
 
 
 def all_measured(project: Project) -> pd.DataFrame:
     """Rates of every model that was measured as the project asks for now, whatever its edit."""
-    finished = tuple(cache.store().finished("evaluate"))
-    known = _outcomes(str(cache.store().workspace), finished, project)
-    planned = _planned(project, known["train"]) if len(known) else set()
-    return known[known["evaluate"].isin(planned)].reset_index(drop=True)
+    store = cache.store()
+    measured = _outcomes(str(store.workspace), tuple(store.finished("evaluate")), project)
+    if measured.empty:
+        return measured
+    trained = measured.loc[measured["train"] != "", "train"]
+    models = {project.reference, project.policy, *trained}
+    planned = {store.run_id(project.evaluate(model)) for model in models}
+    return measured[measured["evaluate"].isin(planned)].reset_index(drop=True)
 
 
 @st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Project: Project.model_dump_json})
@@ -50,29 +53,27 @@ def trainings(edit: str) -> dict[str, tuple[str, int]]:
     for run, other in cache.specs(EditSpec).items():
         if other.control is not None and other.model_copy(update={"control": None}) == spec:
             arms[run] = "random control"
-    known = cache.specs(TrainSpec)
-    found = {run: (arms[t.pairs], t.seed) for run, t in known.items() if t.pairs in arms}
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    specs = cache.specs(TrainSpec).items()
+    trained = {run: (arms[train.pairs], train.seed) for run, train in specs if train.pairs in arms}
+    return dict(sorted(trained.items(), key=lambda item: item[1]))
 
 
 def rate(rows: pd.DataFrame) -> str:
     """One arm's rate: its interval over prompts, or over training seeds where there are enough."""
-    n = rate_text.count(int(rows["n"].sum()))
+    n = rates.count(int(rows["n"].sum()))
     if len(rows) == 1:
         row = rows.iloc[0]
-        return rate_text.percent(row["rate"], row["low"], row["high"], int(row["n"]))
-    rates = list(rows["rate"])
-    if len(rates) < LEAST_SEEDS:
-        each = ", ".join(f"{one:.1%}" for one in rates)
-        return f"{sum(rates) / len(rates):.1%} ({len(rates)} seeds: {each}), {n}"
-    if max(rates) == min(rates):  # no spread over seeds, yet prompts leave a doubt
-        low, high = rows["low"].min(), rows["high"].max()
-        return (
-            f"{rates[0]:.1%} in all {len(rates)} seeds, each {rate_text.interval(low, high)}, {n}"
-        )
-    found = seed_rate_interval(rates)
-    span = rate_text.interval(found.low, found.high)
-    return f"{found.value:.1%} {span}, {found.n}\N{NBSP}seeds, {n}"
+        return rates.percent(row["rate"], row["low"], row["high"], int(row["n"]))
+    values = list(rows["rate"])
+    if len(values) < LEAST_SEEDS:
+        each = ", ".join(f"{value:.1%}" for value in values)
+        return f"{sum(values) / len(values):.1%} ({len(values)} seeds: {each}), {n}"
+    if max(values) == min(values):  # no spread over seeds; the choice of prompts is the doubt left
+        bounds = rates.interval(rows["low"].min(), rows["high"].max())
+        return f"{values[0]:.1%} in all {len(values)} seeds, each {bounds}, {n}"
+    mean = seed_rate_interval(values)
+    bounds = rates.interval(mean.low, mean.high)
+    return f"{mean.value:.1%} {bounds}, {mean.n}\N{NBSP}seeds, {n}"
 
 
 def headline(measured: pd.DataFrame, behavior: str) -> str:
@@ -100,18 +101,18 @@ def against_control(rows: pd.DataFrame) -> str:
         rows[rows["arm"] == arm].set_index("seed")["rate"] for arm in ("edited", "random control")
     )
     if control.empty:
-        return "Its random control is not measured: what any such edit does is not told apart."
+        return "Its random control is not measured: what any edit of this size does is not known."
     differences = (edited - control).dropna()
     if differences.empty:
         return "Edited and control have no training seed in common yet."
     if len(differences) < LEAST_SEEDS:
-        each = ", ".join(f"{100 * one:+.1f}" for one in differences)
+        each = ", ".join(f"{100 * difference:+.1f}" for difference in differences)
         return f"Edited minus control: {each} points. An interval needs {LEAST_SEEDS} seeds."
-    found = seed_interval(list(differences))
-    apart = "apart" if found.low > 0 or found.high < 0 else "not told apart"
+    mean = seed_interval(list(differences))
+    verdict = "different" if mean.low > 0 or mean.high < 0 else "no clear difference"
     return (
-        f"Edited minus control: {100 * found.value:+.1f} points "
-        f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}], {found.n} seeds: {apart}."
+        f"Edited minus control: {100 * mean.value:+.1f} points "
+        f"[{100 * mean.low:+.1f}, {100 * mean.high:+.1f}], {mean.n} seeds: {verdict}."
     )
 
 
@@ -119,8 +120,8 @@ def worse(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame
     """Behaviors whose edited mean left the policy's interval on the wrong side."""
     rows = []
     for behavior in behaviors:
-        one = measured[measured["behavior"] == behavior.name]
-        before, after = one[one["arm"] == "policy"], one[one["arm"] == "edited"]
+        arms = measured[measured["behavior"] == behavior.name]
+        before, after = arms[arms["arm"] == "policy"], arms[arms["arm"] == "edited"]
         if before.empty or after.empty:
             continue
         rate, low, high = (float(before[name].iloc[0]) for name in ("rate", "low", "high"))
@@ -140,24 +141,15 @@ def worse(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame
 def completions(measured: pd.DataFrame) -> dict[str, str]:
     """Evaluate runs by what they measured, such as `edited, seed 0`."""
     rows = measured.drop_duplicates("evaluate")
-    named = {
+    runs = {
         arm if pd.isna(seed) else f"{arm}, seed {seed}": run
         for arm, seed, run in zip(rows["arm"], rows["seed"], rows["evaluate"], strict=True)
     }
-    return dict(sorted(named.items(), key=lambda item: _position(item[0])))
+    order = {name: (ARMS.index(name.partition(", seed ")[0]), name) for name in runs}
+    return {name: runs[name] for name in sorted(runs, key=order.__getitem__)}
 
 
 def numbered(measured: pd.DataFrame) -> pd.DataFrame:
-    """One row per behavior and model, seeds told apart."""
+    """One row per behavior and model, the seed in the model's name."""
     seeds = measured["seed"].map(lambda seed: "" if pd.isna(seed) else f", seed {seed}")
     return measured.assign(model=measured["arm"] + seeds).sort_values(["behavior", "model"])
-
-
-def _planned(project: Project, trainings: pd.Series) -> set[str]:
-    """Evaluate runs as the project asks for them now: same prompts, same rollouts, same files."""
-    models = {project.reference, project.policy, *trainings[trainings != ""]}
-    return {cache.store().run_id(project.evaluate(model)) for model in models}
-
-
-def _position(name: str) -> tuple[int, str]:
-    return ARMS.index(name.partition(", seed ")[0]), name

@@ -8,6 +8,8 @@ import difflib
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 import streamlit as st
@@ -82,6 +84,15 @@ def escape(text: object) -> str:
 def refuse(error: UserError) -> None:
     """Show why what somebody chose or typed cannot be used."""
     st.error(escape(error), icon="⚠️")
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Show why something inside cannot be used, and leave."""
+    try:
+        yield
+    except UserError as error:
+        refuse(error)
 
 
 def short(text: object, length: int = 90) -> str:

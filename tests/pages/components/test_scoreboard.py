@@ -11,7 +11,7 @@ CHEAPEST = ("random", 1e-4, 0.1)
 
 def labels(*places):
     table = pd.DataFrame([*places, CHEAPEST], columns=["method", "cpu_seconds", "mean"])
-    shown = scoreboard.labelled(table)
+    shown = scoreboard.place_labels(table)
     sides = shown["side"].str.removeprefix("middle ")
     return list(zip(shown["label"], sides, strict=True))[:-1]
 
