@@ -58,7 +58,8 @@ for sentence in bench_results.performance_sentences(results):
 st.subheader("Where these figures come from")
 st.text(
     f"{performance['date']} · {machine['cpu']}, {machine['cores']} cores, "
-    f"{machine['memory_gb']:g} GB · {machine['system']} · Python {machine['python']}, torch {machine['torch']}. No GPU was used."
+    f"{machine['memory_gb']:g} GB · {machine['system']} · Python {machine['python']}, "
+    f"torch {machine['torch']}. No GPU was used."
 )
 st.caption("Measure them again on your machine (about ten minutes; the map needs Chromium):")
 st.code("pairtrace bench all", language="bash")

@@ -1,4 +1,4 @@
-"""Enrichment: which sources and models stand out among selected pairs, and an edit of all of one."""
+"""Enrichment: sources and models that stand out among selected pairs, and an edit of one."""
 
 import pandas as pd
 import plotly.graph_objects as go

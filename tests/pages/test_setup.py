@@ -30,7 +30,7 @@ def test_the_organism_is_one_press_away(open_page, store):
 
 def test_a_workspace_with_a_project_is_not_set_up_again(open_page, project):
     app = open_page("setup")
-    assert "This workspace holds a project" in said(app)
+    assert "This workspace has a project" in said(app)
     assert not {"use-organism", "create"} & {button.key for button in app.button}
 
 
