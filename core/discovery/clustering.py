@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 
 PARALLEL = np.cos(np.pi / 4)  # mean cosine from which clusters are merged
 COLUMNS = ["node", "parent", "birth", "death", "size", "stability", "selected"]
@@ -140,6 +139,8 @@ def merge_parallel(directions: Floats, labels: Labels) -> Labels:
     n_clusters = labels.max(initial=-1) + 1
     if n_clusters < 2:
         return labels
+    from scipy.cluster.hierarchy import fcluster, linkage  # 0.2 s, and pages never merge
+
     means = np.array([directions[labels == c].mean(axis=0) for c in range(n_clusters)])
     merged = fcluster(linkage(means, "average", "cosine"), 1 - PARALLEL, "distance")
     return by_size(np.where(labels >= 0, merged[labels], -1))

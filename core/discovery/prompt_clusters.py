@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist
 
 from core.attribution.concentration import otsu_cutoff
 from core.discovery.matrix import Doubles, Flags, Floats, Matrix
@@ -95,6 +93,9 @@ def _ward_groups(similarity: Floats, count: int) -> Labels:
     """Ward's groups of points, given the cosine of every two."""
     if len(similarity) <= 2:
         return np.zeros(len(similarity), np.int64)
+    from scipy.cluster.hierarchy import fcluster, linkage  # 0.2 s, and pages never group
+    from scipy.spatial.distance import pdist
+
     points = kernel_components(similarity, COMPONENTS)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     directions = np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 1e-9)

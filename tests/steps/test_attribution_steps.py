@@ -318,9 +318,9 @@ def test_every_level_of_a_real_tree_holds_as_many_groups_as_it_says(discovered):
         assert cut(tree, level).max() + 1 == number
 
 
-def test_a_map_drawn_with_other_knobs_is_not_cut(store, generate, index, discovered):
+def test_a_map_made_with_other_settings_is_not_cut(store, generate, index, discovered):
     other = DiscoverSpec(
         generate=generate, index=index, seed=5, recut=discovered.parent.name, level=1.0
     )
-    with pytest.raises(UserError, match="other knobs"):
+    with pytest.raises(UserError, match="other settings"):
         execute(other, store)
