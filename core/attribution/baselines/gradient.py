@@ -66,11 +66,9 @@ def margin_gradients(
     with differentiated(model, blocks, rank, seed) as parameters:
         shorten = Projection(parameters, projected, seed)
         rows = []
-        for number, contrast in enumerate(contrasts):
+        for contrast in contrasts:
             gradients = torch.autograd.grad(margin(model, contrast), parameters)
             rows.append(shorten(gradients).cpu().numpy())
-            if progress is not None:
-                progress(number + 1, len(contrasts))
     return np.array(rows, np.float32)
 
 
