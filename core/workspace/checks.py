@@ -1,8 +1,8 @@
-"""What somebody chose for a new project, looked at before anything runs.
+"""Checks of a new project's inputs, before anything runs.
 
-Each check returns facts to show, or raises `UserError` that says what to do. Files are read, no
-model is loaded. `roots` are the folders that paths may lie in: whoever uses a shared app must not
-read the rest of the machine through it.
+Each check returns facts to show, or raises `UserError` that says what to do. No model is loaded.
+`roots` are the folders that paths must be in, so that users of a shared app cannot read the rest of
+the machine through it; no roots: anywhere.
 """
 
 import os
@@ -27,7 +27,7 @@ LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 2
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What config.json and the weights' size say of a model folder."""
+    """Family, shape and size of a model, from its config.json and files."""
 
     kind: str
     blocks: int
@@ -37,7 +37,7 @@ class ModelFacts:
 
 
 def allowed_path(text: str, roots: Sequence[Path]) -> Path:
-    """An existing path that lies in one of the roots; without roots, anywhere."""
+    """An existing path in one of the roots."""
     if not text.strip() or "\0" in text:
         raise UserError("Give a path.")
     try:
@@ -64,10 +64,9 @@ def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
 
 
 def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
-    """Shape and size; refused where weights, tokenizer or chat template are missing,
-    or the weights are quantised.
+    """Family, shape and size of a model; of an adapter, those of its base in one of the roots.
 
-    Of an adapter they are its base's, which must lie in one of the roots too.
+    `UserError` if weights, tokenizer or chat template are missing, or the weights are quantized.
     """
     model = ModelFolder(base_of(folder, roots) or folder)
     config = _shape(model)
@@ -89,34 +88,34 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
 
 
 def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
-    """The folder that an adapter is for, in one of the roots; None for a model of its own."""
+    """The folder of an adapter's base, in one of the roots; None for a complete model."""
     model = ModelFolder(policy)
     return allowed_path(str(model.base.path), roots) if model.is_adapter else None
 
 
 def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
-    """The policy must be the reference, trained on: same shape."""
+    """`UserError` unless both have the same family and shape, as before and after DPO."""
     for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
-        one, two = getattr(reference, name), getattr(policy, name)
-        if one != two:
-            raise UserError(f"Reference and policy differ in {what} ({one}, {two}).")
+        before, after = getattr(reference, name), getattr(policy, name)
+        if before != after:
+            raise UserError(f"Reference and policy differ in {what} ({before}, {after}).")
 
 
 def model_warnings(reference: Path, policy: Path) -> list[str]:
-    """What may be odd about two models that could be used, in sentences."""
-    said = [
-        f"{folder} names Python code of its own. What the browser starts never runs it: if a step "
-        "refuses the model, run that step in a terminal as `pairtrace --trust-remote-code …`."
+    """Possible problems of two models that can be used, in sentences."""
+    warnings = [
+        f"{folder} names its own Python code. Jobs of the browser never run it: if a step refuses "
+        "the model, run that step in a terminal as `pairtrace --trust-remote-code …`."
         for folder in dict.fromkeys((reference, policy))
         if ModelFolder(folder).names_code
     ]
     base = base_of(policy)
     if base is not None and reference.is_dir() and not _is_base(base, reference):
-        said.append(
+        warnings.append(
             f"The policy's adapter was trained from {base}, whose weights are "
-            "not the reference's. What is measured will hold that difference too."
+            "not the reference's. Measured changes will include that difference."
         )
-    return said
+    return warnings
 
 
 def _is_base(base: Path, reference: Path) -> bool:
@@ -127,7 +126,7 @@ def _is_base(base: Path, reference: Path) -> bool:
 
 
 def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
-    """`flag, group, condition, prompts, held-out`: all that can be measured."""
+    """All that can be measured: `flag, group, condition`, and counts `prompts, heldout`."""
     counts = [
         expand(read_prompts(path)).groupby(["group", "condition"], sort=False).size()
         for path in (prompts, heldout)
@@ -138,8 +137,8 @@ def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
 
 
 def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
-    """Behaviors from rows of that table that somebody picked and named."""
-    made = tuple(
+    """Behaviors from rows of `prompt_facts` that a user chose and named."""
+    behaviors = tuple(
         Behavior(
             name=str(row["name"]).strip(),
             flag=row["flag"],
@@ -149,10 +148,10 @@ def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
         )
         for row in rows
     )
-    names = [behavior.name for behavior in made]
-    if not made or not all(names) or len(set(names)) < len(names):
-        raise UserError("Choose at least one behavior, and give each a name of its own.")
-    return made
+    names = [behavior.name for behavior in behaviors]
+    if not behaviors or not all(names) or len(set(names)) < len(names):
+        raise UserError("Choose at least one behavior, and give each a different name.")
+    return behaviors
 
 
 def _shape(model: ModelFolder) -> dict[str, Any]:
