@@ -59,12 +59,12 @@ def list_runs(store: Store, step: str | None, as_json: bool) -> None:
 @click.pass_obj
 def show_run(store: Store, run: str) -> None:
     """What a run was asked to do, by which versions, and what it cost (JSON)."""
-    shown = store.record(run) | {
+    content = store.record(run) | {
         "state": store.state(run),
         "command": commands.command(store.spec(run), store),
         "output": str(store.folder(run) / "output"),
     }
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 @runs.command("log")

@@ -1,6 +1,6 @@
 """The steps of an investigation: one `run(spec, store, output, progress)` each.
 
-- `shared`: What several steps do alike
+- `shared`: Inputs, sampling and outputs that steps share
 - `check`: Quality of the pairs
 - `convert`: Pairs of any shape as one canonical Parquet file
 - `generate`: Judged completions of reference and policy

@@ -39,29 +39,31 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     with child_process(lambda note: progress(2, STAGES, note)) as call:
         refine = refinement(index, activations, layer, gated=spec.gated)
         vectors = all_differences(activations)
-        matrix, found = discover(spec, index, vectors, layer, output, progress, call, refine=refine)
+        matrix, discovery = discover(
+            spec, index, vectors, layer, output, progress, call, refine=refine
+        )
         progress(3, STAGES, "stability")
-        repeats = found.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
-        stable = stability(spec, matrix, found, repeats, progress, call, refine=refine)
+        repeats = discovery.repeat(spec, matrix, call, repeats=spec.repeats // SEEDS)
+        stable = stability(spec, matrix, discovery, repeats, progress, call, refine=refine)
         progress(4, STAGES, "words of the clusters")
         pairs = store.index_pairs(spec.index)  # pages use the copy that this leaves
-        clusters = cluster_table(matrix, found, pairs, call)
+        clusters = cluster_table(matrix, discovery, pairs, call)
     clusters["stability"] = clusters["cluster"].map(stable.pop("by_cluster"))
-    labels = found.pairs["cluster"].to_numpy()
-    shares = attribution(found.pairs["uid"], index, activations, layer)
+    labels = discovery.pairs["cluster"].to_numpy()
+    shares = attribution(discovery.pairs["uid"], index, activations, layer)
     tables = {
         "clusters": clusters,
-        "tree": found.tree.nodes,
+        "tree": discovery.tree.nodes,
         "sources": source_enrichment(labels, pairs["source"].loc[matrix.uids.tolist()]),
-        "changes": rate_changes(completions, found.prompts),
+        "changes": rate_changes(completions, discovery.prompts),
         "contributions": shares.of_clusters(labels),
     }
-    np.save(output / SCORES, found.prompt_clusters.scores)
+    np.save(output / SCORES, discovery.prompt_clusters.scores)
     np.save(output / ATTRIBUTION, shares.shares)
     np.savez(output / REPEATS, **repeats._asdict())
-    summary = found.summary(matrix) | {"stability": stable}
+    summary = discovery.summary(matrix) | {"stability": stable}
     summary |= {"layer": layer, "n_completions_empty": activations.n_empty}
-    found.write(output, tables, summary, matrix, seed=spec.seed)
+    discovery.write(output, tables, summary, matrix, seed=spec.seed)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
 
 
@@ -120,7 +122,7 @@ def default_layer(index: VectorIndex) -> int:
 def stability(
     spec: DiscoverSpec,
     matrix: Matrix,
-    found: Discovery,
+    discovery: Discovery,
     repeats: Repeats,
     progress: Progress,
     call: Call,
@@ -129,7 +131,7 @@ def stability(
 ) -> dict[str, Any]:
     """Agreement over draws of prompts and over seeds of the map, and of each cluster."""
     matrix = replace(matrix, before_block=lambda: progress(3, STAGES, "draws of prompts"))
-    labels = found.labels(matrix)
+    labels = discovery.labels(matrix)
     drawn: list[Any] = []
     if spec.cluster_by == "push":
         drawn = over_prompts(
@@ -141,7 +143,7 @@ def stability(
             refine=refine,
         )
     by_seed = [clustering.labels for clustering in repeats.clusterings(spec, call)]
-    others, sample = by_seed[1:], found.pairs["cluster"].to_numpy()[repeats.rows]
+    others, sample = by_seed[1:], discovery.pairs["cluster"].to_numpy()[repeats.rows]
     return {
         "by_cluster": recovered(labels, drawn) if drawn else recovered(sample, others),
         "clusters_over_prompts": agreement(labels, drawn),

@@ -1,4 +1,4 @@
-"""What several steps do alike: read inputs, sample completions, write results.
+"""Inputs, sampling and outputs that steps share.
 
 Loads torch only inside the functions that compute with a model, so that light steps start fast.
 """

@@ -65,8 +65,8 @@ def keys(queue: pd.DataFrame, flag: str) -> list[Completion]:
 
 def answers(queue: pd.DataFrame, verdicts: Verdicts, *, flag: str, who: str) -> pd.Series:
     """(completion,) a person's answers, NA where there is none or it is “cannot tell”."""
-    given = [verdicts.get((key, who)) for key in keys(queue, flag)]
-    return pd.Series([verdict.shown if verdict else None for verdict in given], dtype="boolean")
+    rated = [verdicts.get((key, who)) for key in keys(queue, flag)]
+    return pd.Series([verdict.shown if verdict else None for verdict in rated], dtype="boolean")
 
 
 def agreement_by_person(queue: pd.DataFrame, verdicts: Verdicts, *, flag: str) -> dict[str, Raters]:
