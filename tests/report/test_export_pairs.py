@@ -50,7 +50,7 @@ def test_text_that_is_no_formula_is_left_alone():
     pd.testing.assert_frame_equal(formula_safe(table), table)
 
 
-def test_a_datasets_folder_loads_and_tells_why(store, tmp_path):
+def test_a_datasets_folder_loads_and_gives_the_reasons(store, tmp_path):
     folder = export_pairs(store, RUN, tmp_path / "out", form="datasets")
     assert pd.read_parquet(next(folder.glob("data/*.parquet")))["uid"].tolist() == ["a", "b"]
     card = (folder / "README.md").read_text()
@@ -65,7 +65,7 @@ def test_nothing_is_overwritten(store, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "mine"
 
 
-def test_a_download_holds_what_the_file_would_and_the_same_bytes_each_time(store, tmp_path):
+def test_a_download_contains_what_the_file_would_and_the_same_bytes_each_time(store, tmp_path):
     path = export_pairs(store, RUN, tmp_path / "out.jsonl", form="jsonl")
     assert exported(store, RUN, form="jsonl") == path.read_bytes()
     zipped = exported(store, RUN, form="datasets")

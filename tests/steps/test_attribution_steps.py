@@ -104,7 +104,7 @@ def test_the_suggested_cut_takes_about_what_was_planted(ranked, truth):
     ]
 
 
-def test_a_ranking_holds_every_pair_once_in_order(ranked, store, index):
+def test_a_ranking_contains_every_pair_once_in_order(ranked, store, index):
     ranking, summary, _ = ranked
     assert set(ranking["uid"]) == set(table(store.output(index) / "pairs.parquet")["uid"])
     assert len(ranking) == ranking["uid"].nunique() == summary["n_pairs"]
@@ -181,7 +181,9 @@ def test_a_behavior_of_one_prompt_is_ranked_and_marked_as_not_to_be_trusted(
     assert ranking["gated"].notna().all()
 
 
-def test_pairs_that_all_push_alike_are_refused_with_a_reason(known, store, generate, tmp_path):
+def test_pairs_that_all_have_the_same_score_are_refused_with_a_reason(
+    known, store, generate, tmp_path
+):
     path = tmp_path / "pairs.parquet"
     same = pd.read_parquet(known.pairs).head(1)
     pd.concat([same.assign(uid=str(n)) for n in range(6)]).to_parquet(path)
@@ -311,7 +313,7 @@ def test_a_cut_has_its_part_of_every_behavior_and_its_own_stability(recut, disco
     assert clusters.loc[clusters["cluster"] >= 0, "stability"].between(0.5, 1).all()
 
 
-def test_every_level_of_a_real_tree_holds_as_many_groups_as_it_says(discovered):
+def test_every_level_of_a_real_tree_has_as_many_groups_as_it_reports(discovered):
     pairs, nodes = (pd.read_parquet(discovered / f"{n}.parquet") for n in ("pairs", "tree"))
     tree = Tree(nodes, pairs["leaf"].to_numpy(), pairs["leaves"].to_numpy())
     for number, level in levels(nodes).items():

@@ -58,7 +58,7 @@ def test_editing_an_edit_undoes_a_flip(store, spec):
 
 
 @pytest.mark.parametrize("control", [None, 3])
-def test_an_arm_written_in_parts_is_the_arm_of_the_whole(store, tmp_path, monkeypatch, control):
+def test_an_arm_written_in_parts_is_the_arm_written_at_once(store, tmp_path, monkeypatch, control):
     monkeypatch.setattr("core.data.pair_table.ROWS", 37)
     known = read_pairs(ORGANISM / "pairs.parquet").pairs.head(400)
     known = known.assign(score=range(400), seen=[None, True, False, True] * 100)

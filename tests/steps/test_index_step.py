@@ -185,7 +185,7 @@ def test_shards_elsewhere_end_in_the_same_bytes(
     assert VectorIndex.open(output).context(2)[1].shape == (30, 32)
 
 
-def test_tokens_and_rows_left_out_are_those_of_the_file_read_whole(
+def test_tokens_and_rows_left_out_are_those_of_the_file_read_at_once(
     spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -239,7 +239,7 @@ def test_a_control_has_the_edits_sizes_and_sources_and_none_of_its_pairs(pairs, 
     assert not random_control(pairs, actions, seed=2).equals(control)
 
 
-def test_a_control_for_a_whole_source_draws_elsewhere_and_says_so(pairs, store):
+def test_a_control_for_a_whole_source_draws_elsewhere_and_reports_it(pairs, store):
     actions = plan([edit("remove", CODE)], pairs, store)
     control = random_control(pairs, actions, seed=0)
     assert len(control) == unmatched(pairs, actions, control) == 4

@@ -74,7 +74,7 @@ def adopted(store, project, arms):
     return table
 
 
-def test_prompts_are_halved_within_every_group_whatever_else_a_table_holds():
+def test_prompts_are_halved_within_every_group_whatever_else_a_table_contains():
     prompts = workspaces.prompts()
     dev = prompts[in_dev(prompts)]
     assert dev.groupby("group").size().tolist() == [

@@ -75,7 +75,7 @@ def test_the_projects_models_are_known_wherever_their_folders_are(workspace, tmp
     assert sorted(arms) == ["policy", "reference"]
 
 
-def test_every_evaluation_is_told_apart_by_arm_edit_and_seed(workspace):
+def test_every_evaluation_is_named_by_arm_edit_and_seed(workspace):
     store, project = workspace
     edited, control = arms(store, project)
     evaluate(store, project, project.policy, 0.5)
@@ -120,7 +120,7 @@ def test_no_evaluation_gives_an_empty_table_with_columns(workspace):
     ("reference", "policy", "rises"),
     [((0.0, 0.1), (0.2, 0.4), True), ((0.0, 0.3), (0.2, 0.4), False), ((0, 0.1), (0, 0.0), False)],
 )
-def test_a_behavior_rose_only_if_the_intervals_are_apart(reference, policy, rises):
+def test_a_behavior_rose_only_if_the_intervals_are_disjoint(reference, policy, rises):
     rows = [
         RATE | {"behavior": "any name", "model": model, "rate": low, "low": low, "high": high}
         for model, (low, high) in (("reference", reference), ("policy", policy))

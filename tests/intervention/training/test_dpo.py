@@ -299,7 +299,7 @@ def test_the_precision_of_a_launch_does_not_replace_that_of_the_spec(
     assert apart(tmp_path, "launched", "alone") == 0
 
 
-def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_whole(
+def test_a_disk_without_room_for_a_checkpoint_stops_where_the_last_one_is_complete(
     retrain, tmp_path, monkeypatch
 ):
     """The library's own account of the disk: full once the second checkpoint is due."""

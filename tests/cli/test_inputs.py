@@ -43,7 +43,7 @@ def test_preview_import_check(tmp_path):
     assert checked["summary"]["n_pairs"] == 2
 
 
-def test_a_wrong_map_is_told(tmp_path):
+def test_a_wrong_map_is_reported(tmp_path):
     pd.DataFrame(ROWS).to_csv(tmp_path / "given.csv", index=False)
     for words, message in [
         (["--map", "chosen"], "write field=column"),

@@ -37,7 +37,7 @@ def test_pages_need_an_empty_folder_or_their_own(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_without_a_browser_it_is_said_what_to_install(monkeypatch, tmp_path):
+def test_without_a_browser_the_message_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="install it"):
         _browser.chromium().__enter__()

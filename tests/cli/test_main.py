@@ -57,7 +57,7 @@ def test_help_does_not_wait_for_torch():
         (["nonsense"], "No such command"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(tmp_path, words, message):
+def test_a_mistake_is_reported_without_a_traceback(tmp_path, words, message):
     done = pairtrace("--workspace", tmp_path, *words)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -75,7 +75,7 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
 
 
-def test_an_intervention_that_is_done_already_tells_its_rates_and_which_size_to_adopt(tmp_path):
+def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_to_adopt(tmp_path):
     store, rng = Store(tmp_path / "workspace"), np.random.default_rng(0)
     plan = workspaces.make_project(tmp_path)
     rank = workspaces.investigate(store, plan, rng)["rank compliance"]
@@ -124,7 +124,7 @@ def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     assert made.read_bytes() == (store.output(rank) / "ranking.parquet").read_bytes()
 
 
-def test_a_damaged_index_is_told_by_file(tmp_path):
+def test_a_damaged_index_is_reported_by_file(tmp_path):
     """One byte of one shard is changed after the index was made."""
     store = small_organism(tmp_path)
     assert pairtrace("-w", store.workspace, "index").returncode == 0
