@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.cli.main import cli
 from core.runs.store import Store
 from core.specs import project as projects
+from core.workspace import label_files
 from core.workspace.catalog import Catalog
 
 ARCHIVE = Path(__file__).parent / "workspaces" / "0.1.0.tar.xz"
@@ -67,7 +68,7 @@ def test_every_file_of_every_run_is_verified(store, expected):
 
 def test_what_analysts_decided_is_read_as_it_was(store, expected):
     catalog = Catalog(store.workspace)
-    assert json.loads(catalog.export_labels()) == expected["labels"]
+    assert json.loads(label_files.to_json(catalog.state())) == expected["labels"]
     (entry,) = catalog.state().cart
     assert (entry.edit.action, entry.edit.why) == ("flip", "top 24")
 

@@ -74,6 +74,15 @@ class Assign(_OfCluster):
         return self
 
 
+class Split(_OfCluster):
+    """Move the pairs in a polygon to the cluster `new`. Read from old catalogs, never written."""
+
+    kind: Literal["split"] = "split"
+    new: int = Field(ge=FIRST_NEW_CLUSTER)
+    x: tuple[float, ...] = Field(min_length=3)
+    y: tuple[float, ...] = Field(min_length=3)
+
+
 # -- saved selections --------------------------------------------------------------------
 
 
@@ -169,7 +178,7 @@ class Undo(Record):
     event: int
 
 
-OfCluster = Name | Mark | Note | Merge | Assign
+OfCluster = Name | Mark | Note | Merge | Assign | Split
 Change = Annotated[
     OfCluster | Save | Forget | Add | Drop | Put | SaveEdit | Verdict | Undo,
     Field(discriminator="kind"),

@@ -31,11 +31,12 @@ from core.specs.events import (
     Put,
     Save,
     SaveEdit,
+    Split,
     Undo,
     Verdict,
     Verdicts,
 )
-from core.specs.recipes import AllOf, AnyOf, Edit, InCluster, NoneOf, Recipe
+from core.specs.recipes import AllOf, AnyOf, Edit, InCluster, InPolygon, NoneOf, Recipe
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -157,9 +158,9 @@ def in_force(events: Sequence[Event]) -> list[Event]:
 def next_cluster(events: Sequence[Event], discover: str) -> int:
     """A number that no new cluster of the run ever had, undone ones included."""
     used = [
-        change.cluster
+        change.new if isinstance(change, Split) else change.cluster
         for change in (event.change for event in events)
-        if isinstance(change, Assign) and change.discover == discover
+        if isinstance(change, Assign | Split) and change.discover == discover
     ]
     return max([FIRST_NEW_CLUSTER - 1, *used]) + 1
 
@@ -232,6 +233,8 @@ def _labelled(labels: Labels, event: Event, change: OfCluster) -> Labels:
             return _merged(labels, change)
         case Assign():
             return _assigned(labels, change)
+        case Split():
+            return _split(labels, change)
 
 
 def _merged(labels: Labels, change: Merge) -> Labels:
@@ -244,6 +247,18 @@ def _merged(labels: Labels, change: Merge) -> Labels:
         recipes={**labels.recipes, change.cluster: AnyOf(parts=parts)},
         merged={**labels.merged, **dict.fromkeys(others, change.cluster)},
         since={**labels.since, change.cluster: len(labels.moves)},
+    )
+
+
+def _split(labels: Labels, change: Split) -> Labels:
+    all_pairs = labels.recipe(change.cluster)
+    inside = InPolygon(discover=change.discover, x=change.x, y=change.y)
+    rest = AllOf(parts=(all_pairs, NoneOf(parts=(inside,))))
+    part = AllOf(parts=(all_pairs, inside))
+    return replace(
+        labels,
+        recipes={**labels.recipes, change.cluster: rest, change.new: part},
+        since={**labels.since, **dict.fromkeys((change.cluster, change.new), len(labels.moves))},
     )
 
 
