@@ -205,7 +205,7 @@ def test_activations_that_are_not_finite_are_refused_where_they_arise(
 
 
 def test_a_layer_that_is_not_indexed_is_refused(known, store, generate, index):
-    with pytest.raises(UserError, match="holds layers 1, 3"):
+    with pytest.raises(UserError, match="layers 1, 3"):
         rank(store, generate, index, known.behavior(COMPLIANCE), layer=2)
 
 
