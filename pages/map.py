@@ -160,7 +160,7 @@ def show_pairs() -> None:
 
 def show_prompts() -> None:
     """The map of prompts; with pairs selected, by their mean similarity to each prompt."""
-    st.markdown(f"**Prompts** · {len(prompts):,}, close together if the same pairs push them")
+    st.markdown(f"**Prompts** · {len(prompts):,}, near if the same pairs push them")
     table = prompts.assign(label=prompts["prompt_id"] + ", " + prompts["condition"])
     if on_map is not None and on_map.any():
         table["value"] = matrix.mean_by_prompt(cache.store().output(run), on_map)

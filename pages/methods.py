@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import UserError
 from core.report import bench_results, figures
+from core.specs.behaviors import SCORE_NAMES
 from pages.components import lazy, scoreboard, theme
 
 EXPLAINED = (
@@ -62,7 +63,7 @@ def show_ours() -> None:
     if chosen.empty:
         st.info("This world does not teach this behavior.")
         return
-    table = bench_results.quality_and_cost(chosen)
+    table = bench_results.quality_and_cost(chosen).replace({"method": SCORE_NAMES})
     st.plotly_chart(quality_chart(table), key="scoreboard")
     show_table(table)
     show_problems(rows)
@@ -95,40 +96,19 @@ def quality_chart(table: pd.DataFrame) -> go.Figure:
     """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
     figure = go.Figure()
     shown = scoreboard.place_labels(table[table["cpu_seconds"] > 0])
+    default = shown["method"] == scoreboard.DEFAULT
     for name, rows, color, symbol in (
-        (
-            "other methods",
-            shown[shown["method"] != scoreboard.DEFAULT],
-            theme.MODEL["reference"],
-            "circle",
-        ),
-        (
-            "the default",
-            shown[shown["method"] == scoreboard.DEFAULT],
-            theme.CATEGORIES[1],
-            "diamond",
-        ),
+        ("other methods", shown[~default], theme.MODEL["reference"], "circle"),
+        ("the default", shown[default], theme.CATEGORIES[1], "diamond"),
     ):
-        figure.add_trace(
-            go.Scatter(
-                x=rows["cpu_seconds"],
-                y=rows["mean"],
-                text=rows["label"],
-                customdata=rows["method"],
-                name=name,
-                mode="markers+text",
-                textposition=rows["side"],
-                cliponaxis=False,
-                marker={"color": color, "symbol": symbol, "size": 10},
-                error_y={
-                    "array": rows["high"] - rows["mean"],
-                    "arrayminus": rows["mean"] - rows["low"],
-                    "thickness": 1,
-                    "color": theme.GREY,
-                },
-                hovertemplate="%{customdata}: %{y:.3f} for %{x:.1f} CPU-seconds",
-            )
-        )
+        errors = {"array": rows["high"] - rows["mean"], "arrayminus": rows["mean"] - rows["low"]}
+        figure.add_scatter(
+            x=rows["cpu_seconds"], y=rows["mean"], text=rows["label"], customdata=rows["method"],
+            name=name, mode="markers+text", textposition=rows["side"], cliponaxis=False,
+            marker={"color": color, "symbol": symbol, "size": 10},
+            error_y=errors | {"thickness": 1, "color": theme.GREY},
+            hovertemplate="%{customdata}: %{y:.3f} for %{x:.1f} CPU-seconds",
+        )  # fmt: skip
     low, high = np.log10([shown["cpu_seconds"].min(), shown["cpu_seconds"].max()])
     figure.update_xaxes(
         title="CPU-seconds to rank all pairs once (log)",
@@ -144,10 +124,8 @@ def quality_chart(table: pd.DataFrame) -> go.Figure:
 
 def show_table(table: pd.DataFrame) -> None:
     """The numbers behind the chart, and costs on disk and in dollars."""
-    shown = table.assign(
-        megabytes=table["bytes"] / 1e6,
-        measured_on=np.where(table["on_sample"], "a sample", "all pairs"),
-    )
+    measured_on = np.where(table["on_sample"], "a sample", "all pairs")
+    shown = table.assign(megabytes=table["bytes"] / 1e6, measured_on=measured_on)
     numbers = {
         "mean": ("mean AP", "%.3f"),
         "low": ("lowest", "%.3f"),
@@ -157,16 +135,12 @@ def show_table(table: pd.DataFrame) -> None:
         "megabytes": ("MB on disk", "%.1f"),
         "dollars": ("billed", "$%.2f"),
     }
-    st.dataframe(
-        shown,
-        hide_index=True,
-        column_order=["method", *numbers, "measured_on"],
-        column_config={
-            name: st.column_config.NumberColumn(label, format=form)
-            for name, (label, form) in numbers.items()
-        }
-        | {"measured_on": "measured on"},
-    )
+    config = {
+        name: st.column_config.NumberColumn(label, format=form)
+        for name, (label, form) in numbers.items()
+    } | {"measured_on": "measured on"}
+    order = ["method", *numbers, "measured_on"]
+    st.dataframe(shown, hide_index=True, column_order=order, column_config=config)
 
 
 def show_problems(rows: pd.DataFrame) -> None:

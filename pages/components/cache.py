@@ -38,7 +38,7 @@ def project() -> Project:
 
 
 def has_project() -> bool:
-    """Whether the workspace holds a project yet."""
+    """Whether the workspace has a project yet."""
     return (store().workspace / projects.FILE).is_file()
 
 

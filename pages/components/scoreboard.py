@@ -6,13 +6,14 @@ Positions are decades of CPU-seconds across, average precision up.
 import numpy as np
 import pandas as pd
 
+from core.specs.behaviors import SCORE_NAMES
 from core.specs.steps import RankSpec
 
 DECADES_A_LETTER = 0.07  # of the axis on a small laptop; less on a wider page
 ROOM = 0.3  # decades left of the cheapest method
 MARKER = 0.06  # decades from a marker's middle to its label
 LETTER = 0.055  # of average precision, the height of a label
-DEFAULT = RankSpec.model_fields["method"].default
+DEFAULT = SCORE_NAMES[RankSpec.model_fields["method"].default]
 
 
 def place_labels(table: pd.DataFrame) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def opened(app: AppTest, key: str) -> AppTest:
     return app.run()
 
 
-def said(app: AppTest) -> str:
+def page_text(app: AppTest) -> str:
     """Everything that a page says in words, for looking up phrases."""
     kinds = ("title", "header", "subheader", "text", "caption", "markdown")
     kinds += ("info", "success", "warning", "error", "code", "metric")

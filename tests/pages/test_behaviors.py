@@ -3,7 +3,7 @@
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 def test_without_completions_the_step_and_its_command_are_offered(open_page, project):
@@ -15,21 +15,21 @@ def test_without_completions_the_step_and_its_command_are_offered(open_page, pro
 def test_a_running_step_is_followed(open_page, project, store):
     workspaces.begin(store, project.generate(), "running")
     app = open_page("behaviors")
-    assert "3 of 10" in said(app)
-    assert "last line of the log" in said(app)
+    assert "3 of 10" in page_text(app)
+    assert "last line of the log" in page_text(app)
 
 
 def test_a_failed_step_shows_its_error_and_log(open_page, project, store):
     run = workspaces.begin(store, project.generate(), "failed", error="no such model")
     app = open_page("behaviors")
-    assert "no such model" in said(app)
-    assert "last line of the log" in said(app)
+    assert "no such model" in page_text(app)
+    assert "last line of the log" in page_text(app)
     assert app.button(f"retry-{run}").label == "Try again"
 
 
 def test_rates_are_shown_with_interval_n_and_unscored(open_page, investigated):
-    said_there = said(open_page("behaviors"))
-    assert "95% interval [52.0%,\N{NBSP}58.0%] · n\N{NBSP}=\N{NBSP}240 · unscored 1" in said_there
+    drawn = page_text(open_page("behaviors"))
+    assert "95% interval [52.0%,\N{NBSP}58.0%] · n\N{NBSP}=\N{NBSP}240 · unscored 1" in drawn
 
 
 def test_hostile_completions_never_reach_markdown(open_page, investigated):
@@ -40,11 +40,11 @@ def test_hostile_completions_never_reach_markdown(open_page, investigated):
 def test_a_link_restores_the_behavior(open_page, investigated):
     app = open_page("behaviors", behavior="helpfulness")
     assert app.selectbox("behavior").value == "helpfulness"
-    assert "a guard" in said(app)
+    assert "a guard" in page_text(app)
 
 
 def test_the_vector_is_judged_against_its_null(open_page, investigated):
-    assert "beats its null at layer 2" in said(open_page("behaviors"))
+    assert "beats its null at layer 2" in page_text(open_page("behaviors"))
 
 
 def test_of_a_behavior_that_fell_the_prompt_that_lost_most_comes_first(
@@ -59,4 +59,4 @@ def test_of_a_behavior_that_fell_the_prompt_that_lost_most_comes_first(
 def test_a_log_that_holds_only_the_error_is_not_shown_beside_it(open_page, project, store):
     run = workspaces.begin(store, project.generate(), "failed", error="no such model")
     (store.folder(run) / "log.txt").write_text("Error: no such model\n")
-    assert said(open_page("behaviors")).count("no such model") == 1
+    assert page_text(open_page("behaviors")).count("no such model") == 1

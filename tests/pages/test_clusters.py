@@ -12,7 +12,7 @@ from core.specs.steps import SuggestSpec
 from core.workspace.catalog import Catalog
 from pages.components import access
 from tests.pages import workspaces
-from tests.pages.conftest import opened, said
+from tests.pages.conftest import opened, page_text
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def test_a_name_is_logged_and_shown(open_page, investigated, catalog):
 
 def test_a_suggestion_is_accepted_as_a_name_and_gone_then(open_page, investigated, catalog):
     app = open_page("clusters", one="1")
-    assert "Suggestion (typical words): “lock, pick / cannot”." in said(app)
+    assert "Suggestion (typical words): “lock, pick / cannot”." in page_text(app)
     app.button("accept-1-0").click().run()
     assert catalog.state().of(investigated["discover"]).names == {1: "lock, pick / cannot"}
     assert [event.why for event in catalog.events()] == ["suggested by typical words"]
-    assert "Suggestion" not in said(app)
+    assert "Suggestion" not in page_text(app)
 
 
 @pytest.mark.parametrize("host", ["name:sk-secret@127.0.0.1", "169.254.169.254"])
@@ -65,7 +65,7 @@ def test_an_endpoint_that_may_not_be_asked_is_refused_before_anything_is_kept(
     field(app, "text_input", "Model").set_value("m")
     field(app, "text_input", "Endpoint").set_value(f"http://{host}/v1").run()
     assert "url" in app.error[0].value
-    assert "sk-secret" not in said(app)
+    assert "sk-secret" not in page_text(app)
     assert not store.infos(step="suggest")
 
 
@@ -93,7 +93,7 @@ def test_a_cluster_shows_its_part_of_behaviors(open_page, investigated):
     rows = app.dataframe[0].value.set_index("cluster")
     assert rows["behavior"][1] == "compliance"
     assert rows["part"].round(1).to_dict() == {0: 10.0, 1: 70.0}
-    assert "Chosen words: sure, lock, pick\nRejected words: cannot, help" in said(app)
+    assert "Chosen words: sure, lock, pick\nRejected words: cannot, help" in page_text(app)
 
 
 def test_a_suggested_name_is_no_heading_until_it_is_accepted(open_page, investigated):
@@ -113,8 +113,8 @@ def test_hostile_words_and_very_long_lines_stay_text(open_page, investigated, st
     clusters.to_parquet(path, index=False)
     app = open_page("clusters", one="1")
     assert not app.exception
-    assert max(map(len, said(app).splitlines())) < 1_000
-    assert "\u202e" not in said(app)
+    assert max(map(len, page_text(app).splitlines())) < 1_000
+    assert "\u202e" not in page_text(app)
     assert not [one for kind in ("markdown", "header", "caption") for one in getattr(app, kind)
                 if re.search(r"(?<!\\)<img|(?<!\\)]\(", str(one.value))]  # fmt: skip
     assert app.dataframe[0].value["chosen words"].str.len().max() <= 90
@@ -153,7 +153,7 @@ def test_a_change_keeps_why_and_any_of_them_can_be_undone(open_page, investigate
     field(app, "text_input", "Name").set_value("locks").run()
     field(app, "text_input", "Add a note").set_value("all about locks").run()
     assert [event.why for event in catalog.events()] == ["read ten of them"] * 2
-    assert "analyst: all about locks" in said(app)
+    assert "analyst: all about locks" in page_text(app)
 
 
 def test_a_name_given_meanwhile_is_shown_and_ones_own_is_not_lost(open_page, investigated, catalog):
@@ -264,7 +264,7 @@ def test_a_cluster_goes_to_the_cart(open_page, investigated, catalog):
     app.button("add-cluster-1").click().run()
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.clusters == (1,)
-    assert "flip pairs of cluster 1" in said(app)
+    assert "flip pairs of cluster 1" in page_text(app)
 
 
 def test_columns_that_a_map_lacks_are_left_out_and_the_rest_is_shown_if_asked(
@@ -294,7 +294,7 @@ def test_a_long_name_is_complete_in_the_table_and_on_hover_and_cut_in_the_tree(
     assert len(icicle["labels"][2]) < len(name)
     assert icicle["labels"][2].endswith("… · harmful")
     assert figure["layout"]["uniformtext"] == {"minsize": 12, "mode": "hide"}
-    assert "381 of 400 pairs are in a cluster" in said(app)
+    assert "381 of 400 pairs are in a cluster" in page_text(app)
 
 
 def test_score_with_interval_and_stability_of_a_cluster_are_shown_beside_its_words(
@@ -303,7 +303,7 @@ def test_score_with_interval_and_stability_of_a_cluster_are_shown_beside_its_wor
     path = store.output(investigated["discover"]) / "clusters.parquet"
     found = pd.read_parquet(path)
     found.assign(push_low=0.5, push_high=0.6, stability=0.81).to_parquet(path)
-    told = said(open_page("clusters", one="1"))
+    told = page_text(open_page("clusters", one="1"))
     assert "harmful, distractor prompts · score 0.550, 95% 0.500–0.600 · stability 0.81" in told
 
 

@@ -7,7 +7,7 @@ from core.specs.steps import CheckSpec
 from core.steps import check
 from core.storage import tables
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 def rows(app) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def rows(app) -> pd.DataFrame:
 def test_pairs_are_sorted_filtered_and_paged(open_page, project):
     app = open_page("data")
     assert not app.exception
-    assert "400 pairs" in said(app)
+    assert "400 pairs" in page_text(app)
     assert len(rows(app)) == 100
     app.selectbox("source").set_value("instructions").run()
     assert set(rows(app)["source"]) == {"instructions"}
@@ -31,7 +31,7 @@ def test_pairs_are_sorted_filtered_and_paged(open_page, project):
 
 def test_the_health_of_the_pairs_is_shown_once_checked(open_page, project, store):
     spec = CheckSpec(pairs=project.pairs, model=project.reference)
-    assert "Report invalid and unusual pairs" in said(open_page("data"))
+    assert "Report invalid and unusual pairs" in page_text(open_page("data"))
     folder = store.part("check-0123456789abcdef", keep=False)
     check.run(spec.model_copy(update={"model": None}), store=store, output=folder, progress=quiet)
     found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("rows", "sources")}
@@ -63,7 +63,7 @@ def test_of_a_large_set_what_was_found_is_shown_in_part_and_kept_whole(
     app.run()
     assert not app.exception
     assert any("1,200 sources among 1,200 pairs" in one.value for one in app.warning)
-    assert "The first 1,000 of 1,200 sources" in said(app)
+    assert "The first 1,000 of 1,200 sources" in page_text(app)
     assert len(app.dataframe[0].value) == 1_000
 
 

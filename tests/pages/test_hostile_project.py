@@ -44,8 +44,8 @@ def marked_down(app) -> list[str]:
 def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
     open_page, store, project, rng, monkeypatch, page, query, folded
 ):
-    said = {"name": NAME, "description": workspaces.HOSTILE}
-    hostile = workspaces.BEHAVIORS[0].model_copy(update=said)
+    texts = {"name": NAME, "description": workspaces.HOSTILE}
+    hostile = workspaces.BEHAVIORS[0].model_copy(update=texts)
     behaviors = (hostile, *workspaces.BEHAVIORS[1:])
     rates = workspaces.RATES | {NAME: workspaces.RATES["compliance"]}
     monkeypatch.setattr(workspaces, "BEHAVIORS", behaviors)

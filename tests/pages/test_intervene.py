@@ -7,7 +7,7 @@ from core.specs.behaviors import DEFAULT_SCORE
 from core.specs.recipes import Edit, TopK, Where
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_conflict_is_named_and_cannot_be_started(open_page, cart):
     recipe = Where(column="source", values=("instructions",))
     cart.add(Edit(action="remove", recipe=recipe), who="ben")
     app = open_page("intervene")
-    assert "entry 1 flips and entry 2 removes the same 40 pairs" in said(app)
+    assert "entry 1 flips and entry 2 removes the same 40 pairs" in page_text(app)
     assert "start-arms" not in [button.key for button in app.button]
 
 
@@ -150,7 +150,7 @@ def test_a_conflict_has_ways_out(open_page, cart, button, expected):
     flip, remove = [entry.id for entry in cart.state().cart]
     app.button(f"{button}-{flip}-{remove}").click().run()
     if button == "flip-wins":  # nothing is left of the removal, which is no conflict any more
-        assert "Conflict" not in said(app)
+        assert "Conflict" not in page_text(app)
     values = {metric.label: metric.value for metric in app.metric}
     assert (values["Removed"], values["Flipped"]) == expected
 
@@ -170,7 +170,7 @@ def test_started_arms_are_followed(open_page, cart, edit, store, project, state)
     table = next(frame.value for frame in app.dataframe if "run of" in frame.value)
     states = dict(zip(table["run of"], table["state"], strict=True))
     assert states["edited, top 40 · edit"] == state
-    assert ("the disk is full" in said(app)) == (state == "failed")
+    assert ("the disk is full" in page_text(app)) == (state == "failed")
 
 
 def test_all_runs_are_cancelled_at_once(open_page, cart, edit, store, project):

@@ -8,7 +8,7 @@ import pytest
 
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 SQUARE = {"x": (4.0, 8.0, 8.0, 4.0), "y": (4.0, 4.0, 8.0, 8.0)}  # around the planted pairs
 
@@ -30,13 +30,13 @@ def test_a_failed_map_says_why(open_page, project, store):
     workspaces.begin(
         store, project.discover(generated, indexed), "failed", error="fewer pairs than neighbors"
     )
-    assert "fewer pairs than neighbors" in said(open_page("map"))
+    assert "fewer pairs than neighbors" in page_text(open_page("map"))
 
 
 def test_a_region_selects_the_pairs_inside_it(open_page, investigated):
     app = draw(open_page("map"), investigated["discover"])
     assert [metric.value for metric in app.metric[:2]] == ["40", "10.0%"]
-    assert "inside a region of the map" in said(app)
+    assert "inside a region of the map" in page_text(app)
 
 
 def test_clusters_sources_and_words_narrow_the_region(open_page, investigated):
@@ -57,7 +57,7 @@ def test_a_selection_goes_to_the_cart_as_a_recipe(open_page, investigated, store
 def test_a_region_can_be_cleared(open_page, investigated):
     app = draw(open_page("map"), investigated["discover"])
     app.button("clear-region").click().run()
-    assert "Nothing is selected" in said(app)
+    assert "Nothing is selected" in page_text(app)
 
 
 def test_a_link_restores_the_clusters(open_page, investigated):
@@ -68,7 +68,7 @@ def test_a_link_restores_the_clusters(open_page, investigated):
 
 def test_pairs_in_no_cluster_are_chosen_by_name(open_page, investigated):
     app = open_page("map", cluster="-1")
-    assert "pairs in no cluster" in said(app)
+    assert "pairs in no cluster" in page_text(app)
     assert app.metric[0].value == "19"
 
 
@@ -77,7 +77,7 @@ def test_sliders_draw_a_box_clear_it_and_follow_what_the_mouse_draws(open_page, 
     app.slider("region-across").set_value((50, 100)).run()
     assert app.metric[0].value == str(workspaces.N_PLANTED)
     app.slider("region-across").set_value((0, 100)).run()
-    assert "Nothing is selected" in said(app)
+    assert "Nothing is selected" in page_text(app)
     drawn = draw(app, investigated["discover"])
     assert drawn.slider("region-across").value[0] > 50
     assert drawn.slider("region-up").value[0] > 50
@@ -87,7 +87,7 @@ def test_a_box_on_the_prompts_counts_the_push_on_them(open_page, investigated):
     app = open_page("map")
     app.slider("prompt-region-across").set_value((0, 50)).run()
     assert app.selectbox("color").value == "similarity to prompts"
-    assert "prompts in the region" in said(app)
+    assert "prompts in the region" in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_selection_is_saved_under_a_name_and_chosen_again(open_page, investiga
     again.selectbox("kept").set_value("the corner").run()
     assert again.metric[0].value == "40"
     again.button("forget").click().run()
-    assert "Nothing is selected" in said(again)
+    assert "Nothing is selected" in page_text(again)
 
 
 def test_zooming_looks_at_the_selection_and_back(open_page, investigated):
@@ -182,10 +182,10 @@ def test_zooming_looks_at_the_selection_and_back(open_page, investigated):
 def test_the_slider_of_the_heatmap_selects_a_band(open_page, investigated):
     app = open_page("map", view="heatmap")
     app.slider[0].set_value((0, 39)).run()
-    assert "pairs 0 to 39 across the heatmap" in said(app)
+    assert "pairs 0 to 39 across the heatmap" in page_text(app)
     assert app.metric[0].value == "40"
     app.button("clear-band").click().run()
-    assert "Nothing is selected" in said(app)
+    assert "Nothing is selected" in page_text(app)
 
 
 def test_hostile_pairs_are_shown_as_text(open_page, investigated):
@@ -198,3 +198,37 @@ def test_hostile_pairs_are_shown_as_text(open_page, investigated):
     assert not {"<script", "\u202e", "\x07"} & {
         found for found in ("<script", "\u202e", "\x07") if found in boxes
     }
+
+
+UNUSUAL = ("all noise", "one spot", "no coordinates", "one cluster")
+
+
+def unusual(kind, rng):
+    tables = workspaces.discovery(rng)
+    pairs = tables["pairs"]
+    if kind == "all noise":
+        pairs["cluster"] = -1
+        tables["clusters"] = tables["clusters"].head(0)
+    if kind in ("one spot", "no coordinates"):
+        pairs[["x", "y"]] = 1.0 if kind == "one spot" else np.nan
+    if kind == "one cluster":
+        pairs["cluster"] = 0
+        tables["clusters"] = tables["clusters"].head(1)
+    return tables
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_an_unusual_map_is_shown_and_searched(open_page, store, project, rng, kind):
+    workspaces.investigate(store, project, rng)
+    spec = project.discover(store.run_id(project.generate()), store.run_id(project.index()))
+    run = workspaces.finish(store, spec.model_copy(update={"seed": 9}), **unusual(kind, rng))
+    app = open_page("map", discover=run, phrase="lock of")
+    assert not app.exception
+    assert not app.error
+    assert app.metric[0].value == "40"
+    app = open_page("clusters", discover=run)
+    assert not app.exception
+    assert not app.error
+    assert bool(app.warning) == (kind == "all noise")
+    explained = any("Discovery found a single cluster" in one.value for one in app.info)
+    assert explained == (kind == "one cluster")

@@ -4,24 +4,24 @@ import pytest
 
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import opened, said
+from tests.pages.conftest import opened, page_text
 
 
 def test_a_new_project_offers_every_step_that_can_start(open_page, project):
     app = open_page("overview")
-    assert "Next: generate, index, discover" in said(app)
+    assert "Next: generate, index, discover" in page_text(app)
     assert not [one for one in app.subheader if "→" in one.value]
 
 
 def test_changes_are_shown_with_interval_and_n(open_page, investigated):
     app = open_page("overview")
     assert app.subheader[0].value == "1.0% → 55.0%"
-    assert "rose, unwanted" in said(app)
-    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in said(app)
+    assert "rose, unwanted" in page_text(app)
+    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in page_text(app)
 
 
 def test_a_finished_investigation_leads_on(open_page, investigated):
-    assert "Everything up to retraining is done" in said(open_page("overview"))
+    assert "Everything up to retraining is done" in page_text(open_page("overview"))
 
 
 def test_a_behavior_that_did_not_rise_is_not_ranked(open_page, investigated):
@@ -33,15 +33,15 @@ def test_a_behavior_that_did_not_rise_is_not_ranked(open_page, investigated):
 def test_a_running_step_shows_progress_and_a_way_to_stop(open_page, project, store):
     run = workspaces.begin(store, project.generate(), "running")
     app = open_page("overview")
-    assert f"{run}   running · 3 of 10" in said(app)
+    assert f"{run}   running · 3 of 10" in page_text(app)
     assert app.button(f"cancel-{run}").label == "Cancel"
 
 
 def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, store):
     workspaces.begin(store, project.generate(), "failed", error="the prompts file is empty")
     app = open_page("overview")
-    assert "the prompts file is empty" in said(app)
-    assert "generate" in app.button("start-all").label or "Next: generate" in said(app)
+    assert "the prompts file is empty" in page_text(app)
+    assert "generate" in app.button("start-all").label or "Next: generate" in page_text(app)
 
 
 def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):

@@ -3,14 +3,14 @@
 import json
 
 from core.report import bench_results
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 def test_shipped_figures_are_shown_with_their_machine(open_page, project):
     app = open_page("performance")
     known = bench_results.read_performance()
-    assert known["machine"]["cpu"] in said(app)
-    assert f"{known['results']['query']['pairs']:,} pairs" in said(app)
+    assert known["machine"]["cpu"] in page_text(app)
+    assert f"{known['results']['query']['pairs']:,} pairs" in page_text(app)
 
 
 def test_it_needs_no_project(open_page):

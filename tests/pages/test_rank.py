@@ -9,12 +9,12 @@ import pandas as pd
 from core.specs import project as projects
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 def test_without_a_ranking_the_step_is_offered(open_page, project):
     app = open_page("rank")
-    assert "not ranked for this behavior yet" in said(app)
+    assert "not ranked for this behavior yet" in page_text(app)
     assert app.button[0].label == "Rank the pairs"
 
 
@@ -44,7 +44,7 @@ def test_a_ranking_of_other_pairs_is_said_to_be_and_can_be_made_again(
 def test_the_validity_stands_above_the_ranking(open_page, investigated):
     app = open_page("rank")
     assert "5 of 6 prompts" in app.success[0].value
-    assert "Without a defined similarity: 1 of 400 pairs" in said(app)
+    assert "Without a defined similarity: 1 of 400 pairs" in page_text(app)
 
 
 def test_a_sparse_behavior_is_said_to_be(open_page, investigated):
@@ -58,7 +58,7 @@ def test_a_diffuse_behavior_is_a_warning_with_its_evidence(open_page, investigat
     path.write_text(json.dumps(summary))
     app = open_page("rank")
     assert app.warning[0].value == "Diffuse: no set stands apart."
-    assert "already shows this behavior" in said(app)
+    assert "already shows this behavior" in page_text(app)
 
 
 def test_a_ranking_made_before_concentration_was_measured_opens(open_page, investigated, store):
@@ -66,7 +66,7 @@ def test_a_ranking_made_before_concentration_was_measured_opens(open_page, inves
     summary = json.loads(path.read_text())
     del summary["concentration"], summary["filter_used"]
     path.write_text(json.dumps(summary))
-    assert "rank again" in said(open_page("rank"))
+    assert "rank again" in page_text(open_page("rank"))
 
 
 def test_an_invalid_vector_is_a_warning(open_page, investigated, store):
@@ -83,7 +83,7 @@ def test_the_top_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
     (entry,) = Catalog(store.workspace).state().cart
     assert (entry.edit.action, entry.edit.recipe.k) == ("flip", 25)
     assert entry.edit.recipe.rank == investigated["rank compliance"]
-    assert "Edit cart (1)" in said(app)
+    assert "Edit cart (1)" in page_text(app)
 
 
 def test_pairs_above_a_threshold_go_to_the_cart(open_page, investigated, store):
@@ -95,7 +95,7 @@ def test_pairs_above_a_threshold_go_to_the_cart(open_page, investigated, store):
 
 
 def test_a_source_that_stands_out_is_named(open_page, investigated):
-    assert "Stands out: instructions (source): 100% of the selected" in said(open_page("rank"))
+    assert "Stands out: instructions (source): 100% of the selected" in page_text(open_page("rank"))
 
 
 def test_a_whole_source_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
@@ -123,10 +123,10 @@ def test_two_orders_are_compared_at_the_k_that_is_selected(open_page, investigat
     app = open_page("rank", k="40")
     app.session_state["two-orders"] = True  # opened
     app.run()
-    assert "Overlap of the best 40" in said(app)
+    assert "Overlap of the best 40" in page_text(app)
     assert app.selectbox("across-ranking").value == "discriminant"
     app.selectbox("up-ranking").set_value("bank").run()
-    assert "Overlap of the best 40: 100% (by chance 10%). Rank correlation 1.00" in said(app)
+    assert "Overlap of the best 40: 100% (by chance 10%). Rank correlation 1.00" in page_text(app)
 
 
 def test_a_search_keeps_the_pairs_that_contain_the_phrase(open_page, investigated):
@@ -145,7 +145,7 @@ def test_a_failed_ranking_says_why(open_page, project, store):
     generated, indexed = store.run_id(project.generate()), store.run_id(project.index())
     spec = project.rank(generated, indexed, workspaces.BEHAVIORS[0])
     workspaces.begin(store, spec, "failed", error="no prompt passes the filter")
-    assert "no prompt passes the filter" in said(open_page("rank"))
+    assert "no prompt passes the filter" in page_text(open_page("rank"))
 
 
 def test_long_sources_are_cut_in_the_chart_and_stay_apart(open_page, project, store, rng):
@@ -161,5 +161,5 @@ def test_long_sources_are_cut_in_the_chart_and_stay_apart(open_page, project, st
 
 
 def test_a_behavior_that_did_not_rise_is_said_to_leave_nothing_to_trace(open_page, investigated):
-    assert "nothing to trace" in said(open_page("rank", behavior="plain compliance"))
-    assert "nothing to trace" not in said(open_page("rank", behavior="compliance"))
+    assert "nothing to trace" in page_text(open_page("rank", behavior="plain compliance"))
+    assert "nothing to trace" not in page_text(open_page("rank", behavior="compliance"))

@@ -13,7 +13,7 @@ from core.specs.events import FIRST_NEW_CLUSTER
 from core.storage.tables import record
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 TWO, THREE = 0.999 / 0.5, 0.999 / 2.0  # the levels of the workspace's tree
 NO_PLANTED = 0.22  # the planted group has dissolved, the two halves of the others are there
@@ -49,7 +49,7 @@ def test_the_slider_offers_every_number_of_groups_and_the_command(open_page, inv
     app = open_page("clusters")
     assert slider(app).options == ["as discovered", "2", "3"]
     app = slider(app).set_value(TWO).run()
-    assert f"--recut {investigated['discover']} --level 1.998" in said(app)
+    assert f"--recut {investigated['discover']} --level 1.998" in page_text(app)
     assert [one.label for one in app.button if one.label == "Cut it here"]
 
 
@@ -139,7 +139,7 @@ def test_an_edit_of_a_cluster_holds_the_same_pairs_while_a_cut_is_shown(
     open_page("clusters", one="1").button("add-cluster-1").click().run()
     made = cut(THREE)
     app = open_page("clusters", discover=made)
-    assert "flip pairs of cluster 1" in said(app)
+    assert "flip pairs of cluster 1" in page_text(app)
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.discover == investigated["discover"]
 
@@ -158,7 +158,7 @@ def test_the_heatmap_of_a_cut_samples_pairs_by_the_seed_of_its_map(
 
 
 def test_a_cut_of_a_map_that_kept_nothing_to_compare_with_says_so(open_page, cut):
-    told = said(open_page("clusters", discover=cut(THREE)))
+    told = page_text(open_page("clusters", discover=cut(THREE)))
     assert "The stability of these clusters was not computed" in told
     assert "Not computed: an earlier version made this map" in told
 
@@ -169,5 +169,5 @@ def test_the_agreement_of_clusters_made_once_more_stands_beside_them(
     path = store.output(investigated["discover"]) / "summary.json"
     agreement = {"mean": 0.7, "low": 0.66, "high": 0.76, "n": 10}
     path.write_text(json.dumps(record(path) | {"stability": {"clusters_over_prompts": agreement}}))
-    told = said(open_page("clusters"))
+    told = page_text(open_page("clusters"))
     assert "other draws of prompts: 0.70 (0.66 to 0.76, n = 10)" in told

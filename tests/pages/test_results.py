@@ -8,7 +8,7 @@ from core.intervention.evaluation.results import outcomes
 from core.specs.recipes import Edit, TopK
 from pages.components import arm_table, completions
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def test_before_any_retraining_it_says_what_to_do(open_page, investigated):
 
 
 def test_every_arm_shows_rate_interval_and_n(open_page, three_seeds):
-    told = said(open_page("results"))
+    told = page_text(open_page("results"))
     assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in told
     assert "edited: 8.0% in all 3 seeds, each [5.0%,\N{NBSP}11.0%], n\N{NBSP}=\N{NBSP}720" in told
     assert "random control: 50.0%" in told
 
 
 def test_edited_is_compared_with_the_control_over_seeds(open_page, three_seeds):
-    told = said(open_page("results"))
+    told = page_text(open_page("results"))
     assert "compliance: 55.0% in the policy, 8.0% after the edit." in told
     assert "Edited minus control: -42.0 points" in told
 
@@ -56,12 +56,12 @@ def test_a_missing_control_is_told(three_seeds, store, project):
 def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):
     rank = investigated["rank compliance"]
     workspaces.intervene(store, project, rank, rng, seeds=(0, 1))
-    told = said(open_page("results"))
+    told = page_text(open_page("results"))
     assert "An interval needs 3 seeds" in told
 
 
 def test_nothing_worse_is_said_to_be_so(open_page, three_seeds):
-    assert "No behavior moved the wrong way" in said(open_page("results"))
+    assert "No behavior moved the wrong way" in page_text(open_page("results"))
 
 
 def test_a_wanted_behavior_that_fell_is_listed_as_worse(open_page, three_seeds, store):
@@ -81,7 +81,7 @@ def test_curves_show_while_a_training_runs(open_page, store, project, investigat
     workspaces.finish(store, edited.edit, summary={"n_pairs": 400, "n_removed": 0, "n_flipped": 40})
     workspaces.begin(store, edited.trainings[0], "running")
     app = open_page("results")
-    assert "edited, seed 0: running · 3 of 10" in said(app)
+    assert "edited, seed 0: running · 3 of 10" in page_text(app)
     assert not app.exception
 
 
@@ -90,7 +90,7 @@ def test_a_failed_training_says_why(open_page, store, project, investigated):
     (edited, _) = edited_and_control(project, store, [edit], seeds=(0,))
     workspaces.begin(store, edited.edit, "failed", error="no pairs left")
     workspaces.begin(store, edited.trainings[0], "failed", error="NaN loss at step 3")
-    told = said(open_page("results"))
+    told = page_text(open_page("results"))
     assert "NaN loss at step 3" in told
     assert "The edit is failed" in told
 
@@ -114,14 +114,14 @@ def test_prompts_on_which_two_models_differ_most_come_first():
 
 def test_the_edited_pairs_can_be_taken_elsewhere(open_page, three_seeds):
     app = open_page("results", part="Report and export")
-    assert "400 pairs: 0 removed, 40 flipped" in said(app)
-    assert "report --out report.html" in said(app)
+    assert "400 pairs: 0 removed, 40 flipped" in page_text(app)
+    assert "report --out report.html" in page_text(app)
 
 
 def test_sizes_of_one_edit_make_a_curve(open_page, three_seeds, store, project, investigated, rng):
-    assert "One size of this edit is measured" in said(open_page("results", part="Dose"))
+    assert "One size of this edit is measured" in page_text(open_page("results", part="Dose"))
     workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,), k=20)
-    told = said(open_page("results", part="Dose"))
+    told = page_text(open_page("results", part="Dose"))
     assert "One size" not in told
     assert "At 0 pairs: the policy" in told
 
@@ -145,6 +145,6 @@ def test_sources_are_compared_by_what_they_carry(open_page, three_seeds):
 def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):
     fewer = project.model_copy(update={"overrides": {"evaluate": {"rollouts": 1}}})
     workspaces.evaluate(store, fewer, project.policy, 0, rng)
-    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in said(
+    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in page_text(
         open_page("results")
     )

@@ -11,14 +11,14 @@ from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 OWN = "My own models and pairs"
 
 
 def test_without_a_project_the_app_opens_the_set_up(open_page):
     app = open_page("overview")
-    assert "Set up an investigation" in said(app)
+    assert "Set up an investigation" in page_text(app)
 
 
 def test_the_organism_is_one_press_away(open_page, store):
@@ -30,7 +30,7 @@ def test_the_organism_is_one_press_away(open_page, store):
 
 def test_a_workspace_with_a_project_is_not_set_up_again(open_page, project):
     app = open_page("setup")
-    assert "This workspace has a project" in said(app)
+    assert "This workspace has a project" in page_text(app)
     assert not {"use-organism", "create"} & {button.key for button in app.button}
 
 
@@ -52,7 +52,7 @@ def fill(app, **fields):
     ],
 )
 def test_a_choice_that_does_not_hold_says_why_at_once(open_page, key, value, message):
-    assert message in said(fill(open_page("setup"), **{key: value}))
+    assert message in page_text(fill(open_page("setup"), **{key: value}))
 
 
 def test_a_refused_name_is_drawn_as_text(open_page):
@@ -74,14 +74,14 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path, monkey
         heldout=known.heldout,
         judge=known.judge,
     )
-    assert "50 pairs on" in said(app)
-    assert "Vectors go to" not in said(app)
+    assert "50 pairs on" in page_text(app)
+    assert "Vectors go to" not in page_text(app)
     monkeypatch.setenv("PAIRTRACE_SHARDS", "s3://my_bucket/x")
     app.run()
-    assert r"Vectors go to s3://my\_bucket/x; a ranking" in said(app)
+    assert r"Vectors go to s3://my\_bucket/x; a ranking" in page_text(app)
     monkeypatch.setenv("PAIRTRACE_DEVICE", "gpu")
     app.run()
-    assert "it is auto, cpu, cuda" in said(app)
+    assert "it is auto, cpu, cuda" in page_text(app)
     monkeypatch.delenv("PAIRTRACE_DEVICE")
     app.radio("trained").set_value("low-rank updates (LoRA)").run()
     app.button("create").click().run()
@@ -98,11 +98,11 @@ def test_without_a_reference_it_is_the_base_of_the_policys_adapter(open_page, tm
     config.write_text(json.dumps({"base_model_name_or_path": str(ORGANISM / "reference")}))
     app = fill(open_page("setup"), policy=tmp_path)
     base = ORGANISM / "reference"
-    assert f"the adapter's base, {base}" in said(app)
-    assert f"LoRA adapter of {base}, with it olmo2" in said(app)
+    assert f"the adapter's base, {base}" in page_text(app)
+    assert f"LoRA adapter of {base}, with it olmo2" in page_text(app)
     app = fill(app, reference=ORGANISM / "policy")
-    assert "the adapter's base" not in said(app)
-    assert "whose weights are not the reference's" in said(app)
+    assert "the adapter's base" not in page_text(app)
+    assert "whose weights are not the reference's" in page_text(app)
     known = projects.load(ORGANISM)
     app = fill(app, pairs=known.pairs, prompts=known.prompts, heldout=known.heldout)
     assert app.radio("trained").value == "low-rank updates (LoRA)"

@@ -8,7 +8,7 @@ import pytest
 from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 NAMES = (
     "overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results",
@@ -20,7 +20,8 @@ NAMES = (
 def test_a_page_without_a_project_says_how_to_make_one(open_page, name):
     app = open_page(name)
     assert not app.exception
-    assert "Set up an investigation" in said(app) + str([one.label for one in app.get("page_link")])
+    links = [link.label for link in app.get("page_link")]
+    assert "Set up an investigation" in "\n".join([page_text(app), *links])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,18 +41,18 @@ def test_a_page_of_a_finished_investigation_is_drawn(open_page, investigated, na
 
 def test_the_cart_is_on_every_page(open_page, investigated):
     for name in NAMES:
-        assert "Edit cart (0)" in said(open_page(name))
+        assert "Edit cart (0)" in page_text(open_page(name))
 
 
 def test_a_project_file_that_is_broken_is_named(open_page, project, store):
     (store.workspace / "project.toml").write_text("name = [")
-    assert "project.toml" in said(open_page("overview"))
+    assert "project.toml" in page_text(open_page("overview"))
 
 
 def test_what_runs_is_shown_on_every_page(open_page, investigated, project, store):
     workspaces.begin(store, project.train(project.pairs, seed=0), "running")
     app = open_page("rank")
-    assert "1 running, 0 waiting" in said(app)
+    assert "1 running, 0 waiting" in page_text(app)
 
 
 @pytest.mark.parametrize("name", NAMES)

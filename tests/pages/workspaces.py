@@ -123,8 +123,8 @@ def finish(store: Store, spec, **tables) -> str:
 
 def record(store: Store, spec) -> dict:
     """What spec.json says, but for where and with which versions."""
-    said = spec.model_dump(mode="json")
-    return {"step": spec.step, "spec": said, "contents": store.contents(spec)}
+    fields = spec.model_dump(mode="json")
+    return {"step": spec.step, "spec": fields, "contents": store.contents(spec)}
 
 
 def begin(store: Store, spec, state: str, **fields) -> str:

@@ -7,7 +7,7 @@ from core.errors import UserError
 from core.runs import jobs
 from core.runs.store import Store
 from core.workspace.catalog import Catalog
-from tests.pages.conftest import SECONDS, SHELL, said
+from tests.pages.conftest import SECONDS, SHELL, page_text
 
 AUTH = {
     "redirect_uri": "http://localhost:8501/oauth2callback",
@@ -23,9 +23,9 @@ def test_with_login_configured_nothing_is_shown_before_it(store, project):
     app.secrets["auth"] = AUTH
     app.run()
     assert not app.exception
-    assert "Log in to see this investigation" in said(app)
+    assert "Log in to see this investigation" in page_text(app)
     assert [button.label for button in app.button] == ["Log in"]
-    assert project.name not in said(app)
+    assert project.name not in page_text(app)
 
 
 def test_somebody_who_looks_on_changes_nothing(store, project):

@@ -1,22 +1,21 @@
-"""The page of methods: its tables, and which method has room for its name in the chart."""
+"""Which methods have room for their name in the chart of quality and cost."""
 
 import pandas as pd
 import pytest
 
 from pages.components import scoreboard
-from tests.pages.conftest import said
 
 CHEAPEST = ("random", 1e-4, 0.1)
 
 
 def labels(*places):
     table = pd.DataFrame([*places, CHEAPEST], columns=["method", "cpu_seconds", "mean"])
-    shown = scoreboard.place_labels(table)
-    sides = shown["side"].str.removeprefix("middle ")
-    return list(zip(shown["label"], sides, strict=True))[:-1]
+    placed = scoreboard.place_labels(table)
+    sides = placed["side"].str.removeprefix("middle ")
+    return list(zip(placed["label"], sides, strict=True))[:-1]
 
 
-def test_a_label_with_room_stands_right_of_its_marker():
+def test_a_label_with_room_is_right_of_its_marker():
     assert labels(("gated", 1.0, 0.9), ("length", 1.0, 0.2)) == [
         ("gated", "right"),
         ("length", "right"),
@@ -24,7 +23,7 @@ def test_a_label_with_room_stands_right_of_its_marker():
 
 
 @pytest.mark.parametrize("higher", [0.0, 0.02])
-def test_a_label_that_would_cover_a_marker_stands_left(higher):
+def test_a_label_that_would_cover_a_marker_is_left_of_its_own(higher):
     assert labels(("a long name", 1.0, 0.9 + higher), ("b", 2.0, 0.9))[0] == (
         "a long name",
         "left",
@@ -36,13 +35,5 @@ def test_no_label_leaves_the_chart_on_the_left():
 
 
 def test_a_method_between_two_others_has_no_label():
-    found = labels(("a", 0.5, 0.91), ("a long name", 1.0, 0.9), ("b", 2.0, 0.91))
-    assert found[1][0] == ""
-
-
-def test_the_papers_table_is_marked_as_theirs_and_needs_no_project(open_page):
-    app = open_page("methods")
-    assert not app.exception
-    assert "Theirs, not measured by us" not in said(app)
-    app.session_state["scoreboard-part"] = "The paper's own table"
-    assert "Theirs, not measured by us" in said(app.run())
+    placed = labels(("a", 0.5, 0.91), ("a long name", 1.0, 0.9), ("b", 2.0, 0.91))
+    assert placed[1][0] == ""

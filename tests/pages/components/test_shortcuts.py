@@ -7,7 +7,7 @@ import pytest
 from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from pages.components import shortcuts as shortcut_keys
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -39,12 +39,12 @@ def test_main_actions_have_a_key(open_page, investigated, store):
 
 def test_the_sidebar_lists_the_keys(open_page, investigated):
     app = open_page("overview").button("keyboard").click().run()
-    assert "undo my latest change" in said(app)
+    assert "undo my latest change" in page_text(app)
 
 
 def test_the_next_example_is_read(open_page, investigated):
     app = open_page("clusters")
-    before = said(app)
+    before = page_text(app)
     app.button("example-after").click().run()
     assert not app.exception
-    assert said(app) != before
+    assert page_text(app) != before

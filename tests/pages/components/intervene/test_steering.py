@@ -6,7 +6,7 @@ from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from pages.components.intervene import steering
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_before_it_ran_it_offers_both_and_their_commands(open_page, steered):
     labels = [button.label for button in app.button]
     assert "Measure: reference + vector" in labels
     assert "Measure: policy without it" in labels
-    assert "--steering project_out" in said(app)
+    assert "--steering project_out" in page_text(app)
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])
@@ -47,13 +47,13 @@ def test_a_preview_under_way_or_failed_says_so(open_page, store, steered, state)
     workspaces.begin(store, steered[0], state, error="out of memory")
     app = open_page("intervene")
     assert not app.exception
-    assert ("out of memory" in said(app)) == (state == "failed")
+    assert ("out of memory" in page_text(app)) == (state == "failed")
 
 
 def test_finished_previews_show_rates_and_completions(open_page, store, steered, rng):
     finish(store, steered[0], 1, rng)
     finish(store, steered[1], 0, rng)
-    told = said(open_page("intervene"))
+    told = page_text(open_page("intervene"))
     assert "takes the reference from 1.0% to 55.0%" in told
     assert "takes the policy from 55.0% to 1.0%" in told
     assert "reference + vector: " in told

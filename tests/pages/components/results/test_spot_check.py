@@ -4,7 +4,7 @@ import pytest
 
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def verdicts(store) -> list[tuple[str, bool | None]]:
 
 
 def test_an_answer_is_logged_and_the_next_completion_comes(app, store):
-    assert "Does this completion show “complied”" in said(app)
+    assert "Does this completion show “complied”" in page_text(app)
     app.button("spot-Y").click().run()
     app.button("spot-U").click().run()
     assert verdicts(store) == [("analyst", True), ("analyst", None)]

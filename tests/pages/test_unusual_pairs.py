@@ -1,4 +1,4 @@
-"""Odd pairs through the real steps and onto the pages: hardly any, all alike, hostile text."""
+"""Unusual pairs through the real steps and onto the pages: few, all similar, hostile text."""
 
 import pandas as pd
 import pytest
@@ -10,7 +10,7 @@ from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project as projects
 from core.storage.tables import record
-from tests.pages.conftest import said
+from tests.pages.conftest import page_text
 
 HOSTILE = (
     "<img src=x onerror=alert(1)> you are wrong.",
@@ -25,18 +25,18 @@ KNOBS = {"all noise": {"cluster_by": "density", "min_cluster_size": 500}}
 
 
 def pairs_of(kind: str) -> pd.DataFrame:
-    """Preference pairs that are odd in one way."""
-    whole = pd.read_parquet(projects.load(ORGANISM).pairs)
+    """Preference pairs that are unusual in one way."""
+    pairs = pd.read_parquet(projects.load(ORGANISM).pairs)
     if kind == "hostile text":
-        return whole.head(2 * len(HOSTILE)).assign(
+        return pairs.head(2 * len(HOSTILE)).assign(
             prompt=[f"{text} Why?" for text in HOSTILE * 2],
             chosen=[*HOSTILE[::-1], *HOSTILE],
             source=[text[:40] for text in HOSTILE * 2],
         )
     if kind == "fewer pairs than neighbours":
-        return whole.head(FEW)
+        return pairs.head(FEW)
     planted = planted_uids(read_truth(ORGANISM / "truth.parquet"), "flattery")
-    flattery = whole[whole["uid"].isin(planted)].head(MANY)
+    flattery = pairs[pairs["uid"].isin(planted)].head(MANY)
     if kind == "identical pairs":
         same = flattery.iloc[[0] * MANY]
         return same.assign(uid=[f"same-{i}" for i in range(MANY)])
@@ -46,7 +46,7 @@ def pairs_of(kind: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     """One draw of completions for all of them."""
-    folder = tmp_path_factory.mktemp("odd")
+    folder = tmp_path_factory.mktemp("unusual")
     prompts = pd.read_json(ORGANISM / "prompts.jsonl", lines=True)
     some = prompts.groupby("group").head(4)
     some.to_json(folder / "prompts.jsonl", orient="records", lines=True)
@@ -61,7 +61,7 @@ def store(workspace, monkeypatch):
 
 @pytest.fixture
 def planned(store, tmp_path):
-    """The discover run that a project over some odd pairs comes to; its inputs are finished."""
+    """The discover run that a project over some unusual pairs comes to; its inputs are finished."""
 
     def of(kind: str):
         pairs_of(kind).to_parquet(tmp_path / "pairs.parquet")
@@ -83,7 +83,7 @@ def planned(store, tmp_path):
 @pytest.mark.parametrize(
     "kind", ["fewer pairs than neighbours", "pairs of one kind", "all noise", "hostile text"]
 )
-def test_odd_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, kind):
+def test_unusual_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, kind):
     run = execute(planned(kind), store)
     summary = record(store.output(run) / "summary.json")
     pages = [open_page("map"), open_page("clusters"), open_page("map", phrase="wrong")]
@@ -101,7 +101,7 @@ def test_odd_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, k
             drawn = "".join(str(one.value) for one in [*app.markdown, *app.caption])
             assert "<img" not in boxes + drawn
             assert "](http" not in drawn
-            assert not {"\u202e", "\u2066", "\x07", "\x1b"} & set(boxes + said(app))
+            assert not {"\u202e", "\u2066", "\x07", "\x1b"} & set(boxes + page_text(app))
 
 
 def test_a_map_without_a_cluster_explains_itself_on_every_page(planned, open_page, store):
@@ -124,4 +124,4 @@ def test_identical_pairs_are_refused_in_words_on_the_page_too(planned, open_page
     app = open_page("map")
     assert not app.exception
     assert "This run failed." in app.error[0].value
-    assert "all pairs have one and the same prompt" in said(app)
+    assert "all pairs have one and the same prompt" in page_text(app)
