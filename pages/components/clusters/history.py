@@ -134,6 +134,8 @@ def _words(event: Event, by_id: Mapping[int, Event], behaviors: Mapping[str, str
             return f"noted on cluster {cluster}: {note}"
         case events.Merge(cluster=cluster, others=others):
             return f"merged {', '.join(map(str, others))} into cluster {cluster}"
+        case events.Split(cluster=cluster, new=new):
+            return f"split cluster {new} from cluster {cluster}"
         case events.Assign(cluster=cluster, recipe=recipe, new=new):
             verb = "made" if new else "moved into"
             return f"{verb} cluster {cluster}: {describe_recipe(recipe, behaviors)}"
