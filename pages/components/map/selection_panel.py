@@ -71,7 +71,9 @@ def _show_pairs(chosen: Mask) -> None:
     """The selected pairs, and one of them in full."""
     positions = np.flatnonzero(chosen)
     left, right = st.columns([6, 1], vertical_alignment="bottom")
-    page = pickers.page(right, len(positions), SHOWN, key=f"page-{len(positions)}")
+    page = slice(SHOWN)
+    if len(positions) > SHOWN:
+        page = pickers.page(right, len(positions), SHOWN, key=f"page-{len(positions)}")
     rows = cache.pairs(cache.project().pairs).rows(positions[page])
     left.caption(
         f"{len(rows):,} of {len(positions):,} pairs, in the order of the file. Click a row to read."
