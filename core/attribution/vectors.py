@@ -29,7 +29,7 @@ Filter = Literal["four-condition", "rising"]
 
 PROMPT = ["prompt_id", "condition"]
 FEWEST = 4  # prompts that a vector can be tested with (core.attribution.validity)
-SHRINKAGE = 0.3  # of the covariance towards the identity; chosen on two organisms, see docs/log.md
+SHRINKAGE = 0.3  # of the covariance towards the identity: docs/experiments/scores.md
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from core.geometry import kernel_components, leading_eigenvectors, norm
 
 INNER = 0.3  # radius that unattributed pairs stay within; attributed ones are beyond 1
 WITHIN = 0.5  # weight of the components beside the prompt clusters
-COMPONENTS = 10  # more of them separate formats before behaviors (docs/log.md)
+COMPONENTS = 10  # more of them separate formats before behaviors (docs/experiments/discovery.md)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 Within each condition, prompts are first grouped by Ward's method on the cosines of their rows of
 the matrix. Conditions are kept apart at the start, because a distractor is what an experiment adds
-to a prompt: otherwise the same topic with and without it would be one group (docs/log.md). The
-score of a pair on a group is the mean of its entries there, prompts weighted by how much they
-changed; the pairs above Otsu's threshold of these scores act on the group. Groups on which mostly
-the same pairs act (Jaccard) are merged until none overlap. So every prompt cluster has a threshold
-of its own: one threshold for all would lose a behavior that few prompts show. Needs no judge, no
-name of a group and no truth.
+to a prompt: otherwise the same topic with and without it would be one group
+(docs/experiments/discovery.md). The score of a pair on a group is the mean of its entries there,
+prompts weighted by how much they changed; the pairs above Otsu's threshold of these scores act on
+the group. Groups on which mostly the same pairs act (Jaccard) are merged until none overlap. So
+every prompt cluster has a threshold of its own: one threshold for all would lose a behavior that
+few prompts show. Needs no judge, no name of a group and no truth.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from core.discovery.matrix import Doubles, Floats, Matrix
 from core.discovery.prompt_clusters import PromptClusters, thresholds
 from core.geometry import cosines
 
-BEYOND = 0.98  # share of the reference's completions that a changed one is beyond (docs/log.md)
+BEYOND = 0.98  # share of reference completions below a changed one: docs/experiments/discovery.md
 FEWEST = 5  # changed completions that make a direction; with fewer, all of the policy's count
 
 Refine = Callable[[Matrix, PromptClusters], PromptClusters]

@@ -16,7 +16,7 @@ from core.specs.base import Record
 Condition = Literal["plain", "distractor"]
 Score = Literal["discriminant", "gated", "bilinear", "similarity", "bank", "projection"]
 
-DEFAULT_SCORE: Score = "discriminant"  # best on worlds it was not chosen on: docs/log.md
+DEFAULT_SCORE: Score = "discriminant"  # the best on other worlds: docs/experiments/scores.md
 
 SCORE_NAMES: dict[Score, str] = {
     "discriminant": "gated discriminant",

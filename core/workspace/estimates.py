@@ -1,11 +1,11 @@
 """Cost of each step: an estimate for this machine before it runs, a forecast once runs finished.
 
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
-low-rank updates save 2 of the backward pass's 4. The rate of a core is measured (docs/log.md,
-extraction: about 65 GFLOP/s in float32); sampling reaches an eighth of it, and a GPU's rate is an
-assumption. The estimates are right within a factor of three. A forecast is the median time of the
-workspace's finished runs of a step, or extrapolates the pace of a run under way; runs that share a
-device come one after the other.
+low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
+in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, and a GPU's
+rate is an assumption. The estimates are right within a factor of three. A forecast is the median
+time of the workspace's finished runs of a step, or extrapolates the pace of a run under way; runs
+that share a device come one after the other.
 """
 
 import shutil

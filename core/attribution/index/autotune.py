@@ -1,11 +1,12 @@
 """Measuring the fastest token budget on this device, cached in the workspace.
 
-Caches, kernels and the model's shape decide it, by up to a fifth of the time (docs/log.md), and no
-rule predicts them. So before a large index some of its pairs are read with each candidate in turn,
-through the first blocks. The winner serves every later index of such a model on such a device. A
-budget changes the last digits of vectors, so it is chosen before the manifest is written, which
-fixes it for all who compute the index and for every restart. A small index uses the rule, whatever
-was measured, and so has the same bytes in every workspace of a machine.
+Caches, kernels and the model's shape decide it, by up to a fifth of the time, and no rule predicts
+them (docs/experiments/extraction_speed.md). So before a large index some of its pairs are read with
+each candidate in turn, through the first blocks. The winner serves every later index of such a
+model on such a device. A budget changes the last digits of vectors, so it is chosen before the
+manifest is written, which fixes it for all who compute the index and for every restart. A small
+index uses the rule, whatever was measured, and so has the same bytes in every workspace of a
+machine.
 """
 
 import json
