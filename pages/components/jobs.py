@@ -42,8 +42,8 @@ def command(spec: Spec) -> None:
 def show_commands(*commands: str) -> None:
     """Shell commands that do the same as this part of the page, to copy."""
     with st.expander("The same from the command line"):
-        for text in commands:
-            st.code(text, language="bash", wrap_lines=True)
+        for line in commands:
+            st.code(line, language="bash", wrap_lines=True)
 
 
 def command_text(spec: Spec) -> str:
@@ -67,7 +67,7 @@ def show_queue() -> None:
     """What runs and what waits, for the sidebar; draws the page again when that changes."""
     active = _active()
     if active:
-        st.fragment(_queue, run_every=2 * POLL_SECONDS)(_states(active))
+        st.fragment(_queue, run_every=2 * POLL_SECONDS)(active)
 
 
 def describe(info: RunInfo) -> str:
@@ -75,11 +75,8 @@ def describe(info: RunInfo) -> str:
     parts: list[str] = [info.state]
     if info.state in ACTIVE and info.total:
         parts.append(f"{info.done:,} of {info.total:,}")
-    if info.seconds:
-        parts.append(f"{info.seconds:.0f} s")
-    if info.note:
-        parts.append(info.note)
-    return " · ".join(parts)
+    parts += [f"{info.seconds:.0f} s"] if info.seconds else []
+    return " · ".join([*parts, info.note] if info.note else parts)
 
 
 def start(*specs: Spec) -> None:
@@ -114,7 +111,7 @@ def _show_run(run: str) -> None:
     info = store.info(run)
     st.text(f"{run}   {describe(info)}")
     if info.state in ACTIVE:
-        st.progress(min(info.done / info.total, 1.0) if info.total else 0.0)
+        st.progress(_share(info))
         if st.button("Cancel", key=f"cancel-{run}"):
             stop([run])
     if info.state == "failed":
@@ -130,22 +127,20 @@ def _show_run(run: str) -> None:
     command(store.spec(run))
 
 
-def _queue(seen: dict[str, str]) -> None:
+def _queue(before: list[RunInfo]) -> None:
     active = _active()
-    if _states(active) != seen:
+    if [(info.id, info.state) for info in active] != [(info.id, info.state) for info in before]:
         st.rerun()
     running = [info for info in active if info.state == "running"]
     st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
     for info in running:
-        share = min(info.done / info.total, 1.0) if info.total else 0.0
-        st.progress(
-            share, text=text.escape(f"{info.step} · {info.note}" if info.note else info.step)
-        )
+        label = f"{info.step} · {info.note}" if info.note else info.step
+        st.progress(_share(info), text=text.escape(label))
 
 
 def _active() -> list[RunInfo]:
     return [info for info in cache.store().infos() if info.state in ACTIVE]
 
 
-def _states(infos: list[RunInfo]) -> dict[str, str]:
-    return {info.id: info.state for info in infos}
+def _share(info: RunInfo) -> float:
+    return min(info.done / info.total, 1.0) if info.total else 0.0
