@@ -28,7 +28,7 @@ class Offer(NamedTuple):
     name: str | None
     mark: Marking | None
     notes: tuple[Remark, ...]
-    recipe: Recipe | None  # None: the map that it was given on is gone
+    recipe: Recipe | None  # None: the map that it was present on is gone
 
     def words(self) -> str:
         parts = [f"“{self.name}”"] * bool(self.name) + [self.mark] * bool(self.mark)
@@ -55,17 +55,17 @@ def show(run: str, labels: Labels, catalog: Catalog) -> None:
 
 def _missing(offers: list[Offer], labels: Labels) -> list[Offer]:
     """The offers that the map does not have already."""
-    given = {(labels.names.get(c), labels.marks.get(c)) for c in {*labels.names, *labels.marks}}
+    present = {(labels.names.get(c), labels.marks.get(c)) for c in {*labels.names, *labels.marks}}
     notes = {note.text for remarks in labels.notes.values() for note in remarks}
 
-    def present(offer: Offer) -> bool:
+    def on_map(offer: Offer) -> bool:
         if offer.name or offer.mark:
-            return (offer.name, offer.mark) in given
+            return (offer.name, offer.mark) in present
         if offer.notes:
             return notes.issuperset(note.carried() for note in offer.notes)
         return offer.recipe in labels.recipes.values()
 
-    return [offer for offer in offers if not present(offer)]
+    return [offer for offer in offers if not on_map(offer)]
 
 
 def _show_choice(run: str, offers: list[Offer], table: pd.DataFrame, catalog: Catalog) -> None:

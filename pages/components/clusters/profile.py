@@ -48,9 +48,9 @@ def show_stability(run: str) -> None:
     """One line: how well clusterings of other prompts or seeds agree with this map's."""
     summary = cache.summary(run).get("stability", {})
     values = [
-        f"{what}: {one['mean']:.2f} ({one['low']:.2f} to {one['high']:.2f}, n = {one['n']})"
+        f"{what}: {rand['mean']:.2f} ({rand['low']:.2f} to {rand['high']:.2f}, n = {rand['n']})"
         for name, what in REPEATS.items()
-        if (one := summary.get(name, {"n": 0}))["n"]
+        if (rand := summary.get(name, {"n": 0}))["n"]
     ]
     if values:
         st.caption(

@@ -54,7 +54,10 @@ def choose(run: str, names: Mapping[int, str], labels: Labels, members: NDArray)
         profile.show_stability(run)
     with left:
         return pickers.choose_one(
-            "Cluster", list(table["cluster"]), lambda one: text.short(names[one], 80), key="one"
+            "Cluster",
+            list(table["cluster"]),
+            lambda cluster: text.short(names[cluster], 80),
+            key="one",
         )
 
 

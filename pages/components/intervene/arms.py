@@ -29,9 +29,9 @@ def _duration(expected: Forecast) -> str:
     seconds, unknown = expected
     if unknown and not seconds:
         return f"How long is not known: no {unknown[0]} ran here yet."
-    known = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    duration = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     rest = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
-    return f"About {known}{rest}, one after the other, by what such runs took here."
+    return f"About {duration}{rest}, one after the other, by what such runs took here."
 
 
 def watch(arms: Sequence[Arm]) -> None:

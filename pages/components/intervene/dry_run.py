@@ -55,9 +55,9 @@ def most_touched(project: Project, run: str) -> str | None:
     """The ranked behavior whose attribution a finished edit undoes most of."""
     touched = cache.table(run, "actions")
     shares = {
-        one.behavior.name: predict.undone(one.values, touched)
-        for one in attributions(project)
-        if one.run.startswith("rank-")
+        attribution.behavior.name: predict.undone(attribution.values, touched)
+        for attribution in attributions(project)
+        if attribution.run.startswith("rank-")
     }
     return max(shares, key=lambda name: abs(shares[name]), default=None)
 

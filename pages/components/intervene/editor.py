@@ -157,7 +157,7 @@ def _show_saved(entries: Sequence[Entry]) -> None:
 
 
 def _open(versions: Sequence[Version], entries: Sequence[Entry]) -> None:
-    titles = [f"{one.name}, version {one.number} ({one.who})" for one in versions]
+    titles = [f"{version.name}, version {version.number} ({version.who})" for version in versions]
     number = st.selectbox(
         "Saved",
         range(len(versions))[::-1],

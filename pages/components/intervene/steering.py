@@ -70,11 +70,11 @@ def _show_rates(runs: dict[str, str], project: Project, behavior: Behavior) -> N
     )
     rows = [
         {
-            "behavior": one.name + (" (wanted)" if one.wanted else ""),
-            **{model: _rate(table.loc[one.name]) for model, table in rates.items()},
-            "n, each": int(rates[MODELS[0]].loc[one.name, "n"]),
+            "behavior": behavior.name + (" (wanted)" if behavior.wanted else ""),
+            **{model: _rate(table.loc[behavior.name]) for model, table in rates.items()},
+            "n, each": int(rates[MODELS[0]].loc[behavior.name, "n"]),
         }
-        for one in project.behaviors
+        for behavior in project.behaviors
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 

@@ -138,7 +138,7 @@ def show_agreement(project: Project, behavior: Behavior) -> None:
 
 def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
     """Pairs that the edit took from each source, and the prediction for dropping the source."""
-    attributions = {one.behavior.name: one for one in dry_run.attributions(project)}
+    attributions = {a.behavior.name: a for a in dry_run.attributions(project)}
     if behavior.name not in attributions or cache.store().state(edit) != "finished":
         st.info("Sources are compared once the behavior is ranked and the edit is made.")
         return

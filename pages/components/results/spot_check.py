@@ -80,14 +80,17 @@ def _show_agreement(queue: pd.DataFrame, verdicts: Verdicts, behavior: Behavior)
     rows = [
         {
             "who": who,
-            "compared": one.both + one.neither + one.only_first + one.only_second,
-            "agreement": f"{one.agreement:.0%}",
-            "kappa": _interval(one.kappa),
-            "interpretation": spot_check.in_words(one),
-            "only the judge says yes": one.only_first,
-            "only the person says yes": one.only_second,
+            "compared": agreement.both
+            + agreement.neither
+            + agreement.only_first
+            + agreement.only_second,
+            "agreement": f"{agreement.agreement:.0%}",
+            "kappa": _interval(agreement.kappa),
+            "interpretation": spot_check.in_words(agreement),
+            "only the judge says yes": agreement.only_first,
+            "only the person says yes": agreement.only_second,
         }
-        for who, one in by_person.items()
+        for who, agreement in by_person.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.markdown(TERMS)

@@ -30,17 +30,17 @@ def show(
     )
     steps = estimates(model, work, machine)
     rows = {
-        "step": [one.step for one in steps],
-        "time": [_duration(one.seconds) for one in steps],
-        "memory": [in_bytes(one.memory) for one in steps],
-        "disk": [in_bytes(one.disk + one.temporary) if one.disk else "—" for one in steps],
+        "step": [step.step for step in steps],
+        "time": [_duration(step.seconds) for step in steps],
+        "memory": [in_bytes(step.memory) for step in steps],
+        "disk": [in_bytes(step.disk + step.temporary) if step.disk else "—" for step in steps],
     }
     if machine.shards:
-        rows["vectors"] = [in_bytes(one.shards) if one.shards else "—" for one in steps]
+        rows["vectors"] = [in_bytes(step.shards) if step.shards else "—" for step in steps]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
     about = "" if pairs.exact else "about "
     gpu = "an NVIDIA GPU" if machine.gpu else "no GPU"
-    kept = in_bytes(next(one.disk for one in steps if one.temporary))
+    kept = in_bytes(next(step.disk for step in steps if step.temporary))
     st.caption(
         f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
         f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
