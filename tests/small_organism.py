@@ -29,7 +29,7 @@ def small_organism(folder: Path) -> Store:
         "prompts": str(folder / "prompts.jsonl"),
         "heldout": str(folder / "heldout.jsonl"),
         "behaviors": tuple(whole.behavior(name) for name in BEHAVIORS),
-        "knobs": {**whole.knobs, "generate": {"rollouts": 4}, "evaluate": {"rollouts": 2}},
+        "overrides": {**whole.overrides, "generate": {"rollouts": 4}, "evaluate": {"rollouts": 2}},
     }
     store = Store(folder / "workspace")
     projects.save(whole.model_copy(update=smaller), store.workspace)
