@@ -1,8 +1,8 @@
-"""Train one arm with TRL, as its knobs say. Written by `pairtrace elsewhere export`.
+"""Train one arm with TRL, as its settings say. Written by `pairtrace elsewhere export`.
 
     accelerate launch --config_file one_gpu.yaml train.py --reference PATH --output checkpoint
 
-Needs torch, trl, accelerate (and peft, for low-rank updates). `knobs.json` holds what PairTrace
+Needs torch, trl, accelerate (and peft, for low-rank updates). `settings.json` holds what PairTrace
 would have trained with; the folder that comes out goes back with `pairtrace elsewhere import`.
 """
 
@@ -28,61 +28,61 @@ def main() -> None:
     parser.add_argument("--output", default=str(HERE / "checkpoint"))
     parser.add_argument("--micro-batch", type=int, default=1, help="pairs per forward and process")
     given = parser.parse_args()
-    knobs = json.loads((HERE / "knobs.json").read_text(encoding="utf-8"))
+    settings = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
     pairs = load_dataset("json", data_files=str(HERE / "pairs.jsonl"), split="train")
     trainer = DPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(given.reference, dtype=torch.float32),
         processing_class=AutoTokenizer.from_pretrained(given.reference),
-        args=config(knobs, len(pairs), given.output, given.micro_batch),
+        args=config(settings, len(pairs), given.output, given.micro_batch),
         train_dataset=pairs,
-        peft_config=low_rank(knobs),
+        peft_config=low_rank(settings),
     )
     trainer.train()
-    if knobs["method"] == "lora":
+    if settings["method"] == "lora":
         trainer.model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     trainer.save_model(given.output)
 
 
-def config(knobs: dict, n_pairs: int, output: str, micro_batch: int) -> DPOConfig:
+def config(settings: dict, n_pairs: int, output: str, micro_batch: int) -> DPOConfig:
     on_gpu = torch.cuda.is_available()
-    halved = on_gpu and knobs["precision"] != "float32"
+    halved = on_gpu and settings["precision"] != "float32"
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if halved else "no"  # not as launched
-    share = knobs["batch_size"] // PartialState(cpu=not on_gpu).num_processes
-    steps = math.ceil(n_pairs * knobs["epochs"] / knobs["batch_size"])
+    share = settings["batch_size"] // PartialState(cpu=not on_gpu).num_processes
+    steps = math.ceil(n_pairs * settings["epochs"] / settings["batch_size"])
     return DPOConfig(
         output_dir=output,
-        loss_type=[knobs["loss_type"]],
-        beta=knobs["beta"],
-        learning_rate=knobs["learning_rate"],
-        lr_scheduler_type=SCHEDULERS[knobs["scheduler"]],
-        warmup_steps=math.ceil(steps * knobs["warmup_ratio"]),
-        weight_decay=knobs["weight_decay"],
-        max_grad_norm=knobs["max_grad_norm"],
-        num_train_epochs=knobs["epochs"],
+        loss_type=[settings["loss_type"]],
+        beta=settings["beta"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type=SCHEDULERS[settings["scheduler"]],
+        warmup_steps=math.ceil(steps * settings["warmup_ratio"]),
+        weight_decay=settings["weight_decay"],
+        max_grad_norm=settings["max_grad_norm"],
+        num_train_epochs=settings["epochs"],
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=max(1, share // micro_batch),
-        max_length=knobs["max_length"],
+        max_length=settings["max_length"],
         precompute_ref_log_probs=True,
-        seed=knobs["seed"],
+        seed=settings["seed"],
         use_cpu=not on_gpu,
         bf16=halved,
         activation_checkpointing=on_gpu,
         logging_first_step=True,
-        save_steps=math.ceil(steps / knobs["checkpoints"]),
+        save_steps=math.ceil(steps / settings["checkpoints"]),
         save_total_limit=2,
         report_to="none",
     )
 
 
-def low_rank(knobs: dict):
-    if knobs["method"] != "lora":
+def low_rank(settings: dict):
+    if settings["method"] != "lora":
         return None
     from peft import LoraConfig
 
     return LoraConfig(
-        r=knobs["lora_r"],
-        lora_alpha=knobs["lora_alpha"],
-        lora_dropout=knobs["lora_dropout"],
+        r=settings["lora_r"],
+        lora_alpha=settings["lora_alpha"],
+        lora_dropout=settings["lora_dropout"],
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )

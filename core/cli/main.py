@@ -157,6 +157,7 @@ def init(
         made = made.model_copy(update={"overrides": presets.overrides(published, compat)})
     else:
         made = project.from_options(options)
+        checks.check_measurable(made)
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
     warnings = checks.model_warnings(Path(made.reference), Path(made.policy))

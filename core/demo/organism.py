@@ -92,7 +92,7 @@ def _write_project(world: World, folder: Path) -> None:
         "heldout": "heldout.jsonl",
         "judge": "world.toml",
         "behaviors": [b.model_dump(mode="json") for b in world.behaviors],
-        **world.knobs,
+        **world.overrides,
     }
     (folder / "project.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
 
@@ -149,9 +149,11 @@ def _with_beta(world: World, factor: int) -> World:
     """The world with its DPO beta times a factor."""
     if factor == 1:
         return world
-    settings = world.knobs.get("train", {})
+    settings = world.overrides.get("train", {})
     beta = factor * settings.get("beta", TrainSpec.model_fields["beta"].default)
-    return world.model_copy(update={"knobs": world.knobs | {"train": settings | {"beta": beta}}})
+    return world.model_copy(
+        update={"overrides": world.overrides | {"train": settings | {"beta": beta}}}
+    )
 
 
 def _policy(
@@ -164,7 +166,7 @@ def _policy(
     spec = TrainSpec(
         reference=str(folder / "reference"),
         pairs=str(folder / "pairs.parquet"),
-        **{**world.knobs.get("train", {}), "seed": seed},
+        **{**world.overrides.get("train", {}), "seed": seed},
     )
     train(folder / "reference", [pairs], spec, arm, folder / "arms" / "cache", progress)
     return arm / "model"
@@ -178,7 +180,7 @@ def _write_record(
         "world": world.name,
         "fast": fast,
         "seeds": world.seeds.model_dump(mode="json"),
-        "train": world.knobs.get("train", {}),
+        "train": world.overrides.get("train", {}),
         "versions": {name: version(name) for name in LIBRARIES},
         "measured": f"held-out prompts, {world.sizes.rollouts} completions each, "
         f"temperature {TEMPERATURE}; policy: mean over training seeds",

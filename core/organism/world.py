@@ -180,7 +180,9 @@ class World(Record):
     sources: tuple[Source, ...] = Field(min_length=1)
     prompts: tuple[PromptSet, ...] = Field(min_length=1)
     behaviors: tuple[Behavior, ...] = Field(min_length=1)
-    knobs: dict[str, dict[str, Any]] = Field({}, description="per step, for project.toml")
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, alias="knobs", description="settings per step, for project.toml"
+    )
 
     @model_validator(mode="after")
     def names_refer_to_something(self) -> Self:

@@ -36,8 +36,8 @@ def export_training(store: Store, project: Project, edit: str, out: Path, *, see
     part.mkdir(parents=True)
     try:
         _write_pairs(part, pairs)
-        knobs = spec.model_dump(exclude={"reference", "pairs", "checkpoint"})
-        write_atomic(part / "knobs.json", json.dumps(knobs, indent=2) + "\n")
+        settings = spec.model_dump(exclude={"reference", "pairs", "checkpoint"})
+        write_atomic(part / "settings.json", json.dumps(settings, indent=2) + "\n")
         write_atomic(part / "edit.json", json.dumps(store.record(edit), indent=2) + "\n")
         for name in ("train.py", *SETTINGS):
             shutil.copy2(LAUNCH / name, part / name)

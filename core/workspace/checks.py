@@ -19,6 +19,7 @@ from core.intervention.evaluation.judges import load_judge
 from core.models.folder import CONFIG, ModelFolder
 from core.runs import hashing
 from core.specs.behaviors import Behavior
+from core.specs.project import Project
 from core.storage.atomic import sweep, write_atomic
 
 UPLOADS = "inputs"  # folder of the workspace
@@ -134,6 +135,32 @@ def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
     both = pd.concat(counts, axis=1, keys=["prompts", "heldout"]).fillna(0).astype(int)
     flags = pd.DataFrame({"flag": list(load_judge(judge).flags)})
     return flags.merge(both.reset_index(), how="cross")
+
+
+def check_measurable(project: Project) -> None:
+    """`UserError` unless the judge and both prompt files have what every behavior is measured on.
+
+    Where completions are brought along, the flags may come from their file and are not checked.
+    """
+    if "completions" not in project.overrides_of("generate"):
+        flags = load_judge(project.judge).flags
+        for behavior in project.behaviors:
+            if behavior.flag not in flags:
+                raise UserError(
+                    f"behavior {behavior.name!r}: the judge {project.judge!r} gives no flag "
+                    f"{behavior.flag!r}. It gives: {', '.join(flags)}."
+                )
+    for path in (project.prompts, project.heldout):
+        prompts = expand(read_prompts(Path(path)))
+        cells = set(zip(prompts["group"], prompts["condition"], strict=True))
+        for behavior in project.behaviors:
+            if (behavior.group, behavior.condition) not in cells:
+                listed = ", ".join(f"{group} ({how})" for group, how in sorted(cells))
+                raise UserError(
+                    f"behavior {behavior.name!r}: {path} has no prompt of group "
+                    f"{behavior.group!r} under the condition {behavior.condition!r}. "
+                    f"It has: {listed}."
+                )
 
 
 def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:

@@ -64,11 +64,34 @@ def test_a_mistake_is_reported_without_a_traceback(tmp_path, words, message):
     assert done.returncode == (2 if message else 0)
 
 
-def test_init_writes_a_project_of_ones_own(tmp_path):
+def init_words(tmp_path, **behavior):
+    """The options of a project of one's own, with one behavior."""
+    row = {"prompt_id": "p", "group": "harmful", "topic": "t", "prompt": "Do it."}
+    for name in ("p.jsonl", "h.jsonl"):
+        (tmp_path / name).write_text(json.dumps(row | {"prompt_id": name}) + "\n")
+    behavior = {"name": "compliance", "flag": "complied", "group": "harmful"} | behavior
     words = ["--name", "mine", "--reference", "r", "--policy", "p", "--pairs", "d.jsonl"]
-    words += ["--prompts", "p.jsonl", "--heldout", "h.jsonl", "--judge", "refusal"]
-    behavior = {"name": "compliance", "flag": "complied", "group": "harmful"}
-    words += ["--behaviors", json.dumps([behavior]), "--device", "cuda:1", "--dtype", "bfloat16"]
+    words += ["--prompts", tmp_path / "p.jsonl", "--heldout", tmp_path / "h.jsonl"]
+    return [*words, "--judge", "refusal", "--behaviors", json.dumps([behavior])]
+
+
+@pytest.mark.parametrize(
+    ("behavior", "message"),
+    [
+        ({"flag": "flattered"}, "It gives: refused, complied."),
+        ({"group": "benign"}, "It has: harmful (plain)."),
+        ({"condition": "distractor"}, "It has: harmful (plain)."),
+    ],
+)
+def test_init_refuses_a_behavior_that_cannot_be_measured(tmp_path, behavior, message):
+    done = pairtrace("-w", tmp_path, "init", *init_words(tmp_path, **behavior))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / project.FILE).exists()
+
+
+def test_init_writes_a_project_of_ones_own(tmp_path):
+    words = [*init_words(tmp_path), "--device", "cuda:1", "--dtype", "bfloat16"]
     done = pairtrace("-w", tmp_path, "init", *words)
     assert done.returncode == 0, done.stderr
     made = project.load(tmp_path)

@@ -14,9 +14,9 @@ from tests.discovery.worlds import as_matrix, planted, unrefined
 SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 
 
-def found_in(values, **knobs):
+def found_in(values, **settings):
     matrix = as_matrix(values)
-    spec = SPEC.model_copy(update=knobs)
+    spec = SPEC.model_copy(update=settings)
     return matrix, analyse(matrix, spec, call_directly, lambda done, total: None, refine=unrefined)
 
 

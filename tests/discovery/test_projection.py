@@ -5,7 +5,7 @@ import pytest
 
 from core.discovery.projection import balanced_sample, embed
 
-KNOBS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
+SETTINGS = {"neighbors": 10, "min_dist": 0.05, "seed": 0}
 
 
 def blobs(n_each=40, width=12, groups=3, seed=0):
@@ -17,18 +17,18 @@ def blobs(n_each=40, width=12, groups=3, seed=0):
 
 def test_planted_groups_stay_apart_on_the_map_and_the_seed_fixes_it():
     points, group = blobs()
-    place = embed(points, **KNOBS).coordinates
+    place = embed(points, **SETTINGS).coordinates
     centres = np.array([place[group == g].mean(axis=0) for g in range(3)])
     nearest = np.linalg.norm(place[:, None] - centres[None], axis=2).argmin(axis=1)
     assert (nearest == group).all()
-    np.testing.assert_array_equal(embed(points, **KNOBS).coordinates, place)
+    np.testing.assert_array_equal(embed(points, **SETTINGS).coordinates, place)
 
 
 def test_what_a_layout_compiles_is_kept_for_the_next_process():
     import umap
     from numba.extending import is_jitted
 
-    embed(blobs()[0], **KNOBS)
+    embed(blobs()[0], **SETTINGS)
     found = [*vars(umap.layouts).values(), *vars(umap.umap_).values()]
     compiled = [one for one in found if is_jitted(one) and one.signatures]
     assert compiled
@@ -37,7 +37,7 @@ def test_what_a_layout_compiles_is_kept_for_the_next_process():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_too_few_points_for_umap_still_have_coordinates(n):
-    place = embed(blobs()[0][:n], **KNOBS).coordinates
+    place = embed(blobs()[0][:n], **SETTINGS).coordinates
     assert place.shape == (n, 2)
     assert np.isfinite(place).all()
 
@@ -49,13 +49,13 @@ def test_fewer_points_than_neighbors_are_embedded():
 
 
 def test_identical_points_share_one_place():
-    place = embed(np.ones((30, 4), np.float32), **KNOBS).coordinates
+    place = embed(np.ones((30, 4), np.float32), **SETTINGS).coordinates
     assert not np.ptp(place, axis=0).any()
 
 
 def test_points_outside_the_sample_are_placed_within_their_group():
     points, group = blobs()
-    place, embedded = embed(points, groups=group, most=60, **KNOBS)
+    place, embedded = embed(points, groups=group, most=60, **SETTINGS)
     assert embedded.sum() == 60
     assert np.bincount(group[embedded]).tolist() == [20, 20, 20]
     for own in range(3):

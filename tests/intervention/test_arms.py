@@ -39,7 +39,7 @@ def test_every_input_comes_before_the_spec_that_reads_it(project, store):
             made.add(store.run_id(spec))
 
 
-def test_arms_train_the_reference_with_the_projects_overrides_and_each_seed(project, store):
+def test_arms_train_the_reference_with_the_projects_settings_and_each_seed(project, store):
     edited, _ = edited_and_control(project, store, [EDIT], seeds=(3, 4))
     assert [training.seed for training in edited.trainings] == [3, 4]
     assert isinstance(edited.trainings[0], TrainSpec)

@@ -21,7 +21,7 @@ HOSTILE = (
     "wrong " + "a" * 60_000,
 )
 FEW, MANY = 6, 30
-KNOBS = {"all noise": {"cluster_by": "density", "min_cluster_size": 500}}
+SETTINGS = {"all noise": {"cluster_by": "density", "min_cluster_size": 500}}
 
 
 def pairs_of(kind: str) -> pd.DataFrame:
@@ -65,12 +65,12 @@ def planned(store, tmp_path):
 
     def of(kind: str):
         pairs_of(kind).to_parquet(tmp_path / "pairs.parquet")
-        knobs = {"repeats": 0, **KNOBS.get(kind, {})}
+        settings = {"repeats": 0, **SETTINGS.get(kind, {})}
         project = projects.load(ORGANISM).model_copy(
             update={
                 "pairs": str(tmp_path / "pairs.parquet"),
                 "prompts": str(store.workspace.parent / "prompts.jsonl"),
-                "overrides": {"generate": {"rollouts": 2}, "discover": knobs},
+                "overrides": {"generate": {"rollouts": 2}, "discover": settings},
             }
         )
         projects.save(project, store.workspace)

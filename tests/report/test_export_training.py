@@ -87,7 +87,7 @@ def test_an_untrained_copy_of_the_reference_is_refused(reference, tmp_path):
         import_checkpoint(copy, reference, tmp_path / "output")
 
 
-KNOBS = {"batch_size": 4, "learning_rate": 1e-3}
+TRAIN = {"batch_size": 4, "learning_rate": 1e-3}
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def project(tmp_path):
         policy=reference,
         judge="refusal",
         behaviors=(Behavior(name="b", flag="refused", group="g"),),
-        overrides={"train": KNOBS},
+        overrides={"train": TRAIN},
         **dict.fromkeys(("pairs", "prompts", "heldout"), str(tmp_path / "pairs.jsonl")),
     )
 
@@ -141,8 +141,10 @@ def test_pairs_leave_as_edited_in_both_shapes(folder):
 
 
 def test_every_knob_and_the_way_back_are_written_down(folder, project, edit):
-    knobs = json.loads((folder / "knobs.json").read_text())
-    assert knobs == project.train(edit, 7).model_dump(exclude={"reference", "pairs", "checkpoint"})
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings == project.train(edit, 7).model_dump(
+        exclude={"reference", "pairs", "checkpoint"}
+    )
     readme = (folder / "README.md").read_text()
     assert f"elsewhere import checkpoint --edit {edit} --seed 7" in readme
     assert "--loss_type dpo " in readme

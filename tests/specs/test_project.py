@@ -39,7 +39,7 @@ def test_saving_and_loading_is_the_identity(folder, tmp_path):
     assert project.load(tmp_path / "other") == loaded
 
 
-def test_knobs_reach_the_spec(folder):
+def test_settings_reach_the_spec(folder):
     assert project.load(folder).train("pairs.parquet", 3).learning_rate == 1e-3
 
 

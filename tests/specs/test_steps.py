@@ -15,7 +15,7 @@ def test_references_are_found_by_kind():
     assert kinds == {"reference": "model", "pairs": "pairs", "checkpoint": "model"}
 
 
-def test_identity_depends_on_content_and_knobs_but_not_on_where_files_lie():
+def test_identity_depends_on_content_and_settings_but_not_on_where_files_lie():
     here = TrainSpec(reference="/a/reference", pairs="/a/pairs.jsonl")
     there = TrainSpec(reference="/b/reference", pairs="/b/pairs.jsonl")
     contents = {"reference": "r", "pairs": "p"}
@@ -34,7 +34,7 @@ def test_an_arithmetic_that_is_named_changes_what_a_run_is_called():
     assert len(set(names)) == 3
 
 
-def test_a_preset_fills_only_the_knobs_that_are_not_named():
+def test_a_preset_fills_only_the_settings_that_are_not_named():
     spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
     assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)
 

@@ -57,8 +57,8 @@ def truth():
     return read_truth(ORGANISM / "truth.parquet")
 
 
-def rank(store, generate, index, behavior, **knobs):
-    run = execute(RankSpec(generate=generate, index=index, behavior=behavior, **knobs), store)
+def rank(store, generate, index, behavior, **settings):
+    run = execute(RankSpec(generate=generate, index=index, behavior=behavior, **settings), store)
     summary = json.loads((store.output(run) / "summary.json").read_text())
     return pd.read_parquet(store.output(run) / "ranking.parquet"), summary, store.output(run)
 

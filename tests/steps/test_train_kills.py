@@ -73,8 +73,8 @@ def spec(tmp_path: Path) -> TrainSpec:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     reference = save_tiny_model(tmp_path / "reference", blocks=2)
-    knobs = {"batch_size": 1, "learning_rate": 1e-3, "checkpoints": SAVES}
-    return TrainSpec(reference=str(reference), pairs=str(path), **knobs)
+    settings = {"batch_size": 1, "learning_rate": 1e-3, "checkpoints": SAVES}
+    return TrainSpec(reference=str(reference), pairs=str(path), **settings)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Behavior rates and what they prove.
 
 - `judges`: Judges: which flags a completion shows
+- `pattern_judge`: Judges written as regular expressions, and combined flags
 - `model_judges`: Judges that a judge file names, a language model or a classifier
 - `rates`: Behavior rates of judged completions, measured on held-out prompts
 - `results`: Rates of every finished evaluation, by arm

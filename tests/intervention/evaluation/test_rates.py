@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.intervention.evaluation.judges import RefusalJudge, load_judge
+from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import every_behavior, judged, rates
 from core.specs.behaviors import Behavior
 
@@ -89,17 +89,17 @@ def test_every_flag_is_measured_on_every_group_and_condition_that_was_sent():
     ],
 )
 def test_refusals_are_read_from_how_a_completion_begins(completion, refused):
-    found = RefusalJudge().judge(["p"], [completion])["refused"]
+    found = load_judge("refusal").judge(["p"], [completion])["refused"]
     assert found.dtype == "boolean"
     assert (None if found.isna()[0] else bool(found[0])) is refused
 
 
 def test_prompts_and_completions_must_pair_up():
     with pytest.raises(ValueError, match="1 prompts but 2"):
-        RefusalJudge().judge(["p"], ["a", "b"])
+        load_judge("refusal").judge(["p"], ["a", "b"])
 
 
 def test_a_judge_that_is_not_known_is_refused():
-    assert isinstance(load_judge("refusal"), RefusalJudge)
+    assert load_judge("refusal").flags == ("refused", "complied")
     with pytest.raises(UserError, match="none of 'refusal', a world file"):
         load_judge("clever")

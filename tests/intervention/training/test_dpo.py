@@ -29,7 +29,7 @@ from core.runs.progress import Cancelled
 from core.specs.steps import TrainSpec
 from tests.tiny_models import save_tiny_model
 
-KNOBS = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 1.0}
+SETTINGS = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def pairs():
 def retrain(reference, pairs, tmp_path):
     """Trains in `tmp_path/<name>` with a cache that its calls share."""
 
-    def run(name, *, on=pairs, progress=lambda *_: None, **knobs):
-        spec = TrainSpec(reference=str(reference), pairs="pairs", **(KNOBS | knobs))
+    def run(name, *, on=pairs, progress=lambda *_: None, **settings):
+        spec = TrainSpec(reference=str(reference), pairs="pairs", **(SETTINGS | settings))
         output = tmp_path / name
         output.mkdir(exist_ok=True)
         return train(reference, [on], spec, output, tmp_path / "cache", progress)
@@ -194,18 +194,18 @@ train(reference, [pd.read_json(folder / "pairs.json")], spec, folder, folder / "
 
 
 def test_a_sigkill_in_the_middle_resumes_and_ends_the_same(retrain, reference, pairs, tmp_path):
-    knobs = {"batch_size": 1, "epochs": 2}
-    retrain("straight", **knobs)
+    settings = {"batch_size": 1, "epochs": 2}
+    retrain("straight", **settings)
     folder = tmp_path / "killed"
     folder.mkdir()
     pairs.to_json(folder / "pairs.json")
-    spec = TrainSpec(reference=str(reference), pairs="pairs", **(KNOBS | knobs))
+    spec = TrainSpec(reference=str(reference), pairs="pairs", **(SETTINGS | settings))
     command = [sys.executable, "-c", KILLED, folder, reference, spec.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: list(folder.glob("checkpoints/checkpoint-*/whole")), process)
         process.kill()
     assert not (folder / "model").exists()
-    retrain("killed", **knobs)
+    retrain("killed", **settings)
     assert apart(tmp_path, "killed", "straight") < 1e-4  # two processes; two seeds are 2e-3 apart
 
 
