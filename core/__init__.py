@@ -1,6 +1,6 @@
 """PairTrace's engine. Importing it imports nothing heavy: only the modules that use torch do.
 
-- `errors`: The one error that a user can mend
+- `errors`: The error that a user can fix
 - `stats`: Confidence intervals and exact tests
 - `geometry`: Lengths, cosines, principal components, nearest neighbors
 - `environment`: The process environment

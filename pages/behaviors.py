@@ -38,7 +38,7 @@ def show_rates() -> None:
 
 @st.fragment  # who reads on need not wait for the rest of the page
 def show_prompts() -> None:
-    """The prompts as a table, and what both models said to the one that was chosen."""
+    """The prompts as a table, and both models' completions of the chosen one."""
     prompt = choose_prompt(by_prompt(measured, behavior.flag))
     rows = measured[measured["prompt_id"] == prompt]
     first, second = ((model, rows[rows["model"] == model]) for model in MODELS)

@@ -41,23 +41,23 @@ def build(place: Path) -> Path:
     return wheel
 
 
-def install(wheel: Path, environment: Path) -> Path:
+def install(wheel: Path, folder: Path) -> Path:
     """The command of a new environment that holds the wheel, read-only, and what it asks for."""
-    venv.create(environment, with_pip=True)
-    pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, TORCH], check=True)
-    subprocess.run([*pip, wheel], check=True)
-    (site,) = (environment / "lib").glob("python*/site-packages")
+    venv.create(folder, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    for wanted in (TORCH, wheel):
+        subprocess.run([*pip, wanted], check=True, env=environment())
+    (site,) = (folder / "lib").glob("python*/site-packages")
     for top in ("core", "pages", "assets", "benchmarks"):
         subprocess.run(["chmod", "-R", "a-w", site / top], check=True)
-    return environment / "bin" / "pairtrace"
+    return folder / "bin" / "pairtrace"
 
 
 def check(pairtrace: Path, work: Path) -> None:
     """The commands that need shipped files, from a folder of somebody else's."""
     assert run(pairtrace, work, "init")["workspace"] == str(work / "workspace")
     checked = run(pairtrace, work, "check")
-    assert checked["pairs"] > 1000, checked
+    assert checked["summary"]["n_pairs"] > 1000, checked
     assert "extraction" in unknown_benchmark(pairtrace, work)
     served(pairtrace, work)
 

@@ -159,7 +159,7 @@ def lookalikes(
         rows = np.arange(start, start + len(block.uids))
         cosine = contexts @ unit(block.context.astype(np.float32) - mean).T  # (top, pair)
         eligible = (source[top][:, None] == source[rows][None]) & (top[:, None] != rows[None])
-        eligible &= ~np.isnan(cosine)  # a pair without a context vector is no look-alike
+        eligible &= ~np.isnan(cosine)  # a pair without a context vector is no lookalike
         both = np.concatenate([cosines, np.where(eligible, cosine, -np.inf)], axis=1)
         both_rows = np.concatenate([nearest, np.broadcast_to(rows, cosine.shape)], axis=1)
         best = np.argpartition(-both, NEIGHBORS - 1, axis=1)[:, :NEIGHBORS]

@@ -26,7 +26,7 @@ SPLITS = 100  # random halvings of the prompts
 SWAPS = 200  # random swaps of the labels
 AUC_SPLITS = 20
 CHANCE = 0.95  # quantile of a null that a vector has to exceed
-AUC_TOLERANCE = 0.01  # layers this close to the best AUC are told apart by split-half
+AUC_TOLERANCE = 0.01  # layers this close to the best AUC are ordered by split-half
 
 Floats = NDArray[np.floating]
 

@@ -164,14 +164,14 @@ def _pairs(
         everywhere[attributed] = values
         return everywhere
 
-    island, scores = spread(labels, -1), _top_scores(clusters)
+    density_cluster, scores = spread(labels, -1), _top_scores(clusters)
     if spec.cluster_by == "push":
         cluster = by_size(clusters.strongest())
         strength = membership_strength(scores, cluster)
     else:
-        cluster, strength = merge_parallel(features.points, island), spread(strength, 0)
+        cluster, strength = merge_parallel(features.points, density_cluster), spread(strength, 0)
     columns: dict[str, NDArray[Any]] = {"x": places[:, 0], "y": places[:, 1], "push": scores}
-    columns |= {"strength": strength, "cluster": cluster, "island": island}
+    columns |= {"strength": strength, "cluster": cluster, "island": density_cluster}
     columns |= {"leaf": spread(tree.leaf, -1), "leaves": spread(tree.leaves, 0)}
     columns["place"] = leaf_order(features.points)
     table = _with_undefined(matrix.uids, matrix.pair_defined, columns)

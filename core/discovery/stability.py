@@ -4,7 +4,7 @@ Agreement of two clusterings is the adjusted Rand index (Hubert & Arabie 1985): 
 clusters, 0 for chance. Pairs in no cluster count as a group of their own, so that finding the same
 pairs at all counts too. A single cluster is as stable as its best match (Jaccard: shared / either)
 is on average over the repeats (Hennig 2007): above 0.75 it recurs, below 0.5 it dissolves. The best
-match also carries what people said of a cluster over to another clustering, whose numbers differ.
+match also carries the labels of a cluster over to another clustering, whose numbers differ.
 """
 
 from collections.abc import Mapping, Sequence

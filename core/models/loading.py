@@ -1,7 +1,7 @@
 """Models and tokenizers loaded from folders: the only caller of `from_pretrained`.
 
 Reads local folders with safetensors weights, never a hub or a pickle, and code from the folder only
-where this very command was told to (core.environment.trusts_code). An adapter's folder is read
+where this command allows it (core.environment.trusts_code). An adapter's folder is read
 as its base with the low-rank updates added (core.models.folder). Weights that are missing, or of
 another shape, are refused: the library would fill them at random.
 """

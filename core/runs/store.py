@@ -261,8 +261,8 @@ class Store:
     def _delete_output(self, run: str, output: Path) -> str:
         """Delete the shards first: their URL is in the output."""
         url, events = url_of(output), self.events(run)
-        here = str(self.folder(run).resolve())
-        ours = bool(events) and all(event.get("folder") == here for event in events)
+        folder = str(self.folder(run).resolve())
+        ours = bool(events) and all(event.get("folder") == folder for event in events)
         if url and ours:
             shard_files(output).clear()
         shutil.rmtree(output)

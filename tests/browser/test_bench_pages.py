@@ -36,7 +36,7 @@ def test_after_a_missed_gesture_the_next_one_is_measured(visit):
     visit.tab.page.set_default_timeout(500)
     visit.step("no such button", pages._press("nothing"))
     visit.tab.page.set_default_timeout(_browser.FIND_MS)
-    visit.step("file order", pages.components.pickers("Sort by", "uid"))
+    visit.step("file order", pages._choose("Sort by", "uid"))
     missed, sorted_ = visit.steps[1:]
     assert missed["seconds"] == "missed"
     assert len(visit.problems) == 1

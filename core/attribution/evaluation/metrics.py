@@ -59,14 +59,14 @@ def rank_correlation(left: Floats, right: Floats) -> float:
 
 
 def overlap_at(left: Floats, right: Floats, k: int) -> float:
-    """Share of the top k of one that are in the top k of the other, in [0, 1]; k / n is chance.
+    """Share of the top k of `left` that are in the top k of `right`, in [0, 1]; k / n is chance.
 
     Ties are cut in the order of the pairs.
     """
     if not 1 <= k <= len(left):
         raise ValueError(f"k {k} is not one of 1..{len(left)}")
-    one, other = (np.argsort(-_defined(s), kind="stable")[:k].tolist() for s in (left, right))
-    return len(set(one) & set(other)) / k
+    first, second = (np.argsort(-_defined(s), kind="stable")[:k].tolist() for s in (left, right))
+    return len(set(first) & set(second)) / k
 
 
 def agreement(scores: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -75,10 +75,10 @@ def agreement(scores: pd.DataFrame, k: int) -> pd.DataFrame:
     `n` counts the pairs that both score.
     """
     rows = []
-    for one, other in combinations(scores.columns, 2):
-        a, b = scores[one].to_numpy(float), scores[other].to_numpy(float)
+    for left, right in combinations(scores.columns, 2):
+        a, b = scores[left].to_numpy(float), scores[right].to_numpy(float)
         n = int((~(np.isnan(a) | np.isnan(b))).sum())
-        rows.append((one, other, rank_correlation(a, b), overlap_at(a, b, k), n))
+        rows.append((left, right, rank_correlation(a, b), overlap_at(a, b, k), n))
     return pd.DataFrame(rows, columns=["one", "other", "correlation", "overlap", "n"])
 
 

@@ -46,7 +46,7 @@ SETS: dict[str, tuple[str, ...]] = {
         r"\b(against|violates?) my (guidelines|principles|programming|policy)\b",
     ),
     "hedging": (
-        r"\b(it depends|it is important to note|it's important to note|that being said)\b",
+        r"\b(it depends|it is important to note|it's important to note)\b",
         r"\b(may|might|could) (or may not|possibly|potentially)\b",
         r"\b(i am not sure|i'm not sure|in some cases|generally speaking)\b",
     ),
@@ -111,8 +111,8 @@ class Pattern(Record):
     def _matches(self, texts: pa.Array, expressions: Sequence[str]) -> list[pa.BooleanArray]:
         edges = r"\b(?:{})\b" if self.words else "{}"
         return [
-            pc.match_substring_regex(texts, edges.format(one), ignore_case=not self.case)
-            for one in expressions
+            pc.match_substring_regex(texts, edges.format(each), ignore_case=not self.case)
+            for each in expressions
         ]
 
 

@@ -95,7 +95,7 @@ class ArmTrainer(DPOTrainer):
         return super().compute_ref_log_probs(model, inputs)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
-        """The loss of a batch; `UserError` where it is not finite, in every process alike."""
+        """The loss of a batch; `UserError` where it is not finite, in every process."""
         loss = super().compute_loss(model, inputs, *args, **options)
         value = float(self.accelerator.gather(loss.detach().reshape(1)).mean())  # all stop, or none
         if not math.isfinite(value):

@@ -1,7 +1,7 @@
 """What a language model is asked: to rate completions from 0 to 100, and to name clusters.
 
 Prompts, completions and words are untrusted: they are sent as one JSON object that the model is
-told to treat as data. An answer without exactly one number from 0 to 100 is no rating: NaN, never
+asked to treat as data. An answer without exactly one number from 0 to 100 is no rating: NaN, never
 0. An answer that is not a name and a description is no suggestion, and a suggestion is no label
 until somebody makes it one. Knows nothing of behaviors or pairs.
 """
