@@ -31,6 +31,7 @@ class Offer(NamedTuple):
     recipe: Recipe | None  # None: the map that it was present on is gone
 
     def words(self) -> str:
+        """Name, mark and number of notes, as text."""
         parts = [f"“{self.name}”"] * bool(self.name) + [self.mark] * bool(self.mark)
         parts += [f"notes: {len(self.notes)}"] * bool(self.notes)
         return ", ".join(map(str, parts)) or "merged or moved by hand, without a name"
