@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from core import environment
+from core.attribution.baselines.registry import METHODS
 from core.cli.main import cli
 from tests.test_architecture import LAYERS, MAY_IMPORT_HEAVY
 
@@ -117,6 +118,18 @@ def test_the_architecture_names_the_layers_and_who_may_import_heavy_libraries():
     layers = re.search(r"only from those before it: (.*?)\.", rules, re.S)
     assert re.findall(r"`(\w+)`", layers[1]) == list(LAYERS)
     assert [file for file in MAY_IMPORT_HEAVY if f"`{file}`" not in rules] == []
+
+
+def test_every_way_of_ranking_is_explained():
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    assert [method for method in METHODS if f"`{method}`" not in text] == []
+
+
+def test_adding_something_takes_at_most_four_files():
+    recipes = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## How to add")[2]
+    steps = [int(number) for number in re.findall(r"^(\d)\. ", recipes, re.M)]
+    assert steps.count(1) == 5
+    assert max(steps) <= 4
 
 
 def test_the_environment_variables_are_documented():

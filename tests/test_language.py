@@ -27,14 +27,14 @@ OLD = re.compile(rf"\b({'|'.join(OLD_WORDS)})\b", re.I)
 PERSISTED = re.compile(r"""["'`](island|n_islands|knobs)["'`]""")
 OLD_NAMES = {"found", "known", "own", "said", "held", "one", "many", "here", "whole"}
 CODE = sorted([ROOT / "app.py", *(ROOT / "core").rglob("*.py"), *(ROOT / "pages").rglob("*.py")])
-PROSE = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def name(path):
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@pytest.mark.parametrize("path", [*CODE, *PROSE], ids=name)
 def test_no_old_word_is_left(path):
     lines = enumerate(path.read_text().splitlines(), 1)
     assert not [(n, line) for n, line in lines if OLD.search(PERSISTED.sub("", line))]
