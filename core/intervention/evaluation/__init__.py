@@ -2,6 +2,7 @@
 
 - `judges`: Judges: which flags a completion shows
 - `pattern_judge`: Judges written as regular expressions, and combined flags
+- `rule_judge`: Judges written as verifiable instructions
 - `model_judges`: Judges that a judge file names, a language model or a classifier
 - `rates`: Behavior rates of judged completions, measured on held-out prompts
 - `results`: Rates of every finished evaluation, by arm
