@@ -3,6 +3,7 @@
 - `main`: Entry point, and the commands made from the steps' specs
 - `terminal`: Shared options, progress bars and tables of a terminal
 - `inputs`: `pairtrace data`, `fetch` and `presets`
+- `judge`: `pairtrace judge`
 - `runs`: `pairtrace runs` and `discover show`
 - `arms`: `pairtrace intervene`, `adopt` and `elsewhere`
 - `serve`: Starting the browser app

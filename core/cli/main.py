@@ -16,6 +16,7 @@ from core.cli.arms import adopt, elsewhere, intervene
 from core.cli.bench import bench
 from core.cli.demo import app, demo_command, organism
 from core.cli.inputs import data, fetch_command, presets_command
+from core.cli.judge import judge
 from core.cli.runs import runs, show_clusters
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
 from core.demo import investigation
@@ -167,7 +168,7 @@ def init(
 
 
 for _command in (
-    *(data, fetch_command, presets_command),
+    *(data, judge, fetch_command, presets_command),
     *(demo_command, app, organism),
     *(intervene, adopt, elsewhere),
     *(runs, bench),

@@ -4,6 +4,7 @@
 - `pattern_judge`: Judges written as regular expressions, and combined flags
 - `rule_judge`: Judges written as verifiable instructions
 - `model_judges`: Judges that a judge file names, a language model or a classifier
+- `judge_preview`: Preview of judges on completions at hand
 - `rates`: Behavior rates of judged completions, measured on held-out prompts
 - `results`: Rates of every finished evaluation, by arm
 - `edit_sizes`: Sizes of an edit, and which of them to adopt
