@@ -1,4 +1,4 @@
-"""People log in at a provider that speaks OpenID Connect; editors change things, others look on."""
+"""People log in at a provider that speaks OpenID Connect; editors change things, others read."""
 
 import pytest
 import tomli_w
@@ -69,7 +69,7 @@ def test_an_editor_changes_things_and_others_look_on(tab, team, store, investiga
         tab.get_by_role("button", name="Log out").click()
         tab.get_by_text("Log in to see this investigation").wait_for()
         log_in(tab, team, name)
-        role = tab.get_by_text("looks on: nothing can be changed")
+        role = tab.get_by_text("read-only: nothing can be changed")
         role.wait_for()
         assert identity in role.inner_text()
         rename(tab, team, "taken over")
