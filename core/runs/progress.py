@@ -20,9 +20,7 @@ from typing import Any
 import psutil
 
 EVENTS_PER_SECOND = 10
-TOLERANCE = (
-    2.0  # seconds; start times come from the boot time in whole seconds
-)
+TOLERANCE = 2.0  # seconds; start times come from the boot time in whole seconds
 Report = Callable[[int, int], None]  # done, total; may raise `Cancelled`
 NotedReport = Callable[[int, int, str], None]  # done, total, note; may raise `Cancelled`
 
