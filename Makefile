@@ -1,5 +1,6 @@
 # make demo: set everything up and open the app on the embedded organism.
 # make test: set everything up and pass every test.
+# make check: the part of it that is quick enough to run after every change.
 # On a machine with a GPU, install torch's build for it into .venv first (see README).
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test wheel lint bench docs performance faults soak audit clean
+.PHONY: demo app test check wheel lint bench docs performance faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -16,9 +17,14 @@ demo: $(VENV)/installed
 app: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) app --port $(PORT)
 
+PYTEST := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 \
+	--dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-dev lint
-	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
-		--no-loadscope-reorder
+	$(PYTEST)
+
+check: $(VENV)/installed-dev lint
+	$(PYTEST) -m "not slow and not browser"
 
 # Build the wheel, install it into an empty environment, and use it there.
 wheel: $(VENV)/installed-dev
