@@ -129,7 +129,7 @@ def matrix_blocks(
         for block in index.blocks(layer):
             columns: Floats = np.clip(behavior @ unit(block.datapoint).T, -1, 1)
             if gated:
-                columns *= _gate(np.clip(topics @ unit(block.context - mean).T, -1, 1))
+                columns *= gate(np.clip(topics @ unit(block.context - mean).T, -1, 1))
             yield slice(start, start + columns.shape[1]), columns
             start += columns.shape[1]
 
@@ -184,13 +184,13 @@ def _score(
     projection = projection.copy()  # a view would keep the banks' products in memory
     context, context_lengths = _less(block.context, mean)
     about, *topic_products = topics.products(context)
-    similarity, gate = _cosine(projection, lengths), _gate(_cosine(about, context_lengths))
+    similarity, gates = _cosine(projection, lengths), gate(_cosine(about, context_lengths))
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
-        for s, g, p in zip(similarity, similarity * gate, projection, strict=True)
+        for s, g, p in zip(similarity, similarity * gates, projection, strict=True)
     ]
     if len(others) > len(defined):
-        for row, values in zip(scores, _cosine(others.pop(0), lengths) * gate, strict=True):
+        for row, values in zip(scores, _cosine(others.pop(0), lengths) * gates, strict=True):
             row["discriminant"] = values
     if defined:
         for row, b, c, prompts in zip(scores, others, topic_products, defined, strict=True):
@@ -210,7 +210,7 @@ def _bank_scores(
     if not defined.all():
         behavior, topic = behavior[defined], topic[defined]
     with np.errstate(invalid="ignore"):  # the mean over no prompt is 0 / 0: NaN, as it should be
-        mean = np.einsum("ip,ip->p", behavior, _gate(topic)) / np.float32(len(behavior))
+        mean = np.einsum("ip,ip->p", behavior, gate(topic)) / np.float32(len(behavior))
     return {"bank": _cosine(best, lengths), "bilinear": _cosine(mean, lengths * context_lengths)}
 
 
@@ -234,6 +234,6 @@ def _cosine(product: Floats, lengths: Floats) -> Floats:
     return np.clip(product / np.where(lengths > 0, lengths, np.float32(np.nan)), -1, 1)
 
 
-def _gate(cosine: Floats) -> Floats:
-    """max(0, cos); NaN stays NaN."""
+def gate(cosine: Floats) -> Floats:
+    """The context gate max(0, cos(x − μ, y − μ)) of a cosine; NaN stays NaN."""
     return np.maximum(cosine, 0)

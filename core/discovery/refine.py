@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.attribution.index.layout import VectorIndex
-from core.attribution.similarity import mean_context
+from core.attribution.similarity import gate, mean_context
 from core.attribution.vectors import PROMPT, Activations, discriminant, group_means, prompt_rows
 from core.discovery.matrix import Doubles, Floats, Matrix
 from core.discovery.prompt_clusters import PromptClusters, thresholds
@@ -92,7 +92,7 @@ def _scores(
         before_block()
         part = cosines(directions, block.datapoint)
         if contexts is not None:
-            gates = np.maximum(cosines(contexts - mean, block.context - mean), 0)
+            gates = gate(cosines(contexts - mean, block.context - mean))
             part *= (weights @ gates).astype(np.float32)
         parts.append(part)
     return np.concatenate(parts, axis=1)

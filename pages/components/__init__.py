@@ -3,7 +3,7 @@
 - `cache`: Cached reading of the workspace
 - `access`: Login and permissions
 - `text`: Untrusted text as plain text
-- `theme`: Colors, markers and layouts of charts and tables
+- `theme`: Colors of the map and of charts, markers, layouts of charts and tables
 - `glossary`: The words that pages use, each explained once
 - `shortcuts`: Keyboard shortcuts
 - `lazy`: Expanders and tabs that draw nothing while they are closed
@@ -11,7 +11,7 @@
 - `plan`: The steps of an investigation up to retraining
 - `pickers`: Choices that several pages offer
 - `region`: The region that was drawn on a map
-- `selection`: The pairs that a recipe selects
+- `selection`: Selections of pairs and trial edits, asked of `core` and cached
 - `cart`: The edit cart
 - `rates`: Behavior rates in words, tables and charts
 - `completions`: Completions of the same prompt by two models

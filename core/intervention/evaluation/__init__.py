@@ -1,7 +1,7 @@
 """Behavior rates and what they prove.
 
 - `judges`: Judges: which flags a completion shows
-- `pattern_judge`: Judges written as regular expressions, and combined flags
+- `pattern_judge`: Judges written as regular expressions, ready sets such as refusal, combined flags
 - `rule_judge`: Judges written as verifiable instructions
 - `model_judges`: Judges that a judge file names, a language model or a classifier
 - `judge_preview`: Preview of judges on completions at hand

@@ -1,7 +1,7 @@
 """DPO training of arms.
 
 - `dpo`: DPO on one arm's pairs, from the reference
-- `trainer`: TRL's DPO trainer with cached reference log-probabilities and checks
+- `trainer`: TRL's DPO trainer, whose loss it is, with cached reference log-probabilities
 - `tokens`: An arm's pairs as memory-mapped token ids
 - `reference_logps`: Cache of the reference's log-probabilities, shared by all arms
 - `checkpoints`: Training checkpoints: checksums and disk space
