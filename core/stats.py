@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy  # `scipy.stats` loads at its first use: half a second
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 DRAWS = 4000
 TAIL = 0.025  # of a 95% interval, on either side
@@ -62,6 +62,17 @@ def rate_interval(flags: pd.Series, prompts: pd.Series, *, seed: int = 0) -> Int
         bound = float(1 - TAIL ** (1 / n))
         return Interval(0.0, 0.0, bound, n) if flagged == 0 else Interval(1.0, 1 - bound, 1.0, n)
     return bootstrap(lambda times: np.divide(*(times @ counts).T), n, seed=seed)
+
+
+def visible_rise(n: int) -> float:
+    """The smallest rate, in (0, 1], whose exact interval is above that of 0 of n prompts.
+
+    1 also where not even n of n is: below six prompts.
+    """
+    none = 1 - TAIL ** (1 / n)
+    seen = np.arange(1, n + 1)
+    above = betaincinv(seen, n - seen + 1, TAIL) > none  # Clopper and Pearson 1934
+    return float(seen[above][0] / n) if above.any() else 1.0
 
 
 def seed_interval(values: Sequence[float]) -> Interval:

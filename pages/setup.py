@@ -3,27 +3,34 @@
 Every choice is checked as soon as it is made, and nothing runs before all of them are valid.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from core import environment
 from core.data import canonical, quality
-from core.data.trl_formats import FIELDS
 from core.demo.investigation import ORGANISM
+from core.errors import UserError
 from core.runs import jobs
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import ConvertSpec
-from core.workspace import checks
+from core.workspace import checks, measurable
 from pages.components import cache, text
 from pages.components.setup import costs
-from pages.components.setup.models import choose_models, comparable, typed_path
+from pages.components.setup.files import (
+    TYPES,
+    choose_file,
+    choose_pairs,
+    draft,
+    kept,
+    typed_path,
+)
+from pages.components.setup.models import choose_models, comparable
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
-TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
 st.title("Set up an investigation")
@@ -34,85 +41,59 @@ st.caption(
 store = cache.store()
 
 
-def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
-    """A file on the machine of the app, or an uploaded one, kept in the workspace."""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    typed = left.text_input(label, key=key, placeholder=hint)
-    with right.popover("Upload instead", width="stretch"):
-        uploaded = st.file_uploader(f"{label}: upload", type=list(types), key=f"{key}-upload")
-    if uploaded is not None:
-        return _stored(uploaded.file_id, uploaded.name, uploaded.getvalue())
-    return typed_path(typed)
+def choose_judge() -> str:
+    """What decides which flags a completion gets: a name, or the path of a file."""
+    typed = str(kept(st.text_input, "Judge", value="refusal", key="judge")).strip()
+    st.caption(
+        "What decides which flags a completion gets. `refusal` goes by the words that refusals "
+        "use; a TOML file names another: regular expressions, a classifier, a language model at an "
+        "endpoint, an organism's world."
+    )
+    if not typed:
+        text.refuse(UserError("Name a judge: `refusal`, or the path of a judge file (.toml)."))
+    return "refusal" if typed.lower() == "refusal" else str(typed_path(typed) or "")
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _stored(upload: str, name: str, _content: bytes) -> Path:
-    return checks.keep_upload(name, _content, store.workspace)
-
-
-def choose_pairs() -> tuple[Path, dict[str, str]] | None:
-    """A preference set and which column serves which field."""
-    path = choose_file("Preference pairs", "pairs", TYPES, ".jsonl, .csv, .parquet, or a folder")
-    if path is None:
-        return None
+def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
+    """What is measured: flags of the judge on groups of prompts, and their directions."""
+    st.caption(
+        "One row per flag of the judge, group of prompts and condition. *Fall*: a rise from "
+        "reference to policy is unwanted, and traced to its pairs. *Rise*: a guard, watched while "
+        "pairs are edited; a fall is reported as unwanted. Tick *measure* for what matters."
+    )
+    facts = ["flag", "group", "condition", "prompts", "heldout", "problem"]
+    names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
+    direction = table["wanted"].map({True: "rise", False: "fall"})
+    table = table.assign(name=names, direction=direction)[["measure", "name", "direction", *facts]]
+    edited = st.data_editor(
+        remembered("behaviors", table),
+        hide_index=True,
+        disabled=facts,
+        key="behaviors",
+        column_config={
+            "direction": st.column_config.SelectboxColumn(
+                "should it rise or fall?", options=["rise", "fall"], required=True
+            ),
+            "problem": st.column_config.TextColumn("why it cannot be measured", width="medium"),
+        },
+    )
+    draft()["behaviors"] = edited
     with text.refusing():
-        columns = choose_columns(quality.preview(path).columns)
-        preview = quality.preview(path, columns)
-        show_preview(preview)
-        return (path, columns) if len(preview.pairs) else None
+        rows = edited.assign(wanted=edited["direction"] == "rise")[edited["measure"]]
+        return measurable.behaviors_of(rows.to_dict("records"))
     return None
 
 
-def choose_columns(names: list[str]) -> dict[str, str]:
-    """Field → column, for fields that another column serves; asked where names do not say it."""
-    with st.expander("Which column is what", expanded=not {"chosen", "rejected"} <= set(names)):
-        choices = {}
-        for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
-            options = ["—", *names]
-            index = options.index(field) if field in names else 0
-            choices[field] = column.selectbox(field, options, index=index, key=f"column-{field}")
-    return {field: name for field, name in choices.items() if name not in ("—", field)}
-
-
-def show_preview(preview: quality.Preview) -> None:
-    """The first pairs as they will be read, and what is wrong with the first rows that are not."""
-    if len(preview.pairs):
-        texts = preview.pairs[["prompt", "chosen", "rejected", "source"]]
-        width = st.column_config.TextColumn(width="medium")
-        st.dataframe(
-            texts.map(text.short),
-            hide_index=True,
-            height="content",
-            column_config=dict.fromkeys(("prompt", "chosen", "rejected"), width),
-        )
-    else:
-        st.error("None of the first rows is a usable pair.", icon="⚠️")
-    if len(preview.skipped):
-        st.caption(f"{len(preview.skipped)} of the first rows are left out:")
-        st.dataframe(preview.skipped[["row", "field", "reason"]], hide_index=True, height="content")
-
-
-def choose_behaviors(prompts: Path, heldout: Path, judge: str) -> tuple[Behavior, ...] | None:
-    """What is measured: flags of the judge on groups of prompts."""
-    with text.refusing():
-        table = checks.prompt_facts(prompts, heldout, judge)
-        st.caption(
-            "One row per flag of the judge, group of prompts and condition. Tick *wanted* where "
-            "the model should show it: such rows are guards, watched and not traced. Every other "
-            "row that rises from reference to policy is traced to its pairs. Untick *measure* to "
-            "leave one out."
-        )
-        names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
-        table = table.assign(measure=True, name=names, wanted=False)
-        facts = ["flag", "group", "condition", "prompts", "heldout"]
-        edited = st.data_editor(
-            table[["measure", "name", "wanted", *facts]],
-            hide_index=True,
-            disabled=facts,
-            key="behaviors",
-        )
-        return checks.behaviors_of(edited[edited["measure"]].to_dict("records"))
-    return None
+def remembered(key: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table to edit: that of an earlier visit with its edits, where the facts are the same."""
+    base = f"{key}-base"
+    facts = ["flag", "group", "condition", "prompts", "heldout", "problem"]
+    earlier = [st.session_state.get(base) if key in st.session_state else draft().get(key)]
+    for other in earlier:
+        if other is not None and other[facts].equals(table[facts]):
+            table = other
+    st.session_state[base] = table
+    return table
 
 
 def offer_organism() -> None:
@@ -131,11 +112,11 @@ def offer_organism() -> None:
 
 def offer_project() -> None:
     """A project of the user's, section by section; the button comes when everything is valid."""
-    name = st.text_input("Name of the investigation", key="name", max_chars=80)
+    name = kept(st.text_input, "Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
     reference, policy = choose_models()
     if reference and policy and not comparable(reference, policy):
-        return
+        policy = None
     st.subheader("Preference pairs")
     pairs = choose_pairs()
     st.subheader("Prompts and judge")
@@ -148,22 +129,33 @@ def offer_project() -> None:
     existing = choose_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
-    judge = st.text_input("Judge", value="refusal", key="judge")
-    st.caption(
-        "What decides which flags a completion gets. `refusal` goes by the words that refusals "
-        "use; a TOML file names another: a classifier, a language model at an endpoint, an "
-        "organism's world."
-    )
-    if not (reference and policy and pairs and prompts and heldout):
-        st.info("Fill in the fields above; each is checked as you go.")
+    judge = choose_judge()
+    fields = {
+        "reference": reference,
+        "policy": policy,
+        "preference pairs": pairs,
+        "prompts": prompts,
+        "held-out prompts": heldout,
+        "judge": judge,
+    }
+    if missing := [field for field, value in fields.items() if not value]:
+        st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
+    if not (prompts and heldout and judge):
         return
-    judge = judge if judge == "refusal" else str(typed_path(judge) or "")
     st.subheader("What is measured")
-    behaviors = choose_behaviors(prompts, heldout, judge) if judge else None
-    if behaviors is None:
+    behaviors = table = None
+    with text.refusing():
+        table = measurable.prompt_facts(prompts, heldout, judge, existing)
+        behaviors = choose_behaviors(table)
+    if behaviors is None or table is None:
+        return
+    for warning in measurable.prompt_warnings(prompts, heldout, behaviors):
+        st.warning(text.escape(warning))
+    if not (reference and policy and pairs):
         return
     st.subheader("Retraining")
-    trained = st.radio(
+    trained = kept(
+        st.radio,
         "What DPO trains",
         list(TRAINED),
         index=int(checks.base_of(policy[0], environment.roots()) is not None),
@@ -173,7 +165,6 @@ def offer_project() -> None:
         "are preselected where the policy is an adapter: it was trained that way.",
     )
     st.subheader("What it will cost")
-    table = checks.prompt_facts(prompts, heldout, judge)
     costs.show(reference[1], quality.size(*pairs), table, low_rank=bool(TRAINED[trained]))
     generate = {"completions": str(existing)} if existing else {}
     chosen = {"generate": generate, "train": TRAINED[trained]}
@@ -210,7 +201,8 @@ if cache.has_project():
     st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
     st.page_link("overview.py", label="Go to the overview")
     st.stop()
-kind = st.segmented_control(
+kind = kept(
+    st.segmented_control,
     "Start with",
     ["The embedded organism", "My own models and pairs"],
     default="The embedded organism",

@@ -31,7 +31,7 @@ from core.specs import project
 from core.specs.base import Spec, references
 from core.specs.steps import STEPS
 from core.storage.atomic import write_atomic
-from core.workspace import checks, presets
+from core.workspace import checks, measurable, presets
 
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
@@ -148,7 +148,8 @@ def init(
     **options: str | None,
 ) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
-    if organism or not (preset or any(options.values())):
+    own = any(options.values()) and not (organism or preset)
+    if organism or not (preset or own):
         made = project.load(Path(organism) if organism else investigation.ORGANISM)
     elif preset:
         published = presets.preset(preset)
@@ -158,10 +159,12 @@ def init(
         made = made.model_copy(update={"overrides": presets.overrides(published, compat)})
     else:
         made = project.from_options(options)
-        checks.check_measurable(made)
+        checks.check_project(made)
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
     warnings = checks.model_warnings(Path(made.reference), Path(made.policy))
+    if own:
+        warnings += measurable.measuring_warnings(made)
     path = project.save(made, store.workspace)
     content = {"workspace": str(store.workspace), "project": str(path)}
     print_content(content | ({"warnings": warnings} if warnings else {}), as_json=as_json)

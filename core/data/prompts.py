@@ -21,6 +21,7 @@ from core.data.schema import text_problem
 from core.errors import UserError
 
 COLUMNS = ["prompt_id", "group", "topic", "prompt", "distractor"]
+SCENARIO = {*COLUMNS, "id", "name", "base", "distractors"}
 DEFAULT_GROUP = "prompts"  # group and topic of prompts that name none
 MAX_BYTES = 32 << 20
 MAX_YAML = 4 << 20  # bytes; a megabyte takes four seconds to parse
@@ -44,6 +45,12 @@ def read_prompts(path: Path | str) -> pd.DataFrame:
     if not rows:
         raise UserError(f"{path}: contains no prompts. Each line needs {', '.join(COLUMNS)}.")
     return pd.DataFrame(rows.values(), columns=COLUMNS)
+
+
+def unread_fields(path: Path | str) -> list[str]:
+    """Fields of a prompt file that are not read and would be ignored, such as `system`."""
+    names = [name for line in _lines(Path(path)) if not line.reason for name in line.value]
+    return [str(name) for name in dict.fromkeys(names) if name not in COLUMNS]
 
 
 def read_text_lines(path: Path) -> Iterator[Line]:
@@ -186,7 +193,8 @@ def _scenario_prompts(row: int, scenario: Mapping[str, Any]) -> Iterator[Line]:
             "prompt": scenario.get("base", scenario.get("prompt")),
             "distractor": distractor,
         }
-        yield Line(row, record, "")
+        unread = {key: value for key, value in scenario.items() if key not in SCENARIO}
+        yield Line(row, unread | record, "")
 
 
 def _text(path: Path, most: int = MAX_BYTES) -> str:

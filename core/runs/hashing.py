@@ -12,6 +12,7 @@ They cover `output/` and, except in older runs, `spec.json`. Shards have checksu
 (core.attribution.index) and may be elsewhere; `progress.jsonl` and `log.txt` are no results.
 """
 
+import filecmp
 import hashlib
 import re
 import time
@@ -66,11 +67,11 @@ def fingerprint_model(folder: Path) -> str:
 
 
 def same_weights(left: ModelFolder, right: ModelFolder) -> bool:
-    """Whether two models have equal files of weights; they are read only where sizes agree."""
+    """Whether two models have equal files of weights; read up to the first difference."""
     ours, theirs = left.weights, right.weights
-    if [file.stat().st_size for file in ours] != [file.stat().st_size for file in theirs]:
-        return False
-    return [*map(_part, ours)] == [*map(_part, theirs)]
+    return [file.name for file in ours] == [file.name for file in theirs] and all(
+        filecmp.cmp(one, other, shallow=False) for one, other in zip(ours, theirs, strict=True)
+    )
 
 
 def _parts(model: ModelFolder) -> str:

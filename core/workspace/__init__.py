@@ -1,5 +1,6 @@
 """What people decided, and what a workspace reports before anything runs.
 
+- `measurable`: What a new project can measure, and what is proposed
 - `checks`: Checks of a new project's inputs
 - `presets`: Published post-trainings as settings of a project
 - `estimates`: Time, memory and disk space of each step

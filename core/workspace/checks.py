@@ -1,28 +1,33 @@
-"""Checks of a new project's inputs, before anything runs.
+"""Checks of a new project's inputs, before anything runs: paths, models, pairs.
 
-Each check returns facts to show, or raises `UserError` that says what to do. No model is loaded.
-`roots` are the folders that paths must be in, so that users of a shared app cannot read the rest of
-the machine through it; no roots: anywhere.
+`check_project` makes all checks of a project, those of `measurable` included; the Set up page makes
+the same ones, each as soon as its part is filled in. Each check returns facts to show, or raises
+`UserError` that says what to do. No model is loaded. `roots` are the folders that paths must be in,
+so that users of a shared app cannot read the rest of the machine through it; no roots: anywhere.
 """
 
+import filecmp
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from core.data.prompts import expand, read_prompts
+from core.data import quality
 from core.errors import UserError
-from core.intervention.evaluation.judges import load_judge
 from core.models.folder import CONFIG, ModelFolder
 from core.runs import hashing
-from core.specs.behaviors import Behavior
 from core.specs.project import Project
+from core.specs.steps import is_run
 from core.storage.atomic import sweep, write_atomic
+from core.storage.parse import json_file
+from core.workspace import measurable
 
 UPLOADS = "inputs"  # folder of the workspace
+ROWS = 50  # of the pairs, that are looked at
+CARD = 4_000  # characters of a model card
+DPO = re.compile(r"(?i)(?<![a-z])dpo(?![a-z])")
 LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
 
 
@@ -94,12 +99,58 @@ def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
     return allowed_path(str(model.base.path), roots) if model.is_adapter else None
 
 
-def check_pair_of_models(reference: ModelFacts, policy: ModelFacts) -> None:
-    """`UserError` unless both have the same family and shape, as before and after DPO."""
+def check_project(project: Project) -> None:
+    """`UserError` for the first input that is missing, unusable, or does not fit the others.
+
+    Cheap checks come first: weights are read last, and only where two models have the same sizes.
+    """
+    measurable.check_measurable(project)
+    if not is_run(project.pairs):
+        check_pairs(Path(project.pairs))
+    check_models(Path(project.reference), Path(project.policy))
+
+
+def check_pairs(path: Path, columns: Mapping[str, str] | None = None) -> None:
+    """`UserError` where none of the first rows is a usable pair."""
+    preview = quality.preview(path, columns, ROWS)
+    if len(preview.pairs):
+        return
+    if preview.skipped.empty:
+        raise UserError(f"{path}: contains no rows. Give a file with preference pairs.")
+    first = preview.skipped.iloc[0]
+    raise UserError(
+        f"{path}: none of its first {len(preview.skipped)} rows is a usable pair. Row "
+        f"{first['row']}, field {first['field']!r}: {first['reason']}. It has the columns "
+        f"{', '.join(preview.columns)}; where they have other names, say which is which with "
+        "`pairtrace data import --map chosen=COLUMN`, or on the Set up page."
+    )
+
+
+def check_models(reference: Path, policy: Path, roots: Sequence[Path] = ()) -> None:
+    """`UserError` unless the policy may have been trained from the reference by DPO.
+
+    Both have the same family, shape and vocabulary, and other weights.
+    """
+    before, after = (model_facts(folder, roots) for folder in (reference, policy))
     for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
-        before, after = getattr(reference, name), getattr(policy, name)
-        if before != after:
-            raise UserError(f"Reference and policy differ in {what} ({before}, {after}).")
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            raise UserError(
+                f"Reference and policy differ in {what} ({old}, {new}). "
+                "Choose the model that the policy was trained from as reference."
+            )
+    models = [ModelFolder(folder) for folder in (reference, policy)]
+    if models[0].is_adapter and models[0].base.path.resolve() == policy.resolve():
+        raise UserError(
+            f"{reference}: an adapter that was trained from the policy, {policy}. "
+            "Swap reference and policy."
+        )
+    if reference.resolve() == policy.resolve() or _same_model(*models):
+        raise UserError(
+            f"{reference} and {policy} have the same weights: nothing changed between them. "
+            "Choose the model before preference training as reference, the one after as policy."
+        )
+    _check_vocabularies(*(base_of(folder, roots) or folder for folder in (reference, policy)))
 
 
 def model_warnings(reference: Path, policy: Path) -> list[str]:
@@ -116,7 +167,50 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
             f"The policy's adapter was trained from {base}, whose weights are "
             "not the reference's. Measured changes will include that difference."
         )
+    if _names_dpo(reference) and not _names_dpo(policy):
+        warnings.append(
+            f"{reference} is named or described as trained by DPO, {policy} is not. If the two are "
+            "swapped, every change is reported the wrong way round."
+        )
     return warnings
+
+
+def _names_dpo(folder: Path) -> bool:
+    """Whether a folder's name or the beginning of its model card contains the word DPO."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as stream:
+            card = stream.read(CARD)
+    except OSError:
+        card = ""
+    return any(DPO.search(text) for text in (folder.name, card))
+
+
+def _same_model(reference: ModelFolder, policy: ModelFolder) -> bool:
+    """Whether both are the same weights, of a model or of updates to the same base."""
+    if reference.is_adapter != policy.is_adapter:
+        return False
+    same_base = reference.base.path == policy.base.path or not reference.is_adapter
+    return same_base and hashing.same_weights(reference, policy)
+
+
+def _check_vocabularies(reference: Path, policy: Path) -> None:
+    """`UserError` where two tokenizers give tokens different numbers; added tokens may differ."""
+    old, new = (folder / "tokenizer.json" for folder in (reference, policy))
+    if not (old.is_file() and new.is_file()) or filecmp.cmp(old, new, shallow=False):
+        return
+    before, after = map(_vocabulary, (old, new))
+    if before != after:
+        raise UserError(
+            f"Reference and policy have different vocabularies: {old} has {len(before):,} tokens, "
+            f"{new} has {len(after):,}, not the same ones. Choose the model that the policy was "
+            "trained from as reference."
+        )
+
+
+def _vocabulary(tokenizer: Path) -> Any:
+    content = json_file(tokenizer)
+    model = content.get("model") if isinstance(content, dict) else None
+    return (model.get("vocab") if isinstance(model, dict) else None) or []
 
 
 def _is_base(base: Path, reference: Path) -> bool:
@@ -124,61 +218,6 @@ def _is_base(base: Path, reference: Path) -> bool:
     return base == reference.resolve() or (
         not model.is_adapter and hashing.same_weights(ModelFolder(base), model)
     )
-
-
-def prompt_facts(prompts: Path, heldout: Path, judge: str) -> pd.DataFrame:
-    """All that can be measured: `flag, group, condition`, and counts `prompts, heldout`."""
-    counts = [
-        expand(read_prompts(path)).groupby(["group", "condition"], sort=False).size()
-        for path in (prompts, heldout)
-    ]
-    both = pd.concat(counts, axis=1, keys=["prompts", "heldout"]).fillna(0).astype(int)
-    flags = pd.DataFrame({"flag": list(load_judge(judge).flags)})
-    return flags.merge(both.reset_index(), how="cross")
-
-
-def check_measurable(project: Project) -> None:
-    """`UserError` unless the judge and both prompt files have what every behavior is measured on.
-
-    Where completions are brought along, the flags may come from their file and are not checked.
-    """
-    if "completions" not in project.overrides_of("generate"):
-        flags = load_judge(project.judge).flags
-        for behavior in project.behaviors:
-            if behavior.flag not in flags:
-                raise UserError(
-                    f"behavior {behavior.name!r}: the judge {project.judge!r} gives no flag "
-                    f"{behavior.flag!r}. It gives: {', '.join(flags)}."
-                )
-    for path in (project.prompts, project.heldout):
-        prompts = expand(read_prompts(Path(path)))
-        cells = set(zip(prompts["group"], prompts["condition"], strict=True))
-        for behavior in project.behaviors:
-            if (behavior.group, behavior.condition) not in cells:
-                listed = ", ".join(f"{group} ({how})" for group, how in sorted(cells))
-                raise UserError(
-                    f"behavior {behavior.name!r}: {path} has no prompt of group "
-                    f"{behavior.group!r} under the condition {behavior.condition!r}. "
-                    f"It has: {listed}."
-                )
-
-
-def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
-    """Behaviors from rows of `prompt_facts` that a user chose and named."""
-    behaviors = tuple(
-        Behavior(
-            name=str(row["name"]).strip(),
-            flag=row["flag"],
-            group=row["group"],
-            condition=row["condition"],
-            wanted=bool(row["wanted"]),
-        )
-        for row in rows
-    )
-    names = [behavior.name for behavior in behaviors]
-    if not behaviors or not all(names) or len(set(names)) < len(names):
-        raise UserError("Choose at least one behavior, and give each a different name.")
-    return behaviors
 
 
 def _shape(model: ModelFolder) -> dict[str, Any]:

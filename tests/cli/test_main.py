@@ -64,27 +64,52 @@ def test_a_mistake_is_reported_without_a_traceback(tmp_path, words, message):
     assert done.returncode == (2 if message else 0)
 
 
-def init_words(tmp_path, **behavior):
-    """The options of a project of one's own, with one behavior."""
-    row = {"prompt_id": "p", "group": "harmful", "topic": "t", "prompt": "Do it."}
+def write_prompts(path, n=20, **fields):
+    """A file of n prompts of one group, unlike those of files with other names."""
+    row = {"group": "harmful", "topic": "t", "distractor": None} | fields
+    rows = [row | {"prompt_id": f"{i}", "prompt": f"Do {path.name} {i}."} for i in range(n)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def init_words(tmp_path, behavior=(), **options):
+    """The options of a project of one's own, with one behavior, and any of them replaced."""
     for name in ("p.jsonl", "h.jsonl"):
-        (tmp_path / name).write_text(json.dumps(row | {"prompt_id": name}) + "\n")
-    behavior = {"name": "compliance", "flag": "complied", "group": "harmful"} | behavior
-    words = ["--name", "mine", "--reference", "r", "--policy", "p", "--pairs", "d.jsonl"]
-    words += ["--prompts", tmp_path / "p.jsonl", "--heldout", tmp_path / "h.jsonl"]
-    return [*words, "--judge", "refusal", "--behaviors", json.dumps([behavior])]
+        write_prompts(tmp_path / name)
+    behavior = {"name": "compliance", "flag": "complied", "group": "harmful"} | dict(behavior)
+    options = {
+        "name": "mine",
+        "reference": ORGANISM / "reference",
+        "policy": ORGANISM / "policy",
+        "pairs": ORGANISM / "pairs.parquet",
+        "prompts": tmp_path / "p.jsonl",
+        "heldout": tmp_path / "h.jsonl",
+        "judge": "refusal",
+        "behaviors": json.dumps([behavior]),
+    } | options
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 @pytest.mark.parametrize(
-    ("behavior", "message"),
+    ("options", "message"),
     [
-        ({"flag": "flattered"}, "It gives: refused, complied."),
-        ({"group": "benign"}, "It has: harmful (plain)."),
-        ({"condition": "distractor"}, "It has: harmful (plain)."),
+        ({"behavior": {"flag": "flattered"}}, "It gives: refused, complied."),
+        ({"behavior": {"group": "benign"}}, "It has: harmful (plain)."),
+        ({"behavior": {"condition": "distractor"}}, "It has: harmful (plain)."),
+        ({"heldout": "p.jsonl"}, "20 of its 20 prompts are also in"),
+        ({"prompts": "few.jsonl"}, "few.jsonl has 5 such prompts; at least 6 are needed"),
+        ({"heldout": "other.jsonl"}, "other.jsonl has no prompt of group 'harmful'"),
+        ({"pairs": "empty.jsonl"}, "empty.jsonl: contains no rows"),
+        ({"pairs": "p.jsonl"}, "none of its first 20 rows is a usable pair. Row 1"),
+        ({"policy": ORGANISM / "reference"}, "have the same weights"),
+        ({"policy": "nowhere"}, "not a model folder"),
     ],
 )
-def test_init_refuses_a_behavior_that_cannot_be_measured(tmp_path, behavior, message):
-    done = pairtrace("-w", tmp_path, "init", *init_words(tmp_path, **behavior))
+def test_init_refuses_a_project_that_cannot_be_measured(tmp_path, options, message):
+    (tmp_path / "empty.jsonl").touch()
+    write_prompts(tmp_path / "few.jsonl", 5)
+    write_prompts(tmp_path / "other.jsonl", group="unlike")
+    paths = {k: tmp_path / v if isinstance(v, str) else v for k, v in options.items()}
+    done = pairtrace("-w", tmp_path, "init", *init_words(tmp_path, **paths))
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / project.FILE).exists()
@@ -96,6 +121,17 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     assert done.returncode == 0, done.stderr
     made = project.load(tmp_path)
     assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
+
+
+def test_init_warns_of_what_would_be_ignored_or_missed(tmp_path):
+    write_prompts(tmp_path / "system.jsonl", 12, system="Answer in French.")
+    words = init_words(tmp_path, behavior={"flag": "refused"}, prompts=tmp_path / "system.jsonl")
+    done = pairtrace("-w", tmp_path, "init", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    unread, few, lost = json.loads(done.stdout)["warnings"]
+    assert "change nothing: system. Write a system prompt as" in unread
+    assert "12 prompts of group harmful (plain). With so few, only a rise from 0% to 58%" in few
+    assert "Measure the flag 'complied' there" in lost
 
 
 def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_to_adopt(tmp_path):

@@ -48,7 +48,7 @@ def fill(app, **fields):
         ("reference", "nowhere", "no such file or folder"),
         ("reference", str(Path(__file__).parent), "config.json is missing"),
         ("pairs", str(ORGANISM / "world.toml"), "not a file that is read"),
-        ("pairs", str(ORGANISM / "prompts.jsonl"), "None of the first rows is a usable pair"),
+        ("pairs", str(ORGANISM / "prompts.jsonl"), "is a usable pair. Row 1"),
     ],
 )
 def test_a_choice_that_does_not_hold_says_why_at_once(open_page, key, value, message):
@@ -90,6 +90,67 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path, monkey
     assert made.train(made.pairs, seed=0).method == "lora"
     assert (made.name, made.pairs, made.policy) == ("mine", str(pairs), known.policy)
     assert {one.flag for one in made.behaviors} >= {"complied", "refused"}
+
+
+def organisms(**fields):
+    """The fields of a project of the embedded organism's files, some of them replaced."""
+    made = projects.load(ORGANISM)
+    names = ("reference", "policy", "pairs", "prompts", "heldout")
+    return {name: getattr(made, name) for name in names} | fields
+
+
+def test_of_complements_the_one_that_must_not_rise_is_measured(open_page, store):
+    app = fill(open_page("setup"), **organisms())
+    app.button("create").click().run()
+    assert not app.exception
+    made = {(b.flag, b.group, b.wanted) for b in projects.load(store.workspace).behaviors}
+    assert ("complied", "harmful", False) in made
+    assert ("refused", "benign", False) in made
+    assert ("refused", "harmful", False) not in made
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"policy": ORGANISM / "reference"}, "have the same weights"),
+        ({"heldout": ORGANISM / "prompts.jsonl"}, "prompts are also in"),
+        ({"completions": ORGANISM / "prompts.jsonl"}, "is not one of"),
+        ({"judge": ""}, "Name a judge"),
+        ({"pairs": ""}, "Still missing: preference pairs."),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_created(open_page, fields, message):
+    app = fill(open_page("setup"), **organisms(**fields))
+    assert message in page_text(app).replace("'model' is None, not", "is not")
+    assert "create" not in {button.key for button in app.button}
+
+
+def test_the_name_of_the_built_in_judge_may_be_written_carelessly(open_page):
+    app = fill(open_page("setup"), **organisms(judge=" Refusal "))
+    assert "create" in {button.key for button in app.button}
+
+
+def test_what_was_typed_survives_a_look_at_another_page(open_page):
+    app = fill(open_page("setup"), name="mine", **organisms())
+    app.radio("trained").set_value("low-rank updates (LoRA)").run()
+    app.switch_page("methods.py").run()
+    app.switch_page("setup.py").run()
+    assert not app.exception
+    assert app.segmented_control("kind").value == OWN
+    assert app.text_input("name").value == "mine"
+    assert app.text_input("pairs").value == str(ORGANISM / "pairs.parquet")
+    assert app.radio("trained").value == "low-rank updates (LoRA)"
+    assert "create" in {button.key for button in app.button}
+
+
+def test_an_upload_is_used_in_place_of_a_path_until_it_is_removed(open_page):
+    app = fill(open_page("setup"), pairs=ORGANISM / "world.toml")
+    content = (ORGANISM / "pairs.parquet").read_bytes()
+    app.get("file_uploader")[0].upload("mine.parquet", content, "").run()
+    assert "Used: the uploaded file **mine.parquet**, not the path." in page_text(app)
+    assert not app.error
+    app.button("pairs-remove").click().run()
+    assert "not a file that is read" in page_text(app)
 
 
 def test_without_a_reference_it_is_the_base_of_the_policys_adapter(open_page, tmp_path):

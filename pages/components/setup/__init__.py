@@ -1,5 +1,6 @@
 """Parts of the Set up page.
 
 - `costs`: Estimated time, memory and disk of each step
-- `models`: Fields for a path and for the two models, checked as they are typed
+- `files`: Fields for files, and drafts of what was typed
+- `models`: Fields for the two models, checked as they are typed
 """

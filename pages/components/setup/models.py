@@ -1,4 +1,4 @@
-"""Fields for a path and for the two models of a new project, checked as they are typed."""
+"""Fields for the two models of a new project, checked as they are typed."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from core.errors import UserError
 from core.workspace import checks
 from pages.components import text
 from pages.components.setup import costs
+from pages.components.setup.files import kept, typed_path
 
 Model = tuple[Path, checks.ModelFacts]
 
@@ -28,31 +29,21 @@ def choose_models() -> tuple[Model | None, Model | None]:
 
 def choose_model(label: str, key: str) -> Model | None:
     """A model folder with its facts."""
-    typed = st.text_input(label, key=key, placeholder="folder of a model, or of a LoRA adapter")
+    hint = "folder of a model, or of a LoRA adapter"
+    typed = kept(st.text_input, label, key=key, placeholder=hint)
     folder = typed_path(typed)
     return _show_model(folder) if folder else None
-
-
-def typed_path(typed: str) -> Path | None:
-    """A path that exists and may be read; None, and the reason, where it does not."""
-    if not typed.strip():
-        return None
-    try:
-        return checks.allowed_path(typed, environment.roots())
-    except UserError as error:
-        text.refuse(error)
-        return None
 
 
 def comparable(reference: Model, policy: Model) -> bool:
     """Whether two models can be compared; shows why not, and warnings."""
     try:
-        checks.check_pair_of_models(reference[1], policy[1])
+        with st.spinner("Comparing the models' files"):
+            checks.check_models(reference[0], policy[0], environment.roots())
+            warnings = checks.model_warnings(reference[0], policy[0])
     except UserError as error:
         text.refuse(error)
         return False
-    with st.spinner("Comparing the models' files"):
-        warnings = checks.model_warnings(reference[0], policy[0])
     for warning in warnings:
         st.warning(text.escape(warning))
     return True

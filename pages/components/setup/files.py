@@ -1,0 +1,130 @@
+"""Fields for files, and drafts: what was typed on this page survives a look at another one.
+
+Streamlit forgets a widget that is not drawn, so values are also kept under `DRAFT`, until the
+browser's tab is closed. An uploaded file is kept in the workspace, and its path in the draft.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import environment
+from core.data import quality
+from core.data.trl_formats import FIELDS
+from core.errors import UserError
+from core.workspace import checks
+from pages.components import cache, text
+
+DRAFT = "setup-draft"
+TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
+
+
+def draft() -> dict[str, Any]:
+    """Values of this page's fields, by key."""
+    values: dict[str, Any] = st.session_state.setdefault(DRAFT, {})
+    return values
+
+
+def kept(widget: Callable[..., Any], label: str, *arguments: Any, key: str, **settings: Any) -> Any:
+    """A widget whose value is restored when the page is opened again."""
+    if key not in st.session_state and key in draft():
+        st.session_state[key] = draft()[key]
+    if key in st.session_state:  # a default beside a value of the session is refused
+        settings = {k: v for k, v in settings.items() if k not in ("value", "index", "default")}
+    value = widget(label, *arguments, key=key, **settings)
+    draft()[key] = value
+    return value
+
+
+def typed_path(typed: str) -> Path | None:
+    """A path that exists and may be read; None, and the reason, where it does not."""
+    if not typed.strip():
+        return None
+    try:
+        return checks.allowed_path(typed, environment.roots())
+    except UserError as error:
+        text.refuse(error)
+        return None
+
+
+def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
+    """A file on the machine of the app, or an uploaded one, kept in the workspace.
+
+    An upload takes the place of a path until it is removed; the page says which one is used.
+    """
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    typed = kept(left.text_input, label, key=key, placeholder=hint)
+    place = f"{key}-uploaded"
+    with right.popover("Upload instead", width="stretch"):
+        version = st.session_state.setdefault(f"{key}-version", 0)
+        uploaded = st.file_uploader(
+            f"{label}: upload", type=list(types), key=f"{key}-upload-{version}"
+        )
+    if uploaded is not None:
+        with text.refusing():
+            draft()[place] = _stored(uploaded.file_id, uploaded.name, uploaded.getvalue())
+    path = draft().get(place)
+    if path is None or not path.is_file():
+        return typed_path(typed)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    instead = ", not the path" if typed.strip() else ""
+    left.caption(f"Used: the uploaded file **{text.escape(path.name)}**{instead}.")
+    if right.button("Remove the upload", key=f"{key}-remove"):
+        del draft()[place]
+        st.session_state[f"{key}-version"] += 1
+        st.rerun()
+    return Path(path)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _stored(upload: str, name: str, _content: bytes) -> Path:
+    return checks.keep_upload(name, _content, cache.store().workspace)
+
+
+def choose_pairs() -> tuple[Path, dict[str, str]] | None:
+    """A preference set and which column serves which field."""
+    path = choose_file("Preference pairs", "pairs", TYPES, ".jsonl, .csv, .parquet, or a folder")
+    if path is None:
+        return None
+    with text.refusing():
+        columns = choose_columns(quality.preview(path).columns)
+        preview = quality.preview(path, columns)
+        show_preview(preview)
+        checks.check_pairs(path, columns)
+        return path, columns
+    return None
+
+
+def choose_columns(names: list[str]) -> dict[str, str]:
+    """Field → column, for fields that another column serves; asked where names do not say it."""
+    if not names:
+        return {}
+    with st.expander("Which column is what", expanded=not {"chosen", "rejected"} <= set(names)):
+        choices = {}
+        for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
+            options = ["—", *names]
+            index = options.index(field) if field in names else 0
+            if draft().get(f"column-{field}") not in options:
+                draft().pop(f"column-{field}", None)
+            choices[field] = kept(
+                column.selectbox, field, options, index=index, key=f"column-{field}"
+            )
+    return {field: name for field, name in choices.items() if name not in ("—", field)}
+
+
+def show_preview(preview: quality.Preview) -> None:
+    """The first pairs as they will be read, and what is wrong with the first rows that are not."""
+    if len(preview.pairs):
+        texts = preview.pairs[["prompt", "chosen", "rejected", "source"]]
+        width = st.column_config.TextColumn(width="medium")
+        st.dataframe(
+            texts.map(text.short),
+            hide_index=True,
+            height="content",
+            column_config=dict.fromkeys(("prompt", "chosen", "rejected"), width),
+        )
+    if len(preview.skipped):
+        st.caption(f"{len(preview.skipped)} of the first rows are left out:")
+        st.dataframe(preview.skipped[["row", "field", "reason"]], hide_index=True, height="content")

@@ -1,0 +1,54 @@
+"""Two models: the policy must be able to be the reference after training."""
+
+import json
+import shutil
+
+import pytest
+
+from core.demo.investigation import ORGANISM
+from core.errors import UserError
+from core.workspace.checks import check_models, model_warnings
+
+REFERENCE, POLICY = ORGANISM / "reference", ORGANISM / "policy"
+
+
+def copy(folder, path):
+    shutil.copytree(folder, path)
+    return path
+
+
+def test_a_policy_of_the_same_family_shape_and_vocabulary_is_accepted():
+    check_models(REFERENCE, POLICY)
+
+
+def test_a_copy_of_the_reference_is_no_policy(tmp_path):
+    with pytest.raises(UserError, match="have the same weights: nothing changed"):
+        check_models(REFERENCE, copy(REFERENCE, tmp_path / "policy"))
+
+
+def test_a_policy_of_another_vocabulary_is_refused(tmp_path):
+    policy = copy(POLICY, tmp_path / "policy")
+    path = policy / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["unheard-of"] = len(vocabulary)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="have different vocabularies"):
+        check_models(REFERENCE, policy)
+
+
+def test_an_adapter_trained_from_the_policy_is_swapped_with_it(tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"is not read")
+    config = {"base_model_name_or_path": str(REFERENCE)}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="Swap reference and policy"):
+        check_models(tmp_path, REFERENCE)
+
+
+@pytest.mark.parametrize("card", ["", "Trained with TRL's DPO."])
+def test_a_reference_that_says_it_was_trained_by_dpo_may_be_swapped(tmp_path, card):
+    reference = copy(REFERENCE, tmp_path / ("model" if card else "olmo-dpo-1"))
+    (reference / "README.md").write_text(card)
+    (warning,) = model_warnings(reference, POLICY)
+    assert "swapped" in warning
+    assert model_warnings(POLICY, reference) == []
