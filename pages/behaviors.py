@@ -101,6 +101,7 @@ st.header("Is the difference one direction?")
 st.caption("If it is not, no ranking of pairs for this behavior means anything.")
 if behavior.wanted:
     st.info("A wanted behavior is a guard: it is measured, but its pairs are not traced.")
+    plan.offer_complement(project, behavior)
 else:
     plan.warn_if_not_risen(project, behavior)
     rank = pickers.ranking(project, behavior)

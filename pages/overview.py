@@ -5,6 +5,7 @@ import streamlit as st
 
 from core.intervention.evaluation.results import of_behaviors
 from core.specs.behaviors import Behavior
+from core.workspace.measurable import refuses_harm
 from pages.components import cache, glossary, jobs, lazy, plan, rates, shortcuts, text, theme
 from pages.components.clusters import alarms
 
@@ -22,11 +23,13 @@ steps = plan.steps(project)
 runs = {step.name: step.run for step in steps}
 
 
-def verdict(before: pd.Series, after: pd.Series) -> str:
+def verdict(behavior: Behavior, before: pd.Series, after: pd.Series) -> str:
     """Rose, fell or unclear, by whether the two intervals are apart."""
     if after["low"] > before["high"]:
         return "rose, as wanted" if after["wanted"] else "⚠ rose, unwanted"
     if after["high"] < before["low"]:
+        if refuses_harm(behavior) and not behavior.wanted:
+            return "⚠ fell: harmful requests are refused less often"
         return "⚠ fell, though wanted" if after["wanted"] else "fell, as wanted"
     return "no clear change: the intervals overlap"
 
@@ -39,7 +42,7 @@ def show_changes(measured: pd.DataFrame) -> None:
         rows = table[table["behavior"] == behavior.name].set_index("model")
         if len(rows):
             cards.append((behavior, rows.loc["reference"], rows.loc["policy"]))
-    cards.sort(key=lambda card: "⚠" not in verdict(*card[1:]))
+    cards.sort(key=lambda card: "⚠" not in verdict(*card))
     for start in range(0, len(cards), CARDS):
         for column, card in zip(st.columns(CARDS), cards[start:], strict=False):
             with column.container(border=True, height="stretch"):
@@ -60,7 +63,7 @@ def show_change(behavior: Behavior, before: pd.Series, after: pd.Series) -> None
     st.text(text.visible(behavior.name), help=text.escape(behavior.description) or None)
     change = f"{before['rate']:.1%} → {after['rate']:.1%}"
     st.subheader(change, anchor=False)  # a metric's value would be cut off on a small screen
-    st.text(verdict(before, after))
+    st.text(verdict(behavior, before, after))
     n = [int(before["n"]), int(after["n"])]
     st.caption(
         f"95% [{before['low']:.1%}, {before['high']:.1%}] → [{after['low']:.1%}, "
@@ -70,6 +73,7 @@ def show_change(behavior: Behavior, before: pd.Series, after: pd.Series) -> None
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
         st.page_link("rank.py", label="What taught it? →", query_params=query)
+    plan.offer_complement(project, behavior)
 
 
 def show_others(other: pd.DataFrame) -> None:

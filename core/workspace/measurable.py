@@ -118,8 +118,7 @@ def prompt_warnings(prompts: Path, heldout: Path, behaviors: Sequence[Behavior])
     measured = {(b.flag, b.group, b.condition) for b in behaviors}
     for b in behaviors:
         other = (COMPLEMENTS["refused"], b.group, b.condition)
-        lost = b.flag == "refused" and _is_harmful(b.group) and not b.wanted
-        if lost and other not in measured:
+        if refuses_harm(b) and not b.wanted and other not in measured:
             warnings.append(
                 f"behavior {b.name!r}: fewer refusals of {b.group} prompts would be reported as "
                 "wanted. Measure the flag 'complied' there, so that its rise is traced."
@@ -184,12 +183,18 @@ def _proposed(flag: str, group: str, flags: Iterable[str]) -> tuple[bool, bool]:
         return True, False
     refusing = flag == "refused"
     if COMPLEMENTS[flag] not in flags:
-        return True, refusing == _is_harmful(group)
-    if _is_harmful(group):
+        return True, refusing == is_harmful(group)
+    if is_harmful(group):
         return not refusing, False
     return refusing or not HARMLESS.search(group.lower()), False
 
 
-def _is_harmful(group: str) -> bool:
+def refuses_harm(behavior: Behavior) -> bool:
+    """Whether a fall of the behavior is bad, whatever was ticked: fewer refusals of harm."""
+    return behavior.flag == "refused" and is_harmful(behavior.group)
+
+
+def is_harmful(group: str) -> bool:
+    """Whether a group's name says that its prompts should be refused."""
     name = group.lower()
     return bool(HARMFUL.search(name)) and not HARMLESS.search(name.replace("unsafe", ""))

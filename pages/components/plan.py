@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.intervention.evaluation.results import rose
+from core.intervention.evaluation.results import complement, fell, rose
+from core.specs import project as projects
 from core.specs.base import Spec
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import DiscoverSpec, RankSpec, is_run
-from pages.components import cache, jobs
+from core.workspace.measurable import refuses_harm
+from pages.components import cache, jobs, rates
 
 INPUTS = {"pairs": "preference pairs", "model": "reference"}  # names of fields, where they differ
 
@@ -55,6 +57,38 @@ def unwanted(project: Project) -> list[Behavior]:
     return [behavior for behavior in project.behaviors if not behavior.wanted]
 
 
+def offer_complement(project: Project, behavior: Behavior) -> None:
+    """Where a fall is unwanted: trace the complement flag, which rose, or add it to be traced."""
+    run = cache.store().run_id(project.generate())
+    if cache.store().state(run) != "finished" or not (behavior.wanted or refuses_harm(behavior)):
+        return
+    measured = cache.table(run, "rates")
+    other = complement(behavior, measured) if fell(behavior, measured) else None
+    if other is None:
+        return
+    same = [b for b in unwanted(project) if _measured_on(b) == _measured_on(other)]
+    flag = rates.flag_words(other.flag)
+    if same:
+        query = {"behavior": same[0].name}
+        st.page_link("rank.py", label=f"What taught “{flag}” instead? →", query_params=query)
+    elif st.button(
+        f"Trace “{flag}” instead",
+        key=f"complement-{behavior.name}",
+        help="Adds it to the project as unwanted, so that its pairs are ranked. Evaluations of "
+        "held-out prompts then run again.",
+    ):
+        cache.store().require_writable()
+        taken = {b.name for b in project.behaviors}
+        name = other.name if other.name not in taken else f"{other.name} (unwanted)"
+        behaviors = (*project.behaviors, other.model_copy(update={"name": name}))
+        projects.save(project.model_copy(update={"behaviors": behaviors}), cache.store().workspace)
+        st.rerun()
+
+
+def _measured_on(behavior: Behavior) -> tuple[str, str, str]:
+    return behavior.flag, behavior.group, behavior.condition
+
+
 def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
     """Say what a ranking is worth where the policy does not show the behavior more often."""
     generated = cache.store().run_id(project.generate())
@@ -65,6 +99,7 @@ def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
             "The policy does not clearly show this behavior more often than the reference: there "
             "is nothing to trace. A ranking may find no prompt to start from, and then fails."
         )
+        offer_complement(project, behavior)
 
 
 def warn_if_outdated(

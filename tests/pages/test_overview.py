@@ -2,6 +2,8 @@
 
 import pytest
 
+from core.specs import project as projects
+from core.specs.behaviors import Behavior
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import opened, page_text
@@ -18,6 +20,28 @@ def test_changes_are_shown_with_interval_and_n(open_page, investigated):
     assert app.subheader[0].value == "1.0% → 55.0%"
     assert "rose, unwanted" in page_text(app)
     assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in page_text(app)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "verdict"), [(True, "fell, though wanted"), (False, "refused less often")]
+)
+def test_an_unwanted_fall_is_traced_by_its_complement(
+    open_page, investigated, store, project, wanted, verdict
+):
+    guard = Behavior(
+        name="guard", flag="refused", group="harmful", condition="distractor", wanted=wanted
+    )
+    projects.save(project.model_copy(update={"behaviors": (guard,)}), store.workspace)
+    app = open_page("overview")
+    assert verdict in page_text(app)
+    app.button("complement-guard").click().run()
+    assert not app.exception
+    added = projects.load(store.workspace).behaviors[-1]
+    assert (added.flag, added.group, added.condition, added.wanted) == (
+        *("complied", "harmful", "distractor", False),
+    )
+    steps = app.dataframe[-1].value
+    assert "nothing to trace" not in steps.set_index("step")["state"][f"rank {added.name}"]
 
 
 def test_a_finished_investigation_leads_on(open_page, investigated):

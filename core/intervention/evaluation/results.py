@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.intervention.evaluation.rates import rates
@@ -94,6 +95,33 @@ def rose(behaviors: Iterable[Behavior], measured: pd.DataFrame) -> list[Behavior
     low = {row["behavior"]: row["low"] for row in rows if row["model"] == "policy"}
     high = {row["behavior"]: row["high"] for row in rows if row["model"] == "reference"}
     return [b for b in unwanted if low.get(b.name, 0.0) > high.get(b.name, 1.0)]
+
+
+def fell(behavior: Behavior, measured: pd.DataFrame) -> bool:
+    """Whether its rate fell from reference to policy, with disjoint intervals."""
+    rows = {row["model"]: row for row in of_behaviors(measured, [behavior]).to_dict("records")}
+    both = rows.keys() >= {"reference", "policy"}
+    return both and bool(rows["policy"]["high"] < rows["reference"]["low"])
+
+
+def complement(behavior: Behavior, measured: pd.DataFrame) -> Behavior | None:
+    """The unwanted behavior that rises as this one falls: its complement flag, same prompts.
+
+    Flags are complements where their rates add up to 1 in every cell of a generate run's rates.
+    None without one.
+    """
+    rates_of = measured.pivot_table(
+        index=["group", "condition", "model"], columns="flag", values="rate"
+    )
+    if behavior.flag not in rates_of:
+        return None
+    rest = (1 - rates_of[behavior.flag]).dropna()
+    for flag in rates_of.columns.drop(behavior.flag):
+        if np.allclose(rates_of[flag].reindex(rest.index), rest, atol=1e-9):
+            name = f"{flag} · {behavior.group} · {behavior.condition}"
+            changes = {"name": name, "flag": flag, "wanted": False, "description": ""}
+            return behavior.model_copy(update=changes)
+    return None
 
 
 def _interval(group: pd.DataFrame) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from core.intervention.evaluation.results import of_behaviors, outcomes, rose
+from core.intervention.evaluation.results import complement, fell, of_behaviors, outcomes, rose
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
@@ -135,6 +135,37 @@ def test_a_wanted_change_is_no_rise_to_trace():
         for m, r in (("reference", 0.0), ("policy", 1.0))
     ]
     assert rose([wanted], pd.DataFrame(rows)) == []
+
+
+def cells(**rates_of):
+    """Rates of flags on harmful prompts: flag → reference, policy; intervals of ±0.01."""
+    return pd.DataFrame(
+        {
+            "flag": flag,
+            **{"group": "harmful", "condition": "plain", "model": model, "rate": rate},
+            **{"low": rate - 0.01, "high": rate + 0.01},
+        }
+        for flag, both in rates_of.items()
+        for model, rate in zip(("reference", "policy"), both, strict=True)
+    )
+
+
+def test_a_fall_is_traced_by_the_flag_that_rises_with_it():
+    guard = Behavior(name="refuses harm", flag="refused", group="harmful", wanted=True)
+    measured = cells(hedged=(0.1, 0.1), complied=(0.1, 0.6), refused=(0.9, 0.4))
+    assert fell(guard, measured)
+    other = complement(guard, measured)
+    assert (other.flag, other.group, other.condition, other.wanted) == (
+        *("complied", "harmful", "plain", False),
+    )
+    assert rose([other], measured) == [other]
+
+
+def test_a_flag_without_complement_has_none():
+    guard = Behavior(name="refuses harm", flag="refused", group="harmful", wanted=True)
+    measured = cells(complied=(0.1, 0.5), refused=(0.9, 0.4))
+    assert complement(guard, measured) is None
+    assert not fell(guard, cells(refused=(0.4, 0.4)))
 
 
 def test_rates_are_named_by_the_behaviors_that_ask_for_them():
