@@ -9,7 +9,7 @@ from core.intervention.arms import Arm, proposed
 from core.intervention.evaluation.edit_sizes import FACTORS, total_k
 from core.specs.recipes import Edit
 from core.stats import LEAST_SEEDS
-from pages.components import cache, cart, glossary, jobs, selection, shortcuts, text
+from pages.components import cache, cart, glossary, jobs, pickers, selection, shortcuts, text
 from pages.components.clusters import state
 from pages.components.intervene import arms, dry_run, editor, steering
 
@@ -135,8 +135,10 @@ st.header("1 · The edit")
 editor.show_entries(entries)
 editor.show_tools(entries)
 edits = [entry.edit for entry in entries]
-with st.expander("Preview without training: steer along the behavior vector"):
-    steering.show(project)
+if project.behaviors:
+    with st.expander("Preview without training: steer along the behavior vector"):
+        steering.show(project)
 if not editor.show_conflicts(entries) and show_dry_run(edits):
+    pickers.require_behaviors(project)
     plan, sizes = choose_arms(edits)
     show_start(plan, command(edits, plan, sizes))

@@ -35,7 +35,27 @@ def verdict(behavior: Behavior, before: pd.Series, after: pd.Series) -> str:
 
 
 def show_changes(measured: pd.DataFrame) -> None:
-    """The headline per behavior, what needs attention first; the chart; the numbers."""
+    """The behaviors of the project, and what else changed."""
+    if project.behaviors:
+        show_behaviors(measured)
+    else:
+        st.info(
+            "This project has no judge, so no completion has a flag and no rate is measured. What "
+            "moved is told by the clusters of pairs alone, below."
+        )
+    other = rates.other_changes(measured, project.behaviors)
+    if other.empty and not project.behaviors:
+        return
+    lazy.expander(
+        f"Other changes, which no behavior of the project names ({len(other)})",
+        lambda: show_others(other),
+        key="others",
+    )
+    glossary.show(*rates.TERMS)
+
+
+def show_behaviors(measured: pd.DataFrame) -> None:
+    """A card per behavior, what needs attention first; the chart; the numbers."""
     table = of_behaviors(measured, project.behaviors)
     cards = []
     for behavior in project.behaviors:
@@ -49,13 +69,6 @@ def show_changes(measured: pd.DataFrame) -> None:
                 show_change(*card)
     st.plotly_chart(rates.chart(table), key="changes")
     lazy.expander("The numbers", lambda: rates.show_table(table), key="numbers")
-    other = rates.other_changes(measured, project.behaviors)
-    lazy.expander(
-        f"Other changes, which no behavior of the project names ({len(other)})",
-        lambda: show_others(other),
-        key="others",
-    )
-    glossary.show(*rates.TERMS)
 
 
 def show_change(behavior: Behavior, before: pd.Series, after: pd.Series) -> None:
@@ -134,7 +147,7 @@ if cache.store().state(runs["generate"]) == "finished":
     show_changes(cache.table(runs["generate"], "rates"))
     if cache.store().state(runs["discover"]) == "finished":
         st.header("Worth a look")  # clusters behind a change that nobody wants
-        alarms.show(runs["discover"])
+        (alarms.show if project.behaviors else alarms.show_moved)(runs["discover"])
 else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
 st.header("The investigation")

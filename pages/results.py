@@ -27,6 +27,7 @@ EXPORTS: tuple[tuple[str, Format, str], ...] = (
 st.title("Did it work?")
 st.caption("Behavior rates before DPO, after it, and after retraining on the edited pairs.")
 project = cache.project()
+pickers.require_behaviors(project)
 store = cache.store()
 specs = cache.specs(EditSpec)
 edits = {run: spec for run, spec in specs.items() if spec.control is None}

@@ -201,7 +201,11 @@ def query_at(vectors: BehaviorVectors, layer: int, pooling: Pooling = "prompts")
 
 def _of_group(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     if behavior.flag not in completions:
-        raise UserError(f"{behavior.name!r}: the judge gave no flag {behavior.flag!r}.")
+        flags = ", ".join(map(str, completions.select_dtypes("boolean")))
+        raise UserError(
+            f"{behavior.name!r}: the judge gave no flag {behavior.flag!r}. It gave: "
+            f"{flags or 'none, and a behavior needs a judge (docs/judges.md)'}."
+        )
     rows = completions[completions["group"].eq(behavior.group)]
     if not rows["condition"].eq(behavior.condition).any():
         groups = ", ".join(map(repr, sorted(completions["group"].unique())))

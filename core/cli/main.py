@@ -119,7 +119,7 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @click.option("--pairs", help="Preference pairs, JSONL or Parquet.")
 @click.option("--prompts", help="Prompts that may show a behavior, JSONL.")
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
-@click.option("--judge", help="A world file or judge file (TOML), or 'refusal'.")
+@click.option("--judge", help="A world file or judge file (TOML), 'refusal' or 'none'.")
 @click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
 @device_option
 @click.option(
@@ -219,6 +219,9 @@ def _build(spec_type: type[Spec], options: dict[str, Any], store: Store) -> Spec
     if (store.workspace / project.FILE).exists():
         plan = project.load(store.workspace)
         defaults = plan.defaults(spec_type.step)
+        needed = {"behavior", "behaviors"} & spec_type.model_fields.keys()
+        if not plan.behaviors and any(not options.get(name) for name in needed):
+            raise UserError(f"pairtrace {spec_type.step}: {project.NEEDS_JUDGE}")
         name = options.get("behavior")
         if name and not name.startswith("{"):
             options["behavior"] = plan.behavior(name).model_dump_json()

@@ -16,6 +16,8 @@ from core.specs.base import Record
 Condition = Literal["plain", "distractor"]
 Score = Literal["discriminant", "gated", "bilinear", "similarity", "bank", "projection"]
 
+NO_JUDGE = "none"  # in a judge's place: completions get no flags, and no behavior is measured
+
 DEFAULT_SCORE: Score = "discriminant"  # the best on other worlds: docs/experiments/scores.md
 
 SCORE_NAMES: dict[Score, str] = {

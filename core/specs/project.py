@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
 from core.models.folder import ModelFolder
 from core.specs.base import Record
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import NO_JUDGE, Behavior
 from core.specs.steps import (
     STEPS,
     DiscoverSpec,
@@ -33,6 +33,11 @@ FILE = "project.toml"
 ARITHMETIC = {"generate": "dtype", "index": "dtype", "train": "precision", "evaluate": "dtype"}
 PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
 
+NEEDS_JUDGE = (
+    "this project has no behavior, since it has no judge. Map and clusters need none. To rank the "
+    "pairs for a behavior, name a judge and behaviors in project.toml (docs/judges.md)."
+)
+
 
 class Project(Record):
     """One investigation. Paths are absolute once loaded."""
@@ -43,15 +48,24 @@ class Project(Record):
     pairs: str = Field(description="preference pairs: a file, or a convert run")
     prompts: str = Field(description="prompts that may show a behavior, JSONL")
     heldout: str = Field(description="held-out prompts for evaluation, JSONL")
-    judge: str = Field(description="world file or judge file (TOML), or 'refusal'")
+    judge: str = Field(description="world file or judge file (TOML), 'refusal', or 'none'")
     device: str = Field("auto", pattern=f"^({DEVICES})$", description="device that models run on")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of every step that does not set its own"
     )
-    behaviors: tuple[Behavior, ...] = Field(min_length=1)
+    behaviors: tuple[Behavior, ...] = Field((), validate_default=True)
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per step: settings that differ from the defaults"
     )
+
+    @field_validator("behaviors")
+    @classmethod
+    def _are_some(
+        cls, behaviors: tuple[Behavior, ...], info: ValidationInfo
+    ) -> tuple[Behavior, ...]:
+        if not behaviors and info.data.get("judge") != NO_JUDGE:
+            raise ValueError(f"name at least one, or judge = {NO_JUDGE!r}")
+        return behaviors
 
     def overrides_of(self, step: str) -> dict[str, Any]:
         """The settings of a step that differ from its defaults, the project's dtype included."""
@@ -63,6 +77,8 @@ class Project(Record):
         for behavior in self.behaviors:
             if behavior.name == name:
                 return behavior
+        if not self.behaviors:
+            raise UserError(f"{name!r}: {NEEDS_JUDGE}")
         names = ", ".join(repr(behavior.name) for behavior in self.behaviors)
         raise UserError(f"{name!r} is not a behavior of this project. Known: {names}.")
 
@@ -96,7 +112,9 @@ class Project(Record):
         return TrainSpec(reference=self.reference, pairs=pairs, **settings)
 
     def evaluate(self, model: str) -> EvaluateSpec:
-        """The spec that measures a model on the held-out prompts."""
+        """The spec that measures a model on the held-out prompts; `UserError` without behaviors."""
+        if not self.behaviors:
+            raise UserError(f"Nothing to measure: {NEEDS_JUDGE}")
         return EvaluateSpec(
             model=model,
             prompts=self.heldout,
@@ -181,7 +199,7 @@ def _resolved(path: Path, name: str, place: Path) -> str:
 
 def _is_name(reference: str) -> bool:
     """Whether a reference is a run or a built-in judge, not a path."""
-    return reference == "refusal" or is_run(reference)
+    return reference in ("refusal", NO_JUDGE) or is_run(reference)
 
 
 def _check_overrides(path: Path, project: Project) -> None:

@@ -55,7 +55,9 @@ class GenerateSpec(Spec):
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
     prompts: File = Field(description="prompts that may show the behavior (JSONL, CSV, YAML, text)")
-    judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
+    judge: Judge = Field(
+        description="judge: a world file or judge file (TOML), 'refusal' or 'none' (no flags)"
+    )
     rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
     temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")

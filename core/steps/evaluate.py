@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from core.data.prompts import expand, read_prompts
+from core.errors import UserError
 from core.intervention.evaluation.judges import cost, load_judge
 from core.intervention.evaluation.rates import judged, rates, refuse_leaks
 from core.models.loading import load_model
@@ -22,6 +23,8 @@ from core.storage.tables import arrays
 def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
+    if not judge.flags:
+        raise UserError("evaluate: nothing is measured without a judge (docs/judges.md).")
     prompts = expand(read_prompts(spec.prompts))
     refuse_leaks(spec, prompts, store)
     sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))

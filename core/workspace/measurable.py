@@ -161,7 +161,7 @@ def _check_flags(project: Project, flags: Iterable[str]) -> None:
         if behavior.flag not in flags:
             raise UserError(
                 f"behavior {behavior.name!r}: the judge {project.judge!r} gives no flag "
-                f"{behavior.flag!r}. It gives: {', '.join(flags)}."
+                f"{behavior.flag!r}. It gives: {', '.join(flags) or 'none'}."
             )
 
 

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import DataframeState
 
 from core.specs.behaviors import SCORE_NAMES, Behavior
-from core.specs.project import Project
+from core.specs.project import NEEDS_JUDGE, Project
 from core.specs.recipes import AnyOf, BestWords, Contains, Matches, Recipe
 from core.specs.steps import DiscoverSpec, RankSpec
 from pages.components import cache, jobs, plan, rates, text
@@ -127,7 +127,11 @@ def search(field: DeltaGenerator, options: DeltaGenerator) -> Recipe | None:
 
 def behavior(project: Project, *, traced: bool = False) -> Behavior:
     """One behavior of the project; with `traced`, the unwanted ones only."""
+    require_behaviors(project)
     options = plan.unwanted(project) if traced else list(project.behaviors)
+    if not options:
+        st.info("Every behavior of this project is wanted: there is none to trace.")
+        st.stop()
     names = [option.name for option in options]
     name = st.selectbox(
         "Behavior", names, key="behavior", bind="query-params", help="What is measured, and where."
@@ -140,6 +144,14 @@ def behavior(project: Project, *, traced: bool = False) -> Behavior:
     )
     st.caption(text.escape(caption))
     return choice
+
+
+def require_behaviors(project: Project) -> None:
+    """End the page here, with the reason, where a project measures nothing."""
+    if not project.behaviors:
+        st.info(text.escape(NEEDS_JUDGE[0].upper() + NEEDS_JUDGE[1:]))
+        st.page_link("clusters.py", label="Read the clusters of pairs")
+        st.stop()
 
 
 def ranking(project: Project, behavior: Behavior) -> str | None:

@@ -46,7 +46,7 @@ def steps(project: Project) -> list[Step]:
     plan += [_rank(project, behavior, generate, index) for behavior in unwanted(project)]
     discover = project.discover(generate.run, index.run)
     plan.append(_step("discover", "map and clusters of all pairs", discover))
-    for name in ("reference", "policy"):
+    for name in ("reference", "policy") if project.behaviors else ():
         spec = project.evaluate(getattr(project, name))
         plan.append(_step(f"evaluate {name}", "rates on held-out prompts", spec))
     return plan

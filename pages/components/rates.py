@@ -38,6 +38,8 @@ def verdict(row: pd.Series, flag: str) -> str:
 
 def other_changes(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
     """What changed, intervals apart, and belongs to no behavior of the project; largest first."""
+    if measured.empty:
+        return pd.DataFrame()
     named = {(b.flag, b.group, b.condition) for b in behaviors}
     cell = ["flag", "group", "condition"]
     wide = measured.set_index([*cell, "model"])[["rate", "low", "high", "n"]].unstack("model")

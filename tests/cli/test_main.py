@@ -123,6 +123,15 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
 
 
+def test_init_needs_no_behaviors_without_a_judge(tmp_path):
+    words = init_words(tmp_path, judge="none", behaviors="[]")
+    done = pairtrace("-w", tmp_path, "init", *words)
+    assert done.returncode == 0, done.stderr
+    assert project.load(tmp_path).behaviors == ()
+    refused = pairtrace("-w", tmp_path, "init", *init_words(tmp_path, judge="none"))
+    assert "It gives: none." in refused.stderr
+
+
 def test_init_warns_of_what_would_be_ignored_or_missed(tmp_path):
     write_prompts(tmp_path / "system.jsonl", 12, system="Answer in French.")
     words = init_words(tmp_path, behavior={"flag": "refused"}, prompts=tmp_path / "system.jsonl")

@@ -53,6 +53,19 @@ def test_the_projects_arithmetic_reaches_every_step_that_does_not_name_its_own(f
     assert loaded.index().dtype == "float32"
 
 
+def test_a_project_without_a_judge_needs_no_behaviors(folder):
+    path = folder / project.FILE
+    text = TOML.replace('judge = "refusal"', 'judge = "none"').partition("[[behaviors]]")[0]
+    path.write_text(text)
+    assert project.load(folder).behaviors == ()
+    assert project.load(folder).generate().judge == "none"
+    with pytest.raises(UserError, match="no behavior, since it has no judge"):
+        project.load(folder).behavior("compliance")
+    path.write_text(text.replace('"none"', '"refusal"'))
+    with pytest.raises(UserError, match=r"behaviors: .*name at least one"):
+        project.load(folder)
+
+
 def test_evaluation_uses_the_heldout_prompts(folder):
     loaded = project.load(folder)
     assert loaded.evaluate("model").prompts == loaded.heldout

@@ -26,6 +26,7 @@ from core.intervention.evaluation.rule_judge import read_rules
 from core.models.api.batch import Answers
 from core.organism.judge import GrammarJudge
 from core.organism.world import read_world
+from core.specs.behaviors import NO_JUDGE
 from core.storage.parse import toml_file
 
 
@@ -37,14 +38,27 @@ class Judge(Protocol):
     def judge(self, prompts: Sequence[str], completions: Sequence[str]) -> pd.DataFrame: ...
 
 
+class NoJudge:
+    """Gives no flags: what can be found without a judge is found without one."""
+
+    flags: tuple[str, ...] = ()
+
+    def judge(self, prompts: Sequence[str], completions: Sequence[str]) -> pd.DataFrame:
+        """One row per completion, no column."""
+        return pd.DataFrame(index=range(len(completions)))
+
+
 def load_judge(reference: str) -> Judge:
-    """The judge that a spec names: `refusal`, a world file, or a judge file (TOML)."""
+    """The judge that a spec names: `refusal`, `none`, a world file, or a judge file (TOML)."""
     if reference == "refusal":
         return refusal_judge()
+    if reference == NO_JUDGE:
+        return NoJudge()
     path = Path(reference)
     if path.suffix != ".toml":
         raise UserError(
-            f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file (.toml)."
+            f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file "
+            "(.toml), 'none' (no flags)."
         )
     content = toml_file(path)
     combined = content.pop("combined", None)

@@ -83,8 +83,9 @@ def of_behaviors(measured: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.Da
     """Rates of a generate run, which has every flag, narrowed to behaviors and named by them."""
     columns = ["name", "flag", "group", "condition", "wanted"]
     named = pd.DataFrame([b.model_dump(include=set(columns)) for b in behaviors], columns=columns)
+    cell = ["flag", "group", "condition"]
     plain = measured.drop(columns=["behavior", "wanted"], errors="ignore")
-    joined = named.merge(plain, on=["flag", "group", "condition"])
+    joined = named.merge(plain.astype(dict.fromkeys(cell, str)), on=cell)
     return joined.rename(columns={"name": "behavior"})
 
 

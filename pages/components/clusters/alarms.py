@@ -51,6 +51,41 @@ def show(run: str) -> None:
     st.page_link("clusters.py", label="Read and name them →", query_params={"one": first})
 
 
+def show_moved(run: str) -> None:
+    """The clusters of a discover run by what they moved, where no judge says what that is."""
+    state.explain_few(run)
+    clusters, names = cache.table(run, "clusters"), state.names(run)
+    if "push_share" not in clusters:
+        st.info("This map was made by an earlier version. Run discover again to see this.")
+        return
+    moved = clusters[clusters["cluster"].isin(names) & (clusters["push"] > 0)]
+    if moved.empty:
+        return
+    moved = moved.sort_values("push_share", ascending=False).head(SHOWN)
+    st.caption(
+        "Clusters of pairs, made without any label or judge, by their share of all attribution on "
+        "the prompts whose completions they move most."
+    )
+    share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width=90)
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "name": moved["cluster"].map(names),
+                "pairs": moved["size"],
+                "share": moved["push_share"],
+                "mostly from": moved["top_source"],
+                "words of their prompts": moved["words_prompt"],
+                "words chosen": moved["words_chosen"],
+                "words rejected": moved["words_rejected"],
+            }
+        ),
+        hide_index=True,
+        column_config=theme.columns(WIDTHS) | {"share": share},
+    )
+    first = str(moved["cluster"].iloc[0])
+    st.page_link("clusters.py", label="Read and name them →", query_params={"one": first})
+
+
 def alarm_table(run: str) -> pd.DataFrame:
     """Clusters that still exist and raise an alarm, the worst first."""
     clusters, behaviors = cache.table(run, "clusters"), cache.project().behaviors
