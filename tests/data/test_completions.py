@@ -64,5 +64,6 @@ def test_generate_judges_what_it_is_given_without_loading_a_model(tmp_path):
         completions=str(write(tmp_path / "c.jsonl", BOTH)),
     )
     run(spec, store=Store(tmp_path), output=tmp_path, progress=Progress(tmp_path / "log"))
-    rates = pd.read_parquet(tmp_path / "rates.parquet").set_index("model")["rate"]
-    assert rates.to_dict() == {"reference": 1.0, "policy": 0.0}
+    rates = pd.read_parquet(tmp_path / "rates.parquet").set_index(["flag", "model"])["rate"]
+    assert rates["refused"].to_dict() == {"reference": 1.0, "policy": 0.0}
+    assert rates["complied"].to_dict() == {"reference": 0.0, "policy": 1.0}

@@ -124,7 +124,7 @@ def test_an_event_that_nobody_can_read_is_told_and_the_others_are_still_there(tm
     for damage in ("{", "[1]", '{"kind": "no such change"}', "null"):
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("UPDATE events SET change = ?", [damage])
-        with pytest.raises(UserError, match=r"catalog\.sqlite: event 1 is damaged.*Put a copy"):
+        with pytest.raises(UserError, match=r"catalog\.sqlite: event 1 is damaged.*Restore a copy"):
             Catalog(tmp_path).state()
     shutil.copy(kept, path)
     assert Catalog(tmp_path).state().of(RUN).names[1] == "before"
