@@ -37,7 +37,9 @@ from tests.faults.test_locks import JUDGE
 
 pytestmark = pytest.mark.slow
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
-ADVICE = re.compile(r"again|[Dd]elete|[Pp]ut a copy|Restore a copy|Use the|index verify|Add |another template")
+ADVICE = re.compile(
+    r"again|[Dd]elete|[Pp]ut a copy|Restore a copy|Use the|index verify|Add |another template"
+)
 LOCKS = ("*.lock", "runs/*/lock", "runs/*/starting")  # empty: held or not, nothing is read
 AS_PAGES = {
     ".parquet": tables.table,

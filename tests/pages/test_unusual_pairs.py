@@ -117,11 +117,11 @@ def test_a_map_without_a_cluster_explains_itself_on_every_page(planned, open_pag
 
 
 def test_identical_pairs_are_refused_in_words_on_the_page_too(planned, open_page, store):
-    with pytest.raises(UserError, match="one and the same prompt"):
+    with pytest.raises(UserError, match="all pairs have the same prompt"):
         execute(planned("identical pairs"), store)
     for other in store.finished("discover"):
         store.delete(other)
     app = open_page("map")
     assert not app.exception
     assert "This run failed." in app.error[0].value
-    assert "all pairs have one and the same prompt" in page_text(app)
+    assert "all pairs have the same prompt" in page_text(app)

@@ -112,7 +112,7 @@ def test_generate_sends_every_prompt_under_its_conditions_to_both_models(store, 
     found = completions(store, generate)
     assert set(found) == {
         *("prompt_id", "group", "topic", "condition", "model", "rollout", "prompt"),
-        *("completion", "n_tokens", "finished", "refused"),
+        *("completion", "n_tokens", "finished", "refused", "complied"),
     }
     assert found.groupby(["model", "prompt_id", "condition"]).size().to_dict() == {
         (model, *sent): 3
