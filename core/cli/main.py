@@ -114,8 +114,8 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @cli.command()
 @click.option("--organism", type=click.Path(file_okay=False), help="Start from an organism folder.")
 @click.option("--name", help="Name of the investigation.")
-@click.option("--reference", help="Model folder before DPO.")
-@click.option("--policy", help="Model folder after DPO.")
+@click.option("--reference", help="Model before DPO: a folder, or a .gguf file.")
+@click.option("--policy", help="Model after DPO: a folder, or a .gguf file.")
 @click.option("--pairs", help="Preference pairs, JSONL or Parquet.")
 @click.option("--prompts", help="Prompts that may show a behavior, JSONL.")
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
@@ -148,6 +148,7 @@ def init(
     **options: str | None,
 ) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
+    dequantised: dict[str, str] = {}
     own = any(options.values()) and not (organism or preset)
     if organism or not (preset or own):
         made = project.load(Path(organism) if organism else investigation.ORGANISM)
@@ -158,16 +159,19 @@ def init(
         made = project.from_options({"name": preset, **places, **named})
         made = made.model_copy(update={"overrides": presets.overrides(published, compat)})
     else:
-        made = project.from_options(options)
-        checks.check_project(made)
+        asked = project.from_options(options)
+        made = checks.check_project(asked, store.workspace)
+        models = {getattr(asked, name): getattr(made, name) for name in checks.MODELS}
+        dequantised = {file: folder for file, folder in models.items() if file != folder}
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
     warnings = checks.model_warnings(Path(made.reference), Path(made.policy))
     if own:
         warnings += measurable.measuring_warnings(made)
     path = project.save(made, store.workspace)
-    content = {"workspace": str(store.workspace), "project": str(path)}
-    print_content(content | ({"warnings": warnings} if warnings else {}), as_json=as_json)
+    content: dict[str, Any] = {"workspace": str(store.workspace), "project": str(path)}
+    notes = {"dequantised": dequantised, "warnings": warnings}
+    print_content(content | {name: note for name, note in notes.items() if note}, as_json=as_json)
 
 
 for _command in (

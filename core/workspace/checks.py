@@ -16,6 +16,7 @@ from typing import Any
 
 from core.data import quality
 from core.errors import UserError
+from core.models import gguf
 from core.models.folder import CONFIG, ModelFolder
 from core.runs import hashing
 from core.specs.project import Project
@@ -24,6 +25,7 @@ from core.storage.atomic import sweep, write_atomic
 from core.storage.parse import json_file
 from core.workspace import measurable
 
+MODELS = ("reference", "policy")
 UPLOADS = "inputs"  # folder of the workspace
 ROWS = 50  # of the pairs, that are looked at
 CARD = 4_000  # characters of a model card
@@ -99,15 +101,24 @@ def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:
     return allowed_path(str(model.base.path), roots) if model.is_adapter else None
 
 
-def check_project(project: Project) -> None:
-    """`UserError` for the first input that is missing, unusable, or does not fit the others.
+def check_project(project: Project, workspace: Path) -> Project:
+    """The project, with model folders in place of GGUF files, dequantised into the workspace.
 
-    Cheap checks come first: weights are read last, and only where two models have the same sizes.
+    `UserError` for the first input that is missing, unusable, or does not fit the others. Cheap
+    checks come first; weights are read last.
     """
     measurable.check_measurable(project)
     if not is_run(project.pairs):
         check_pairs(Path(project.pairs))
+    files = {name: gguf.gguf_file(Path(getattr(project, name))) for name in MODELS}
+    folders = {
+        name: str(gguf.dequantised(file, workspace / UPLOADS))
+        for name, file in files.items()
+        if file
+    }
+    project = project.model_copy(update=folders)
     check_models(Path(project.reference), Path(project.policy))
+    return project
 
 
 def check_pairs(path: Path, columns: Mapping[str, str] | None = None) -> None:
@@ -166,6 +177,12 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
         warnings.append(
             f"The policy's adapter was trained from {base}, whose weights are "
             "not the reference's. Measured changes will include that difference."
+        )
+    rounded = [folder for folder in (reference, policy) if gguf.is_dequantised(folder)]
+    if len(rounded) == 1:
+        warnings.append(
+            f"{rounded[0]} was dequantised from a GGUF file, the other model was not. Measured "
+            "changes will include what quantisation did."
         )
     if _names_dpo(reference) and not _names_dpo(policy):
         warnings.append(

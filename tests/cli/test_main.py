@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import numpy as np
@@ -14,6 +15,8 @@ from core.demo.investigation import ORGANISM
 from core.runs.store import Store
 from core.specs import project
 from core.specs.steps import STEPS
+from core.workspace.checks import model_facts
+from tests.gguf_files import tiny_llama, write_gguf
 from tests.pages import workspaces
 from tests.small_organism import small_organism
 
@@ -130,6 +133,22 @@ def test_init_needs_no_behaviors_without_a_judge(tmp_path):
     assert project.load(tmp_path).behaviors == ()
     refused = pairtrace("-w", tmp_path, "init", *init_words(tmp_path, judge="none"))
     assert "It gives: none." in refused.stderr
+
+
+def test_init_dequantises_gguf_files_and_says_so(tmp_path):
+    pytest.importorskip("gguf")
+    files = [
+        write_gguf(tmp_path / f"{name}.gguf", tiny_llama(seed))
+        for seed, name in enumerate(("reference", "policy"))
+    ]
+    words = init_words(tmp_path, reference=files[0], policy=files[1])
+    done = pairtrace("-w", tmp_path, "init", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    made = project.load(tmp_path)
+    assert content["dequantised"] == {str(files[0]): made.reference, str(files[1]): made.policy}
+    assert "warnings" not in content
+    assert model_facts(Path(made.reference)).kind == "llama"
 
 
 def test_init_warns_of_what_would_be_ignored_or_missed(tmp_path):

@@ -11,6 +11,7 @@ from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
+from tests.gguf_files import tiny_llama, write_gguf
 from tests.pages.conftest import page_text
 
 OWN = "My own models and pairs"
@@ -151,6 +152,24 @@ def test_an_upload_is_used_in_place_of_a_path_until_it_is_removed(open_page):
     assert not app.error
     app.button("pairs-remove").click().run()
     assert "not a file that is read" in page_text(app)
+
+
+def test_a_gguf_file_is_dequantised_on_a_press(open_page, store, tmp_path):
+    pytest.importorskip("gguf")
+    file = write_gguf(tmp_path / "model.gguf", tiny_llama())
+    app = fill(open_page("setup"), reference=file)
+    assert "parameters" not in page_text(app)
+    app.default_timeout = 90
+    app.button("reference-dequantise").click().run()
+    assert not app.exception
+    assert "Dequantised from" in page_text(app)
+    assert "llama · 0." in page_text(app)
+    (folder,) = (store.workspace / "inputs").iterdir()
+    assert folder.name.startswith("model-")
+    file.write_bytes(file.read_bytes()[:-100])
+    app.run()
+    app.button("reference-dequantise").click().run()
+    assert "not a complete GGUF file" in page_text(app)
 
 
 def test_without_a_reference_it_is_the_base_of_the_policys_adapter(open_page, tmp_path):

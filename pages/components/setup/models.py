@@ -6,8 +6,9 @@ import streamlit as st
 
 from core import environment
 from core.errors import UserError
+from core.models import gguf
 from core.workspace import checks
-from pages.components import text
+from pages.components import cache, text
 from pages.components.setup import costs
 from pages.components.setup.files import kept, typed_path
 
@@ -29,10 +30,35 @@ def choose_models() -> tuple[Model | None, Model | None]:
 
 def choose_model(label: str, key: str) -> Model | None:
     """A model folder with its facts."""
-    hint = "folder of a model, or of a LoRA adapter"
+    hint = "folder of a model or a LoRA adapter, or a .gguf file"
     typed = kept(st.text_input, label, key=key, placeholder=hint)
-    folder = typed_path(typed)
+    path = typed_path(typed)
+    folder = None
+    with text.refusing():
+        folder = _dequantised(path, key) if path else None
     return _show_model(folder) if folder else None
+
+
+def _dequantised(path: Path, key: str) -> Path | None:
+    """The model folder that a path names; of a GGUF file, the one that it is dequantised to."""
+    file = gguf.gguf_file(path)
+    if file is None:
+        return path
+    inputs = cache.store().workspace / checks.UPLOADS
+    folder = gguf.model_folder(file, inputs)
+    if not folder.is_dir():
+        st.caption(f"A GGUF file. Its weights are stored in floating point at {_name(folder)}.")
+        if not st.button("Dequantise it", key=f"{key}-dequantise"):
+            return None
+        cache.store().require_writable()
+        with st.spinner("Dequantising the weights"):
+            gguf.dequantised(file, inputs)
+    st.caption(f"Dequantised from {_name(file)}: what quantisation lost is not restored.")
+    return folder
+
+
+def _name(path: Path) -> str:
+    return text.escape(str(path))
 
 
 def comparable(reference: Model, policy: Model) -> bool:
