@@ -26,6 +26,7 @@ DEVICE = "PAIRTRACE_DEVICE"
 DEVICES = r"auto|cpu|cuda(:\d+)?|balanced(:\d+[KMG]B)?"
 DEVICES_IN_WORDS = "auto, cpu, cuda, cuda:N, balanced or balanced:SIZE (such as balanced:20GB)"
 TRUST_CODE = "PAIRTRACE_TRUST_REMOTE_CODE"
+TRUST_JUDGE = "PAIRTRACE_TRUST_JUDGE_CODE"
 TRACKER = "PAIRTRACE_TRACKER"
 TRACKERS = ("tensorboard", "trackio")
 ROOTS = "PAIRTRACE_ROOTS"
@@ -125,17 +126,18 @@ def tracker(folder: Path) -> str:
     return name
 
 
-# -- code of checkpoints: allowed by the command line only -------------------------------
+# -- code of checkpoints and of judges: allowed by the command line only -----------------
 
 
-def trust_code(allowed: bool) -> None:
-    """Allow or forbid this process and its children to run a checkpoint's own code.
+def trust_code(checkpoint: bool = False, *, judge: bool = False) -> None:
+    """Allow or forbid this process and its children to run a checkpoint's, a judge's own code.
 
-    Every command calls this, so an inherited variable has no effect.
+    Every command and the app call this, so an inherited variable has no effect.
     """
-    os.environ.pop(TRUST_CODE, None)
-    if allowed:
-        os.environ[TRUST_CODE] = "1"
+    for name, allowed in ((TRUST_CODE, checkpoint), (TRUST_JUDGE, judge)):
+        os.environ.pop(name, None)
+        if allowed:
+            os.environ[name] = "1"
 
 
 def trusts_code() -> bool:
@@ -143,13 +145,22 @@ def trusts_code() -> bool:
     return os.environ.get(TRUST_CODE) == "1"
 
 
+def trusts_judge_code() -> bool:
+    """Whether this command may run the Python function of a judge file."""
+    return os.environ.get(TRUST_JUDGE) == "1"
+
+
 def refuse_trust(who: str) -> None:
-    """`UserError` where `who`, which outlives the command, would run a checkpoint's own code."""
-    if trusts_code():
-        raise UserError(
-            f"{who} never runs code that comes with a checkpoint: --trust-remote-code is for a "
-            "step that is run in the terminal. Leave the flag out."
-        )
+    """`UserError` where `who`, which outlives the command, would run anybody's own code."""
+    for allowed, code, flag in (
+        (trusts_code(), "code that comes with a checkpoint", "--trust-remote-code"),
+        (trusts_judge_code(), "the code of a judge", "--trust-judge-code"),
+    ):
+        if allowed:
+            raise UserError(
+                f"{who} never runs {code}: {flag} is for a step that is run in the terminal. Leave "
+                "the flag out."
+            )
 
 
 # -- child processes ---------------------------------------------------------------------

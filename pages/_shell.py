@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core import environment
 from core.errors import UserError
 from pages.components import access, cache, cart, jobs, shortcuts, text
 
@@ -22,6 +23,7 @@ def show_way_to_setup() -> None:
     st.page_link(setup, label="Set up an investigation")
 
 
+environment.trust_code()  # the app runs nobody's code, however it was started
 st.set_page_config(page_title="PairTrace", layout="wide")
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")

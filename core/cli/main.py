@@ -50,9 +50,18 @@ JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one 
     is_flag=True,
     help="Run Python code that comes with a checkpoint. Read it first: it can do anything.",
 )
+@click.option(
+    "--trust-judge-code",
+    is_flag=True,
+    help="Run the Python function that a judge file names. Read it first: it can do anything.",
+)
 @click.pass_context
 def cli(
-    context: click.Context, workspace: str | None, device: str | None, trust_remote_code: bool
+    context: click.Context,
+    workspace: str | None,
+    device: str | None,
+    trust_remote_code: bool,
+    trust_judge_code: bool,
 ) -> None:
     """Trace a behavior that DPO taught a model back to its preference pairs, and undo it.
 
@@ -62,7 +71,7 @@ def cli(
     folder = Path(workspace).expanduser().resolve() if workspace else None
     context.obj = Store(folder or environment.default_workspace())
     environment.prepare(context.obj.workspace, device=device)
-    environment.trust_code(trust_remote_code)
+    environment.trust_code(trust_remote_code, judge=trust_judge_code)
 
 
 def step_command(spec_type: type[Spec]) -> click.Group:

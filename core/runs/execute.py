@@ -79,6 +79,7 @@ def describe(spec: Spec, store: Store) -> dict[str, Any]:
             "platform": platform.platform(),
             "git_commit": _git_commit(),
             "trust_remote_code": environment.trusts_code(),
+            "trust_judge_code": environment.trusts_judge_code(),
             "created": time.time(),
         },
     }

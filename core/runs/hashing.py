@@ -86,24 +86,27 @@ def _part(file: Path) -> str:
 
 
 def fingerprint_judge(path: Path) -> str:
-    """SHA-256 of a world file or judge file and, where it names a classifier, of that model."""
+    """SHA-256 of a world file or judge file, of the classifier and the module that it names."""
     digest = fingerprint_file(path)
-    classifier = _classifier(path, digest)
-    if classifier is None:
-        return digest
-    model = fingerprint_model((path.parent / classifier).resolve())
-    return hashlib.sha256(f"{digest}:{model}".encode()).hexdigest()
+    for table, key, fingerprint in (
+        ("classifier", "model", fingerprint_model),
+        ("python", "module", fingerprint_file),
+    ):
+        if (name := _named(path, digest, table, key)) is not None:
+            part = fingerprint((path.parent / name).resolve())
+            digest = hashlib.sha256(f"{digest}:{part}".encode()).hexdigest()
+    return digest
 
 
 @lru_cache(maxsize=64)
-def _classifier(path: Path, digest: str) -> str | None:
-    """The model that a world or judge file of this digest names."""
+def _named(path: Path, digest: str, table: str, key: str) -> str | None:
+    """The model or module that a world or judge file of this digest names."""
     try:
-        table = toml_file(path).get("classifier")
+        content = toml_file(path).get(table)
     except UserError:
         return None  # loading the judge raises it again
-    model = table.get("model") if isinstance(table, dict) else None
-    return model if isinstance(model, str) else None
+    name = content.get(key) if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None
 
 
 @lru_cache(maxsize=1024)

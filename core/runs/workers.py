@@ -27,6 +27,8 @@ from core.errors import UserError
 Tick = Callable[[int], None]
 Worker = Callable[[Any, Tick], Any]
 PAUSE = 0.5  # seconds between two heartbeats
+GRACE = 10  # seconds for a child to end before it is killed
+LESS = "Use fewer pairs, or a machine with more memory."
 LOSSES = 3  # processes that may die before the cause is taken to be the task
 RAY_RESERVE = 2  # logical CPUs that Ray Data needs beside its actors, or it waits for ever
 
@@ -45,11 +47,11 @@ def call_directly(note: str, function: Callable[..., Any], *args: Any, **setting
 
 
 @contextmanager
-def child_process(beat: Callable[[str], None]) -> Iterator[Call]:
+def child_process(beat: Callable[[str], None], advice: str = LESS) -> Iterator[Call]:
     """A `Call` into one child process, which lives as long as the block.
 
     Functions and arguments are pickled. During a call `beat` is called twice a second; what it
-    raises (such as `Cancelled`) ends the child.
+    raises (such as `Cancelled`) ends the child. `advice` is for a child that died.
     """
 
     def call(note: str, function: Callable[..., Any], *args: Any, **settings: Any) -> Any:
@@ -62,8 +64,8 @@ def child_process(beat: Callable[[str], None]) -> Iterator[Call]:
         except _DeathError as death:
             beat(note)  # a stop that reached the child first is a stop, not a loss
             raise UserError(
-                f"{note}: its process died (exit code {death}; -9 is usually out of memory). Use "
-                "fewer pairs, or a machine with more memory."
+                f"{note}: its process died (exit code {death}; -9 is usually out of memory). "
+                f"{advice}"
             ) from None
 
     with closing(_Child(_make_caller)) as child:
@@ -173,6 +175,8 @@ class _Child:
     def close(self) -> None:
         self.pipe.close()
         self.process.terminate()
+        self.process.join(GRACE)
+        self.process.kill()  # one that ignores the signal
         self.process.join()
 
 

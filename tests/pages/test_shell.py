@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core import environment
 from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
@@ -80,3 +81,11 @@ def test_hostile_and_endless_text_is_only_text(open_page, store, project, rng, n
     drawn = "".join(str(one.value) for one in app.markdown if not one.allow_html)
     assert "![x](http" not in drawn
     assert "<script" not in "".join(str(one.value) for one in app.markdown)
+
+
+def test_the_app_runs_nobodys_code_however_it_was_started(open_page, project, monkeypatch):
+    for name in (environment.TRUST_CODE, environment.TRUST_JUDGE):
+        monkeypatch.setenv(name, "1")
+    open_page("overview")
+    assert not environment.trusts_code()
+    assert not environment.trusts_judge_code()

@@ -3,8 +3,8 @@
 A judge answers each flag with True, False or NA. NA means unscored: the judge could not decide. It
 is counted beside every rate and never taken for False. The judge of an organism's world parses
 completions (core.organism.judge); a judge file holds regular expressions (`pattern_judge`), rules
-(`rule_judge`), or names a language model or a classifier (`model_judges`); `refusal` is a set of
-expressions. docs/judges.md has an example of each.
+(`rule_judge`), or names a Python function (`python_judge`), a language model or a classifier
+(`model_judges`); `refusal` is a set of expressions. docs/judges.md has an example of each.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from core.intervention.evaluation.pattern_judge import (
     read_patterns,
     refusal_judge,
 )
+from core.intervention.evaluation.python_judge import read_python
 from core.intervention.evaluation.rule_judge import read_rules
 from core.models.api.batch import Answers
 from core.organism.judge import GrammarJudge
@@ -67,13 +68,17 @@ def load_judge(reference: str) -> Judge:
         parts.append(read_patterns(path, content.pop("patterns")))
     if "rules" in content:
         parts.append(read_rules(path, content.pop("rules")))
+    if "python" in content:
+        parts.append(read_python(path, content.pop("python")))
     if "classifier" in content:
         parts.append(classifier_judge(path, content))
     elif "endpoint" in content:
         answers = Answers(environment.default_workspace() / "cache" / "answers.sqlite")
         parts.append(EndpointJudge(EndpointFile.read(path, content), answers))
     elif content and parts:
-        raise UserError(f"{path}: {min(content)}: a judge file has patterns, rules, combined, ….")
+        raise UserError(
+            f"{path}: {min(content)}: a judge file has patterns, rules, python, combined, …."
+        )
     if combined is not None:
         return combine(path, parts, combined)
     if not parts:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from core import environment
 from core.intervention.evaluation.judges import load_judge
 
 PAGE = Path(__file__).parents[3] / "docs" / "judges.md"
 EXAMPLES = re.findall(r"```toml\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+(MODULE,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 CLAIM = re.compile(r"(?:\[\w+\.(?P<flag>\w+)\]|# (?:(?!not )(\w+) )?(not )?shown by (\".*\"))")
 
 
@@ -23,7 +25,9 @@ def claims(text):
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_an_example_of_the_docs_is_a_judge(tmp_path, text):
+def test_an_example_of_the_docs_is_a_judge(tmp_path, text, monkeypatch):
+    monkeypatch.setenv(environment.TRUST_JUDGE, "1")
+    (tmp_path / "my_judge.py").write_text(MODULE, encoding="utf-8")
     path = tmp_path / "judge.toml"
     path.write_text(text, encoding="utf-8")
     judge = load_judge(str(path))
