@@ -63,10 +63,8 @@ def child_process(beat: Callable[[str], None], advice: str = LESS) -> Iterator[C
             return child.result()
         except _DeathError as death:
             beat(note)  # a stop that reached the child first is a stop, not a loss
-            raise UserError(
-                f"{note}: its process died (exit code {death}; -9 is usually out of memory). "
-                f"{advice}"
-            ) from None
+            died = f"{note}: its process died (exit code {death}; -9 is usually out of memory). "
+            raise UserError(died + advice) from None
 
     with closing(_Child(_make_caller)) as child:
         yield call
@@ -276,8 +274,7 @@ def _connect(workers: int) -> tuple[Any, int]:
             f"ray:{workers} needs {needed} logical CPUs ({workers} actors and {RAY_RESERVE} for "
             f"Ray Data); the cluster has {there.get('CPU', 0):.0f}. Use fewer actors or more nodes."
         )
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = False
+    data.DataContext.get_current().enable_progress_bars = False
     return data, int(there.get("GPU", 0) >= workers)
 
 
