@@ -14,11 +14,11 @@ from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.runs import jobs
 from core.specs import project as projects
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import NO_JUDGE, Behavior
 from core.specs.project import Project
-from core.specs.steps import ConvertSpec
+from core.specs.steps import ConvertSpec, is_run
 from core.workspace import checks, measurable
-from pages.components import cache, text
+from pages.components import cache, plan, text
 from pages.components.setup import costs
 from pages.components.setup.files import (
     TYPES,
@@ -30,6 +30,9 @@ from pages.components.setup.files import (
 )
 from pages.components.setup.models import choose_models, comparable
 
+NAMED = ("refusal", NO_JUDGE)
+FACTS = ["flag", "group", "condition", "prompts", "heldout", "problem"]
+CELL = ["flag", "group", "condition"]
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
@@ -47,11 +50,11 @@ def choose_judge() -> str:
     st.caption(
         "What decides which flags a completion gets. `refusal` goes by the words that refusals "
         "use; a TOML file names another: regular expressions, a classifier, a language model at an "
-        "endpoint, an organism's world."
+        "endpoint, an organism's world. `none`: no flags, only the map and clusters of pairs."
     )
     if not typed:
         text.refuse(UserError("Name a judge: `refusal`, or the path of a judge file (.toml)."))
-    return "refusal" if typed.lower() == "refusal" else str(typed_path(typed) or "")
+    return typed.lower() if typed.lower() in NAMED else str(typed_path(typed) or "")
 
 
 def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
@@ -61,15 +64,16 @@ def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
         "reference to policy is unwanted, and traced to its pairs. *Rise*: a guard, watched while "
         "pairs are edited; a fall is reported as unwanted. Tick *measure* for what matters."
     )
-    facts = ["flag", "group", "condition", "prompts", "heldout", "problem"]
     names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
     direction = table["wanted"].map({True: "rise", False: "fall"})
-    table = table.assign(name=names, direction=direction)[["measure", "name", "direction", *facts]]
+    table = table.assign(name=names, direction=direction)[["measure", "name", "direction", *FACTS]]
+    version = pd.util.hash_pandas_object(table[FACTS], index=False).sum()
+    key = f"behaviors-{version}"
     edited = st.data_editor(
-        remembered("behaviors", table),
+        remembered(key, as_in_project(table) if changing() else table),
         hide_index=True,
-        disabled=facts,
-        key="behaviors",
+        disabled=FACTS,
+        key=key,
         column_config={
             "direction": st.column_config.SelectboxColumn(
                 "should it rise or fall?", options=["rise", "fall"], required=True
@@ -86,14 +90,63 @@ def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
 
 def remembered(key: str, table: pd.DataFrame) -> pd.DataFrame:
     """The table to edit: that of an earlier visit with its edits, where the facts are the same."""
-    base = f"{key}-base"
-    facts = ["flag", "group", "condition", "prompts", "heldout", "problem"]
-    earlier = [st.session_state.get(base) if key in st.session_state else draft().get(key)]
-    for other in earlier:
-        if other is not None and other[facts].equals(table[facts]):
-            table = other
-    st.session_state[base] = table
+    visit = key in st.session_state
+    earlier = st.session_state.get("behaviors-base") if visit else draft().get("behaviors")
+    if earlier is not None and earlier[FACTS].equals(table[FACTS]):
+        table = earlier
+    st.session_state["behaviors-base"] = table
     return table
+
+
+def as_in_project(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the project measures now ticked, named and directed as it says."""
+    known = {(b.flag, b.group, b.condition): b for b in cache.project().behaviors}
+    rows = [known.get(tuple(row)) for row in table[CELL].itertuples(index=False)]
+    kept_names = {b.name for b in rows if b}
+    if lost := [b.name for b in cache.project().behaviors if b.name not in kept_names]:
+        names = text.escape(", ".join(lost))
+        st.warning(f"Of this judge and these prompts, no row measures what these do now: {names}.")
+    return table.assign(
+        measure=[b is not None for b in rows],
+        name=[b.name if b else name for b, name in zip(rows, table["name"], strict=True)],
+        direction=["rise" if b and b.wanted else "fall" for b in rows],
+    )
+
+
+def changing() -> bool:
+    """Whether the project of this workspace is being changed, not a new one made."""
+    return bool(draft().get("changing"))
+
+
+def start_change() -> None:
+    """Fill the fields in with what the project is now."""
+    project, columns = cache.project(), {}
+    pairs = project.pairs
+    if is_run(pairs):
+        spec = store.spec(pairs)
+        if isinstance(spec, ConvertSpec):
+            pairs, columns = spec.pairs, spec.columns
+    low_rank = project.overrides_of("train").get("method") == "lora"
+    values = {
+        "changing": True,
+        **{name: getattr(project, name) for name in ("name", *projects.PATHS)},
+        "pairs": pairs,
+        "completions": project.overrides_of("generate").get("completions", ""),
+        "trained": list(TRAINED)[int(low_rank)],
+        **{f"column-{field}": column for field, column in columns.items()},
+    }
+    for key in list(st.session_state):
+        if key in values or str(key).startswith("behaviors"):
+            del st.session_state[key]
+    draft().clear()
+    draft().update(values)
+
+
+def stop_change() -> None:
+    """Forget what was filled in."""
+    for key in draft():
+        st.session_state.pop(key, None)
+    draft().clear()
 
 
 def offer_organism() -> None:
@@ -146,9 +199,11 @@ def offer_project() -> None:
     behaviors = table = None
     with text.refusing():
         table = measurable.prompt_facts(prompts, heldout, judge, existing)
-        behaviors = choose_behaviors(table)
+        behaviors = choose_behaviors(table) if len(table) else ()
     if behaviors is None or table is None:
         return
+    if not behaviors:
+        st.caption("No behavior: without flags, pairs are mapped and clustered, not ranked.")
     for warning in measurable.prompt_warnings(prompts, heldout, behaviors):
         st.warning(text.escape(warning))
     if not (reference and policy and pairs):
@@ -165,41 +220,112 @@ def offer_project() -> None:
         "are preselected where the policy is an adapter: it was trained that way.",
     )
     st.subheader("What it will cost")
-    costs.show(reference[1], quality.size(*pairs), table, low_rank=bool(TRAINED[trained]))
-    generate = {"completions": str(existing)} if existing else {}
-    chosen = {"generate": generate, "train": TRAINED[trained]}
-    offer_creation(
-        Project(
-            name=name.strip() or "my investigation",
-            reference=str(reference[0]),
-            policy=str(policy[0]),
-            pairs=str(pairs[0]),
-            prompts=str(prompts),
-            heldout=str(heldout),
-            judge=judge,
-            behaviors=behaviors,
-            overrides={step: values for step, values in chosen.items() if values},
-        ),
-        pairs[1],
+    sent = measurable.texts_sent(prompts), measurable.texts_sent(heldout)
+    costs.show(reference[1], quality.size(*pairs), sent, low_rank=bool(TRAINED[trained]))
+    old = cache.project() if changing() else None
+    overrides = {step: dict(values) for step, values in (old.overrides if old else {}).items()}
+    for step, field, value in (
+        ("generate", "completions", str(existing) if existing else None),
+        ("train", "method", TRAINED[trained].get("method")),
+    ):
+        settings = {k: v for k, v in overrides.get(step, {}).items() if k != field}
+        overrides[step] = settings | ({field: value} if value else {})
+    made = Project(
+        name=name.strip() or "my investigation",
+        reference=str(reference[0]),
+        policy=str(policy[0]),
+        pairs=str(pairs[0]),
+        prompts=str(prompts),
+        heldout=str(heldout),
+        judge=judge,
+        behaviors=described(behaviors, old),
+        overrides={step: values for step, values in overrides.items() if values},
+        **({"device": old.device, "dtype": old.dtype} if old else {}),
+    )
+    if old:
+        offer_changes(old, made, pairs[1])
+    else:
+        offer_creation(made, pairs[1])
+
+
+def described(behaviors: tuple[Behavior, ...], old: Project | None) -> tuple[Behavior, ...]:
+    """The behaviors with the descriptions that they have in the project."""
+    words = {(b.flag, b.group, b.condition): b.description for b in (old.behaviors if old else ())}
+    return tuple(
+        b.model_copy(update={"description": words.get((b.flag, b.group, b.condition), "")})
+        for b in behaviors
     )
 
 
 def offer_creation(project: Project, columns: dict[str, str]) -> None:
     """Save the project; pairs that are not in the canonical format are converted by a job first."""
-    if not st.button("Create the project", type="primary", key="create"):
+    if st.button("Create the project", type="primary", key="create"):
+        save(project, columns)
+
+
+def offer_changes(old: Project, project: Project, columns: dict[str, str]) -> None:
+    """Say what must run again, and save the project in place of the old one."""
+    spec = conversion(project, columns)
+    planned = project
+    if spec and store.state(store.run_id(spec)) != "absent":
+        planned = project.model_copy(update={"pairs": store.run_id(spec)})
+    if planned == old:
+        st.info("Nothing is changed yet.")
         return
+    again, stay = runs_again(old, planned)
+    st.subheader("What must run again")
+    st.text(f"Again: {', '.join(again) or 'nothing'}.\nStays as it is: {', '.join(stay) or '—'}.")
+    st.caption(
+        "Runs of the project as it was stay in the workspace, and are used again if it is changed "
+        "back. Edits keep their pairs; retrained models are measured again if the judge, the "
+        "held-out prompts or the behaviors are others."
+    )
+    if st.button("Save the changes", type="primary", key="save-changes"):
+        save(project, columns)
+
+
+def runs_again(old: Project, new: Project) -> tuple[list[str], list[str]]:
+    """Steps of the plan that are finished now, and are not, or still are, with the changes."""
+    before = {step.name: step.run for step in plan.steps(old) if step.run}
+    again, stay = [], []
+    for step in plan.steps(new):
+        if step.name in before and store.state(before[step.name]) == "finished":
+            is_done = bool(step.run) and store.state(step.run) == "finished"
+            (stay if is_done else again).append(step.name)
+    return again, stay
+
+
+def conversion(project: Project, columns: dict[str, str]) -> ConvertSpec | None:
+    """The job that brings the pairs into the canonical format; None where they are."""
+    if not columns and canonical.is_marked(Path(project.pairs)):
+        return None
+    return ConvertSpec(pairs=project.pairs, columns=columns)
+
+
+def save(project: Project, columns: dict[str, str]) -> None:
+    """Write the project, queue the conversion that it needs, and forget the draft."""
     store.require_writable()
-    if columns or not canonical.is_marked(Path(project.pairs)):
-        spec = ConvertSpec(pairs=project.pairs, columns=columns)
+    spec = conversion(project, columns)
+    if spec:
         project = project.model_copy(update={"pairs": jobs.start(store, spec)})
     projects.save(project, store.workspace)
+    stop_change()
     st.switch_page("overview.py")
 
 
-if cache.has_project():
+if cache.has_project() and not changing():
     st.info("This workspace has a project. Another one needs another folder:")
     st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
     st.page_link("overview.py", label="Go to the overview")
+    if st.button("Change this project", key="change"):
+        start_change()
+        st.rerun()
+    st.stop()
+if changing():
+    if st.button("Leave it as it is", key="keep"):
+        stop_change()
+        st.rerun()
+    offer_project()
     st.stop()
 kind = kept(
     st.segmented_control,

@@ -54,6 +54,11 @@ def prompt_facts(
     return table
 
 
+def texts_sent(prompts: Path) -> int:
+    """How many texts a prompt file makes, over all conditions."""
+    return len(expand(read_prompts(prompts)))
+
+
 def given_flags(judge: str, prompts: Path, completions: Path | None = None) -> list[str]:
     """The flags of existing completions that are judged already, else those of the judge."""
     if completions is not None:

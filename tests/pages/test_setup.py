@@ -9,9 +9,11 @@ import pytest
 from core.data.canonical import write_pairs
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
+from core.intervention.evaluation.rates import RATES
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
 from tests.gguf_files import tiny_llama, write_gguf
+from tests.pages import workspaces
 from tests.pages.conftest import page_text
 
 OWN = "My own models and pairs"
@@ -152,6 +154,56 @@ def test_an_upload_is_used_in_place_of_a_path_until_it_is_removed(open_page):
     assert not app.error
     app.button("pairs-remove").click().run()
     assert "not a file that is read" in page_text(app)
+
+
+def created(open_page, **fields):
+    app = fill(open_page("setup"), **organisms(**fields))
+    app.button("create").click().run()
+    assert not app.exception
+    return app
+
+
+def test_a_project_is_changed_and_what_must_run_again_is_said(open_page, store):
+    created(open_page)
+    old = projects.load(store.workspace)
+    rates = [
+        {**dict.fromkeys(RATES, 0.0), **dict.fromkeys(("model", "flag", "group", "condition"), m)}
+        for m in ("reference", "policy")
+    ]
+    workspaces.finish(store, old.generate(), rates=pd.DataFrame(rates), summary={})
+    workspaces.finish(store, old.index(), manifest={"pairs": 1})
+    app = open_page("setup")
+    app.button("change").click().run()
+    assert not app.exception
+    assert "Nothing is changed yet." in page_text(app)
+    app.radio("trained").set_value("low-rank updates (LoRA)").run()
+    assert "Again: nothing." in page_text(app)
+    app.text_input("judge").set_value(projects.load(ORGANISM).judge).run()
+    assert not app.exception
+    assert "Again: generate.\nStays as it is: index." in page_text(app)
+    app.button("save-changes").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert made.judge == projects.load(ORGANISM).judge
+    assert made.train(made.pairs, seed=0).method == "lora"
+    assert {b.name for b in made.behaviors} == {b.name for b in old.behaviors}
+
+
+def test_a_change_can_be_left(open_page, store):
+    created(open_page)
+    old = projects.load(store.workspace)
+    app = open_page("setup")
+    app.button("change").click().run()
+    app.text_input("name").set_value("other").run()
+    app.button("keep").click().run()
+    assert projects.load(store.workspace) == old
+    assert "This workspace has a project" in page_text(app)
+
+
+def test_without_a_judge_pairs_are_mapped_only(open_page, store):
+    created(open_page, judge="None")
+    made = projects.load(store.workspace)
+    assert (made.judge, made.behaviors) == ("none", ())
 
 
 def test_a_gguf_file_is_dequantised_on_a_press(open_page, store, tmp_path):

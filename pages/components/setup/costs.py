@@ -11,9 +11,12 @@ from pages.components import cache, text
 
 
 def show(
-    model: checks.ModelFacts, pairs: quality.Size, table: pd.DataFrame, *, low_rank: bool
+    model: checks.ModelFacts, pairs: quality.Size, sent: tuple[int, int], *, low_rank: bool
 ) -> None:
-    """Time, memory and disk of each step on this machine, and what will not fit."""
+    """Time, memory and disk of each step on this machine, and what will not fit.
+
+    `sent`: how many texts are sent of the prompts, and of the held-out prompts.
+    """
     try:
         machine = this_machine(cache.store().workspace)
     except UserError as error:  # the environment names an unknown device or executor
@@ -22,8 +25,8 @@ def show(
     work = Work(
         pairs=pairs.rows,
         tokens_per_pair=pairs.characters_per_pair / 4,
-        texts_sent=int(table["prompts"].sum() / table["flag"].nunique()),
-        heldout_sent=int(table["heldout"].sum() / table["flag"].nunique()),
+        texts_sent=sent[0],
+        heldout_sent=sent[1],
         rollouts=8,
         max_new_tokens=64,
         low_rank=low_rank,
