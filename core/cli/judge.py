@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
 
-from core.cli.terminal import as_json_option, print_table, records
+from core.cli.terminal import as_json_option, print_table, rate_in_words, records
 from core.data.chat import display_text
 from core.errors import UserError
 from core.intervention.evaluation.judge_preview import (
@@ -74,22 +75,44 @@ def _print(result: Preview) -> None:
         texts = result.texts.query("judge == @row.judge and flag == @row.flag")
         for text in texts.itertuples(index=False):
             click.echo(f"  {'yes' if text.shown else 'no ':3}  {_line(str(text.completion))}")
-    titles = {
-        "rates": "rates (95% interval over prompts)",
-        "disagreement": "disagreement of judges",
-        "labels": "agreement with hand labels",
-    }
-    for name, title in titles.items():
-        table = getattr(result, name)
-        if not table.empty:
-            rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-            print_table(title, list(table), rows)
+    if result.flags.empty:
+        click.echo("This judge gives no flags.")
+    _print_rates(result.rates)
+    for pair in records(result.disagreement):
+        differ = pair["only_first"] + pair["only_second"]
+        click.echo(
+            f"{pair['first']} / {pair['second']}: {differ} of {pair['n']} differ "
+            f"({pair['only_first']} only the first, {pair['only_second']} only the second), "
+            + _kappa(pair)
+        )
+        if pair["example"]:
+            click.echo(f"  such as  {_line(pair['example'])}")
+    for line in records(result.labels):
+        click.echo(
+            f"{line['judge']} · {line['flag']} against {line['n']} labels: "
+            f"{line['agreement'] or 0:.1%} agree ({line['only_judge']} only the judge, "
+            f"{line['only_person']} only the person), " + _kappa(line)
+        )
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.3g}"
-    return _line(str(value))
+def _print_rates(rates: pd.DataFrame) -> None:
+    """A row per flag and cell; columns that say nothing are left out."""
+    if rates.empty:
+        return
+    words = [rate_in_words(row) if row["n"] else "nothing scored" for row in records(rates)]
+    table = rates.assign(rate=words)
+    table = table.drop(columns=["low", "high"]).rename(columns={"n_unscored": "unscored"})
+    dull = [name for name in ("judge", "model", "group") if table[name].nunique() == 1]
+    table = table.drop(columns=dull)
+    rows = [[_line(str(value)) for value in row.values()] for row in records(table)]
+    print_table("rates, with 95% intervals over prompts", [str(name) for name in table], rows)
+
+
+def _kappa(row: dict[str, Any]) -> str:
+    """Cohen's kappa in words, with its interval where it is defined."""
+    if row["kappa"] is None:
+        return f"kappa {row['reading']}"
+    return f"kappa {row['kappa']:.2f} [{row['low']:.2f}, {row['high']:.2f}] ({row['reading']})"
 
 
 def _line(text: str) -> str:

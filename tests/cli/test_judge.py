@@ -101,7 +101,24 @@ def test_a_terminal_gets_no_control_characters(folder):
     done = pairtrace("judge", "preview", *words)
     assert "refusal · refused: 2 yes, 2 no, 1 unscored" in done.output
     assert "\x1b[31m" not in done.output
-    assert "disagreement of judges" in done.output
+    assert "refusal: refused / " in done.output
+    assert "1 of 4 differ (1 only the first, 0 only the second), kappa 0.50" in done.output
+    assert f"such as  {TEXTS[2]}" in done.output
+
+
+def test_what_cannot_be_scored_or_compared_is_said_in_words(folder):
+    (folder / "empty.jsonl").write_text('{"completion": " "}\n')
+    (folder / "labels.csv").write_text("completion,refused\n ,yes\n")
+    words = ["refusal", folder / "strict.toml", "--completions", folder / "empty.jsonl"]
+    done = pairtrace("judge", "preview", *words, "--labels", folder / "labels.csv")
+    assert done.exception is None
+    assert "nothing scored" in done.output
+    assert "kappa undefined" in done.output
+
+
+def test_a_judge_of_no_flags_says_so(folder):
+    done = pairtrace("judge", "preview", "none", "--completions", folder / "texts.jsonl")
+    assert "gives no flags" in done.output
 
 
 def test_the_completions_of_a_run_are_read_and_no_other_run(tmp_path):

@@ -9,11 +9,12 @@ completions (core.organism.judge); a judge file holds regular expressions (`patt
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from core import environment
+from core.data.completions import COLUMNS, KEPT
 from core.errors import UserError
 from core.intervention.evaluation.model_judges import EndpointFile, EndpointJudge, classifier_judge
 from core.intervention.evaluation.pattern_judge import (
@@ -26,9 +27,11 @@ from core.intervention.evaluation.python_judge import read_python
 from core.intervention.evaluation.rule_judge import read_rules
 from core.models.api.batch import Answers
 from core.organism.judge import GrammarJudge
-from core.organism.world import read_world
+from core.organism.world import World, read_world
 from core.specs.behaviors import NO_JUDGE
 from core.storage.parse import toml_file
+
+TAKEN = COLUMNS | set(KEPT)
 
 
 class Judge(Protocol):
@@ -61,7 +64,22 @@ def load_judge(reference: str) -> Judge:
             f"judge {reference!r} is none of 'refusal', a world file (.toml), a judge file "
             "(.toml), 'none' (no flags)."
         )
-    content = toml_file(path)
+    judge = _read(path, toml_file(path))
+    if taken := sorted(TAKEN & set(judge.flags)):
+        raise UserError(f"{path}: flag {taken[0]!r}: completions have such a column. Rename it.")
+    return judge
+
+
+def cost(judge: Judge) -> dict[str, float]:
+    """What a judge has cost so far: questions, tokens, dollars; empty if it runs locally."""
+    if isinstance(judge, CombinedJudge):
+        parts = [part for part in judge.judges if isinstance(part, EndpointJudge)]
+        return dict(vars(parts[0].usage)) if parts else {}
+    return dict(vars(judge.usage)) if isinstance(judge, EndpointJudge) else {}
+
+
+def _read(path: Path, content: dict[str, Any]) -> Judge:
+    """The judge of a file: of its tables, or of a world."""
     combined = content.pop("combined", None)
     parts: list[Judge] = []
     if "patterns" in content:
@@ -81,14 +99,11 @@ def load_judge(reference: str) -> Judge:
         )
     if combined is not None:
         return combine(path, parts, combined)
+    if not parts and not content.keys() & World.model_fields.keys():
+        raise UserError(
+            f"{path}: neither a judge file nor a world. A judge file has one of the tables "
+            "patterns, rules, python, classifier, endpoint (docs/judges.md)."
+        )
     if not parts:
         return GrammarJudge(read_world(path))
     return parts[0] if len(parts) == 1 else combine(path, parts, {})
-
-
-def cost(judge: Judge) -> dict[str, float]:
-    """What a judge has cost so far: questions, tokens, dollars; empty if it runs locally."""
-    if isinstance(judge, CombinedJudge):
-        parts = [part for part in judge.judges if isinstance(part, EndpointJudge)]
-        return dict(vars(parts[0].usage)) if parts else {}
-    return dict(vars(judge.usage)) if isinstance(judge, EndpointJudge) else {}

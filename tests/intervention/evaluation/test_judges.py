@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import environment
+from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
 
 PAGE = Path(__file__).parents[3] / "docs" / "judges.md"
@@ -40,3 +41,20 @@ def test_the_docs_claim_something_of_every_judge_that_needs_no_model():
     for text in EXAMPLES:
         needs_model = "[classifier]" in text or "[endpoint]" in text
         assert needs_model or len(list(claims(text))) >= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "neither a judge file nor a world"),
+        ('[pattern.a]\nany = ["x"]', "has one of the tables patterns, rules"),
+        ('[patterns.a]\nany = ["x"]\n[rule.b]\nwords = 1', "rule: a judge file has patterns"),
+        ("[rules.model]\nwords = 1", "flag 'model': completions have such a column"),
+        ('[combined]\na = "not b"', "there is no flag 'b'"),
+    ],
+)
+def test_a_file_that_is_no_judge_says_what_one_has(tmp_path, text, message):
+    path = tmp_path / "judge.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_judge(str(path))
