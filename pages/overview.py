@@ -41,7 +41,7 @@ def show_changes(measured: pd.DataFrame) -> None:
     else:
         st.info(
             "This project has no judge, so no completion has a flag and no rate is measured. What "
-            "moved is told by the clusters of pairs alone, below."
+            "moved is shown by the clusters of pairs alone, below."
         )
     other = rates.other_changes(measured, project.behaviors)
     if other.empty and not project.behaviors:

@@ -158,8 +158,8 @@ def init(
 ) -> None:
     """Set up a workspace: for your own models and pairs, or for the embedded organism."""
     dequantised: dict[str, str] = {}
-    own = any(options.values()) and not (organism or preset)
-    if organism or not (preset or own):
+    brings_models = any(options.values()) and not (organism or preset)
+    if organism or not (preset or brings_models):
         made = project.load(Path(organism) if organism else investigation.ORGANISM)
     elif preset:
         published = presets.preset(preset)
@@ -175,7 +175,7 @@ def init(
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
     warnings = checks.model_warnings(Path(made.reference), Path(made.policy))
-    if own:
+    if brings_models:
         warnings += measurable.measuring_warnings(made)
     path = project.save(made, store.workspace)
     content: dict[str, Any] = {"workspace": str(store.workspace), "project": str(path)}

@@ -2,8 +2,8 @@
 
 A `.gguf` file, or a folder with one and no `config.json`, may be named wherever a project names a
 model. Its weights are those of the file in floating point: what quantisation lost stays lost, so
-both models should be quantised alike. The architecture, and that the file is complete, are checked
-before anything large is read. Needs the package `gguf` (the extra `gguf`).
+both models should be quantised in the same way. The architecture, and that the file is complete,
+are checked before anything large is read. Needs the package `gguf` (the extra `gguf`).
 """
 
 import hashlib

@@ -70,7 +70,7 @@ def same_weights(left: ModelFolder, right: ModelFolder) -> bool:
     """Whether two models have equal files of weights; read up to the first difference."""
     ours, theirs = left.weights, right.weights
     return [file.name for file in ours] == [file.name for file in theirs] and all(
-        filecmp.cmp(one, other, shallow=False) for one, other in zip(ours, theirs, strict=True)
+        filecmp.cmp(*files, shallow=False) for files in zip(ours, theirs, strict=True)
     )
 
 

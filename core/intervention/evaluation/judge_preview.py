@@ -171,9 +171,9 @@ def _disagreement(
         ours, theirs = ([f for name, f in answers if name == judge] for judge in (left, right))
         shared = [(flag, flag) for flag in ours if flag in theirs]
         for first, second in shared or product(ours, theirs):
-            one, other = answers[left, first], answers[right, second]
-            raters = compare(one, other, completions["prompt_id"])
-            differ = completions["completion"].array[(one != other).fillna(False).to_numpy(bool)]
+            a, b = answers[left, first], answers[right, second]
+            raters = compare(a, b, completions["prompt_id"])
+            differ = completions["completion"].array[(a != b).fillna(False).to_numpy(bool)]
             rows.append(
                 {
                     "first": f"{left}: {first}",

@@ -108,8 +108,8 @@ class Rule(Record):
         """Whether a text with these `COUNTED` things in it shows the flag."""
         ranges = {name: getattr(self, name) for name in COUNTED}
         return (
-            all(one.allows(counts[name]) for name, one in ranges.items() if one is not None)
-            and all(one.allows(_occurrences(word, text)) for word, one in self.keywords.items())
+            all(span.allows(counts[name]) for name, span in ranges.items() if span is not None)
+            and all(span.allows(_occurrences(word, text)) for word, span in self.keywords.items())
             and self.json_text in (None, _is_json(text))
             and self.title in (None, any(title.strip() for title in TITLE.findall(text)))
             and self.quoted in (None, len(text) > 1 and text[0] == text[-1] == '"')
