@@ -152,3 +152,4 @@ else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
 st.header("The investigation")
 show_plan()
+st.page_link("setup.py", label="Change its models, pairs, prompts, judge or behaviors →")

@@ -36,11 +36,6 @@ CELL = ["flag", "group", "condition"]
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
-st.title("Set up an investigation")
-st.caption(
-    "PairTrace needs two models, before and after preference training, the preference pairs "
-    "between them, and prompts that may show what changed."
-)
 store = cache.store()
 
 
@@ -69,9 +64,12 @@ def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
     table = table.assign(name=names, direction=direction)[["measure", "name", "direction", *FACTS]]
     version = pd.util.hash_pandas_object(table[FACTS], index=False).sum()
     key = f"behaviors-{version}"
+    table = as_in_project(table) if changing() else table
+    table = table.sort_values("measure", ascending=False, kind="stable", ignore_index=True)
     edited = st.data_editor(
-        remembered(key, as_in_project(table) if changing() else table),
+        remembered(key, table),
         hide_index=True,
+        height="content",
         disabled=FACTS,
         key=key,
         column_config={
@@ -115,7 +113,7 @@ def as_in_project(table: pd.DataFrame) -> pd.DataFrame:
 
 def changing() -> bool:
     """Whether the project of this workspace is being changed, not a new one made."""
-    return bool(draft().get("changing"))
+    return cache.has_project() and bool(draft().get("changing"))
 
 
 def start_change() -> None:
@@ -274,7 +272,11 @@ def offer_changes(old: Project, project: Project, columns: dict[str, str]) -> No
         return
     again, stay = runs_again(old, planned)
     st.subheader("What must run again")
-    st.text(f"Again: {', '.join(again) or 'nothing'}.\nStays as it is: {', '.join(stay) or '—'}.")
+    if again or stay:
+        listed = ", ".join(again) or "nothing", ", ".join(stay) or "nothing"
+        st.text(f"Again: {listed[0]}.\nStays as it is: {listed[1]}.")
+    else:
+        st.text("Nothing: no step has run yet.")
     st.caption(
         "Runs of the project as it was stay in the workspace, and are used again if it is changed "
         "back. Edits keep their pairs; retrained models are measured again if the judge, the "
@@ -313,6 +315,11 @@ def save(project: Project, columns: dict[str, str]) -> None:
     st.switch_page("overview.py")
 
 
+st.title("Change the investigation" if changing() else "Set up an investigation")
+st.caption(
+    "PairTrace needs two models, before and after preference training, the preference pairs "
+    "between them, and prompts that may show what changed."
+)
 if cache.has_project() and not changing():
     st.info("This workspace has a project. Another one needs another folder:")
     st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
