@@ -64,7 +64,8 @@ def in_database(path: Path, error: sqlite3.DatabaseError, otherwise: str) -> Use
 def first_problem(error: Any) -> str:
     """Field and message of the first problem in a pydantic `ValidationError`, cut at `LONGEST`."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:LONGEST]
+    parts = (".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))
+    return ": ".join(filter(None, parts))[:LONGEST]
 
 
 def _number_in(message: str) -> int | None:

@@ -21,6 +21,7 @@ True is True.
 """
 
 import ast
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -236,7 +237,8 @@ def _refuse_invalid(expression: str) -> None:
     try:
         pc.match_substring_regex(pa.array(["x"]), expression)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{expression!r} is no regular expression of RE2: {error}") from error
+        text = reprlib.repr(expression)
+        raise ValueError(f"{text} is no regular expression of RE2: {error}") from error
 
 
 def _union(matches: Sequence[pa.BooleanArray], n: int) -> pa.BooleanArray:

@@ -1,5 +1,6 @@
 """Judges written as regular expressions, and combined flags."""
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -89,6 +90,17 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, words):
     assert str(path) in str(refusal.value)
 
 
-def test_an_expression_that_explodes_elsewhere_takes_linear_time(tmp_path):
-    table = judged(tmp_path, '[patterns.a]\nany = ["(a+)+$"]', ["a" * 50_000 + "b"])
-    assert table["a"].tolist() == [False]
+@pytest.mark.parametrize(
+    "expression", ["(a+)+$", "(a|aa)+$", "(a*)*b$", "(.*a){20}$", "^(([a-z])+.)+[A-Z]([a-z])+$"]
+)
+def test_an_expression_that_explodes_elsewhere_takes_linear_time(tmp_path, expression):
+    start = time.process_time()
+    text = f"[patterns.a]\nany = ['{expression}']\ncase = true"
+    assert judged(tmp_path, text, ["a" * 50_000 + "!"])["a"].tolist() == [False]
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("expression", ["((a{1,100}){1,100}){1,100}", "a{100000}", "(" * 10_000])
+def test_an_expression_that_would_fill_the_memory_is_refused(tmp_path, expression):
+    with pytest.raises(UserError, match="no regular expression of RE2"):
+        judged(tmp_path, f"[patterns.a]\nany = ['{expression}']", ["a"])
