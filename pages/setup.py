@@ -4,6 +4,7 @@ Every choice is checked as soon as it is made, and nothing runs before all of th
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -28,7 +29,7 @@ from pages.components.setup.files import (
     kept,
     typed_path,
 )
-from pages.components.setup.models import choose_models, comparable
+from pages.components.setup.models import Model, choose_models, comparable
 
 NAMED = ("refusal", NO_JUDGE)
 FACTS = ["flag", "group", "condition", "prompts", "heldout", "problem"]
@@ -98,8 +99,8 @@ def remembered(key: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def as_in_project(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the project measures now ticked, named and directed as it says."""
-    known = {(b.flag, b.group, b.condition): b for b in cache.project().behaviors}
-    rows = [known.get(tuple(row)) for row in table[CELL].itertuples(index=False)]
+    behaviors = {(b.flag, b.group, b.condition): b for b in cache.project().behaviors}
+    rows = [behaviors.get(tuple(row)) for row in table[CELL].itertuples(index=False)]
     kept_names = {b.name for b in rows if b}
     if lost := [b.name for b in cache.project().behaviors if b.name not in kept_names]:
         names = text.escape(", ".join(lost))
@@ -161,8 +162,42 @@ def offer_organism() -> None:
     st.code("pairtrace init", language="bash")
 
 
+class Inputs(NamedTuple):
+    """What a user brings, each as soon as it is valid; else None."""
+
+    name: str
+    reference: Model | None
+    policy: Model | None
+    pairs: tuple[Path, dict[str, str]] | None
+    prompts: Path | None
+    heldout: Path | None
+    completions: Path | None
+    judge: str
+
+
 def offer_project() -> None:
     """A project of the user's, section by section; the button comes when everything is valid."""
+    inputs = ask_inputs()
+    if not (inputs.prompts and inputs.heldout and inputs.judge):
+        return
+    behaviors = ask_behaviors(inputs)
+    if behaviors is None or not (inputs.reference and inputs.policy and inputs.pairs):
+        return
+    trained = ask_training(inputs.policy[0])
+    st.subheader("What it will cost")
+    sent = measurable.texts_sent(inputs.prompts), measurable.texts_sent(inputs.heldout)
+    low_rank = bool(TRAINED[trained])
+    costs.show(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
+    old = cache.project() if changing() else None
+    made = made_project(inputs, behaviors, trained, old)
+    if old:
+        offer_changes(old, made, inputs.pairs[1])
+    else:
+        offer_creation(made, inputs.pairs[1])
+
+
+def ask_inputs() -> Inputs:
+    """Models, pairs, prompts and judge; says what is still missing."""
     name = kept(st.text_input, "Name of the investigation", key="name", max_chars=80)
     st.subheader("Models")
     reference, policy = choose_models()
@@ -177,7 +212,7 @@ def offer_project() -> None:
     )
     prompts = choose_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
     heldout = choose_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
-    existing = choose_file(
+    completions = choose_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
     judge = choose_judge()
@@ -191,59 +226,65 @@ def offer_project() -> None:
     }
     if missing := [field for field, value in fields.items() if not value]:
         st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
-    if not (prompts and heldout and judge):
-        return
+    return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge)
+
+
+def ask_behaviors(inputs: Inputs) -> tuple[Behavior, ...] | None:
+    """What is measured, with warnings; None where it is not valid yet."""
     st.subheader("What is measured")
-    behaviors = table = None
+    behaviors = None
     with text.refusing():
-        table = measurable.prompt_facts(prompts, heldout, judge, existing)
+        table = measurable.prompt_facts(
+            inputs.prompts, inputs.heldout, inputs.judge, inputs.completions
+        )
         behaviors = choose_behaviors(table) if len(table) else ()
-    if behaviors is None or table is None:
-        return
+    if behaviors is None:
+        return None
     if not behaviors:
         st.caption("No behavior: without flags, pairs are mapped and clustered, not ranked.")
-    for warning in measurable.prompt_warnings(prompts, heldout, behaviors):
+    for warning in measurable.prompt_warnings(inputs.prompts, inputs.heldout, behaviors):
         st.warning(text.escape(warning))
-    if not (reference and policy and pairs):
-        return
+    return behaviors
+
+
+def ask_training(policy: Path) -> str:
+    """What DPO trains: a key of `TRAINED`."""
     st.subheader("Retraining")
-    trained = kept(
+    return kept(
         st.radio,
         "What DPO trains",
         list(TRAINED),
-        index=int(checks.base_of(policy[0], environment.roots()) is not None),
+        index=int(checks.base_of(policy, environment.roots()) is not None),
         key="trained",
         horizontal=True,
         help="Low-rank updates take less memory, and are merged into the weights at the end. They "
         "are preselected where the policy is an adapter: it was trained that way.",
     )
-    st.subheader("What it will cost")
-    sent = measurable.texts_sent(prompts), measurable.texts_sent(heldout)
-    costs.show(reference[1], quality.size(*pairs), sent, low_rank=bool(TRAINED[trained]))
-    old = cache.project() if changing() else None
+
+
+def made_project(
+    inputs: Inputs, behaviors: tuple[Behavior, ...], trained: str, old: Project | None
+) -> Project:
+    """The project; of one that is changed, settings that are not asked for here stay."""
     overrides = {step: dict(values) for step, values in (old.overrides if old else {}).items()}
     for step, field, value in (
-        ("generate", "completions", str(existing) if existing else None),
+        ("generate", "completions", str(inputs.completions) if inputs.completions else None),
         ("train", "method", TRAINED[trained].get("method")),
     ):
         settings = {k: v for k, v in overrides.get(step, {}).items() if k != field}
         overrides[step] = settings | ({field: value} if value else {})
-    made = Project(
-        name=name.strip() or "my investigation",
-        reference=str(reference[0]),
-        policy=str(policy[0]),
-        pairs=str(pairs[0]),
-        prompts=str(prompts),
-        heldout=str(heldout),
-        judge=judge,
+    return Project(
+        name=inputs.name.strip() or "my investigation",
+        reference=str(inputs.reference[0]),
+        policy=str(inputs.policy[0]),
+        pairs=str(inputs.pairs[0]),
+        prompts=str(inputs.prompts),
+        heldout=str(inputs.heldout),
+        judge=inputs.judge,
         behaviors=described(behaviors, old),
         overrides={step: values for step, values in overrides.items() if values},
         **({"device": old.device, "dtype": old.dtype} if old else {}),
     )
-    if old:
-        offer_changes(old, made, pairs[1])
-    else:
-        offer_creation(made, pairs[1])
 
 
 def described(behaviors: tuple[Behavior, ...], old: Project | None) -> tuple[Behavior, ...]:
