@@ -177,7 +177,7 @@ def _wait_for_inputs(spec: Spec, store: Store, progress: Progress) -> None:
 @contextmanager
 def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
     """Take the devices of a step: each GPU (or a laptop's cores) computes one step at a time."""
-    if not spec.uses_device:
+    if not spec.needs_device():
         yield
         return
     with ExitStack() as stack:

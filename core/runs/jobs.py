@@ -26,7 +26,7 @@ from core.runs.store import Store
 from core.specs.base import Spec
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
-NICE = 10  # a tenth of the CPU time of other processes, where cores are scarce
+NICE = 10  # of long jobs: a tenth of the CPU time of others, where cores are scarce
 WORK = ("spawned", "waiting", "started", "progress")  # events of a process that works on the run
 
 
@@ -95,12 +95,13 @@ def _spawn(store: Store, spec: Spec, run: str) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-    _lower_priority(process.pid)
+    if not spec.is_brief():
+        _lower_priority(process.pid)
     return process
 
 
 def _lower_priority(pid: int) -> None:
-    """Give a job the cores that pages and other programs leave.
+    """Give a long job the cores that pages, brief jobs and other programs leave.
 
     Linux schedules sessions before their processes, and every job is its own session.
     """

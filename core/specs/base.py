@@ -46,6 +46,14 @@ class Spec(Record):
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
     distributed: ClassVar[bool] = False  # several processes may make one run together
 
+    def is_brief(self) -> bool:
+        """Whether it takes seconds, for which somebody waits: what is long can be resumed."""
+        return not self.resumable
+
+    def needs_device(self) -> bool:
+        """Whether this run of the step queues for the device."""
+        return self.uses_device
+
 
 def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
     """The fields of a spec that name an input, with the kind of input."""

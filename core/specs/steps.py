@@ -138,6 +138,14 @@ class DiscoverSpec(Spec):
             raise ValueError("recut (a discover run) and level (a distance) come together")
         return self
 
+    def is_brief(self) -> bool:
+        """A cut of a map takes seconds, a map minutes."""
+        return self.recut is not None
+
+    def needs_device(self) -> bool:
+        """A cut of a map reads files only."""
+        return self.recut is None
+
 
 class SuggestSpec(Spec):
     """Let a language model suggest a name for each cluster."""

@@ -26,3 +26,13 @@ def pairs_file(tmp_path):
 def edit_spec(pairs_file):
     recipe = {"kind": "where", "column": "uid", "values": ["u1", "u3"]}
     return EditSpec(pairs=str(pairs_file), edits=[{"action": "remove", "recipe": recipe}])
+
+
+@pytest.fixture
+def model_folder(store):
+    """A folder that has a fingerprint; nothing reads its weights before the device is free."""
+    folder = store.workspace / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder

@@ -54,9 +54,9 @@ def test_a_run_whose_input_was_never_made_is_refused(store):
         execute(spec, store)
 
 
-def test_a_run_waits_for_the_device_and_can_be_stopped_there(store, pairs_file):
+def test_a_run_waits_for_the_device_and_can_be_stopped_there(store, pairs_file, model_folder):
     """Another process holds the device; a stop arrives while this one waits in line."""
-    spec = TrainSpec(reference=str(model_folder(store)), pairs=str(pairs_file))
+    spec = TrainSpec(reference=str(model_folder), pairs=str(pairs_file))
     seen = []
 
     def listen(event):
@@ -71,7 +71,9 @@ def test_a_run_waits_for_the_device_and_can_be_stopped_there(store, pairs_file):
 
 
 @pytest.mark.parametrize(("device", "waits"), [("cuda:0", True), ("cuda:1", False)])
-def test_a_run_waits_for_its_own_gpu_alone(store, pairs_file, tmp_path, monkeypatch, device, waits):
+def test_a_run_waits_for_its_own_gpu_alone(
+    store, pairs_file, model_folder, tmp_path, monkeypatch, device, waits
+):
     """Another process holds the first of two GPUs, which this machine's torch knows nothing of."""
     for file in ("nvidia0", "nvidia1", "nvidiactl"):
         (tmp_path / file).touch()
@@ -85,7 +87,7 @@ def test_a_run_waits_for_its_own_gpu_alone(store, pairs_file, tmp_path, monkeypa
             assert event["note"] == "for the device 0"
             os.kill(os.getpid(), signal.SIGTERM)
 
-    spec = TrainSpec(reference=str(model_folder(store)), pairs=str(pairs_file))
+    spec = TrainSpec(reference=str(model_folder), pairs=str(pairs_file))
     with store.device_lock("0"), pytest.raises(Cancelled if waits else UserError):
         execute(spec, store, listen=listen)
     assert ("waiting" in seen) == waits
@@ -130,12 +132,3 @@ def test_a_run_whose_data_changed_is_not_repeated_silently(store, edit_spec, tmp
     other = Store(tmp_path / "other")
     with pytest.raises(UserError, match="changed since"):
         repeat(store, run, lambda spec: execute(spec, other))
-
-
-def model_folder(store):
-    """A folder that has a fingerprint; nothing reads its weights before the device is free."""
-    folder = store.workspace / "model"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return folder

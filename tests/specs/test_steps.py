@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.specs.base import identity, references
-from core.specs.steps import EvaluateSpec, IndexSpec, TrainSpec
+from core.specs.steps import DiscoverSpec, EvaluateSpec, IndexSpec, TrainSpec
 
 
 def test_a_spec_refuses_a_knob_it_does_not_have():
@@ -46,3 +46,12 @@ def test_an_optional_input_is_a_reference_too():
 def test_steering_without_a_vector_is_refused():
     with pytest.raises(ValidationError, match="steering needs a vector"):
         EvaluateSpec(model="m", prompts="p", judge="refusal", behaviors=(), steering="add")
+
+
+def test_a_cut_of_a_map_is_brief_and_needs_no_device_and_a_map_is_long_and_does():
+    new = DiscoverSpec(generate="g", index="i")
+    cut = DiscoverSpec(generate="g", index="i", recut="d", level=1.0)
+    assert [(spec.is_brief(), spec.needs_device()) for spec in (new, cut)] == [
+        (False, True),
+        (True, False),
+    ]
