@@ -11,7 +11,7 @@ import streamlit as st
 from core.errors import UserError
 from core.report import bench_results, figures
 from core.specs.behaviors import SCORE_NAMES
-from pages.components import lazy, scoreboard, theme
+from pages.components import lazy, theme
 
 EXPLAINED = (
     "On model organisms it is known which pairs taught a behavior. Average precision says how well "
@@ -95,8 +95,8 @@ def show_retrainings() -> None:
 def quality_chart(table: pd.DataFrame) -> go.Figure:
     """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
     figure = go.Figure()
-    shown = scoreboard.place_labels(table[table["cpu_seconds"] > 0])
-    default = shown["method"] == scoreboard.DEFAULT
+    shown = figures.place_labels(table[table["cpu_seconds"] > 0])
+    default = shown["method"] == figures.DEFAULT_METHOD
     for name, rows, color, symbol in (
         ("other methods", shown[~default], theme.MODEL["reference"], "circle"),
         ("the default", shown[default], theme.CATEGORIES[1], "diamond"),
@@ -113,7 +113,7 @@ def quality_chart(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(
         title="CPU-seconds to rank all pairs once (log)",
         type="log",
-        range=[low - scoreboard.ROOM, high + LABEL_DECADES],
+        range=[low - figures.ROOM, high + LABEL_DECADES],
         dtick=1,
         exponentformat="none",
     )

@@ -6,115 +6,34 @@ Every choice is checked as soon as it is made, and nothing runs before all of th
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 import streamlit as st
 
 from core import environment
 from core.data import canonical, quality
 from core.demo.investigation import ORGANISM
-from core.errors import UserError
 from core.runs import jobs
 from core.specs import project as projects
-from core.specs.behaviors import NO_JUDGE, Behavior
+from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import ConvertSpec, is_run
 from core.workspace import checks, measurable
-from pages.components import cache, plan, text
-from pages.components.setup import costs
+from pages.components import cache, plan
+from pages.components.setup.behaviors import ask_behaviors, described
 from pages.components.setup.files import (
     TYPES,
+    changing,
     choose_file,
     choose_pairs,
     draft,
     kept,
-    typed_path,
 )
-from pages.components.setup.models import Model, choose_models, comparable
+from pages.components.setup.judge import choose_judge
+from pages.components.setup.models import Model, choose_models, comparable, show_costs
 
-NAMED = ("refusal", NO_JUDGE)
-FACTS = ["flag", "group", "condition", "prompts", "heldout", "problem"]
-CELL = ["flag", "group", "condition"]
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
 store = cache.store()
-
-
-def choose_judge() -> str:
-    """What decides which flags a completion gets: a name, or the path of a file."""
-    typed = str(kept(st.text_input, "Judge", value="refusal", key="judge")).strip()
-    st.caption(
-        "What decides which flags a completion gets. `refusal` goes by the words that refusals "
-        "use; a TOML file names another: regular expressions, a classifier, a language model at an "
-        "endpoint, an organism's world. `none`: no flags, only the map and clusters of pairs."
-    )
-    if not typed:
-        text.refuse(UserError("Name a judge: `refusal`, or the path of a judge file (.toml)."))
-    return typed.lower() if typed.lower() in NAMED else str(typed_path(typed) or "")
-
-
-def choose_behaviors(table: pd.DataFrame) -> tuple[Behavior, ...] | None:
-    """What is measured: flags of the judge on groups of prompts, and their directions."""
-    st.caption(
-        "One row per flag of the judge, group of prompts and condition. *Fall*: a rise from "
-        "reference to policy is unwanted, and traced to its pairs. *Rise*: a guard, watched while "
-        "pairs are edited; a fall is reported as unwanted. Tick *measure* for what matters."
-    )
-    names = table["flag"] + " · " + table["group"] + " · " + table["condition"]
-    direction = table["wanted"].map({True: "rise", False: "fall"})
-    table = table.assign(name=names, direction=direction)[["measure", "name", "direction", *FACTS]]
-    version = pd.util.hash_pandas_object(table[FACTS], index=False).sum()
-    key = f"behaviors-{version}"
-    table = as_in_project(table) if changing() else table
-    table = table.sort_values("measure", ascending=False, kind="stable", ignore_index=True)
-    edited = st.data_editor(
-        remembered(key, table),
-        hide_index=True,
-        height="content",
-        disabled=FACTS,
-        key=key,
-        column_config={
-            "direction": st.column_config.SelectboxColumn(
-                "should it rise or fall?", options=["rise", "fall"], required=True
-            ),
-            "problem": st.column_config.TextColumn("why it cannot be measured", width="medium"),
-        },
-    )
-    draft()["behaviors"] = edited
-    with text.refusing():
-        rows = edited.assign(wanted=edited["direction"] == "rise")[edited["measure"]]
-        return measurable.behaviors_of(rows.to_dict("records"))
-    return None
-
-
-def remembered(key: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table to edit: that of an earlier visit with its edits, where the facts are the same."""
-    visit = key in st.session_state
-    earlier = st.session_state.get("behaviors-base") if visit else draft().get("behaviors")
-    if earlier is not None and earlier[FACTS].equals(table[FACTS]):
-        table = earlier
-    st.session_state["behaviors-base"] = table
-    return table
-
-
-def as_in_project(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the project measures now ticked, named and directed as it says."""
-    behaviors = {(b.flag, b.group, b.condition): b for b in cache.project().behaviors}
-    rows = [behaviors.get(tuple(row)) for row in table[CELL].itertuples(index=False)]
-    kept_names = {b.name for b in rows if b}
-    if lost := [b.name for b in cache.project().behaviors if b.name not in kept_names]:
-        names = text.escape(", ".join(lost))
-        st.warning(f"Of this judge and these prompts, no row measures what these do now: {names}.")
-    return table.assign(
-        measure=[b is not None for b in rows],
-        name=[b.name if b else name for b, name in zip(rows, table["name"], strict=True)],
-        direction=["rise" if b and b.wanted else "fall" for b in rows],
-    )
-
-
-def changing() -> bool:
-    """Whether the project of this workspace is being changed, not a new one made."""
-    return cache.has_project() and bool(draft().get("changing"))
 
 
 def start_change() -> None:
@@ -180,14 +99,14 @@ def offer_project() -> None:
     inputs = ask_inputs()
     if not (inputs.prompts and inputs.heldout and inputs.judge):
         return
-    behaviors = ask_behaviors(inputs)
+    behaviors = ask_behaviors(inputs.prompts, inputs.heldout, inputs.judge, inputs.completions)
     if behaviors is None or not (inputs.reference and inputs.policy and inputs.pairs):
         return
     trained = ask_training(inputs.policy[0])
     st.subheader("What it will cost")
     sent = measurable.texts_sent(inputs.prompts), measurable.texts_sent(inputs.heldout)
     low_rank = bool(TRAINED[trained])
-    costs.show(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
+    show_costs(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
     old = cache.project() if changing() else None
     made = made_project(inputs, behaviors, trained, old)
     if old:
@@ -229,24 +148,6 @@ def ask_inputs() -> Inputs:
     return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge)
 
 
-def ask_behaviors(inputs: Inputs) -> tuple[Behavior, ...] | None:
-    """What is measured, with warnings; None where it is not valid yet."""
-    st.subheader("What is measured")
-    behaviors = None
-    with text.refusing():
-        table = measurable.prompt_facts(
-            inputs.prompts, inputs.heldout, inputs.judge, inputs.completions
-        )
-        behaviors = choose_behaviors(table) if len(table) else ()
-    if behaviors is None:
-        return None
-    if not behaviors:
-        st.caption("No behavior: without flags, pairs are mapped and clustered, not ranked.")
-    for warning in measurable.prompt_warnings(inputs.prompts, inputs.heldout, behaviors):
-        st.warning(text.escape(warning))
-    return behaviors
-
-
 def ask_training(policy: Path) -> str:
     """What DPO trains: a key of `TRAINED`."""
     st.subheader("Retraining")
@@ -284,15 +185,6 @@ def made_project(
         behaviors=described(behaviors, old),
         overrides={step: values for step, values in overrides.items() if values},
         **({"device": old.device, "dtype": old.dtype} if old else {}),
-    )
-
-
-def described(behaviors: tuple[Behavior, ...], old: Project | None) -> tuple[Behavior, ...]:
-    """The behaviors with the descriptions that they have in the project."""
-    words = {(b.flag, b.group, b.condition): b.description for b in (old.behaviors if old else ())}
-    return tuple(
-        b.model_copy(update={"description": words.get((b.flag, b.group, b.condition), "")})
-        for b in behaviors
     )
 
 

@@ -8,9 +8,12 @@ a large marker or a bar is a mean. Knows nothing of where rates come from.
 from collections.abc import Sequence
 from textwrap import wrap
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from core.specs.behaviors import SCORE_NAMES
+from core.specs.steps import RankSpec
 from core.stats import LEAST_SEEDS, seed_rate_interval
 
 COLORS = {
@@ -33,6 +36,11 @@ LAYOUT = {
 }
 RATE_AXIS = {"range": [-0.02, 1.02], "tickformat": ".0%", "title": "behavior rate"}
 LETTERS = 56  # of a behavior's name in one line; a longer one would leave no room for dots
+DECADES_A_LETTER = 0.07  # of the scoreboard's axis on a small laptop; less on a wider page
+ROOM = 0.3  # decades left of the cheapest method
+MARKER = 0.06  # decades from a marker's middle to its label
+LETTER = 0.055  # of average precision, the height of a label
+DEFAULT_METHOD = SCORE_NAMES[RankSpec.model_fields["method"].default]
 OUTLINE = {"width": 1, "color": "rgba(128,128,128,.9)"}
 
 
@@ -171,6 +179,30 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="predicted change, points")
     figure.update_yaxes(title="measured change, points")
     return figure.update_layout(height=380, **LAYOUT)
+
+
+def place_labels(table: pd.DataFrame) -> pd.DataFrame:
+    """The scoreboard's methods, with `label` and `side` where there is room for the name.
+
+    The default comes first, then the better method. Positions are decades of `cpu_seconds` across,
+    average precision (`mean`) up. A label covers neither another label nor another method's marker.
+    """
+    markers = np.column_stack([np.log10(table["cpu_seconds"].to_numpy(float)), table["mean"]])
+    labels = pd.DataFrame({"label": "", "side": "middle right"}, index=table.index)
+    boxes: list[tuple[np.ndarray, np.ndarray]] = []  # lower left and upper right corners
+    for row in np.lexsort([-table["mean"], table["method"].ne(DEFAULT_METHOD)]):
+        name = str(table["method"].iloc[row])
+        for side, sign in (("middle right", 1), ("middle left", -1)):
+            near = markers[row, 0] + sign * MARKER
+            across = sorted([near, near + sign * DECADES_A_LETTER * len(name)])
+            low, high = np.column_stack([across, markers[row, 1] + LETTER / 2 * np.array([-1, 1])])
+            covers = ((markers > low) & (markers < high)).all(axis=1).any()
+            meets = any((low < other[1]).all() and (other[0] < high).all() for other in boxes)
+            if low[0] >= markers[:, 0].min() - ROOM and not covers and not meets:
+                boxes.append((low, high))
+                labels.iloc[row] = (name, side)
+                break
+    return table.assign(**labels)
 
 
 def _by_behavior(figure: go.Figure, order: Sequence[str], *, height: int) -> go.Figure:

@@ -17,7 +17,6 @@
 - `completions`: Completions of the same prompt by two models
 - `enrichment`: Sources and models that stand out among selected pairs
 - `arm_table`: Measured rates of an edit's arms
-- `scoreboard`: Labels of the methods in the chart of quality and cost
 - `map`: Parts of the Map page
 - `clusters`: Parts of the Clusters page
 - `rank`: Parts of the Rank page

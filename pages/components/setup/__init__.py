@@ -1,6 +1,7 @@
 """Parts of the Set up page.
 
-- `costs`: Estimated time, memory and disk of each step
+- `behaviors`: What is measured, and in which direction
 - `files`: Fields for files, and drafts of what was typed
-- `models`: Fields for the two models, checked as they are typed
+- `judge`: The judge: ready flags, a file, or none
+- `models`: The two models, checked as they are typed, and what each step will cost
 """

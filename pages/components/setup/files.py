@@ -27,6 +27,11 @@ def draft() -> dict[str, Any]:
     return values
 
 
+def changing() -> bool:
+    """Whether the project of this workspace is being changed, not a new one made."""
+    return cache.has_project() and bool(draft().get("changing"))
+
+
 def kept(widget: Callable[..., Any], label: str, *arguments: Any, key: str, **settings: Any) -> Any:
     """A widget whose value is restored when the page is opened again."""
     if key not in st.session_state and key in draft():

@@ -3,14 +3,14 @@
 import pandas as pd
 import pytest
 
-from pages.components import scoreboard
+from core.report.figures import place_labels
 
 CHEAPEST = ("random", 1e-4, 0.1)
 
 
 def labels(*places):
     table = pd.DataFrame([*places, CHEAPEST], columns=["method", "cpu_seconds", "mean"])
-    placed = scoreboard.place_labels(table)
+    placed = place_labels(table)
     sides = placed["side"].str.removeprefix("middle ")
     return list(zip(placed["label"], sides, strict=True))[:-1]
 
