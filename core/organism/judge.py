@@ -19,6 +19,7 @@ class GrammarJudge:
     """Judges the `FLAGS` of completions."""
 
     flags: tuple[str, ...] = FLAGS
+    usage = None  # costs nothing
 
     def __init__(self, world: World) -> None:
         self.grammar = Grammar(world)

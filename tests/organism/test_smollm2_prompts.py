@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from core.data.prompts import COLUMNS, read_prompts, unread_fields
-from core.intervention.evaluation.rule_judge import read_rules
+from core.intervention.evaluation.text_judge import read_text_judge
 
 FOLDER = Path(__file__).parents[2] / "assets" / "smollm2"
 PARTS = {"training", "building", "held-out"}
@@ -29,7 +29,9 @@ def formats():
 
 @pytest.fixture(scope="module")
 def judge(formats):
-    return read_rules(FOLDER / "formats.jsonl", {name: f["rule"] for name, f in formats.items()})
+    return read_text_judge(
+        FOLDER / "formats.jsonl", "rules", {name: f["rule"] for name, f in formats.items()}
+    )
 
 
 def test_they_are_a_prompt_file_with_a_part(prompts):

@@ -1,8 +1,7 @@
 """Behavior rates and what they prove.
 
-- `judges`: Judges: which flags a completion shows
-- `pattern_judge`: Judges written as regular expressions, ready sets such as refusal, combined flags
-- `rule_judge`: Judges written as verifiable instructions
+- `judges`: Judges: which flags a completion shows, also combined from others
+- `text_judge`: Judges written as regular expressions, ready or your own, or verifiable instructions
 - `python_judge`: Judges written as a Python function, which the command line has to allow
 - `model_judges`: Judges that a judge file names, a language model or a classifier
 - `judge_preview`: Preview of judges on completions at hand

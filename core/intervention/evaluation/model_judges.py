@@ -115,6 +115,8 @@ class EndpointJudge:
 class ClassifierJudge:
     """Judges by the probabilities of a classifier's labels."""
 
+    usage = None
+
     def __init__(self, file: ClassifierFile, folder: Path) -> None:
         self.file, self.folder = file, folder
         self.flags: tuple[str, ...] = tuple(file.flags)

@@ -47,6 +47,8 @@ class Source(Record):
 class PythonJudge:
     """Flags by a function of the user's own module, in a child process."""
 
+    usage = None
+
     def __init__(self, path: Path, source: Source) -> None:
         self.path, self.source = path, source
         self.flags: tuple[str, ...] = source.flags
