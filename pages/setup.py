@@ -27,7 +27,7 @@ from pages.components.setup.files import (
     draft,
     kept,
 )
-from pages.components.setup.judge import choose_judge
+from pages.components.setup.judge import choose_judge, fields_of, show_preview
 from pages.components.setup.models import Model, choose_models, comparable, show_costs
 
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
@@ -51,6 +51,7 @@ def start_change() -> None:
         "pairs": pairs,
         "completions": project.overrides_of("generate").get("completions", ""),
         "trained": list(TRAINED)[int(low_rank)],
+        **fields_of(project.judge),
         **{f"column-{field}": column for field, column in columns.items()},
     }
     for key in list(st.session_state):
@@ -124,7 +125,7 @@ def ask_inputs() -> Inputs:
         policy = None
     st.subheader("Preference pairs")
     pairs = choose_pairs()
-    st.subheader("Prompts and judge")
+    st.subheader("Prompts")
     st.caption(
         "One set of prompts builds the behavior, the other measures it; they share none. "
         "`pairtrace data prompts` splits a list in two and appends distractors."
@@ -134,7 +135,10 @@ def ask_inputs() -> Inputs:
     completions = choose_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
+    st.subheader("Judge")
     judge = choose_judge()
+    if judge:
+        show_preview(judge, completions, pairs)
     fields = {
         "reference": reference,
         "policy": policy,

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,21 @@ def allowed_path(text: str, roots: Sequence[Path]) -> Path:
 
 
 def keep_upload(name: str, content: bytes, workspace: Path) -> Path:
-    """Write an uploaded file into the workspace under the last part of its name."""
+    """Write an uploaded file into the workspace under the last part of its name.
+
+    Where a file with other content has that name, which a project may use, its hash is added.
+    """
     plain = "".join(c for c in Path(name.replace("\\", "/")).name if c.isalnum() or c in "._-")
     if not plain.strip("."):
         raise UserError(f"{name!r} is not a name for a file. Rename it.")
     if len(os.fsencode(plain)) > LONGEST_NAME:
         raise UserError(f"{plain[:40]}…: the name is longer than {LONGEST_NAME} bytes. Rename it.")
     path = workspace / UPLOADS / plain
-    sweep(path.parent)
-    write_atomic(path, content)
+    if path.is_file() and path.read_bytes() != content:
+        path = path.with_name(f"{sha256(content).hexdigest()[:8]}-{plain}")
+    if not path.is_file():
+        sweep(path.parent)
+        write_atomic(path, content)
     return path
 
 

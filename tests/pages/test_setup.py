@@ -40,6 +40,8 @@ def test_a_workspace_with_a_project_is_not_set_up_again(open_page, project):
 def fill(app, **fields):
     app.segmented_control("kind").set_value(OWN).run()
     for key, value in fields.items():
+        if key == "judge":
+            app.segmented_control("judge-kind").set_value("A judge file").run()
         app.text_input(key).set_value(str(value)).run()
     assert not app.exception
     return app
@@ -95,6 +97,11 @@ def test_ones_own_project_is_priced_and_saved(open_page, store, tmp_path, monkey
     assert {one.flag for one in made.behaviors} >= {"complied", "refused"}
 
 
+def tables(app, *columns):
+    """The tables of the page that have these columns."""
+    return [each.value for each in app.dataframe if set(columns) <= set(each.value)]
+
+
 def organisms(**fields):
     """The fields of a project of the embedded organism's files, some of them replaced."""
     made = projects.load(ORGANISM)
@@ -118,7 +125,7 @@ def test_of_complements_the_one_that_must_not_rise_is_measured(open_page, store)
         ({"policy": ORGANISM / "reference"}, "have the same weights"),
         ({"heldout": ORGANISM / "prompts.jsonl"}, "prompts are also in"),
         ({"completions": ORGANISM / "prompts.jsonl"}, "is not one of"),
-        ({"judge": ""}, "Name a judge"),
+        ({"judge": ""}, "Still missing: judge."),
         ({"pairs": ""}, "Still missing: preference pairs."),
     ],
 )
@@ -128,9 +135,36 @@ def test_what_does_not_fit_is_refused_before_anything_is_created(open_page, fiel
     assert "create" not in {button.key for button in app.button}
 
 
-def test_the_name_of_the_built_in_judge_may_be_written_carelessly(open_page):
-    app = fill(open_page("setup"), **organisms(judge=" Refusal "))
-    assert "create" in {button.key for button in app.button}
+def test_the_judge_is_tried_on_the_pairs_and_beside_another(open_page):
+    app = fill(open_page("setup"), **organisms())
+    rates = tables(app, "flag", "rate")[0]
+    assert set(rates["flag"]) == {"refused", "complied"}
+    assert set(rates["model"]) == {"chosen", "rejected"}
+    app.toggle("try-other").set_value(True).run()
+    app.segmented_control("other-kind").set_value("A judge file").run()
+    app.text_input("other").set_value(str(ORGANISM / "world.toml")).run()
+    app.toggle("try-texts").set_value(True).run()
+    assert not app.exception
+    (differ,) = tables(app, "only_first")
+    assert set(differ["second"].str.rpartition(": ")[2]) == {"complied", "refused"}
+    assert (differ["n"] == 400).all()
+    (texts,) = tables(app, "completion")
+    assert {"refused (refusal)", "refused (world)"} <= set(texts)
+
+
+def test_several_ready_flags_become_a_judge_file(open_page, store):
+    app = fill(open_page("setup"), **organisms())
+    app.multiselect("judge-sets").set_value(["refusal", "emoji"]).run()
+    assert "It gives the flags: refused, emoji, complied." in page_text(app)
+    app.button("create").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert Path(made.judge).parent == store.workspace / "inputs"
+    assert {b.flag for b in made.behaviors} == {"refused", "complied", "emoji"}
+    app = open_page("setup")
+    app.button("change").click().run()
+    assert app.multiselect("judge-sets").value == ["refusal", "emoji"]
+    assert "Nothing is changed yet." in page_text(app)
 
 
 def test_what_was_typed_survives_a_look_at_another_page(open_page):
@@ -178,6 +212,7 @@ def test_a_project_is_changed_and_what_must_run_again_is_said(open_page, store):
     assert "Nothing is changed yet." in page_text(app)
     app.radio("trained").set_value("low-rank updates (LoRA)").run()
     assert "Again: nothing." in page_text(app)
+    app.segmented_control("judge-kind").set_value("A judge file").run()
     app.text_input("judge").set_value(projects.load(ORGANISM).judge).run()
     assert not app.exception
     assert "Again: generate.\nStays as it is: index." in page_text(app)
@@ -201,7 +236,10 @@ def test_a_change_can_be_left(open_page, store):
 
 
 def test_without_a_judge_pairs_are_mapped_only(open_page, store):
-    created(open_page, judge="None")
+    app = fill(open_page("setup"), **organisms())
+    app.segmented_control("judge-kind").set_value("No judge").run()
+    app.button("create").click().run()
+    assert not app.exception
     made = projects.load(store.workspace)
     assert (made.judge, made.behaviors) == ("none", ())
 

@@ -1,13 +1,15 @@
 """Preview of judges on completions at hand, before anything is generated or paid for.
 
-Completions come from a run or from a data file with `completion`, and, where there are, `prompt_id,
-prompt, model, group, condition, rollout`. Hand labels come from a data file with one yes/no column
-per flag and columns that name the completion: its text, or its `prompt_id` and what else tells it
-from the others of that prompt. Agreement is that of `spot_check`: kappa, resampled by prompt.
-Flags that the completions were judged by before are not read.
+Completions come from a run, from a data file with `completion`, and, where there are, `prompt_id,
+prompt, model, group, condition, rollout`, or are the two texts of preference pairs. Hand labels
+come from a data file with one yes/no column per flag and columns that name the completion: its
+text, or its `prompt_id` and what else tells it from the others of that prompt. Agreement is that of
+`spot_check`: kappa, resampled by prompt. Flags that the completions were judged by before are not
+read.
 """
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +22,15 @@ from core.data.schema import text_problem
 from core.data.trl_formats import absent
 from core.errors import UserError
 from core.intervention.evaluation.judges import Judge
+from core.intervention.evaluation.model_judges import ClassifierJudge, EndpointJudge
+from core.intervention.evaluation.python_judge import PythonJudge
 from core.intervention.evaluation.rates import judged
 from core.intervention.evaluation.spot_check import Raters, compare, in_words
+from core.intervention.evaluation.text_judge import ready_sets
 from core.runs.store import Store
 from core.specs.steps import is_run
 from core.stats import rate_interval
+from core.storage.parse import toml_file
 from core.storage.tables import table as read_table
 
 CELL = ["model", "group", "condition"]
@@ -97,6 +103,66 @@ def read_judged_texts(source: str, store: Store) -> pd.DataFrame:
     if not rows:
         raise UserError(f"{path}: contains no completions.")
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[:-2], str))
+
+
+def texts_of_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`COLUMNS` of preference pairs: `chosen` and `rejected` stand for the model."""
+    sides = [
+        pairs[["prompt", side]].set_axis(["prompt", "completion"], axis=1).assign(model=side)
+        for side in ("chosen", "rejected")
+    ]
+    texts = pd.concat(sides)
+    texts = texts.assign(prompt_id=texts.index.map(str), group="", condition="plain", rollout=0)
+    return texts[COLUMNS].reset_index(drop=True)
+
+
+def labels_within(path: Path, flags: Sequence[str]) -> pd.DataFrame | None:
+    """Labels that a file of completions has itself: its columns that are named like `flags`.
+
+    One nullable boolean column each, a row per completion; None without such a column.
+    """
+    rows = [line.value for line in read_records(path)]
+    labelled = [flag for flag in flags if any(flag in row for row in rows)]
+    answers = {
+        flag: [_yes_no(path, i, flag, row.get(flag)) for i, row in enumerate(rows, 1)]
+        for flag in labelled
+    }
+    return pd.DataFrame(answers).astype("boolean") if labelled else None
+
+
+def is_instant(judge: Judge) -> bool:
+    """Whether a judge only reads texts: asks no model, and runs nobody's code."""
+    parts = getattr(judge, "judges", [judge])
+    return not any(isinstance(p, EndpointJudge | ClassifierJudge | PythonJudge) for p in parts)
+
+
+def ready_flags() -> dict[str, str]:
+    """The flag of each ready set of expressions, by the set's name."""
+    names = {name: name.replace(" ", "_").replace("-", "_") for name in ready_sets()}
+    return names | {"refusal": "refused"}
+
+
+def ready_judge(sets: Sequence[str]) -> str:
+    """A judge file (TOML) of ready sets, one flag each; with `complied` beside `refused`."""
+    flags = ready_flags()
+    tables = [f'[patterns.{flags[name]}]\nset = "{name}"\n' for name in sets]
+    if "refusal" in sets:
+        tables.append('[combined]\ncomplied = "not refused"\n')
+    return "\n".join(tables)
+
+
+def ready_sets_of(judge: str) -> list[str] | None:
+    """The sets of a judge that is made of ready ones alone; None for any other."""
+    if judge == "refusal":
+        return ["refusal"]
+    path = Path(judge)
+    content = toml_file(path) if path.suffix == ".toml" and path.is_file() else {}
+    tables = content.get("patterns")
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        return None
+    sets = [str(table.get("set")) for table in tables.values()]
+    is_ready = set(sets) <= set(ready_sets()) and tomllib.loads(ready_judge(sets)) == content
+    return sets if is_ready else None
 
 
 def read_labels(path: Path, completions: pd.DataFrame) -> pd.DataFrame:

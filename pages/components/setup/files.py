@@ -67,9 +67,10 @@ def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path |
         uploaded = st.file_uploader(
             f"{label}: upload", type=list(types), key=f"{key}-upload-{version}"
         )
-    if uploaded is not None:
+    if uploaded is not None and draft().get(f"{place}-id") != uploaded.file_id:
         with text.refusing():
-            draft()[place] = _stored(uploaded.file_id, uploaded.name, uploaded.getvalue())
+            draft()[place] = keep(uploaded.name, uploaded.getvalue())
+            draft()[f"{place}-id"] = uploaded.file_id
     path = draft().get(place)
     if path is None or not path.is_file():
         return typed_path(typed)
@@ -83,9 +84,10 @@ def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path |
     return Path(path)
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _stored(upload: str, name: str, _content: bytes) -> Path:
-    return checks.keep_upload(name, _content, cache.store().workspace)
+def keep(name: str, content: bytes) -> Path:
+    """A file of the workspace with this content; only an editor can add one."""
+    cache.store().require_writable()
+    return checks.keep_upload(name, content, cache.store().workspace)
 
 
 def choose_pairs() -> tuple[Path, dict[str, str]] | None:
