@@ -64,6 +64,17 @@ def rate_interval(flags: pd.Series, prompts: pd.Series, *, seed: int = 0) -> Int
     return bootstrap(lambda times: np.divide(*(times @ counts).T), n, seed=seed)
 
 
+def change_interval(before: Interval, after: Interval) -> Interval:
+    """`after - before` of two rates, from their intervals (MOVER; Newcombe 1998, method 10).
+
+    Takes the two as independent: wider than need be where they are of the same prompts.
+    """
+    value = after.value - before.value
+    low = value - np.hypot(after.value - after.low, before.high - before.value)
+    high = value + np.hypot(after.high - after.value, before.value - before.low)
+    return Interval(value, float(low), float(high), min(before.n, after.n))
+
+
 def visible_rise(n: int) -> float:
     """The smallest rate, in (0, 1], whose exact interval is above that of 0 of n prompts.
 

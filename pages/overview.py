@@ -3,13 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from core.intervention.evaluation.results import of_behaviors
+from core.intervention.evaluation.results import moved, of_behaviors
 from core.specs.behaviors import Behavior
 from core.workspace.measurable import refuses_harm
 from pages.components import cache, glossary, jobs, lazy, plan, rates, shortcuts, text, theme
 from pages.components.clusters import alarms
 
 CARDS = 3  # in a row
+PROPOSED = 8  # changes that are offered as behaviors
 WIDTHS = {"step": 246, "what it does": 304, "state": 177, "seconds": 65, "run": 188}  # pixels
 
 st.title("What did preference training change?")
@@ -43,15 +44,12 @@ def show_changes(measured: pd.DataFrame) -> None:
             "This project has no judge, so no completion has a flag and no rate is measured. What "
             "moved is shown by the clusters of pairs alone, below."
         )
-    other = rates.other_changes(measured, project.behaviors)
-    if other.empty and not project.behaviors:
-        return
-    lazy.expander(
-        f"Other changes, which no behavior of the project names ({len(other)})",
-        lambda: show_others(other),
-        key="others",
-    )
-    glossary.show(*rates.TERMS)
+    other = moved(measured, project.behaviors)
+    if len(other):
+        label = f"What else moved, to be added as behaviors ({len(other)})"
+        lazy.expander(label, lambda: propose(other), key="others")
+    if len(other) or project.behaviors:
+        glossary.show(*rates.TERMS)
 
 
 def show_behaviors(measured: pd.DataFrame) -> None:
@@ -89,11 +87,50 @@ def show_change(behavior: Behavior, before: pd.Series, after: pd.Series) -> None
     plan.offer_complement(project, behavior)
 
 
-def show_others(other: pd.DataFrame) -> None:
-    """What changed beside the project's behaviors."""
-    st.caption("Flags that the judge reads whose intervals are apart, the largest first.")
-    points = st.column_config.NumberColumn(format="%+.1f")
-    st.dataframe(other, hide_index=True, column_config={"change, points": points})
+def propose(other: pd.DataFrame) -> None:
+    """What changed beside the project's behaviors, each to be added with a direction."""
+    st.caption(
+        "Flags of the judge whose rates in the two models have disjoint 95% intervals, the largest "
+        "change first. What should not rise is traced to its pairs; what should not fall is "
+        "watched. Evaluations of held-out prompts run again with what is added."
+    )
+    behind = clusters_behind()
+    for _, row in other.head(PROPOSED).iterrows():
+        cell = str(row["flag"]), str(row["group"]), str(row["condition"])
+        with st.container(border=True):
+            offer_behavior(cell, row, behind.get(cell, []))
+    if len(other) > PROPOSED:
+        st.caption(f"{len(other) - PROPOSED} smaller changes are not shown.")
+
+
+def offer_behavior(cell: tuple[str, str, str], row: pd.Series, clusters: list[str]) -> None:
+    """One change in words, and two ways to add it."""
+    flag, group, condition = cell
+    words, left, right = st.columns([3, 1, 1], vertical_alignment="center")
+    words.text(text.visible(f"{rates.flag_words(flag)} · {group}, {condition}"))
+    words.text(rates.change(row))
+    if clusters:
+        words.caption("Pairs behind it: " + text.escape("; ".join(clusters)))
+    verb = "rise" if row["change"] > 0 else "fall"
+    name = " · ".join(cell)
+    with text.refusing():
+        for column, label, wanted in (
+            (left, f"Should not {verb}", verb == "fall"),
+            (right, f"Should {verb}", verb == "rise"),
+        ):
+            if column.button(label, key=f"add-{wanted}-{name}", width="stretch"):
+                fields = {"name": name, "flag": flag, "group": group, "condition": condition}
+                plan.add_behavior(project, Behavior(**fields, wanted=wanted))
+
+
+def clusters_behind() -> dict[tuple[str, str, str], list[str]]:
+    """Clusters of pairs, where there is a map, by what changed most on the prompts they move."""
+    run, behind = runs["discover"], dict[tuple[str, str, str], list[str]]()
+    if cache.store().state(run) != "finished" or not cache.has_table(run, "changes"):
+        return behind
+    for row in alarms.alarm_table(run).itertuples():
+        behind.setdefault(row.cell, []).append(f"{row.name} ({row.pairs:,} pairs)")
+    return behind
 
 
 def show_plan() -> None:

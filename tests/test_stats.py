@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, hypergeom
 
-from core.stats import bootstrap, chance_of_at_least, rate_interval, seed_interval, share_interval
+from core.stats import (
+    Interval,
+    bootstrap,
+    chance_of_at_least,
+    change_interval,
+    rate_interval,
+    seed_interval,
+    share_interval,
+)
 
 
 def completions(rates, rollouts, seed=0):
@@ -95,3 +103,15 @@ def test_the_chance_of_at_least_so_many_counts_them_too():
     draws = hypergeom.pmf(np.arange(31), 400, 60, 30)
     for k in (0, 1, 7, 30):
         assert chance_of_at_least(k, 30, 60, 400) == pytest.approx(draws[k:].sum())
+
+
+def test_the_interval_of_a_change_is_newcombes():
+    """56 of 70 against 48 of 80, from Wilson intervals: Newcombe 1998, table II, method 10."""
+    before, after = (
+        Interval(k / n, *binomtest(k, n).proportion_ci(method="wilson"), n)
+        for k, n in ((48, 80), (56, 70))
+    )
+    change = change_interval(before, after)
+    assert (change.value, change.low, change.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=3e-4)
+    back = change_interval(after, before)
+    assert (back.low, back.high) == pytest.approx((-change.high, -change.low))

@@ -15,7 +15,7 @@ from core.specs.base import Spec
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import DiscoverSpec, RankSpec, is_run
-from core.workspace.measurable import refuses_harm
+from core.workspace.measurable import check_measurable, refuses_harm
 from pages.components import cache, jobs, rates
 
 INPUTS = {"pairs": "preference pairs", "model": "reference"}  # names of fields, where they differ
@@ -77,12 +77,20 @@ def offer_complement(project: Project, behavior: Behavior) -> None:
         help="Adds it to the project as unwanted, so that its pairs are ranked. Evaluations of "
         "held-out prompts then run again.",
     ):
-        cache.store().require_writable()
-        taken = {b.name for b in project.behaviors}
-        name = other.name if other.name not in taken else f"{other.name} (unwanted)"
-        behaviors = (*project.behaviors, other.model_copy(update={"name": name}))
-        projects.save(project.model_copy(update={"behaviors": behaviors}), cache.store().workspace)
-        st.rerun()
+        add_behavior(project, other)
+
+
+def add_behavior(project: Project, behavior: Behavior) -> None:
+    """Save the project with one behavior more, and show what comes next."""
+    cache.store().require_writable()
+    taken = {b.name for b in project.behaviors}
+    wanted = "wanted" if behavior.wanted else "unwanted"
+    name = behavior.name if behavior.name not in taken else f"{behavior.name} ({wanted})"
+    behaviors = (*project.behaviors, behavior.model_copy(update={"name": name}))
+    changed = project.model_copy(update={"behaviors": behaviors})
+    check_measurable(changed)
+    projects.save(changed, cache.store().workspace)
+    st.rerun()
 
 
 def _measured_on(behavior: Behavior) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ A judge's flag, such as `followed_format`, read on one group of prompts under on
 behavior. It is called by the project's name for it, else by flag, group and condition.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -36,23 +36,14 @@ def verdict(row: pd.Series, flag: str) -> str:
     return flag_words(flag) if row[flag] else f"not {flag_words(flag)}"
 
 
-def other_changes(measured: pd.DataFrame, behaviors: Sequence[Behavior]) -> pd.DataFrame:
-    """What changed, intervals apart, and belongs to no behavior of the project; largest first."""
-    if measured.empty:
-        return pd.DataFrame()
-    named = {(b.flag, b.group, b.condition) for b in behaviors}
-    cell = ["flag", "group", "condition"]
-    wide = measured.set_index([*cell, "model"])[["rate", "low", "high", "n"]].unstack("model")
-    changed = wide["low"]["policy"] > wide["high"]["reference"]
-    changed |= wide["high"]["policy"] < wide["low"]["reference"]
-    wide = wide[changed & ~wide.index.isin(named)]
-    table = wide.index.to_frame(index=False)
-    table["flag"] = table["flag"].map(flag_words)
-    for model in ("reference", "policy"):
-        columns = [wide[name][model] for name in ("rate", "low", "high", "n")]
-        table[model] = [percent(r, lo, hi, int(n)) for r, lo, hi, n in zip(*columns, strict=True)]
-    table["change, points"] = (100 * (wide["rate"]["policy"] - wide["rate"]["reference"])).values
-    return table.sort_values("change, points", key=abs, ascending=False, ignore_index=True)
+def change(row: pd.Series) -> str:
+    """A rate in both models and their difference with its 95% interval, in one line."""
+    points = (100 * row[name] for name in ("change", "change_low", "change_high"))
+    return (
+        f"{row['reference']:.1%} → {row['policy']:.1%} "
+        "({:+.1f} points, 95%\N{NBSP}[{:+.1f},\N{NBSP}{:+.1f}], ".format(*points)
+        + f"{count(int(min(row['reference_n'], row['policy_n'])))} each)"
+    )
 
 
 def percent(rate: float, low: float, high: float, n: int) -> str:

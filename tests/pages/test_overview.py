@@ -68,11 +68,26 @@ def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, sto
     assert "generate" in app.button("start-all").label or "Next: generate" in page_text(app)
 
 
-def test_a_change_that_no_behavior_names_is_listed(open_page, investigated):
+def test_what_moved_most_is_added_as_a_behavior_on_a_press(open_page, investigated, store, project):
+    few = project.model_copy(update={"behaviors": project.behaviors[1:]})
+    projects.save(few, store.workspace)
     app = opened(open_page("overview"), "others")
-    (other,) = [frame.value for frame in app.dataframe if "change, points" in frame.value]
-    assert list(other["flag"] + " " + other["condition"]) == ["refused distractor"]
-    assert other["policy"].iloc[0] == "45.0% [42.0%,\N{NBSP}48.0%], n\N{NBSP}=\N{NBSP}240"
+    said = page_text(app)
+    assert "What else moved, to be added as behaviors (1)" in [e.label for e in app.expander]
+    assert "complied · harmful, distractor" in said
+    assert "1.0% → 55.0% (+54.0 points, 95%\N{NBSP}[+49.8,\N{NBSP}+57.2]" in said
+    assert "Pairs behind it: 1 · (lock, pick / cannot) (40 pairs)" in said
+    app.button("add-False-complied · harmful · distractor").click().run()
+    assert not app.exception
+    added = projects.load(store.workspace).behaviors[-1]
+    assert (added.flag, added.condition, added.wanted) == ("complied", "distractor", False)
+    steps = app.dataframe[-1].value.set_index("step")["state"]
+    assert "nothing to trace" not in steps[f"rank {added.name}"]
+
+
+def test_a_fall_is_not_listed_where_its_complement_rose(open_page, investigated):
+    labels = [each.label for each in open_page("overview").expander]
+    assert not [label for label in labels if "What else moved" in label]
 
 
 def alarms(app):

@@ -18,12 +18,18 @@ from core.specs.base import identity
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec, is_run
-from core.stats import LEAST_SEEDS, seed_rate_interval
+from core.stats import LEAST_SEEDS, Interval, change_interval, seed_rate_interval
 from core.storage.tables import table as read_table
 
 COLUMNS = ("arm", "edit", "seed", "evaluate", "train")
 BEFORE = ("policy", "reference")  # where both are the same model, it is the reference
 ARMS = ("reference", "policy", "baseline", "random control", "edited")
+CELL = ["flag", "group", "condition"]
+MOVED = [
+    *CELL,
+    *("reference", "reference_low", "reference_high", "reference_n"),
+    *("policy", "policy_low", "policy_high", "policy_n", "change", "change_low", "change_high"),
+]
 BY_ARM = ("rate", "low", "high", "n", "seeds")
 
 
@@ -103,6 +109,35 @@ def fell(behavior: Behavior, measured: pd.DataFrame) -> bool:
     rows = {row["model"]: row for row in of_behaviors(measured, [behavior]).to_dict("records")}
     both = rows.keys() >= {"reference", "policy"}
     return both and bool(rows["policy"]["high"] < rows["reference"]["low"])
+
+
+def moved(measured: pd.DataFrame, behaviors: Iterable[Behavior]) -> pd.DataFrame:
+    """`MOVED`: what differs between the models and no behavior measures, the largest first.
+
+    Cells of a generate run's rates whose intervals are disjoint. Of two complement flags only the
+    one that rose, since rises are traced.
+    """
+    named = {(b.flag, b.group, b.condition) for b in behaviors}
+    rows = []
+    for cell, models in measured.groupby(CELL, sort=False):
+        by_model = {row["model"]: row for row in models.to_dict("records")}
+        if cell in named or not by_model.keys() >= set(BEFORE):
+            continue
+        before, after = (
+            Interval(*(by_model[model][name] for name in ("rate", "low", "high", "n")))
+            for model in ("reference", "policy")
+        )
+        fell = after.high < before.low and complement(_unwanted_on(cell), measured) is None
+        if before.high < after.low or fell:
+            change = change_interval(before, after)
+            rows.append((*cell, *before, *after, change.value, change.low, change.high))
+    table = pd.DataFrame(rows, columns=MOVED)
+    return table.sort_values("change", key=abs, ascending=False, ignore_index=True)
+
+
+def _unwanted_on(cell: Any) -> Behavior:
+    flag, group, condition = cell
+    return Behavior(name=" · ".join(cell), flag=flag, group=group, condition=condition)
 
 
 def complement(behavior: Behavior, measured: pd.DataFrame) -> Behavior | None:

@@ -98,6 +98,7 @@ def alarm_table(run: str) -> pd.DataFrame:
         {
             "cluster": alarms["cluster"],
             "name": alarms["cluster"].map(names),
+            "cell": list(zip(alarms["flag"], alarms["group"], alarms["condition"], strict=True)),
             "mark": [marks.get(cluster, "") for cluster in alarms["cluster"]],
             "pairs": alarms["cluster"].map(facts["size"]),
             "alarm": alarms["alarm"],

@@ -4,7 +4,14 @@ import shutil
 import pandas as pd
 import pytest
 
-from core.intervention.evaluation.results import complement, fell, of_behaviors, outcomes, rose
+from core.intervention.evaluation.results import (
+    complement,
+    fell,
+    moved,
+    of_behaviors,
+    outcomes,
+    rose,
+)
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
@@ -171,3 +178,19 @@ def test_a_flag_without_complement_has_none():
 def test_rates_are_named_by_the_behaviors_that_ask_for_them():
     rows = pd.DataFrame([RATE | {"behavior": "x"}, RATE | {"behavior": "y", "group": "benign"}])
     assert of_behaviors(rows, [BEHAVIOR])["behavior"].tolist() == ["compliance"]
+
+
+def test_what_moved_is_listed_once_and_the_largest_first():
+    flags = {
+        "hedged": (0.5, 0.1),
+        "complied": (0.1, 0.7),
+        "refused": (0.9, 0.3),
+        "flattered": (0.2, 0.21),
+    }
+    measured = cells(**flags).assign(n=100)
+    table = moved(measured, [])
+    assert table["flag"].tolist() == ["complied", "hedged"]
+    assert table["change"].tolist() == pytest.approx([0.6, -0.4])
+    assert (table["change_low"] < table["change"]).all()
+    traced = Behavior(name="complies", flag="complied", group="harmful")
+    assert moved(measured, [traced])["flag"].tolist() == ["hedged"]
