@@ -39,6 +39,7 @@ MAY_IMPORT_HEAVY = (
     "core/attribution/baselines/lora.py",
     "core/attribution/evaluation/tail_patch.py",
     "core/intervention/training/import_checkpoint.py",
+    "core/intervention/training/packed_pass.py",
     "core/intervention/training/trainer.py",
     "core/intervention/training/dpo.py",
     "core/demo/organism.py",

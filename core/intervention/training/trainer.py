@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce
+from accelerate.utils import is_peft_model, reduce
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from core.errors import UserError
 from core.intervention.training.checkpoints import refuse_full_disk, seal
+from core.intervention.training.packed_pass import trains_packed, use_packed_pass
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
 from core.runs.progress import Cancelled, NotedReport
 
@@ -69,6 +70,10 @@ class ArmTrainer(DPOTrainer):
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         """TRL's own pass, block by block, over the pairs that are not cached yet."""
+        model = self.accelerator.unwrap_model(self.model)
+        model = model.get_base_model() if is_peft_model(model) else model
+        if trains_packed(model):
+            use_packed_pass(model)
         cached = self.cache.read()
         self.accelerator.wait_for_everyone()  # no process may see what another has just added
         chosen, rejected = _keys(dataset, "chosen"), _keys(dataset, "rejected")

@@ -290,6 +290,28 @@ def test_low_rank_updates_are_merged_into_a_plain_checkpoint(retrain, reference,
     assert rows[-1]["memory_bytes"] > 0
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"loss_type": "sigmoid_norm", "beta": 5.0}, {"method": "lora", "lora_r": 4}],
+    ids=lambda settings: " ".join(map(str, settings.values())) or "full sigmoid",
+)
+def test_packed_passes_train_what_the_padded_passes_of_trl_train(
+    settings, retrain, tmp_path, monkeypatch
+):
+    """The same losses at every step, and the same weights at the end."""
+    retrain("packed", **settings)
+    monkeypatch.setattr("core.intervention.training.trainer.trains_packed", lambda _model: False)
+    shutil.rmtree(tmp_path / "cache")
+    retrain("padded", **settings)
+    packed, padded = (
+        [json.loads(row)["loss"] for row in (tmp_path / name / "log.jsonl").open()]
+        for name in ("packed", "padded")
+    )
+    assert packed == pytest.approx(padded, abs=2e-5)
+    assert min(packed) < packed[0] - 0.01
+    assert apart(tmp_path, "packed", "padded") < 1e-5
+
+
 def test_the_precision_of_a_launch_does_not_replace_that_of_the_spec(
     retrain, tmp_path, monkeypatch
 ):
