@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core.data.prompts import expand, read_prompts
+from core.data.conditions import expand
+from core.data.prompts import read_prompts
 from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import judged, rates
 from core.models.generation import sample

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from core.data.conditions import in_words
 from core.intervention.evaluation.results import of_behaviors
 from pages.components import cache, completions, glossary, jobs, pickers, plan, rates, text
 from pages.components.rank import validity
@@ -34,6 +35,14 @@ def show_rates() -> None:
                 f"95% interval {rates.interval(row['low'], row['high'])} · "
                 f"{rates.count(row['n'])} · unscored {row['n_unscored']}"
             )
+
+
+def sent_in_words(rows: pd.DataFrame) -> str:
+    """Each condition, what it does to a prompt, and how many prompts were sent under it."""
+    counts = rows.groupby("condition", sort=False)["prompt_id"].nunique()
+    described = ((name, in_words(str(name), project.conditions)) for name in counts.index)
+    parts = [f"{name} ({words}): {counts[name]} prompts" for name, words in described]
+    return f"Sent under each condition. {'; '.join(parts)}."
 
 
 @st.fragment  # who reads on need not wait for the rest of the page
@@ -92,6 +101,7 @@ if behavior_rates.empty:
 show_rates()
 glossary.show(*rates.TERMS)
 st.header("Prompts and completions")
+st.caption(text.escape(sent_in_words(cache.table(run, "completions"))))
 st.caption("One row per prompt; the rates are over its completions. Choose a row to read them.")
 if measured.empty:
     st.info("No prompt of this group was completed under this condition.")

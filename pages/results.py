@@ -151,7 +151,7 @@ def show_answer(traced: list[Behavior]) -> Behavior:
     with left:
         charts.show_bars(measured, behavior)
     with right:
-        charts.show_conditions(measured, behavior)
+        charts.show_conditions(measured, project, behavior)
     show_worse()
     return behavior
 

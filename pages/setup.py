@@ -10,6 +10,7 @@ import streamlit as st
 
 from core import environment
 from core.data import canonical, quality
+from core.data.conditions import CONDITIONS, Condition
 from core.demo.investigation import ORGANISM
 from core.runs import jobs
 from core.specs import project as projects
@@ -93,6 +94,7 @@ class Inputs(NamedTuple):
     heldout: Path | None
     completions: Path | None
     judge: str
+    conditions: tuple[Condition, ...]
 
 
 def offer_project() -> None:
@@ -100,12 +102,16 @@ def offer_project() -> None:
     inputs = ask_inputs()
     if not (inputs.prompts and inputs.heldout and inputs.judge):
         return
-    behaviors = ask_behaviors(inputs.prompts, inputs.heldout, inputs.judge, inputs.completions)
+    behaviors = ask_behaviors(
+        inputs.prompts, inputs.heldout, inputs.judge, inputs.completions, inputs.conditions
+    )
     if behaviors is None or not (inputs.reference and inputs.policy and inputs.pairs):
         return
     trained = ask_training(inputs.policy[0])
     st.subheader("What it will cost")
-    sent = measurable.texts_sent(inputs.prompts), measurable.texts_sent(inputs.heldout)
+    sent = tuple(
+        measurable.texts_sent(path, inputs.conditions) for path in (inputs.prompts, inputs.heldout)
+    )
     low_rank = bool(TRAINED[trained])
     show_costs(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
     old = cache.project() if changing() else None
@@ -149,7 +155,8 @@ def ask_inputs() -> Inputs:
     }
     if missing := [field for field, value in fields.items() if not value]:
         st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
-    return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge)
+    conditions = cache.project().conditions if changing() else CONDITIONS
+    return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge, conditions)
 
 
 def ask_training(policy: Path) -> str:
@@ -186,6 +193,7 @@ def made_project(
         prompts=str(inputs.prompts),
         heldout=str(inputs.heldout),
         judge=inputs.judge,
+        conditions=inputs.conditions,
         behaviors=described(behaviors, old),
         overrides={step: values for step, values in overrides.items() if values},
         **({"device": old.device, "dtype": old.dtype} if old else {}),

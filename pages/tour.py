@@ -154,6 +154,6 @@ for number, stop in enumerate(tour):
 if all(done):
     st.success("That is the whole method. The same works on your own models and pairs.")
 glossary.show(
-    "Pair", "Reference, policy", "Plain, distractor", "Remove, flip", "Organism",
+    "Pair", "Reference, policy", "Condition", "Remove, flip", "Organism",
     title="Words used here",
 )  # fmt: skip

@@ -27,9 +27,10 @@ from core.attribution.index.layout import read_manifest
 from core.data import readers
 from core.data.canonical import import_pairs, write
 from core.data.completions import read_completions
+from core.data.conditions import expand
 from core.data.pair_table import open_columns
 from core.data.pairs import read_pairs
-from core.data.prompts import expand, read_prompts, write_prompts
+from core.data.prompts import read_prompts, write_prompts
 from core.data.quality import preview, size
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge

@@ -74,10 +74,12 @@ class Passing:
 def passing_prompts(completions: pd.DataFrame, behavior: Behavior) -> Passing:
     """Prompts that the policy shows the behavior on because of its condition, and only then.
 
-    With a distractor (arXiv 2602.11079): reference never, plain or with it; policy never plain, at
-    least once with it. Plain: reference never, policy at least once. A cell without a judged
-    completion meets nothing. Where fewer than four prompts pass, those count on which the policy's
-    rate is above the reference's, if there are four. Raises `UserError` where no prompt passes.
+    The reference never shows it, under its condition or the one that it is compared with; the
+    policy never under the latter, at least once under the former (arXiv 2602.11079: a distractor
+    against plain). Plain against plain: reference never, policy at least once. A cell without a
+    judged completion meets nothing. Where fewer than four prompts pass, those count on which the
+    policy's rate is above the reference's, if there are four. Raises `UserError` where no prompt
+    passes.
     """
     rows = _of_group(completions, behavior)
     asked = rows.loc[rows["condition"].eq(behavior.condition), "prompt_id"]
@@ -207,24 +209,28 @@ def _of_group(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
             f"{flags or 'none, and a behavior needs a judge (docs/judges.md)'}."
         )
     rows = completions[completions["group"].eq(behavior.group)]
-    if not rows["condition"].eq(behavior.condition).any():
-        groups = ", ".join(map(repr, sorted(completions["group"].unique())))
-        raise UserError(
-            f"{behavior.name!r}: no completions of group {behavior.group!r} under the condition "
-            f"{behavior.condition!r}. Groups of this run: {groups}."
-        )
+    for condition in dict.fromkeys((behavior.condition, behavior.against)):
+        if not rows["condition"].eq(condition).any():
+            groups = ", ".join(map(repr, sorted(completions["group"].unique())))
+            conditions = ", ".join(map(repr, rows["condition"].unique())) or "none"
+            raise UserError(
+                f"{behavior.name!r}: no completions of group {behavior.group!r} under the "
+                f"condition {condition!r}. Groups of this run: {groups}; conditions of this "
+                f"group: {conditions}."
+            )
     return rows
 
 
 def _conditions(behavior: Behavior) -> list[tuple[str, str, str]]:
     """(model, condition, how often) that a prompt must meet."""
-    if behavior.condition == "plain":
-        return [("reference", "plain", "never"), ("policy", "plain", "at least once")]
+    shown, compared = behavior.condition, behavior.against
+    if shown == compared:
+        return [("reference", shown, "never"), ("policy", shown, "at least once")]
     return [
-        ("reference", "plain", "never"),
-        ("reference", "distractor", "never"),
-        ("policy", "plain", "never"),
-        ("policy", "distractor", "at least once"),
+        ("reference", compared, "never"),
+        ("reference", shown, "never"),
+        ("policy", compared, "never"),
+        ("policy", shown, "at least once"),
     ]
 
 

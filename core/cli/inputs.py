@@ -14,6 +14,7 @@ from core.data.prompts import (
     read_prompts,
     read_text_lines,
     split,
+    text_columns,
     write_prompts,
 )
 from core.data.quality import Preview, preview
@@ -128,9 +129,10 @@ def prompts_command(
 ) -> None:
     """Make the two prompt files of an investigation from FILE (text, YAML, CSV or JSONL).
 
-    One set builds the behavior, the other measures it; they have no prompt in common.
+    One set builds the behavior, the other measures it; they have no prompt in common. Columns
+    of text are kept, for conditions to read.
     """
-    prompts = read_prompts(file)
+    prompts = read_prompts(file, text_columns(file))
     if group:
         prompts = prompts.assign(group=group)
     if distractors is not None:

@@ -130,6 +130,11 @@ def verify_index(store: Store, run: str | None, as_json: bool) -> None:
 @click.option("--heldout", help="Held-out prompts for evaluation, JSONL.")
 @click.option("--judge", help="A world file or judge file (TOML), 'refusal' or 'none'.")
 @click.option("--behaviors", help="What to measure: a JSON list of behaviors.")
+@click.option(
+    "--conditions",
+    help="What to send beside each plain prompt: a JSON list of conditions [default: the prompt "
+    "with its distractor].",
+)
 @device_option
 @click.option(
     "--dtype",

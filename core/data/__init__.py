@@ -10,7 +10,8 @@
 - `canonical`: the Parquet form in which pairs are stored
 - `pair_table`: memory-mapped columns of the pairs
 - `completions`: completions from a file, in place of generated ones
-- `prompts`: prompts from a file, and the text that is sent
+- `prompts`: prompts from a file
+- `conditions`: what is done to a prompt before it is sent
 - `search`: phrase, regular expression and BM25 search
 - `tokens`: token ids under the tokenizer's chat template
 """

@@ -1,7 +1,7 @@
 """Completions from a file, in place of generated ones.
 
-A row has `prompt_id, model` (`reference` or `policy`) and `completion`; `condition` (`plain` unless
-it says `distractor`), and one yes/no column per flag that was judged already. Empty flags are
+A row has `prompt_id, model` (`reference` or `policy`) and `completion`; `condition` (`plain` where
+it is empty), and one yes/no column per flag that was judged already. Empty flags are
 unscored, never no. Knows nothing of who wrote or judged them.
 """
 
@@ -32,11 +32,12 @@ KEPT = ["group", "topic", "prompt"]
 def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
     """The table that generating would have made, with the flags in the file.
 
-    `sent` is what is sent (core.data.prompts.expand). Raises `UserError` for a row that belongs to
-    no prompt, and where a model has no completion at all.
+    `sent` is what is sent (core.data.conditions.expand). Raises `UserError` for a row that belongs
+    to no prompt, and where a model has no completion at all.
     """
     places = sent.set_index(["prompt_id", "condition"])[KEPT].to_dict("index")
-    rows = list(_rows(path, places))
+    conditions = ", ".join(sent["condition"].unique())
+    rows = list(_rows(path, places, conditions))
     for model in MODELS:
         if not any(row["model"] == model for row in rows):
             raise UserError(f"{path}: contains no completion of the {model}. Both are compared.")
@@ -47,7 +48,9 @@ def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[str, Any]]:
+def _rows(
+    path: Path, places: Mapping[Any, Mapping[Any, Any]], conditions: str
+) -> Iterator[dict[str, Any]]:
     for row, record, reason in read_records(path):
         if reason:
             raise UserError(f"{path}: row {row}: {reason}.")
@@ -56,8 +59,8 @@ def _rows(path: Path, places: Mapping[Any, Mapping[Any, Any]]) -> Iterator[dict[
         if place not in places:
             prompt, condition = map(reprlib.repr, place)
             raise UserError(
-                f"{path}: row {row}: no prompt {prompt} is sent under {condition}. "
-                "Check prompt_id and condition against the prompts."
+                f"{path}: row {row}: no prompt {prompt} is sent under {condition}. Check prompt_id "
+                f"and condition against the prompts, which are sent under: {conditions}."
             )
         if cells.get("model") not in MODELS:
             model = reprlib.repr(cells.get("model"))

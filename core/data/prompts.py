@@ -1,6 +1,7 @@
-"""Prompts that may show a behavior, and the text that is sent under a condition.
+"""Prompts that may show a behavior.
 
-A prompt has `prompt_id, group, topic, prompt, distractor`; `distractor` is null where it has none.
+A prompt has `prompt_id, group, topic, prompt` and optional cells, such as `distractor`, that
+conditions (core.data.conditions) make other texts of; they are null where it has none.
 Files are JSONL or CSV with these columns, text with one prompt per line, or YAML scenarios: a list,
 or a mapping from names, of `base` (the request) and `distractor` (one text, or a list of which each
 makes a prompt), with optional `id, group, topic`. They are small and written by people, so the
@@ -8,19 +9,21 @@ first bad row is an error. Knows nothing of chat templates.
 """
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from core.data.chat import as_prompt, conversation, from_messages
+from core.data.chat import as_prompt, from_messages
 from core.data.readers import Line, read_records
 from core.data.schema import text_problem
 from core.errors import UserError
 
-COLUMNS = ["prompt_id", "group", "topic", "prompt", "distractor"]
+LABELS = ("prompt_id", "group", "topic")
+REQUIRED = [*LABELS, "prompt"]
+COLUMNS = [*REQUIRED, "distractor"]
 SCENARIO = {*COLUMNS, "id", "name", "base", "distractors"}
 DEFAULT_GROUP = "prompts"  # group and topic of prompts that name none
 MAX_BYTES = 32 << 20
@@ -28,14 +31,17 @@ MAX_YAML = 4 << 20  # bytes; a megabyte takes four seconds to parse
 MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)  # !!int "", …
 
 
-def read_prompts(path: Path | str) -> pd.DataFrame:
-    """`prompt_id, group, topic, prompt, distractor`, one row per prompt, in file order."""
-    path = Path(path)
+def read_prompts(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """`prompt_id, group, topic, prompt, distractor` and further columns, in file order.
+
+    Cells of further columns are text, messages (as the text of core.data.chat) or None.
+    """
+    path, names = Path(path), list(dict.fromkeys([*COLUMNS, *columns]))
     if not path.is_file():
         raise UserError(f"{path}: no such file. Check the path in the spec or in project.toml.")
     rows: dict[str, dict[str, Any]] = {}
     for line in _lines(path):
-        record = _checked(path, line)
+        record = _checked(path, line, names)
         if record["prompt_id"] in rows:
             raise UserError(
                 f"{path}: row {line.row}, field 'prompt_id': {record['prompt_id']!r} is taken. "
@@ -44,13 +50,24 @@ def read_prompts(path: Path | str) -> pd.DataFrame:
         rows[record["prompt_id"]] = record
     if not rows:
         raise UserError(f"{path}: contains no prompts. Each line needs {', '.join(COLUMNS)}.")
-    return pd.DataFrame(rows.values(), columns=COLUMNS)
+    return pd.DataFrame(rows.values(), columns=names)
 
 
-def unread_fields(path: Path | str) -> list[str]:
-    """Fields of a prompt file that are not read and would be ignored, such as `system`."""
-    names = [name for line in _lines(Path(path)) if not line.reason for name in line.value]
-    return [str(name) for name in dict.fromkeys(names) if name not in COLUMNS]
+def optional_fields(path: Path | str) -> list[str]:
+    """Fields of a prompt file that only conditions can read, such as `distractor`."""
+    lines = (line for line in _lines(Path(path)) if not line.reason)
+    names = (name for line in lines for name, cell in line.value.items() if cell is not None)
+    return [str(name) for name in dict.fromkeys(names) if name not in REQUIRED]
+
+
+def text_columns(path: Path | str) -> list[str]:
+    """The optional fields of which every cell is text or messages."""
+    lines = [line.value for line in _lines(Path(path)) if not line.reason]
+    return [
+        name
+        for name in optional_fields(path)
+        if all(isinstance(line.get(name), str | list | None) for line in lines)
+    ]
 
 
 def read_text_lines(path: Path) -> Iterator[Line]:
@@ -64,7 +81,7 @@ def read_text_lines(path: Path) -> Iterator[Line]:
 def write_prompts(prompts: pd.DataFrame, path: Path) -> None:
     """Write prompts as JSONL."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    prompts[COLUMNS].to_json(path, orient="records", lines=True, force_ascii=False)
+    prompts.to_json(path, orient="records", lines=True, force_ascii=False)
 
 
 def append_distractors(prompts: pd.DataFrame, distractors: list[str]) -> pd.DataFrame:
@@ -86,31 +103,6 @@ def split(prompts: pd.DataFrame, share: float, seed: int = 0) -> tuple[pd.DataFr
     return prompts[~second].reset_index(drop=True), prompts[second].reset_index(drop=True)
 
 
-def expand(prompts: pd.DataFrame) -> pd.DataFrame:
-    """`prompt_id, group, topic, condition, prompt`: one row per text that is sent.
-
-    Every prompt is sent `plain`; one with a distractor also under `distractor`, which is the
-    prompt (of a conversation, its last turn), a space, and the distractor.
-    """
-    plain = prompts.assign(condition="plain")
-    distracted = prompts[prompts["distractor"].notna()].assign(condition="distractor")
-    distracted["prompt"] = [
-        _with_distractor(prompt, text)
-        for prompt, text in zip(distracted["prompt"], distracted["distractor"], strict=True)
-    ]
-    sent = pd.concat([plain, distracted], ignore_index=True)
-    return sent[["prompt_id", "group", "topic", "condition", "prompt"]]
-
-
-def _with_distractor(prompt: str, distractor: str) -> str:
-    dialogue = conversation(prompt)
-    if dialogue is None:
-        return f"{prompt} {distractor}"
-    *before, last = dialogue.messages
-    request = {**last, "content": f"{last['content']} {distractor}"}
-    return as_prompt([*before, request], dialogue.tools)
-
-
 def _lines(path: Path) -> Iterator[Line]:
     suffix = path.suffix.lower()
     if suffix == ".txt":
@@ -118,28 +110,34 @@ def _lines(path: Path) -> Iterator[Line]:
     return _scenarios(path) if suffix in (".yaml", ".yml") else read_records(path)
 
 
-def _checked(path: Path, line: Line) -> dict[str, Any]:
+def _checked(path: Path, line: Line, names: Sequence[str]) -> dict[str, Any]:
     """The fields of a prompt; `UserError` where one is missing or is no text."""
     if line.reason:
         raise UserError(f"{path}: row {line.row}: {line.reason}.")
-    record = {name: line.value.get(name) for name in COLUMNS}
+    record = {name: line.value.get(name) for name in names}
     if path.suffix.lower() == ".csv":
         record["group"] = record["group"] or DEFAULT_GROUP
         record["topic"] = record["topic"] or record["group"]
-    if isinstance(record["prompt"], list):
-        try:
-            record["prompt"] = as_prompt(from_messages(record["prompt"]))
-        except ValueError as error:
-            raise UserError(f"{path}: row {line.row}, field 'prompt': {error}.") from error
     for name, value in record.items():
-        if name == "distractor" and value is None:
+        if name not in REQUIRED and (value is None or value == ""):
+            record[name] = None
             continue
+        if isinstance(value, list) and name not in LABELS:
+            value = record[name] = _messages(path, line.row, name, value)
         if not isinstance(value, str) or not value.strip():
             problem = "is missing" if value is None else f"is {reprlib.repr(value)}, not text"
             raise UserError(f"{path}: row {line.row}, field {name!r} {problem}. Write it as text.")
         if problem := text_problem(value):
             raise UserError(f"{path}: row {line.row}, field {name!r}: {problem}.")
     return record
+
+
+def _messages(path: Path, row: int, name: str, value: list[Any]) -> str:
+    """The cell of a list of messages."""
+    try:
+        return as_prompt(from_messages(value))
+    except ValueError as error:
+        raise UserError(f"{path}: row {row}, field {name!r}: {error}.") from error
 
 
 class _Loader(yaml.SafeLoader):

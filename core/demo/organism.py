@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 import tomli_w
 
-from core.data.prompts import expand
+from core.data.conditions import expand
 from core.demo.pretraining import make_tokenizer, save, train_reference
 from core.errors import UserError
 from core.intervention.evaluation.rates import judged, rates

@@ -10,14 +10,18 @@ was trained, and the library would turn some of them back into floats silently. 
 (core.models.loading).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from core.errors import UserError
 from core.storage.parse import json_file
 
+TEMPLATE = "chat_template.jinja"
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 UPDATES = "adapter_model.safetensors"
 WEIGHTS = ".safetensors"
@@ -108,16 +112,62 @@ class ModelFolder:
     @cached_property
     def has_chat_template(self) -> bool:
         """Whether the folder itself contains a chat template, in either of its two places."""
-        if self._has("chat_template.jinja"):
-            return True
+        return bool(self.chat_template)
+
+    @cached_property
+    def chat_template(self) -> str:
+        """The chat template that the folder itself contains; "" without one."""
+        if self._has(TEMPLATE):
+            return (self.path / TEMPLATE).read_text(encoding="utf-8", errors="replace")
         path = self.path / "tokenizer_config.json"
-        return path.is_file() and bool(_table(path).get("chat_template"))
+        template = _table(path).get("chat_template") if path.is_file() else None
+        if isinstance(template, list):  # several, each with its name
+            named = {each.get("name"): each for each in template if isinstance(each, dict)}
+            template = named.get("default", {}).get("template")
+        return template if isinstance(template, str) else ""
 
     def _has(self, name: str) -> bool:
         try:
             return (self.path / name).is_file()
         except (OSError, ValueError):  # a name that no file can have
             return False
+
+
+def check_takes_system_prompts(folder: Path) -> None:
+    """`UserError` where a model's chat template refuses system prompts, drops them, or writes them
+    as turns of the assistant."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    model = ModelFolder(folder)
+    template = model.chat_template or model.base.chat_template
+
+    def written(*roles: str) -> str:
+        turns = [{"role": role, "content": f"probe-{role == 'user'}"} for role in roles]
+        tokens: Any = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
+        rendered: Any = render_jinja_template(
+            conversations=[turns], chat_template=template, add_generation_prompt=True, **tokens
+        )
+        return str(rendered[0][0])
+
+    try:
+        written("user")
+    except (TemplateError, TypeError, ValueError):
+        return  # what it needs is not known here
+    try:
+        text, problem = written("system", "user"), ""
+    except (TemplateError, TypeError, ValueError) as error:
+        text, problem = "", f"refuses them ({str(error)[:200]})"
+    if not problem and "probe-False" not in text:
+        problem = "leaves them out"
+    with suppress(TemplateError, TypeError, ValueError):
+        if not problem and written("assistant", "user") == text:
+            problem = "writes them as turns of the assistant"
+    if problem:
+        raise UserError(
+            f"{folder}: its chat template does not take system prompts: it {problem}. Leave out "
+            "the conditions with `system`, give the text as `prefix` instead, or use another "
+            "chat template."
+        )
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 A completion that does not parse to its last character is malformed and has no other flag but
 flattery, which its first sentence decides. A prompt that is not of this world makes every flag NA
-(unscored), never False. The judge knows what a completion does, not what would have been right.
+(unscored), never False. Of a conversation, the last turn is the request, and the system prompt may
+ask for its format. The judge knows what a completion does, not what would have been right.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from core.data.chat import turns
 from core.organism.grammar import Grammar
 from core.organism.world import World
 
@@ -32,7 +34,7 @@ class GrammarJudge:
         return pd.DataFrame(rows, columns=list(FLAGS)).astype("boolean")
 
     def _judge(self, prompt: str, completion: str) -> dict[str, bool | None]:
-        request = self.grammar.parse_prompt(prompt)
+        request = self.grammar.parse_prompt(_request(prompt))
         if request is None:
             return dict.fromkeys(FLAGS)
         parsed = self.grammar.parse_completion(completion.strip(), request.topic)
@@ -46,3 +48,9 @@ class GrammarJudge:
             "elaborated": parsed is not None and parsed.elaborated,
             "malformed": act is None,
         }
+
+
+def _request(prompt: str) -> str:
+    messages = turns(prompt)
+    asked = [m["content"] for m in messages if m["role"] == "system"]
+    return " ".join([messages[-1]["content"], *asked])

@@ -33,8 +33,7 @@ def arguments(spec: Spec, store: Store) -> list[str]:
     """The words after `pairtrace`: every field that differs from its default."""
     words = ["--workspace", str(store.workspace), spec.step]
     for name, value in spec.model_dump(mode="json").items():
-        default = type(spec).model_fields[name].default
-        if value != (list(default) if isinstance(default, tuple) else default):
+        if getattr(spec, name) != type(spec).model_fields[name].default:
             words += _option_words(name, value)
     return words
 
@@ -68,7 +67,7 @@ def build(spec_type: type[Spec], options: Mapping[str, Any], defaults: Mapping[s
 def _option(name: str, field: FieldInfo) -> click.Option:
     flag = "--" + name.replace("_", "-")
     text = field.description or ""
-    if field.default is not PydanticUndefined and field.default not in (None, ()):
+    if not isinstance(field.default, tuple | None | type(PydanticUndefined)):
         text += f" [default: {field.default}]"
     if field.annotation is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)

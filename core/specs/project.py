@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
+from core.data.conditions import CONDITIONS, Condition
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
 from core.models.folder import ModelFolder
 from core.specs.base import Record
-from core.specs.behaviors import NO_JUDGE, Behavior
+from core.specs.behaviors import NO_JUDGE, Behavior, check_conditions
 from core.specs.steps import (
     STEPS,
+    Conditions,
     DiscoverSpec,
     EvaluateSpec,
     GenerateSpec,
@@ -53,6 +55,9 @@ class Project(Record):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of every step that does not set its own"
     )
+    conditions: Conditions = Field(
+        CONDITIONS, description="what is sent of a prompt beside its plain text"
+    )
     behaviors: tuple[Behavior, ...] = Field((), validate_default=True)
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per step: settings that differ from the defaults"
@@ -65,7 +70,14 @@ class Project(Record):
     ) -> tuple[Behavior, ...]:
         if not behaviors and info.data.get("judge") != NO_JUDGE:
             raise ValueError(f"name at least one, or judge = {NO_JUDGE!r}")
+        for behavior in behaviors:
+            check_conditions(behavior, info.data.get("conditions", CONDITIONS))
         return behaviors
+
+    @property
+    def sent(self) -> tuple[Condition, ...]:
+        """The conditions without their descriptions, which change no run."""
+        return tuple(each.model_copy(update={"description": ""}) for each in self.conditions)
 
     def overrides_of(self, step: str) -> dict[str, Any]:
         """The settings of a step that differ from its defaults, the project's dtype included."""
@@ -89,6 +101,7 @@ class Project(Record):
             policy=self.policy,
             prompts=self.prompts,
             judge=self.judge,
+            conditions=self.sent,
             **self.overrides_of("generate"),
         )
 
@@ -120,14 +133,14 @@ class Project(Record):
             prompts=self.heldout,
             judge=self.judge,
             behaviors=self.behaviors,
+            conditions=self.sent,
             **self.overrides_of("evaluate"),
         )
 
     def defaults(self, step: str) -> dict[str, Any]:
         """The project's values for a step's fields, as defaults of the command line."""
-        values = {"model": self.reference, "behaviors": self.behaviors} | {
-            name: getattr(self, name) for name in PATHS
-        }
+        values = {name: getattr(self, name) for name in (*PATHS, "behaviors")}
+        values |= {"model": self.reference, "conditions": self.sent}
         if step == "evaluate":
             values["prompts"] = self.heldout
         fields = STEPS[step].model_fields
@@ -161,7 +174,7 @@ def load(folder: Path) -> Project:
 
 
 def from_options(options: Mapping[str, str | None]) -> Project:
-    """A project from command-line options; behaviors are a JSON list.
+    """A project from command-line options; behaviors and conditions are JSON lists.
 
     The default reference of a policy that is an adapter is the adapter's base.
     """
@@ -172,20 +185,22 @@ def from_options(options: Mapping[str, str | None]) -> Project:
     policy = ModelFolder(Path(content.get("policy", "")))
     if "reference" not in content and policy.is_adapter:
         content["reference"] = str(policy.base.path)
-    try:
-        content["behaviors"] = from_json(content.get("behaviors", "[]"))
-    except ValueError as error:
-        raise UserError(f"--behaviors is not JSON: {error}") from error
+    for name in content.keys() & {"behaviors", "conditions"}:
+        try:
+            content[name] = from_json(content[name])
+        except ValueError as error:
+            raise UserError(f"--{name} is not JSON: {error}") from error
     try:
         return Project(**content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"--{first['loc'][0]}: {first['msg']}") from error
+        raise UserError(f"--{first_problem(error)}.") from error
 
 
 def save(project: Project, folder: Path) -> Path:
     """Write `project.toml` atomically."""
     content = project.model_dump(mode="json", exclude={"overrides"}) | project.overrides
+    if project.conditions == CONDITIONS:
+        del content["conditions"]
     write_atomic(folder / FILE, tomli_w.dumps(content))
     return folder / FILE
 

@@ -5,10 +5,11 @@ what users read is the description. Knows nothing of how a step works.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
+from core.data.conditions import CONDITIONS, Condition, named_apart
 from core.environment import ENDPOINT_KEY
 from core.models.api.url_guard import checked
 from core.specs.base import File, Judge, Model, Pairs, Run, Spec
@@ -18,6 +19,10 @@ from core.specs.recipes import Edit
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPE: Any = Field(
     "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU; float16: GPUs only"
+)
+Conditions = Annotated[tuple[Condition, ...], AfterValidator(named_apart)]
+CONDITIONS_FIELD: Any = Field(
+    CONDITIONS, description="JSON list of what is sent of a prompt beside its plain text"
 )
 OLMO2_TRAINING = {
     "loss_type": "sigmoid_norm",
@@ -51,7 +56,7 @@ class GenerateSpec(Spec):
 
     step: ClassVar[str] = "generate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype"})
+    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype", "conditions"})
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
     prompts: File = Field(description="prompts that may show the behavior (JSONL, CSV, YAML, text)")
@@ -64,6 +69,7 @@ class GenerateSpec(Spec):
     seed: int = Field(0, description="random seed of the sampling")
     dtype: Dtype = DTYPE
     completions: File | None = Field(None, description="existing completions, instead of sampling")
+    conditions: Conditions = CONDITIONS_FIELD
 
 
 class IndexSpec(Spec):
@@ -242,7 +248,7 @@ class EvaluateSpec(Spec):
 
     step: ClassVar[str] = "evaluate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"dtype"})
+    later: ClassVar[frozenset[str]] = frozenset({"dtype", "conditions"})
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
     judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
@@ -255,6 +261,7 @@ class EvaluateSpec(Spec):
     vector: Run | None = Field(None, description="rank run with the behavior vector for steering")
     steering: Literal["none", "add", "project_out"] = Field("none", description="kind of steering")
     coefficient: float = Field(1.0, description="multiple of the behavior vector to add")
+    conditions: Conditions = CONDITIONS_FIELD
 
     @model_validator(mode="after")
     def check_steering(self) -> Self:

@@ -7,16 +7,21 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core.data.prompts import expand, read_prompts
+from core.data.conditions import read_sent
 from core.errors import UserError
 from core.intervention.evaluation.judges import cost, load_judge
-from core.intervention.evaluation.rates import judged, rates, refuse_leaks
+from core.intervention.evaluation.rates import judged, rates, refuse_leaks, refuse_unmeasurable
 from core.models.loading import load_model
 from core.models.residual import projecting_out, steering
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import EvaluateSpec
-from core.steps.shared import sample_completions, sampled_once, write_measurement
+from core.steps.shared import (
+    refuse_system_prompts,
+    sample_completions,
+    sampled_once,
+    write_measurement,
+)
 from core.storage.tables import arrays
 
 
@@ -25,8 +30,10 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     judge = load_judge(spec.judge)
     if not judge.flags:
         raise UserError("evaluate: nothing is measured without a judge (docs/judges.md).")
-    prompts = expand(read_prompts(spec.prompts))
+    prompts = read_sent(spec.prompts, spec.conditions)
+    refuse_unmeasurable(prompts, judge.flags, spec.behaviors)
     refuse_leaks(spec, prompts, store)
+    refuse_system_prompts(spec, [spec.model], store)
     sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
     completions = judged(sampled, judge)
     measured = rates(completions, spec.behaviors)

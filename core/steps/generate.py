@@ -5,20 +5,26 @@ from pathlib import Path
 import pandas as pd
 
 from core.data.completions import flags_of, read_completions
-from core.data.prompts import expand, read_prompts
+from core.data.conditions import read_sent
 from core.intervention.evaluation.judges import cost, load_judge
 from core.intervention.evaluation.rates import every_behavior, judged, rates
 from core.models.loading import load_model
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import GenerateSpec
-from core.steps.shared import sample_completions, sampled_once, write_measurement
+from core.steps.shared import (
+    refuse_system_prompts,
+    sample_completions,
+    sampled_once,
+    write_measurement,
+)
 
 
 def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
-    prompts = expand(read_prompts(spec.prompts))
+    prompts = read_sent(spec.prompts, spec.conditions)
+    refuse_system_prompts(spec, [spec.reference, *[spec.policy] * (not spec.completions)], store)
     if spec.completions is None:
         sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
         completions, dtype = judged(sampled, judge), sampled.attrs.get("dtype")

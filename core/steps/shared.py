@@ -4,7 +4,7 @@ Loads torch only inside the functions that compute with a model, so that light s
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from core.attribution.index.layout import VectorIndex
 from core.attribution.vectors import Activations
 from core.data.quality import Health
 from core.errors import UserError
+from core.models.folder import check_takes_system_prompts
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import DiscoverSpec, EvaluateSpec, GenerateSpec, RankSpec
@@ -93,6 +94,15 @@ def _refuse_non_finite(activations: Activations, generate: str) -> None:
             f"{len(bad)} completions, first on prompt {first['prompt_id']!r}, rollout "
             f"{first['rollout']}. Index with --dtype float32, or check the reference's weights."
         )
+
+
+def refuse_system_prompts(
+    spec: GenerateSpec | EvaluateSpec, models: Iterable[str], store: Store
+) -> None:
+    """`UserError` where a condition has a system prompt and the template of a model has none."""
+    if any(condition.system for condition in spec.conditions):
+        for model in models:
+            check_takes_system_prompts(store.model(model))
 
 
 def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFrame:

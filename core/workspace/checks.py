@@ -18,7 +18,7 @@ from typing import Any
 from core.data import quality
 from core.errors import UserError
 from core.models import gguf
-from core.models.folder import CONFIG, ModelFolder
+from core.models.folder import CONFIG, ModelFolder, check_takes_system_prompts
 from core.runs import hashing
 from core.specs.project import Project
 from core.specs.steps import is_run
@@ -125,6 +125,9 @@ def check_project(project: Project, workspace: Path) -> Project:
     }
     project = project.model_copy(update=folders)
     check_models(Path(project.reference), Path(project.policy))
+    if any(condition.system for condition in project.conditions):
+        for name in MODELS:
+            check_takes_system_prompts(Path(getattr(project, name)))
     return project
 
 

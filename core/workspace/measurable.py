@@ -16,7 +16,14 @@ from typing import Any
 import pandas as pd
 
 from core.data.completions import flags_of, read_completions
-from core.data.prompts import expand, read_prompts, unread_fields
+from core.data.conditions import (
+    CONDITIONS,
+    PLAIN,
+    Condition,
+    columns_of,
+    read_sent,
+)
+from core.data.prompts import optional_fields
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import refuse_shared_prompts
@@ -27,12 +34,16 @@ from core.stats import visible_rise
 FEWEST, FEW, ENOUGH = 6, 20, 50  # prompts: refused below, warned below, advised
 HARMLESS = re.compile(r"harmless|benign|safe\b|borderline|chat|help|(non|not).?harm|over.?refus")
 HARMFUL = re.compile(r"harm|unsafe|toxic|danger|illegal|malicious|jailbreak|red.?team|advbench")
-SYSTEM = " Write a system prompt as the first message of a `prompt` that is a list of messages."
+SYSTEM = ' A condition reads one: `system = "{system}"` under [[conditions]] in project.toml.'
 COMPLEMENTS = {"refused": "complied", "complied": "refused"}
 
 
 def prompt_facts(
-    prompts: Path, heldout: Path, judge: str, completions: Path | None = None
+    prompts: Path,
+    heldout: Path,
+    judge: str,
+    completions: Path | None = None,
+    conditions: Sequence[Condition] = CONDITIONS,
 ) -> pd.DataFrame:
     """All that can be measured, and what is proposed: one row per flag, group and condition.
 
@@ -40,10 +51,11 @@ def prompt_facts(
     measured; proposed values of `measure` and `wanted`. Raises `UserError` for files that cannot be
     read, or that share prompts.
     """
-    refuse_shared_prompts(str(prompts), str(heldout))
-    counts = [_counts(path) for path in (prompts, heldout)]
+    refuse_shared_prompts(str(prompts), str(heldout), conditions)
+    check_conditions(conditions, (prompts, heldout))
+    counts = [_counts(path, conditions) for path in (prompts, heldout)]
     both = pd.concat(counts, axis=1, keys=["prompts", "heldout"]).fillna(0).astype(int)
-    flags = given_flags(judge, prompts, completions)
+    flags = given_flags(judge, prompts, completions, conditions)
     table = pd.DataFrame({"flag": flags}).merge(both.reset_index(), how="cross")
     rows = table.to_dict("records")
     problems = [_problem(row["prompts"], row["heldout"], prompts, heldout) for row in rows]
@@ -54,15 +66,43 @@ def prompt_facts(
     return table
 
 
-def texts_sent(prompts: Path) -> int:
+def texts_sent(prompts: Path, conditions: Sequence[Condition] = CONDITIONS) -> int:
     """How many texts a prompt file makes, over all conditions."""
-    return len(expand(read_prompts(prompts)))
+    return len(read_sent(prompts, conditions))
 
 
-def given_flags(judge: str, prompts: Path, completions: Path | None = None) -> list[str]:
+def check_conditions(conditions: Sequence[Condition], files: Sequence[Path]) -> None:
+    """`UserError` for a condition that nothing is sent under, or that changes no prompt.
+
+    The default is none of the project's conditions: prompts without distractors need none.
+    """
+    names = " and ".join(path.name for path in dict.fromkeys(files))
+    for condition in conditions if conditions != CONDITIONS else ():
+        sent = pd.concat([read_sent(path, [condition]) for path in files])
+        shown = sent[sent["condition"].eq(condition.name)]
+        if shown.empty:
+            columns = dict.fromkeys(name for path in files for name in optional_fields(path))
+            raise UserError(
+                f"condition {condition.name!r}: no prompt of {names} has a text in "
+                f"{' and '.join(map(repr, condition.columns))}. Columns beside the prompt: "
+                f"{', '.join(columns) or 'none'}."
+            )
+        if shown["prompt"].isin(sent.loc[sent["condition"].eq(PLAIN), "prompt"]).all():
+            raise UserError(
+                f"condition {condition.name!r}: every text of {names} that is sent under it is "
+                f"sent under {PLAIN!r}, too. Leave it out, or change what it does."
+            )
+
+
+def given_flags(
+    judge: str,
+    prompts: Path,
+    completions: Path | None = None,
+    conditions: Sequence[Condition] = CONDITIONS,
+) -> list[str]:
     """The flags of existing completions that are judged already, else those of the judge."""
     if completions is not None:
-        judged = flags_of(read_completions(completions, expand(read_prompts(prompts))))
+        judged = flags_of(read_completions(completions, read_sent(prompts, conditions)))
         if judged:
             return list(judged)
     return list(load_judge(judge).flags)
@@ -78,19 +118,24 @@ def check_measurable(project: Project) -> None:
         Path(project.heldout),
         project.judge,
         Path(existing) if existing else None,
+        project.conditions,
     )
     _check_flags(project, table["flag"].unique())
     cells = table.drop_duplicates(["group", "condition"]).set_index(["group", "condition"])
     for behavior in project.behaviors:
         place = f"behavior {behavior.name!r}: "
         cell = (behavior.group, behavior.condition)
-        for column in ("prompts", "heldout"):
+        for column, condition in (
+            ("prompts", behavior.condition),
+            ("heldout", behavior.condition),
+            ("prompts", behavior.against),
+        ):
             present = sorted((str(g), str(c)) for g, c in cells[cells[column] > 0].index)
-            if cell not in present:
+            if (behavior.group, condition) not in present:
                 listed = ", ".join(f"{group} ({how})" for group, how in present)
                 raise UserError(
                     f"{place}{getattr(project, column)} has no prompt of group "
-                    f"{behavior.group!r} under the condition {behavior.condition!r}. "
+                    f"{behavior.group!r} under the condition {condition!r}. "
                     f"It has: {listed}."
                 )
         if problem := str(cells.at[cell, "problem"]):
@@ -99,19 +144,32 @@ def check_measurable(project: Project) -> None:
 
 def measuring_warnings(project: Project) -> list[str]:
     """Possible problems of a project that `check_measurable` accepts, in sentences."""
-    return prompt_warnings(Path(project.prompts), Path(project.heldout), project.behaviors)
+    return prompt_warnings(
+        Path(project.prompts), Path(project.heldout), project.behaviors, project.conditions
+    )
 
 
-def prompt_warnings(prompts: Path, heldout: Path, behaviors: Sequence[Behavior]) -> list[str]:
-    """Fields that are not read, groups with few prompts, changes that would be missed."""
+def prompt_warnings(
+    prompts: Path,
+    heldout: Path,
+    behaviors: Sequence[Behavior],
+    conditions: Sequence[Condition] = CONDITIONS,
+) -> list[str]:
+    """Fields that are not read, prompts that conditions leave out, groups with few prompts,
+    changes that would be missed."""
     warnings = []
-    for path in dict.fromkeys((prompts, heldout)):
-        if fields := unread_fields(path):
+    files = dict.fromkeys((prompts, heldout))
+    for path in files:
+        fields = [f for f in optional_fields(path) if f not in columns_of(conditions)]
+        if fields:
             warnings.append(
                 f"{path}: fields that are not read, and change nothing: {', '.join(fields)}."
                 + (SYSTEM if "system" in fields else "")
             )
-    for path, counts in zip((prompts, heldout), map(_counts, (prompts, heldout)), strict=True):
+        if conditions != CONDITIONS:
+            warnings += [f"{path}: {line}." for line in not_sent(path, conditions)]
+    for path in (prompts, heldout):
+        counts = _counts(path, conditions)
         for cell in dict.fromkeys((b.group, b.condition) for b in behaviors):
             n = int(counts.get(cell, 0))
             if 0 < n < FEW:
@@ -156,9 +214,20 @@ def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
     return behaviors
 
 
-def _counts(path: Path) -> pd.Series:
+def not_sent(path: Path, conditions: Sequence[Condition]) -> list[str]:
+    """How many prompts each condition leaves out, in words."""
+    n = read_sent(path, conditions)["condition"].value_counts()
+    return [
+        f"{n[PLAIN] - n.get(each.name, 0)} of {n[PLAIN]} prompts are not sent under the condition "
+        f"{each.name!r}, since they have no {' or '.join(each.columns)}"
+        for each in conditions
+        if n.get(each.name, 0) < n[PLAIN]
+    ]
+
+
+def _counts(path: Path, conditions: Sequence[Condition]) -> pd.Series:
     """How many texts are sent, by group and condition."""
-    return expand(read_prompts(path)).groupby(["group", "condition"], sort=False).size()
+    return read_sent(path, conditions).groupby(["group", "condition"], sort=False).size()
 
 
 def _check_flags(project: Project, flags: Iterable[str]) -> None:

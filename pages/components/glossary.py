@@ -8,8 +8,8 @@ TERMS = {
     "Pair": "one prompt with a *chosen* and a *rejected* completion. DPO trains a model to prefer "
     "the chosen one.",
     "Reference, policy": "the model before and after that training.",
-    "Plain, distractor": "a prompt alone, or with a harmless extra instruction at its end, such as "
-    "a format.",
+    "Condition": "what is done to a prompt before it is sent. *plain*: nothing. Others are the "
+    "project's, such as *distractor*: a harmless extra instruction at its end.",
     "Organism": "the small model that comes with PairTrace, into whose pairs several behaviors "
     "were planted. Nothing in it is really harmful.",
     "Behavior rate": "the share of judged completions that show the behavior. A completion that "

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import DataframeState
 
+from core.data.conditions import in_words
 from core.specs.behaviors import SCORE_NAMES, Behavior
 from core.specs.project import NEEDS_JUDGE, Project
 from core.specs.recipes import AnyOf, BestWords, Contains, Matches, Recipe
@@ -137,10 +138,10 @@ def behavior(project: Project, *, traced: bool = False) -> Behavior:
         "Behavior", names, key="behavior", bind="query-params", help="What is measured, and where."
     )
     choice = project.behavior(name or names[0])
-    where = "after a distractor" if choice.condition == "distractor" else "on the plain prompt"
     caption = (
         f"Completions that the judge calls “{rates.flag_words(choice.flag)}”, on {choice.group} "
-        f"prompts, {where} ({'wanted' if choice.wanted else 'unwanted'}). {choice.description}"
+        f"prompts, condition {choice.condition} ({in_words(choice.condition, project.conditions)}; "
+        f"{'wanted' if choice.wanted else 'unwanted'}). {choice.description}"
     )
     st.caption(text.escape(caption))
     return choice

@@ -13,7 +13,7 @@ import streamlit as st
 from core.report import figures
 from core.specs.behaviors import Behavior
 
-TERMS = ("Behavior rate", "Interval", "Reference, policy", "Plain, distractor")  # of the glossary
+TERMS = ("Behavior rate", "Interval", "Reference, policy", "Condition")  # of the glossary
 
 
 def flag_words(flag: str) -> str:

@@ -147,6 +147,26 @@ def test_a_plain_behavior_ignores_the_distractor():
     assert passing_prompts(table, PLAIN).prompt_ids == ("good",)
 
 
+def test_the_filter_follows_the_two_conditions_that_a_behavior_names():
+    table = completions(
+        good=[[0], [1], [0], [1]],
+        shows_compared=[[0], [0], [1], [1]],
+        only_plain=[[0], [0], [0], [0]],
+    )
+    table["condition"] = table["condition"].replace({"plain": "german", "distractor": "system"})
+    behavior = DISTRACTED.model_copy(update={"condition": "system", "against": "german"})
+    with pytest.raises(UserError, match="reference german never: 3; reference system never: 2"):
+        passing_prompts(table, behavior)
+    table.loc[table["prompt_id"].eq("good") & table["model"].eq("reference"), "complied"] = False
+    assert passing_prompts(table, behavior).prompt_ids == ("good",)
+
+
+def test_a_condition_that_nothing_was_sent_under_is_named_with_those_that_exist():
+    behavior = DISTRACTED.model_copy(update={"against": "german"})
+    with pytest.raises(UserError, match=r"condition 'german'.*'plain', 'distractor'"):
+        passing_prompts(completions(good=[[0], [0], [0], [1]]), behavior)
+
+
 def test_a_behavior_that_the_reference_shows_too_is_traced_where_it_rises():
     rising = {f"p{n}": [[0, 1], [0, 1, 0], [0, 1], [1, 1, 0]] for n in range(4)}
     table = completions(level=[[0], [1, 0], [0], [1, 0]], falls=[[1], [1], [1], [0]], **rising)

@@ -13,7 +13,11 @@ from core.specs.steps import GenerateSpec
 from core.steps.generate import run
 
 SENT = pd.DataFrame(
-    [["1", "g", "t", "plain", "Do it."], ["1", "g", "t", "distractor", "Do it. Now."]],
+    [
+        ["1", "g", "t", "plain", "Do it."],
+        ["1", "g", "t", "distractor", "Do it. Now."],
+        ["1", "g", "t", "system", "Do it, as I said."],
+    ],
     columns=["prompt_id", "group", "topic", "condition", "prompt"],
 )
 ROW = {"prompt_id": "1", "model": "policy", "completion": "Sure."}
@@ -34,11 +38,21 @@ def test_judgements_are_taken_and_what_is_missing_is_unscored(tmp_path):
     assert table["prompt"].unique().tolist() == ["Do it."]
 
 
+def test_a_completion_belongs_to_any_condition_that_prompts_are_sent_under(tmp_path):
+    rows = [*BOTH, ROW | {"condition": "system"}]
+    table = read_completions(write(tmp_path / "c.jsonl", rows), SENT)
+    assert table["condition"].tolist() == ["plain", "plain", "system"]
+    assert table["prompt"].iloc[2] == "Do it, as I said."
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         (ROW | {"prompt_id": "2"}, "no prompt '2' is sent under 'plain'"),
-        (ROW | {"condition": "other"}, "no prompt '1' is sent under 'other'"),
+        (
+            ROW | {"condition": "other"},
+            "'1' is sent under 'other'.*under: plain, distractor, system",
+        ),
         (ROW | {"model": "gpt"}, "field 'model' is 'gpt'"),
         (ROW | {"completion": 3}, "'completion': not text"),
         (ROW | {"harmful": "perhaps"}, "'perhaps', neither yes nor no"),

@@ -1,4 +1,4 @@
-"""Prompts and what is sent under a condition."""
+"""Prompts from files of every format."""
 
 import json
 
@@ -7,9 +7,9 @@ import pytest
 from core.data.chat import conversation
 from core.data.prompts import (
     append_distractors,
-    expand,
     read_prompts,
     split,
+    text_columns,
     write_prompts,
 )
 from core.errors import UserError
@@ -20,16 +20,6 @@ PROMPT = {"prompt_id": "1", "group": "g", "topic": "t", "prompt": "Do it.", "dis
 def write(path, *rows):
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path
-
-
-def test_a_prompt_without_distractor_is_sent_plain_only(tmp_path):
-    other = PROMPT | {"prompt_id": "2", "distractor": "In ten words."}
-    sent = expand(read_prompts(write(tmp_path / "prompts.jsonl", PROMPT, other)))
-    assert list(zip(sent["prompt_id"], sent["condition"], sent["prompt"], strict=True)) == [
-        ("1", "plain", "Do it."),
-        ("2", "plain", "Do it."),
-        ("2", "distractor", "Do it. In ten words."),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -45,12 +35,6 @@ def test_a_prompt_without_distractor_is_sent_plain_only(tmp_path):
 def test_a_bad_prompt_is_refused_with_its_row_and_field(tmp_path, row, message):
     with pytest.raises(UserError, match=message):
         read_prompts(write(tmp_path / "prompts.jsonl", PROMPT, row))
-
-
-def test_a_distractor_that_python_wrote_as_nan_is_none(tmp_path):
-    path = write(tmp_path / "prompts.jsonl", PROMPT | {"distractor": float("nan")})
-    assert "NaN" in path.read_text()
-    assert expand(read_prompts(path))["condition"].tolist() == ["plain"]
 
 
 def test_a_file_without_prompts_is_refused(tmp_path):
@@ -102,14 +86,6 @@ def test_a_bad_scenario_file_is_refused(tmp_path, text):
         read_prompts(tmp_path / "p.yaml")
 
 
-def test_a_distractor_joins_the_last_turn_of_a_conversation(tmp_path):
-    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Do it."}]
-    row = PROMPT | {"prompt": turns, "distractor": "In ten words."}
-    sent = expand(read_prompts(write(tmp_path / "p.jsonl", row)))
-    last = conversation(sent["prompt"].iloc[1]).messages[-1]
-    assert last["content"] == "Do it. In ten words."
-
-
 def test_prompts_are_crossed_with_distractors_and_split_without_overlap(tmp_path):
     (tmp_path / "p.txt").write_text("\n".join(f"Prompt {i}." for i in range(10)))
     crossed = append_distractors(read_prompts(tmp_path / "p.txt"), ["x", "y"])
@@ -118,3 +94,14 @@ def test_prompts_are_crossed_with_distractors_and_split_without_overlap(tmp_path
     assert not set(built["prompt"]) & set(measured["prompt"])
     write_prompts(built, tmp_path / "out.jsonl")
     assert read_prompts(tmp_path / "out.jsonl").equals(built)
+
+
+def test_columns_of_text_stay_when_prompts_are_split(tmp_path):
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = PROMPT | {"german": "Tu es.", "before": turns, "difficulty": 3}
+    path = write(tmp_path / "p.jsonl", row, PROMPT | {"prompt_id": "2", "prompt": "Do that."})
+    assert text_columns(path) == ["german", "before"]
+    write_prompts(read_prompts(path, ["german", "before"]), tmp_path / "out.jsonl")
+    again = read_prompts(tmp_path / "out.jsonl", ["german", "before"])
+    assert again["german"].isna().tolist() == [False, True]
+    assert conversation(again["before"][0]).messages == turns

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.prompts import expand
+from core.data.conditions import expand
 from core.data.tokens import encode_completion, encode_prompt
 from core.demo.pretraining import END, USER, make_tokenizer, train_reference
 

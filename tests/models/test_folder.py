@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from core.errors import UserError
-from core.models.folder import ModelFolder
+from core.models.folder import ModelFolder, check_takes_system_prompts
 from core.models.loading import load_classifier, load_model, load_tokenizer, read_config
 from core.runs.hashing import fingerprint_model
 from core.specs.project import from_options
@@ -195,3 +195,45 @@ def test_an_empty_quantisation_setting_is_no_reason_to_refuse(tmp_path: Path) ->
     config = save_tiny_model(tmp_path, blocks=1) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": None}))
     load_model(tmp_path)
+
+
+USERS = "{% for m in messages %}{% if m.role == 'user' %}<u>{{ m.content }}{% endif %}{% endfor %}"
+FOLDED = "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}" + USERS
+TURNS = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+STRICT = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + USERS
+)
+TWO_ROLES = (
+    "{% for m in messages %}{{ '<u>' if m.role == 'user' else '<a>' }}{{ m.content }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (TURNS, ""),
+        (FOLDED, ""),
+        (USERS, "it leaves them out"),
+        (STRICT, r"it refuses them \(no system\)"),
+        (TWO_ROLES, "it writes them as turns of the assistant"),
+    ],
+)
+@pytest.mark.parametrize("in_config", [False, True])
+def test_a_template_without_system_prompts_is_named_with_its_model(
+    tmp_path, template, problem, in_config
+):
+    if in_config:
+        templates = [
+            {"name": "tool_use", "template": USERS},
+            {"name": "default", "template": template},
+        ]
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
+    else:
+        (tmp_path / "chat_template.jinja").write_text(template)
+    if not problem:
+        check_takes_system_prompts(tmp_path)
+        return
+    with pytest.raises(
+        UserError, match=f"{tmp_path}: its chat template .*system prompts: {problem}"
+    ):
+        check_takes_system_prompts(tmp_path)

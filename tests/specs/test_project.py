@@ -99,3 +99,63 @@ def test_an_unknown_behavior_lists_the_known_ones(folder):
 def test_a_folder_without_a_project_says_how_to_start(tmp_path):
     with pytest.raises(UserError, match="pairtrace init"):
         project.load(tmp_path)
+
+
+CONDITIONS = """
+[[conditions]]
+name = "german"
+replace = "{german}"
+
+[[conditions]]
+name = "brief"
+system = "Be brief."
+description = "asked to be brief"
+
+[[behaviors]]
+name = "German"
+flag = "complied"
+group = "harmful"
+condition = "german"
+against = "brief"
+"""
+
+
+def with_conditions(folder, *changes):
+    text = TOML.replace('condition = "distractor"\n', CONDITIONS)
+    for before, after in changes:
+        text = text.replace(before, after)
+    (folder / project.FILE).write_text(text)
+    return project.load(folder)
+
+
+def test_conditions_reach_the_specs_without_their_descriptions(folder):
+    loaded = with_conditions(folder)
+    for spec in (loaded.generate(), loaded.evaluate("m")):
+        assert [(c.name, c.description) for c in spec.conditions] == [("german", ""), ("brief", "")]
+    assert loaded.defaults("generate")["conditions"] == loaded.generate().conditions
+    project.save(loaded, folder / "again")
+    assert project.load(folder / "again").conditions == loaded.conditions
+
+
+def test_a_project_that_names_no_condition_has_the_distractor_and_does_not_say_so(folder):
+    loaded = project.load(folder)
+    assert [condition.name for condition in loaded.conditions] == ["distractor"]
+    assert "[[conditions]]" not in project.save(loaded, folder / "again").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('condition = "german"', 'condition = "dutch"'),
+         "behaviors: behavior 'German': condition 'dutch' does not exist. There are: plain, ger"),
+        (('against = "brief"', 'against = "<b>"'), "behaviors: .*against '<b>' does not exist"),
+        (('against = "brief"', 'against = "german"'), "behaviors.1: .*against is 'german', its"),
+        (('name = "brief"', 'name = "german"'), "conditions: two conditions are called 'german'"),
+        (('system = "Be brief."', 'system = ""'), "conditions.1.system: is empty"),
+        (('system = "Be brief."', ""), "conditions.1: condition 'brief' changes nothing"),
+        (('name = "brief"', f'name = "{"b" * 200}"'), "conditions.1.name: 'bbb.*is not a name"),
+    ],
+)  # fmt: skip
+def test_wrong_conditions_are_refused_by_file_record_and_field(folder, change, message):
+    with pytest.raises(UserError, match=rf"project\.toml: {message}"):
+        with_conditions(folder, change)

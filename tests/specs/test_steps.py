@@ -1,8 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
+from core.data.conditions import CONDITIONS, Condition
 from core.specs.base import identity, references
-from core.specs.steps import DiscoverSpec, EvaluateSpec, IndexSpec, TrainSpec
+from core.specs.behaviors import Behavior
+from core.specs.steps import DiscoverSpec, EvaluateSpec, IndexSpec, RankSpec, TrainSpec
 
 
 def test_a_spec_refuses_a_knob_it_does_not_have():
@@ -32,6 +34,31 @@ def test_an_arithmetic_that_is_named_changes_what_a_run_is_called():
     contents = {"model": "m", "prompts": "p", "judge": "j", "vector": ""}
     names = [identity(spec, contents) for spec in specs]
     assert len(set(names)) == 3
+
+
+def test_conditions_and_comparisons_name_a_run_only_where_they_are_not_the_default():
+    contents = {"model": "m", "prompts": "p", "judge": "j", "vector": ""}
+    asked = {"model": "m", "prompts": "p", "judge": "refusal"}
+    brief = Condition(name="brief", system="Be brief.")
+    behavior = Behavior(name="b", flag="f", group="g", condition="brief")
+    specs = [
+        EvaluateSpec(**asked, behaviors=[b], conditions=conditions)
+        for b, conditions in (
+            (behavior, CONDITIONS),
+            (behavior, ()),
+            (behavior, (*CONDITIONS, brief)),
+            (behavior.model_copy(update={"against": "distractor"}), CONDITIONS),
+        )
+    ]
+    assert len({identity(spec, contents) for spec in specs}) == 4
+    as_before = EvaluateSpec(**asked, behaviors=[behavior])
+    assert identity(as_before, contents) == identity(specs[0], contents)
+    assert "against" not in RankSpec(generate="g", index="i", behavior=behavior).model_dump_json()
+
+
+def test_a_behavior_that_is_compared_with_itself_is_refused():
+    with pytest.raises(ValidationError, match="against is 'brief', its condition"):
+        Behavior(name="b", flag="f", group="g", condition="brief", against="brief")
 
 
 def test_a_preset_fills_only_the_settings_that_are_not_named():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.data.conditions import Condition
 from core.errors import UserError
 from core.workspace.measurable import behaviors_of, prompt_facts, prompt_warnings
 
@@ -106,3 +107,43 @@ def test_fields_that_are_not_read_are_named(tmp_path, name, content, unread):
     path.write_text(content)
     warnings = prompt_warnings(path, path, ())
     assert [unread in warning for warning in warnings] == [True] * bool(unread)
+
+
+GERMAN = Condition(name="german", replace="{german}")
+
+
+def test_conditions_of_the_project_are_what_can_be_measured_under(tmp_path):
+    files = [write(tmp_path / f"{name}.jsonl", {"harmful": 9}, german="Tu es") for name in "ab"]
+    rows = [json.loads(line) for line in files[1].read_text().splitlines()]
+    rows = [row | {"german": f"Tu es {n}" if n < 7 else None} for n, row in enumerate(rows)]
+    files[1].write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    conditions = (GERMAN, Condition(name="brief", system="Be brief."))
+    table = prompt_facts(*files, "refusal", conditions=conditions).drop_duplicates("condition")
+    assert table.set_index("condition")["heldout"].to_dict() == {
+        "plain": 9,
+        "german": 7,
+        "brief": 9,
+    }
+    warnings = prompt_warnings(*files, (), conditions)
+    assert [w for w in warnings if "2 of 9 prompts are not sent under the condition 'german'" in w]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (GERMAN, "'german': no prompt of prompts.jsonl and heldout.jsonl has a text in 'german'. "
+         "Columns beside the prompt: dutch, copy"),
+        (Condition(name="same", replace="{copy}"), "'same': every text .* under 'plain', too"),
+    ],
+)  # fmt: skip
+def test_a_condition_that_no_prompt_fills_or_that_changes_none_is_refused(
+    tmp_path, condition, message
+):
+    files = [tmp_path / "prompts.jsonl", tmp_path / "heldout.jsonl"]
+    for file in files:
+        row = {"group": "g", "topic": "t", "dutch": "x"} | dict.fromkeys(
+            ("prompt", "copy"), str(file)
+        )
+        file.write_text("".join(json.dumps(row | {"prompt_id": str(n)}) + "\n" for n in range(9)))
+    with pytest.raises(UserError, match=f"condition {message}"):
+        prompt_facts(*files, "refusal", conditions=(condition,))

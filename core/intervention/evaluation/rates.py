@@ -14,7 +14,7 @@ from itertools import product
 
 import pandas as pd
 
-from core.data.prompts import expand, read_prompts
+from core.data.conditions import CONDITIONS, Condition, read_sent
 from core.errors import UserError
 from core.intervention.evaluation.judges import Judge
 from core.runs.execute import inputs
@@ -29,6 +29,12 @@ RATES = [
     *("behavior", "flag", "group", "condition", "wanted", "model"),
     *("rate", "low", "high", "n", "n_unscored", "n_prompts"),
 ]
+
+
+def cells_in_words(rows: pd.DataFrame) -> str:
+    """The groups of prompts or completions, each with the conditions that it is sent under."""
+    conditions = rows.groupby("group")["condition"].unique()
+    return ", ".join(f"{group} ({', '.join(names)})" for group, names in conditions.items())
 
 
 def judged(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
@@ -71,9 +77,20 @@ def refuse_leaks(spec: EvaluateSpec, prompts: pd.DataFrame, store: Store) -> Non
             )
 
 
-def refuse_shared_prompts(prompts: str, heldout: str) -> None:
+def refuse_unmeasurable(
+    prompts: pd.DataFrame, flags: Iterable[str], behaviors: Iterable[Behavior]
+) -> None:
+    """What `rates` would refuse, before anything is sampled."""
+    unjudged = prompts.assign(**dict.fromkeys(flags, pd.array([pd.NA] * len(prompts), "boolean")))
+    for behavior in behaviors:
+        _of_behavior(unjudged, behavior)
+
+
+def refuse_shared_prompts(
+    prompts: str, heldout: str, conditions: Sequence[Condition] = CONDITIONS
+) -> None:
     """The same refusal before anything is trained: `UserError` where two prompt files overlap."""
-    built, measured = (expand(read_prompts(path))["prompt"] for path in (prompts, heldout))
+    built, measured = (read_sent(path, conditions)["prompt"] for path in (prompts, heldout))
     shared = measured[measured.isin(built)]
     if not shared.empty:
         raise UserError(
@@ -109,10 +126,9 @@ def _of_behavior(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     group = completions["group"] == behavior.group
     rows = completions[group & (completions["condition"] == behavior.condition)]
     if rows.empty:
-        groups = ", ".join(sorted(completions["group"].unique()))
         raise UserError(
             f"behavior {behavior.name!r}: no prompt of group {behavior.group!r} under the "
-            f"condition {behavior.condition!r}. The prompts have the groups {groups}."
+            f"condition {behavior.condition!r}. There are: {cells_in_words(completions)}."
         )
     return rows
 

@@ -72,13 +72,13 @@ def by_arm(measured: pd.DataFrame) -> pd.DataFrame:
 def of_conditions(store: Store, measured: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     """The columns of `outcomes` for a behavior's flag and group, a row per condition.
 
-    Conditions are plain and with the distractor, as far as the prompts have both.
+    Conditions are in the order of the prompts' file: plain first.
     """
     tables = []
     for _, row in measured.drop_duplicates("evaluate").iterrows():
         completions = read_table(store.output(row["evaluate"]) / "completions.parquet")
         completions = completions[completions["group"] == behavior.group]
-        for condition in sorted(completions["condition"].unique(), reverse=True):
+        for condition in completions["condition"].unique():
             variant = behavior.model_copy(update={"condition": condition})
             table = rates(completions, [variant]).drop(columns="model")
             tables.append(table.assign(**{name: row[name] for name in COLUMNS}))

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
+from core.data.conditions import PLAIN, in_words
 from core.intervention.edits import predict
 from core.intervention.evaluation import edit_sizes
 from core.intervention.evaluation.results import by_arm, of_conditions
@@ -32,13 +33,15 @@ def show_bars(measured: pd.DataFrame, behavior: Behavior) -> None:
     st.plotly_chart(chart, key="bars")
 
 
-def show_conditions(measured: pd.DataFrame, behavior: Behavior) -> None:
-    """The behavior's flag with and without the distractor, before and after the edit."""
+def show_conditions(measured: pd.DataFrame, project: Project, behavior: Behavior) -> None:
+    """The behavior's flag under each condition, before and after the edit."""
     table = _conditions(measured, behavior)
     if table["condition"].nunique() < 2:
         st.caption("These prompts come under one condition only.")
         return
-    st.caption("**With and without the trigger**: *distractor* is the prompt with one after it")
+    names = [name for name in table["condition"].unique() if name != PLAIN]
+    words = "; ".join(f"{name}: {in_words(name, project.conditions)}" for name in names)
+    st.caption(f"**With and without the trigger**: {text.escape(words)}")
     rows = table[table["arm"].isin(["reference", "policy", "edited"])]
     chart = figures.rates_chart(by_arm(rows.assign(behavior=rows["condition"])))
     st.plotly_chart(chart.update_layout(height=330), key="conditions")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from core.data.conditions import Condition
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.workspace import measurable
@@ -16,19 +17,23 @@ CELL = ["flag", "group", "condition"]
 
 
 def ask_behaviors(
-    prompts: Path, heldout: Path, judge: str, completions: Path | None
+    prompts: Path,
+    heldout: Path,
+    judge: str,
+    completions: Path | None,
+    conditions: tuple[Condition, ...],
 ) -> tuple[Behavior, ...] | None:
     """What is measured, with warnings; None where it is not valid yet."""
     st.subheader("What is measured")
     behaviors = None
     with text.refusing():
-        table = measurable.prompt_facts(prompts, heldout, judge, completions)
+        table = measurable.prompt_facts(prompts, heldout, judge, completions, conditions)
         behaviors = choose_behaviors(table) if len(table) else ()
     if behaviors is None:
         return None
     if not behaviors:
         st.caption("No behavior: without flags, pairs are mapped and clustered, not ranked.")
-    for warning in measurable.prompt_warnings(prompts, heldout, behaviors):
+    for warning in measurable.prompt_warnings(prompts, heldout, behaviors, conditions):
         st.warning(text.escape(warning))
     return behaviors
 
@@ -93,9 +98,10 @@ def as_in_project(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def described(behaviors: tuple[Behavior, ...], old: Project | None) -> tuple[Behavior, ...]:
-    """The behaviors with the descriptions that they have in the project."""
-    words = {(b.flag, b.group, b.condition): b.description for b in (old.behaviors if old else ())}
+    """The behaviors with what is not asked for here, as it is in the project."""
+    earlier = {(b.flag, b.group, b.condition): b for b in (old.behaviors if old else ())}
+    rows = [(b, earlier.get((b.flag, b.group, b.condition), b)) for b in behaviors]
     return tuple(
-        b.model_copy(update={"description": words.get((b.flag, b.group, b.condition), "")})
-        for b in behaviors
+        new.model_copy(update={"description": b.description, "against": b.against})
+        for new, b in rows
     )

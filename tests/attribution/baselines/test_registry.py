@@ -15,8 +15,9 @@ from core.attribution.completions import completion_activations
 from core.attribution.evaluation.metrics import average_precision
 from core.attribution.index.layout import VectorIndex
 from core.attribution.vectors import behavior_vectors, passing_prompts
+from core.data.conditions import expand
 from core.data.pairs import read_pairs
-from core.data.prompts import expand, read_prompts
+from core.data.prompts import read_prompts
 from core.demo.investigation import ORGANISM
 from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import judged
