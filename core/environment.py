@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 from core.errors import UserError
 
 WORKSPACE = "PAIRTRACE_WORKSPACE"
+WORKSPACES = "PAIRTRACE_WORKSPACES"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
 SHARDS = "PAIRTRACE_SHARDS"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
@@ -44,6 +45,18 @@ CPU = "cpu"
 def default_workspace() -> Path:
     """`$PAIRTRACE_WORKSPACE`, or `workspace` in the current folder."""
     return Path(os.environ.get(WORKSPACE, "workspace")).expanduser().resolve()
+
+
+def workspaces() -> list[Path]:
+    """`$PAIRTRACE_WORKSPACES`: those that the app serves, the first being where it starts."""
+    paths = os.environ.get(WORKSPACES, "").split(os.pathsep)
+    return [Path(path) for path in paths if path] or [default_workspace()]
+
+
+def serve_workspaces(folders: Sequence[Path]) -> None:
+    """Set the workspaces that this process's app serves."""
+    os.environ[WORKSPACES] = os.pathsep.join(map(str, folders))
+    os.environ[WORKSPACE] = str(folders[0])
 
 
 def roots() -> list[Path]:

@@ -25,6 +25,7 @@ def show_way_to_setup() -> None:
 
 environment.trust_code()  # the app runs nobody's code, however it was started
 st.set_page_config(page_title="PairTrace", layout="wide")
+cache.open_workspace()
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")
 ready = cache.has_project()
@@ -38,6 +39,7 @@ groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
 page = st.navigation(groups | {"Learn": [tour, methods, performance]})
 access.require_login()
 try:
+    cache.require_served()
     with st.sidebar:
         cache.show_workspace()
         cart.show()

@@ -3,6 +3,7 @@
 Every choice is checked as soon as it is made, and nothing runs before all of them are valid.
 """
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -266,8 +267,8 @@ st.caption(
     "between them, and prompts that may show what changed."
 )
 if cache.has_project() and not changing():
-    st.info("This workspace has a project. Another one needs another folder:")
-    st.code("pairtrace --workspace OTHER-FOLDER app", language="bash")
+    st.info("This workspace has a project. Another one needs another folder, in the same app:")
+    st.code(shlex.join(["pairtrace", "app", str(store.workspace), "OTHER-FOLDER"]), language="bash")
     st.page_link("overview.py", label="Go to the overview")
     if st.button("Change this project", key="change"):
         start_change()

@@ -12,7 +12,11 @@ LONG = ("slow", "browser")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile for UMAP once, not once in each test's new workspace; what is set already stays."""
+    """Compile for UMAP once, not once in each test's new workspace; what is set already stays.
+
+    Apps of tests do not read or write the user's list of recent workspaces.
+    """
+    os.environ["XDG_CONFIG_HOME"] = str(config.cache.mkdir("settings"))
     os.environ.setdefault("NUMBA_CACHE_DIR", str(config.cache.mkdir("numba")))
 
 

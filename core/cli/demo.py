@@ -46,7 +46,7 @@ def demo_command(
 
     if not headless:
         investigation.investigate(store, run)
-        serve(store, port)
+        serve([store.workspace], port)
         return
     result = investigation.prove(store, run, action=action, seeds=seeds)
     if as_json:
@@ -56,12 +56,20 @@ def demo_command(
 
 
 @click.command()
+@click.argument(
+    "folders", metavar="[FOLDER]…", nargs=-1, type=click.Path(file_okay=False, path_type=Path)
+)
 @port_option
 @click.option("--address", default=LOCAL, show_default=True, help="Address to listen on.")
 @click.pass_obj
-def app(store: Store, port: int, address: str) -> None:
-    """Open the browser app on the workspace."""
-    serve(store, port, address)
+def app(store: Store, folders: tuple[Path, ...], port: int, address: str) -> None:
+    """Open the browser app on the workspace, or on several.
+
+    The sidebar switches between them. With neither logins nor an open address, it also offers the
+    workspaces that you opened before.
+    """
+    resolved = [folder.expanduser().resolve() for folder in folders]
+    serve(resolved or [store.workspace], port, address)
 
 
 @click.group()

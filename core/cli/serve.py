@@ -8,10 +8,13 @@ and environment variable. A clone's `.streamlit/config.toml` says the same for w
 import json
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from core import environment
-from core.runs.store import Store
+from core.errors import UserError
+from core.workspace import recent
 
 ROOT = Path(__file__).parents[2]  # of a clone, or where the package is installed
 LOCAL = "127.0.0.1"
@@ -48,9 +51,15 @@ def arguments(port: int, address: str = LOCAL) -> list[str]:
     return ["-m", "streamlit", "run", str(ROOT / "app.py"), *flags]
 
 
-def serve(store: Store, port: int, address: str = LOCAL) -> None:
-    """Replace this process by the server of a workspace's app."""
+def serve(folders: Sequence[Path], port: int, address: str = LOCAL) -> None:
+    """Replace this process by the server of the app on these workspaces."""
     environment.refuse_trust("The app")
-    store.workspace.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        if os.pathsep in str(folder):
+            raise UserError(f"{folder}: the app takes no folder with {os.pathsep!r} in its name.")
+        folder.mkdir(parents=True, exist_ok=True)
+    environment.serve_workspaces(folders)
+    with suppress(OSError):  # a home that cannot be written: the list is a convenience
+        recent.remember(folders)
     os.chdir(ROOT)  # whatever .streamlit the current folder holds is not ours
     os.execv(sys.executable, [sys.executable, *arguments(port, address)])

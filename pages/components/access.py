@@ -35,6 +35,11 @@ def _on_this_machine() -> bool:
     return not isinstance(st.context.ip_address, str) or environment.trusts_network()
 
 
+def serves_this_machine_only() -> bool:
+    """Whether nobody but who is at this machine is served: neither logins nor an open network."""
+    return not configured() and not environment.trusts_network()
+
+
 def may_edit() -> bool:
     """Whether this person may start, stop and change things."""
     if not configured():

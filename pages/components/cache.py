@@ -6,12 +6,14 @@ by its path. Nothing here computes; the state of a run is read every time.
 
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
 from core.data.pair_table import PairColumns, open_columns, version
 from core.environment import default_workspace
+from core.errors import UserError
 from core.intervention.edits.select import method_of
 from core.runs.store import Store
 from core.specs import project as projects
@@ -20,16 +22,46 @@ from core.specs.behaviors import Score
 from core.specs.project import Project
 from core.specs.steps import RankSpec
 from core.storage import tables
-from pages.components import access
+from core.workspace import recent
+from pages.components import access, text
 
+WORKSPACE = "workspace-folder"  # of the session
+QUERY = "project"  # of the URL
 TABLES = 64  # in memory at most
 
 S = TypeVar("S", bound=Spec)
 
 
+def open_workspace() -> None:
+    """Bind this visit to a workspace of the app: the one that the URL names, else the first.
+
+    A visit stays with its workspace, as what its session keeps belongs to it: another project is
+    another visit.
+    """
+    served = _served()
+    first = next(iter(served.values()))
+    asked = served.get(st.query_params.get(QUERY, ""), first)
+    folder = Path(st.session_state.setdefault(WORKSPACE, str(asked)))
+    for name, other in served.items():
+        if other == folder != first:
+            st.query_params[QUERY] = name
+
+
+def require_served() -> None:
+    """`UserError` where the URL names a project that the app does not serve."""
+    name, served = st.query_params.get(QUERY), _served()
+    if name is not None and name not in served:
+        raise UserError(f"No project {name!r} is served here. There are: {', '.join(served)}.")
+
+
+def _served() -> dict[str, Path]:
+    return recent.offered(alone=access.serves_this_machine_only())
+
+
 def store() -> Store:
-    """The runs of the workspace that the app was started on."""
-    return Store(default_workspace(), who=access.who(), writable=access.may_edit())
+    """The runs of the workspace of this visit."""
+    folder = Path(st.session_state.get(WORKSPACE) or default_workspace())
+    return Store(folder, who=access.who(), writable=access.may_edit())
 
 
 def project() -> Project:
@@ -106,6 +138,13 @@ def show_workspace() -> None:
     st.text(project().name if has_project() else "No project yet")
     folder = store().workspace
     st.caption(f"`{folder.name}`", help=f"The folder of this investigation: `{folder}`")
+    others = {name: place for name, place in _served().items() if place != folder}
+    if others:
+        with st.popover("Other projects", width="stretch"):
+            st.caption("Each opens in a tab of its own.")
+            for name, place in others.items():
+                label = text.escape(name if name == str(place) else f"{name} ({place.parent})")
+                st.link_button(label, f"?{urlencode({QUERY: name})}", width="stretch")
 
 
 @st.cache_resource(show_spinner=False, max_entries=TABLES)

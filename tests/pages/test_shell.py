@@ -1,11 +1,13 @@
 """The shell surrounds every page, whatever the workspace holds."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from core import environment
+from core.specs import project as projects
 from core.specs.recipes import Edit, TopK
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
@@ -48,6 +50,27 @@ def test_the_cart_is_on_every_page(open_page, investigated):
 def test_a_project_file_that_is_broken_is_named(open_page, project, store):
     (store.workspace / "project.toml").write_text("name = [")
     assert "project.toml" in page_text(open_page("overview"))
+
+
+def test_a_url_names_one_of_the_projects_that_are_served(
+    open_page, project, store, tmp_path, monkeypatch
+):
+    second = tmp_path / "second"
+    projects.save(project.model_copy(update={"name": "the other one"}), second)
+    served = os.pathsep.join(map(str, (store.workspace, second)))
+    monkeypatch.setenv("PAIRTRACE_WORKSPACES", served)
+    first = open_page("overview")
+    assert project.name in page_text(first)
+    (link,) = first.get("link_button")
+    assert link.proto.url == "?project=second"
+    app = open_page("overview", project="second")
+    assert "the other one" in page_text(app)
+    app.switch_page("methods.py").run()
+    assert "the other one" in page_text(app)
+    assert app.query_params["project"] == "second"
+    refused = open_page("overview", project=str(tmp_path / "third"))
+    assert "is served here. There are: workspace, second" in page_text(refused)
+    assert project.name not in page_text(refused)
 
 
 def test_what_runs_is_shown_on_every_page(open_page, investigated, project, store):
