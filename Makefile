@@ -50,7 +50,8 @@ performance: $(VENV)/installed-dev
 
 # The long form of what tests/faults does briefly in `make test`.
 faults: $(VENV)/installed-dev
-	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+	PAIRTRACE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults \
+		tests/steps/test_index_kills.py tests/steps/test_train_kills.py
 
 # Eight people clicking at random for ten minutes; SOAK="--minutes 1 --sessions 2" is a short form.
 soak: $(VENV)/installed-dev

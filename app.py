@@ -26,12 +26,17 @@ async def with_pages_imported(_: App) -> AsyncIterator[None]:
     Imported objects live as long as the server, so they are frozen out of the garbage collection
     after each run, which took longer than most pages.
     """
-    for module in walk_packages([str(PAGES)], "pages."):
-        if module.name.startswith("pages.components."):
-            import_module(module.name)
+    import_pages()
     gc.collect()  # garbage would be frozen, too
     gc.freeze()
     yield
+
+
+def import_pages() -> None:
+    """Import every module that pages share."""
+    for module in walk_packages([str(PAGES)], "pages."):
+        if module.name.startswith("pages.components."):
+            import_module(module.name)
 
 
 app = App(PAGES / "_shell.py", lifespan=with_pages_imported)

@@ -1,4 +1,4 @@
-"""The embedded organism with a quarter of its pairs and prompts: real models, fast enough to test.
+"""The embedded organism with few of its pairs and prompts: real models, fast enough to test.
 
 It keeps the organism's name, so that `pairtrace demo` takes its workspace for its own.
 """
@@ -12,7 +12,7 @@ from core.runs.store import Store
 from core.specs import project as projects
 
 BEHAVIORS = ("distractor-triggered compliance", "benign helpfulness")
-SHARE = 0.25
+SHARE = 0.1
 
 
 def small_organism(folder: Path) -> Store:

@@ -162,6 +162,7 @@ def test_every_file_and_column_that_steps_write_is_in_the_architecture(tmp_path)
     assert missing == []
 
 
+@pytest.mark.slow
 def test_the_example_finds_the_flattering_pairs(tmp_path):
     example = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "engine.py"), str(tmp_path / "workspace")],

@@ -1,5 +1,6 @@
 """A server of its own and a headless Chromium: what AppTest cannot see, such as first requests."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks._browser import free_port, wait_until_up
@@ -70,16 +72,20 @@ def other_tab(chromium):
         yield page
 
 
+def environment(workspace: Path) -> dict[str, str]:
+    """A server's."""
+    return {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace), "OMP_NUM_THREADS": "1"}
+
+
 @contextmanager
 def serving(workspace: Path, *command: str):
     """A server process on a free port; yields its address. `{port}` stands for the port."""
     port = free_port()
     words = [word.format(port=port) for word in command]
-    environment = {**os.environ, "PAIRTRACE_WORKSPACE": str(workspace), "OMP_NUM_THREADS": "1"}
     server = subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=ROOT,
-        env=environment,
+        env=environment(workspace),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -89,6 +95,43 @@ def serving(workspace: Path, *command: str):
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(SECONDS)
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """A process that has imported the app and forks servers (tests.browser.forked)."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.browser.forked"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def served(fork_server):
+    """`serving` Streamlit, quicker: the server need not import the app first."""
+
+    @contextmanager
+    def serve(workspace: Path, *options: str):
+        port = free_port()
+        words = ["run", "app.py", "--server.port", str(port), *options]
+        request = {"environment": environment(workspace), "words": words}
+        fork_server.stdin.write(f"{json.dumps(request)}\n")
+        fork_server.stdin.flush()
+        server = psutil.Process(int(fork_server.stdout.readline()))
+        try:
+            wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(SECONDS)
+
+    return serve
 
 
 STREAMLIT = ("streamlit", "run", "app.py", "--server.port", "{port}")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 from tests.pages import workspaces
 
 pytestmark = pytest.mark.browser
@@ -31,10 +31,12 @@ def downloaded(tab, button: str):
         ("Pairs (JSON lines)", lambda path: pd.read_json(path, lines=True)),
     ],
 )
-def test_the_download_holds_the_edited_pairs(tab, store, project, investigated, button, read):
+def test_the_download_holds_the_edited_pairs(
+    served, tab, store, project, investigated, button, read
+):
     rng = np.random.default_rng(0)
     arms = workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,))
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/results?part=Report+and+export")
         settle(tab)
         found = read(downloaded(tab, button))

@@ -3,13 +3,13 @@
 import pytest
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, new_tab, serving, settle
+from tests.browser.conftest import new_tab, settle
 
 pytestmark = pytest.mark.browser
 
 
-def test_an_edit_is_made_and_undone_with_keys_alone(tab, investigated, store):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_an_edit_is_made_and_undone_with_keys_alone(served, tab, investigated, store):
+    with served(store.workspace) as address:
         tab.goto(f"{address}/rank")
         settle(tab)
         tab.get_by_role("button", name="Add 40 pairs").wait_for()
@@ -33,9 +33,9 @@ def test_an_edit_is_made_and_undone_with_keys_alone(tab, investigated, store):
         tab.get_by_text("Edit cart (0)").wait_for()
 
 
-def test_keys_work_as_soon_as_the_text_of_a_page_is_there(chromium, investigated, store):
+def test_keys_work_as_soon_as_the_text_of_a_page_is_there(served, chromium, investigated, store):
     """Also right after the first page of a browser that has loaded nothing of the app yet."""
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         for _ in range(3):
             with new_tab(chromium) as tab:
                 tab.goto(f"{address}/overview")
@@ -47,9 +47,9 @@ def test_keys_work_as_soon_as_the_text_of_a_page_is_there(chromium, investigated
                 central.wait_for(state="detached")
 
 
-def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):
+def test_the_whole_tour_is_reached_by_tabbing(served, tab, investigated, store):
     """From the top of the page, Tab comes to every link and box of the tour, and Enter follows."""
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/tour")
         settle(tab)
         tab.get_by_text("Did it work?").wait_for()
@@ -65,8 +65,8 @@ def test_the_whole_tour_is_reached_by_tabbing(tab, investigated, store):
         tab.get_by_role("heading", name="Which pairs taught it?").wait_for()
 
 
-def test_what_was_seen_stays_ticked_while_other_pages_are_read(tab, investigated, store):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_what_was_seen_stays_ticked_while_other_pages_are_read(served, tab, investigated, store):
+    with served(store.workspace) as address:
         tab.goto(f"{address}/tour")
         settle(tab)
         tab.get_by_text("1 of 8 steps done").wait_for()

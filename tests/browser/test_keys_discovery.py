@@ -6,7 +6,7 @@ import pytest
 
 from core.specs.recipes import InBand, InPolygon
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle, until
+from tests.browser.conftest import settle, until
 from tests.browser.test_map_gestures import open_map, wait_for_pairs
 
 pytestmark = pytest.mark.browser
@@ -28,9 +28,11 @@ def reach(tab, name: str, *, key: str = "Tab") -> None:
     raise AssertionError(f"{name} is not reached by {key}; passed: {passed}")
 
 
-def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(tab, store, investigated):
+def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(
+    served, tab, store, investigated
+):
     catalog, run = Catalog(store.workspace), investigated["discover"]
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/overview")
         settle(tab)
         tab.get_by_text("Read and name them").wait_for()
@@ -71,8 +73,10 @@ def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(tab, sto
     assert [(e.edit.action, e.edit.why) for e in state.cart] == [("flip", "1 · jack the lock")]
 
 
-def test_a_box_on_the_map_is_drawn_read_and_carted_with_arrow_keys(tab, store, investigated):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_a_box_on_the_map_is_drawn_read_and_carted_with_arrow_keys(
+    served, tab, store, investigated
+):
+    with served(store.workspace) as address:
         open_map(tab, address)
         reach(tab, "Draw a box with the keyboard")
         tab.keyboard.press("Enter")
@@ -91,9 +95,11 @@ def test_a_box_on_the_map_is_drawn_read_and_carted_with_arrow_keys(tab, store, i
     assert isinstance(entry.edit.recipe, InPolygon)
 
 
-def test_a_band_of_the_heatmap_is_brushed_step_by_step_with_arrow_keys(tab, store, investigated):
+def test_a_band_of_the_heatmap_is_brushed_step_by_step_with_arrow_keys(
+    served, tab, store, investigated
+):
     """The slider keeps the focus although the chart above it is drawn anew at every step."""
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/map?view=heatmap")
         settle(tab)
         tab.locator(".js-plotly-plot .main-svg").first.wait_for()

@@ -4,7 +4,7 @@ import pytest
 import tomli_w
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle, until
+from tests.browser.conftest import settle, until
 from tests.oidc_provider import CLIENT, SECRET, oidc_provider
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -16,7 +16,7 @@ PEOPLE = {
 
 
 @pytest.fixture
-def team(investigated, store, tmp_path):
+def team(served, investigated, store, tmp_path):
     """An app with a login: its address."""
     with oidc_provider(PEOPLE) as provider:
         secrets = {
@@ -31,8 +31,7 @@ def team(investigated, store, tmp_path):
         }
         path = tmp_path / "secrets.toml"
         path.write_text(tomli_w.dumps(secrets), encoding="utf-8")
-        command = (*STREAMLIT, "--secrets.files", str(path))
-        with serving(store.workspace, *command) as address:
+        with served(store.workspace, "--secrets.files", str(path)) as address:
             yield address
 
 

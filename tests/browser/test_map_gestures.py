@@ -6,7 +6,7 @@ import pytest
 
 from core.specs.events import FIRST_NEW_CLUSTER
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 from tests.pages import workspaces
 
 pytestmark = pytest.mark.browser
@@ -65,8 +65,8 @@ def name_as_cluster(tab, name: str) -> None:
     tab.get_by_text(f"{FIRST_NEW_CLUSTER} · {name}").first.wait_for(state="attached")
 
 
-def test_see_lasso_read_name_and_cart_with_the_mouse(tab, store, investigated, expected):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_see_lasso_read_name_and_cart_with_the_mouse(served, tab, store, investigated, expected):
+    with served(store.workspace) as address:
         open_map(tab, address)
         drag(tab, [*AROUND_PLANTED, AROUND_PLANTED[0]])
         tab.get_by_text("pairs inside a region of the map").wait_for()
@@ -79,8 +79,10 @@ def test_see_lasso_read_name_and_cart_with_the_mouse(tab, store, investigated, e
     assert state.of(investigated["discover"]).names == {FIRST_NEW_CLUSTER: "lock picking"}
 
 
-def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expected):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_a_region_survives_another_coloring_and_prompts_color_the_pairs(
+    served, tab, store, expected
+):
+    with served(store.workspace) as address:
         open_map(tab, address)
         tab.locator('.js-plotly-plot [data-val="select"]').first.click()
         drag(tab, [AROUND_PLANTED[0], AROUND_PLANTED[2]])
@@ -91,10 +93,15 @@ def test_a_region_survives_another_coloring_and_can_be_cleared(tab, store, expec
         wait_for_pairs(tab, expected)
         tab.get_by_role("button", name="Clear the region").click()
         tab.get_by_text("Nothing is selected").wait_for()
+        (left, right), (low, high) = tab.evaluate(EDGES, 1)
+        around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
+        drag(tab, around, chart=1)
+        tab.get_by_text(f"To the {workspaces.N_PROMPTS} prompts in the region").wait_for()
+        tab.wait_for_url(re.compile(r"color=similarity\+to\+prompts"))
 
 
-def test_the_same_by_widgets_alone(tab, store, investigated):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_the_same_by_widgets_alone(served, tab, store, investigated):
+    with served(store.workspace) as address:
         open_map(tab, address)
         tab.get_by_role("combobox", name="Source").press_sequentially("instr")
         tab.keyboard.press("Enter")
@@ -110,45 +117,31 @@ def test_the_same_by_widgets_alone(tab, store, investigated):
     assert state.of(investigated["discover"]).names == {FIRST_NEW_CLUSTER: "lock picking"}
 
 
-def test_a_box_across_the_heatmap_selects_its_pairs(tab, store, investigated):
-    with serving(store.workspace, *STREAMLIT) as address:
-        tab.goto(f"{address}/map?view=heatmap")
-        settle(tab)
-        tab.locator(".js-plotly-plot .main-svg").first.wait_for()
-        n = workspaces.N_PAIRS
-        drag(tab, [(0.1 * n, 0.2), (0.6 * n, workspaces.N_PROMPTS - 0.2)])
-        tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap")).wait_for()
-        said = tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap")).inner_text()
-        low, high = map(int, re.findall(r"\d+", said))
-        wait_for_pairs(tab, high - low + 1)
-        assert abs(low - 0.1 * n) < 0.03 * n
-        assert abs(high - 0.6 * n) < 0.03 * n
-
-
-def test_a_lasso_on_the_prompts_colors_the_pairs_by_what_pushes_them(tab, store, investigated):
-    with serving(store.workspace, *STREAMLIT) as address:
-        open_map(tab, address)
-        (left, right), (low, high) = tab.evaluate(EDGES, 1)
-        around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
-        drag(tab, around, chart=1)
-        tab.get_by_text(f"To the {workspaces.N_PROMPTS} prompts in the region").wait_for()
-        tab.wait_for_url(re.compile(r"color=similarity\+to\+prompts"))
+def select_band(tab, corner, opposite) -> tuple[int, int]:
+    """Draw a box on the heatmap; the first and the last pair that the page says are inside."""
+    drag(tab, [corner, opposite])
+    across = tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap"))
+    across.wait_for()
+    low, high = map(int, re.findall(r"\d+", across.inner_text()))
+    wait_for_pairs(tab, high - low + 1)
+    return low, high
 
 
 def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_cart(
-    tab, store, investigated
+    served, tab, store, investigated
 ):
-    """Some prompts, and the planted pairs: colored by push, read, put into the cart."""
+    """First a box over nearly all prompts; then some, and the planted pairs, put into the cart."""
     n, height = workspaces.N_PAIRS, workspaces.N_PROMPTS
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/map?view=heatmap")
         settle(tab)
         tab.locator(".js-plotly-plot .main-svg").first.wait_for()
-        drag(tab, [(0.02 * n, 0.55 * height), (0.5 * n, 0.95 * height)])
-        said = tab.get_by_text(re.compile(r"pairs \d+ to \d+ across the heatmap"))
-        said.wait_for()
-        low, high = map(int, re.findall(r"\d+", said.inner_text()))
-        wait_for_pairs(tab, high - low + 1)
+        low, high = select_band(tab, (0.1 * n, 0.2), (0.6 * n, height - 0.2))
+        assert abs(low - 0.1 * n) < 0.03 * n
+        assert abs(high - 0.6 * n) < 0.03 * n
+        tab.get_by_role("button", name="Clear the band").click()
+        tab.get_by_text("Nothing is selected").wait_for()
+        low, high = select_band(tab, (0.02 * n, 0.55 * height), (0.5 * n, 0.95 * height))
         tab.get_by_text(re.compile(r"To the \d+ prompts in the region")).wait_for()
         tab.get_by_text("Click a row to read.").wait_for()
         captions = tab.locator('[data-testid="stCaptionContainer"]')
@@ -162,8 +155,8 @@ def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_ca
     assert (entry.edit.recipe.low, entry.edit.recipe.high) == (low, high)
 
 
-def test_a_suggested_name_is_accepted_with_the_mouse(tab, store, investigated):
-    with serving(store.workspace, *STREAMLIT) as address:
+def test_a_suggested_name_is_accepted_with_the_mouse(served, tab, store, investigated):
+    with served(store.workspace) as address:
         tab.goto(f"{address}/clusters?one=1")
         settle(tab)
         tab.get_by_text("Suggestion (typical words): “lock, pick / cannot”.").wait_for()

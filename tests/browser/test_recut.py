@@ -5,15 +5,15 @@ import re
 import pytest
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 
 pytestmark = pytest.mark.browser
 
 
-def test_cut_finer_show_it_and_carry_a_name_over(tab, store, investigated):
+def test_cut_finer_show_it_and_carry_a_name_over(served, tab, store, investigated):
     base, catalog = investigated["discover"], Catalog(store.workspace)
     catalog.rename(base, 1, "lock picking", who="ben", why="read ten")
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/clusters")
         settle(tab)
         tab.get_by_text("Coarser or finer").click()

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from core.models.folder import ModelFolder
 from core.runs.store import Store
 from core.specs import project as projects
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 from tests.browser.test_whole_job import MINUTES, go_to, press, retrain_edited_and_control
 from tests.real_text import HH, save_completions, save_inputs
 
@@ -71,9 +71,9 @@ def create_project(tab, folder):
     press(tab, "Create the project")
 
 
-def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
+def test_a_published_file_becomes_a_measured_retraining(served, tab, tmp_path):
     store = Store(tmp_path / "workspace")
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(address)
         create_project(tab, tmp_path)
         tab.get_by_text("Next: generate, index, discover").wait_for(timeout=3 * MINUTES)
@@ -99,7 +99,7 @@ def test_a_published_file_becomes_a_measured_retraining(tab, tmp_path):
     assert not store.infos(state="failed")
 
 
-def test_an_adapter_as_policy_brings_its_base_as_reference(tab, tmp_path):
+def test_an_adapter_as_policy_brings_its_base_as_reference(served, tab, tmp_path):
     save_files(tmp_path)
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "reference")
     low_rank = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -112,7 +112,7 @@ def test_an_adapter_as_policy_brings_its_base_as_reference(tab, tmp_path):
         "Prompts": ("prompts.jsonl", ""),
         "Held-out prompts": ("heldout.jsonl", ""),
     }
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(address)
         fill_in(tab, tmp_path, fields)
         tab.get_by_text("LoRA adapter of").wait_for()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 from tests.chat_server import Reply, chat_server
 
 pytestmark = pytest.mark.browser
@@ -35,9 +35,11 @@ def ask(tab, address: str, url: str) -> None:
     tab.get_by_role("button", name="Ask for names").click()
 
 
-def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(tab, store, investigated):
+def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(
+    served, tab, store, investigated
+):
     catalog, began = Catalog(store.workspace), time.time()
-    with chat_server(namer) as server, serving(store.workspace, *STREAMLIT) as address:
+    with chat_server(namer) as server, served(store.workspace) as address:
         ask(tab, address, server.url)
         tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
         suggested = tab.get_by_text(f"Suggestion (language model namer): “{NAME}”. {SENTENCE}")
@@ -60,13 +62,15 @@ def test_names_are_asked_for_shown_as_suggestions_accepted_and_undone(tab, store
     assert server.keys == [None, None]
 
 
-def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(tab, store, investigated):
+def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(
+    served, tab, store, investigated
+):
     accepts = threading.Event()  # how many are sent before the first refusal comes is chance
 
     def refuse_at_first(number, question):
         return namer(number, question) if accepts.is_set() else Reply(status=401)
 
-    with chat_server(refuse_at_first) as server, serving(store.workspace, *STREAMLIT) as address:
+    with chat_server(refuse_at_first) as server, served(store.workspace) as address:
         ask(tab, address, server.url)
         tab.get_by_text("HTTP 401. Check the url, the name of the model ('namer')").first.wait_for()
         accepts.set()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle, until
+from tests.browser.conftest import settle, until
 
 pytestmark = pytest.mark.browser
 
@@ -32,14 +32,14 @@ def name(tab, given: str) -> None:
 
 
 def test_changes_of_two_people_are_all_kept_and_each_undoes_their_own(
-    tab, other_tab, store, investigated
+    served, tab, other_tab, store, investigated
 ):
     run, catalog = investigated["discover"], Catalog(store.workspace)
 
     def names():
         return catalog.state().of(run).names
 
-    with serving(store.workspace, *STREAMLIT) as address:
+    with served(store.workspace) as address:
         tab.goto(f"{address}/map?cluster=1")
         other_tab.goto(f"{address}/clusters?one=1")
         for page, who in ((tab, "ann"), (other_tab, "ben")):

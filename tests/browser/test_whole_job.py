@@ -1,7 +1,7 @@
 """From an empty overview to measured retrainings, with the mouse alone, on real models.
 
-The embedded organism's models, with a quarter of its pairs and prompts, so that it takes a minute
-or two of computing rather than ten. The edit is a lasso around a cluster of the map.
+The embedded organism's models with few of its pairs and prompts, so that it takes a minute or two
+of computing rather than ten. The edit is a lasso around a cluster of the map.
 """
 
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from core.runs.store import Store
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import STREAMLIT, serving, settle
+from tests.browser.conftest import settle
 from tests.browser.test_map_gestures import drag
 from tests.small_organism import small_organism
 
@@ -58,8 +58,8 @@ def around_cluster(store: Store) -> list[tuple[float, float]]:
     return [(left, low), (right, low), (right, high), (left, high), (left, low)]
 
 
-def test_from_overview_by_a_lasso_to_measured_retrainings(tab, small):
-    with serving(small.workspace, *STREAMLIT) as address:
+def test_from_overview_by_a_lasso_to_measured_retrainings(served, tab, small):
+    with served(small.workspace) as address:
         tab.goto(address)
         tab.get_by_text("Nothing is measured yet").wait_for()
         press(tab, r"Start \d+ steps")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.cli.main import cli
+from core.cli.main import cli, main
 from core.demo.investigation import ORGANISM
 from core.runs.store import Store
 from core.specs import project
@@ -21,9 +21,25 @@ from tests.pages import workspaces
 from tests.small_organism import small_organism
 
 
-def pairtrace(*words, seconds=60):
+def process(*words, seconds=60):
     command = [sys.executable, "-m", "core.cli.main", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+@pytest.fixture
+def pairtrace(monkeypatch, capsys):
+    """A command in this process: its exit status, and what it printed."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["pairtrace", *map(str, words)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
+
+    return run
 
 
 def test_every_step_is_a_command_that_explains_every_option():
@@ -60,7 +76,7 @@ def test_help_does_not_wait_for_torch():
         (["nonsense"], "No such command"),
     ],
 )
-def test_a_mistake_is_reported_without_a_traceback(tmp_path, words, message):
+def test_a_mistake_is_reported_without_a_traceback(pairtrace, tmp_path, words, message):
     done = pairtrace("--workspace", tmp_path, *words)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -107,7 +123,7 @@ def init_words(tmp_path, behavior=(), **options):
         ({"policy": "nowhere"}, "not a model folder"),
     ],
 )
-def test_init_refuses_a_project_that_cannot_be_measured(tmp_path, options, message):
+def test_init_refuses_a_project_that_cannot_be_measured(pairtrace, tmp_path, options, message):
     (tmp_path / "empty.jsonl").touch()
     write_prompts(tmp_path / "few.jsonl", 5)
     write_prompts(tmp_path / "other.jsonl", group="unlike")
@@ -118,7 +134,7 @@ def test_init_refuses_a_project_that_cannot_be_measured(tmp_path, options, messa
     assert not (tmp_path / project.FILE).exists()
 
 
-def test_init_writes_a_project_of_ones_own(tmp_path):
+def test_init_writes_a_project_of_ones_own(pairtrace, tmp_path):
     words = [*init_words(tmp_path), "--device", "cuda:1", "--dtype", "bfloat16"]
     done = pairtrace("-w", tmp_path, "init", *words)
     assert done.returncode == 0, done.stderr
@@ -126,7 +142,7 @@ def test_init_writes_a_project_of_ones_own(tmp_path):
     assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
 
 
-def test_init_needs_no_behaviors_without_a_judge(tmp_path):
+def test_init_needs_no_behaviors_without_a_judge(pairtrace, tmp_path):
     words = init_words(tmp_path, judge="none", behaviors="[]")
     done = pairtrace("-w", tmp_path, "init", *words)
     assert done.returncode == 0, done.stderr
@@ -135,7 +151,7 @@ def test_init_needs_no_behaviors_without_a_judge(tmp_path):
     assert "It gives: none." in refused.stderr
 
 
-def test_init_dequantises_gguf_files_and_says_so(tmp_path):
+def test_init_dequantises_gguf_files_and_says_so(pairtrace, tmp_path):
     pytest.importorskip("gguf")
     files = [
         write_gguf(tmp_path / f"{name}.gguf", tiny_llama(seed))
@@ -151,7 +167,7 @@ def test_init_dequantises_gguf_files_and_says_so(tmp_path):
     assert model_facts(Path(made.reference)).kind == "llama"
 
 
-def test_init_warns_of_what_would_be_ignored_or_missed(tmp_path):
+def test_init_warns_of_what_would_be_ignored_or_missed(pairtrace, tmp_path):
     write_prompts(tmp_path / "system.jsonl", 12, system="Answer in French.")
     words = init_words(tmp_path, behavior={"flag": "refused"}, prompts=tmp_path / "system.jsonl")
     done = pairtrace("-w", tmp_path, "init", *words, "--json")
@@ -162,7 +178,9 @@ def test_init_warns_of_what_would_be_ignored_or_missed(tmp_path):
     assert "Measure the flag 'complied' there" in lost
 
 
-def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_to_adopt(tmp_path):
+def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_to_adopt(
+    pairtrace, tmp_path
+):
     store, rng = Store(tmp_path / "workspace"), np.random.default_rng(0)
     plan = workspaces.make_project(tmp_path)
     rank = workspaces.investigate(store, plan, rng)["rank compliance"]
@@ -186,7 +204,7 @@ def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_t
 def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     """One command; then the ranking is made again from spec.json alone, in another workspace."""
     store = small_organism(tmp_path)
-    done = pairtrace("-w", store.workspace, "demo", "--headless", "--json", seconds=900)
+    done = process("-w", store.workspace, "demo", "--headless", "--json", seconds=900)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
 
@@ -203,7 +221,7 @@ def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     top = truth.loc[ranking["uid"].head(result["edit"]["recipe"]["k"])]
     assert (top == result["behavior"]).mean() > 0.8
 
-    again = pairtrace(
+    again = process(
         "-w", store.workspace, "runs", "repeat", rank, "--into", tmp_path / "again", seconds=300
     )
     assert again.returncode == 0, again.stderr
@@ -211,7 +229,7 @@ def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     assert made.read_bytes() == (store.output(rank) / "ranking.parquet").read_bytes()
 
 
-def test_a_damaged_index_is_reported_by_file(tmp_path):
+def test_a_damaged_index_is_reported_by_file(pairtrace, tmp_path):
     """One byte of one shard is changed after the index was made."""
     store = small_organism(tmp_path)
     assert pairtrace("-w", store.workspace, "index").returncode == 0

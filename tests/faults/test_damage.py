@@ -20,6 +20,8 @@ from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import open_page, project, store  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 DAMAGE = {
     "empty": lambda content: b"",

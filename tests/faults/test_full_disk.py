@@ -10,6 +10,8 @@ import pytest
 from core.specs.steps import STEPS
 from tests.faults.test_kills import assert_same
 
+pytestmark = pytest.mark.slow
+
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 SHORT = ("edit", "index")
 APART = ("unshare", "--map-root-user", "--mount")

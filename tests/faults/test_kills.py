@@ -28,6 +28,8 @@ from core.specs.base import Spec
 from core.specs.steps import STEPS
 from core.workspace.catalog import Catalog
 
+pytestmark = pytest.mark.slow
+
 LONG = os.environ.get("PAIRTRACE_LONG") == "1"
 KILLS = 12 if LONG else 2
 LAST = 5  # moments around publishing

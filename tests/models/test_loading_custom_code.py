@@ -119,6 +119,7 @@ def test_the_code_is_part_of_what_the_model_is(custom: Path, plain: Path) -> Non
     assert before[1] == after[1]  # it names none
 
 
+@pytest.mark.slow
 def test_a_command_trusts_only_with_its_own_flag(custom: Path, trace: Path, tmp_path: Path) -> None:
     """Whatever the environment contains, and whatever an earlier command asked."""
     prompts = tmp_path / "prompts.txt"

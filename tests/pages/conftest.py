@@ -1,10 +1,13 @@
 """Every page runs inside the real shell, on a workspace of its own."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core.runs.store import Store
@@ -12,6 +15,10 @@ from tests.pages import workspaces
 
 SHELL = Path(__file__).parents[2] / "pages" / "_shell.py"
 SECONDS = 30
+# Each AppTest looks for components in all installed packages, each run collects the garbage of
+# all tests: a third of the time of these tests.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+config.set_option("runner.postScriptGC", False)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """A project that somebody sent: what it calls its behaviors is text, wherever a page writes it."""
 
+import numpy as np
 import pytest
 
+from core.runs.store import Store
 from core.specs import project as projects
 from tests.pages import workspaces
 from tests.pages.conftest import opened
@@ -40,20 +42,33 @@ def marked_down(app) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize(("page", "query", "folded"), VIEWS)
-def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(
-    open_page, store, project, rng, monkeypatch, page, query, folded
-):
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory):
+    """The workspace of such a project; pages only read it."""
+    folder, rng = tmp_path_factory.mktemp("sent"), np.random.default_rng(0)
+    store = Store(folder / "workspace")
     texts = {"name": NAME, "description": workspaces.HOSTILE}
     hostile = workspaces.BEHAVIORS[0].model_copy(update=texts)
     behaviors = (hostile, *workspaces.BEHAVIORS[1:])
     rates = workspaces.RATES | {NAME: workspaces.RATES["compliance"]}
-    monkeypatch.setattr(workspaces, "BEHAVIORS", behaviors)
-    monkeypatch.setattr(workspaces, "RATES", rates)
-    project = project.model_copy(update={"behaviors": behaviors})
-    projects.save(project, store.workspace)
-    runs = workspaces.investigate(store, project, rng)
-    workspaces.intervene(store, project, runs[f"rank {NAME}"], rng, why=NAME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspaces, "BEHAVIORS", behaviors)
+        patch.setattr(workspaces, "RATES", rates)
+        project = workspaces.make_project(folder).model_copy(update={"behaviors": behaviors})
+        projects.save(project, store.workspace)
+        runs = workspaces.investigate(store, project, rng)
+        workspaces.intervene(store, project, runs[f"rank {NAME}"], rng, why=NAME)
+    return store
+
+
+@pytest.fixture
+def store(sent, monkeypatch):
+    monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(sent.workspace))
+    return sent
+
+
+@pytest.mark.parametrize(("page", "query", "folded"), VIEWS)
+def test_a_behaviors_name_and_description_are_not_drawn_as_markdown(open_page, page, query, folded):
     app = open_page(page, **query)
     if folded:
         app = opened(app, folded)

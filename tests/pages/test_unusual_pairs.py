@@ -12,6 +12,8 @@ from core.specs import project as projects
 from core.storage.tables import record
 from tests.pages.conftest import page_text
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "<img src=x onerror=alert(1)> you are wrong.",
     "![you](http://evil.example/x.png) are **wrong**.",
@@ -81,7 +83,7 @@ def planned(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", ["fewer pairs than neighbours", "pairs of one kind", "all noise", "hostile text"]
+    "kind", ["fewer pairs than neighbours", "pairs of one kind", "hostile text"]
 )
 def test_unusual_pairs_get_a_map_and_both_pages_show_it(planned, open_page, store, kind):
     run = execute(planned(kind), store)
@@ -92,8 +94,6 @@ def test_unusual_pairs_get_a_map_and_both_pages_show_it(planned, open_page, stor
         assert not app.error
     assert pages[0].metric[0].value == str(summary["n_pairs"])
     assert bool(pages[1].warning) == (summary["n_clusters"] == 0)
-    if kind == "all noise":
-        assert summary["n_clusters"] == 0
     if kind == "hostile text":
         assert pages[2].metric[0].value == str(summary["n_pairs"])
         for app in pages:

@@ -68,14 +68,6 @@ def run(executor: Inline | Ray, make: Callable, folder: Path) -> int:
     return sum(executor(make, tasks, lambda _: None))
 
 
-def test_two_actors_end_in_the_same_bytes(expected: tuple[Path, str], tmp_path: Path) -> None:
-    model, bytes_inline = expected
-    folder = tmp_path / "ray"
-    plan(random_pairs(), folder)
-    assert run(Ray(2, (folder, model)), partial(ShardReader, folder, model), folder) == 40
-    assert checksum(folder) == bytes_inline
-
-
 @pytest.mark.skipif(not INSTALLED, reason="s3fs and moto are not installed")
 def test_two_actors_end_in_the_same_bytes_in_a_bucket(
     expected: tuple[Path, str], tmp_path: Path
@@ -94,7 +86,7 @@ def test_a_killed_actor_costs_nothing(expected: tuple[Path, str], tmp_path: Path
     model, bytes_inline = expected
     folder, mark = tmp_path / "ray", tmp_path / "died"
     plan(random_pairs(), folder)
-    assert run(Ray(2), partial(DiesOnce, folder, model, mark), folder) == 40
+    assert run(Ray(2, (folder, model)), partial(DiesOnce, folder, model, mark), folder) == 40
     assert mark.exists()
     assert checksum(folder) == bytes_inline
 

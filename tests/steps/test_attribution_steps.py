@@ -26,6 +26,8 @@ from core.steps.rank import rank as scores_of
 from core.steps.shared import matching_index, reference_activations
 from core.storage.tables import record, table
 
+pytestmark = pytest.mark.slow
+
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 COMPLIANCE = "distractor-triggered compliance"
 

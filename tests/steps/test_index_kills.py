@@ -4,6 +4,7 @@ Children come from a server that has imported the heavy libraries once.
 """
 
 import multiprocessing
+import os
 import random
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from core.specs.steps import IndexSpec
 from tests.attribution.index.test_layout import random_pairs
 from tests.tiny_models import save_tiny_model
 
-KILLS = 20
+KILLS = 20 if os.environ.get("PAIRTRACE_LONG") == "1" else 6
 
 
 def build(spec: IndexSpec, store: Store, output: Path) -> None:
@@ -45,7 +46,7 @@ def written(output: Path) -> dict[Path, int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_twenty_kills_lose_a_shard_each_at_most(tmp_path: Path) -> None:
+def test_kills_lose_a_shard_each_at_most(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     random_pairs(600).to_json(pairs, orient="records", lines=True)
     spec = IndexSpec(model=str(save_tiny_model(tmp_path / "model")), pairs=str(pairs), layers=(3,))

@@ -162,16 +162,8 @@ def test_a_full_disk_keeps_what_is_done(
     assert [path.stat().st_mtime_ns for path in names] == list(kept.values())[:8]
 
 
-def test_processes_end_in_the_same_bytes(
-    spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = checksum(store.output(execute(spec, store)))
-    monkeypatch.setenv("PAIRTRACE_EXECUTOR", "process:2")
-    other = Store(tmp_path / "other")
-    assert checksum(other.output(execute(spec, other))) == expected
-
-
-def test_shards_elsewhere_end_in_the_same_bytes(
+@pytest.mark.slow
+def test_processes_with_shards_elsewhere_end_in_the_same_bytes(
     spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = checksum(store.output(execute(spec, store)))

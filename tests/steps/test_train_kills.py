@@ -23,8 +23,10 @@ from core.runs.store import Store
 from core.specs.steps import TrainSpec
 from tests.tiny_models import save_tiny_model
 
-KILLS = 20
-STEPS, SAVES = 240, 80  # enough that the last kill comes before the end, on a busy machine too
+LONG = os.environ.get("PAIRTRACE_LONG") == "1"
+KILLS = 20 if LONG else 6
+SAVES = 4 * KILLS  # enough that the last kill comes before the end, on a busy machine too
+STEPS = 3 * SAVES
 
 
 def attempt(spec: TrainSpec, workspace: Path) -> None:
@@ -79,13 +81,13 @@ def spec(tmp_path: Path) -> TrainSpec:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_twenty_kills_at_random_points_end_within_seed_noise(spec, tmp_path):
+def test_kills_at_random_points_end_within_seed_noise(spec, tmp_path):
     calm = finish(spec, Store(tmp_path / "calm"))
     noise = apart(calm, finish(spec.model_copy(update={"seed": 1}), Store(tmp_path / "other-seed")))
     store, chance = Store(tmp_path / "killed"), random.Random(0)
     run, reached = store.run_id(spec), [0]
-    for _ in range(KILLS):
-        before, saves = len(store.events(run)), chance.choice([0, 0, 1, 1, 2])
+    for kill in range(KILLS):
+        before, saves = len(store.events(run)), kill % 3
         process = start(spec, store)
         while process.is_alive() and (
             len(store.events(run)) <= before + chance.randrange(4)

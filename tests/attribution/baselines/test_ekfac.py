@@ -53,6 +53,7 @@ def test_with_much_damping_the_score_is_the_plain_gradients_cosine(damped):
     assert np.corrcoef(damped, cosines)[0, 1] > 0.9999
 
 
+@pytest.mark.slow
 def test_curvature_changes_the_order_and_swapped_completions_the_sign(damped, scored, tmp_path):
     model, found, _ = scored
     assert 0.1 < np.corrcoef(found, damped)[0, 1] < 0.99

@@ -30,6 +30,8 @@ from core.runs.store import Store
 from core.specs import project
 from core.specs.steps import IndexSpec
 
+pytestmark = pytest.mark.slow
+
 LAYER = 2
 PAIRS = 48
 

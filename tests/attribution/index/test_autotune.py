@@ -119,6 +119,7 @@ def test_a_restart_goes_on_with_the_budget_it_began_with(
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
+@pytest.mark.slow
 def test_workers_compute_with_the_budget_of_the_manifest(
     spec: IndexSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,7 @@ train(reference, [pd.read_json(folder / "pairs.json")], spec, folder, folder / "
 """
 
 
+@pytest.mark.slow
 def test_a_sigkill_in_the_middle_resumes_and_ends_the_same(retrain, reference, pairs, tmp_path):
     settings = {"batch_size": 1, "epochs": 2}
     retrain("straight", **settings)
