@@ -5,8 +5,17 @@ import streamlit as st
 
 from core.data.conditions import in_words
 from core.intervention.evaluation.results import of_behaviors
-from pages.components import cache, completions, glossary, jobs, pickers, plan, rates, text
-from pages.components.rank import validity
+from pages.components import (
+    cache,
+    completions,
+    glossary,
+    jobs,
+    pickers,
+    plan,
+    rates,
+    text,
+    validity,
+)
 
 MODELS = ("reference", "policy")
 

@@ -19,8 +19,8 @@ from pages.components import (
     selection,
     text,
     theme,
+    validity,
 )
-from pages.components.rank import validity
 
 TEXTS = ("prompt", "chosen", "rejected")
 SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table

@@ -6,7 +6,7 @@
 - `features`: Feature vectors by which pairs and prompts are placed on their maps
 - `projection`: UMAP embeddings of points in the plane
 - `clustering`: HDBSCAN clusters, their condensed tree, and coarser or finer cuts of it
-- `heatmap`: The clustered heatmap: leaf order, a sample of entries, and cell means
+- `heatmap`: The clustered heatmap: leaf order and cell means
 - `pipeline`: From the matrix to prompt clusters, clusters of pairs, maps and files
 - `cluster_stats`: Scores, sources and shares of attribution of clusters
 - `cluster_table`: The table of clusters: words, a suggested name, examples, statistics

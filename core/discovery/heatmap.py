@@ -1,56 +1,25 @@
-"""The clustered heatmap of prompts and pairs: leaf order, a sample of entries, and cell means.
+"""The clustered heatmap of prompts and pairs: leaf order and cell means.
 
 Rows and columns are ordered so that similar ones are neighbors: along the leaves of Ward's linkage,
 which needs all distances. Of many points a sample is linked, and each of the others follows its
-nearest neighbor in the sample. The paper's heatmap (`heatmap.npz`) shows single entries of a sample
-in which small clusters stay visible; the app's shows means over equal cells of all rows and
-columns. Undefined entries are left out of the means; a mean of none is NaN.
+nearest neighbor in the sample. Shown are means over equal cells of all rows and columns. Undefined
+entries are left out of the means; a mean of none is NaN.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import pdist
 
-from core.discovery.matrix import Doubles, Floats, Matrix, row_blocks
-from core.discovery.projection import balanced_sample
+from core.discovery.matrix import Doubles, Floats, row_blocks
 from core.geometry import nearest_neighbors
 
-MOST_PAIRS, MOST_PROMPTS = 1_000, 400  # of heatmap.npz
 MOST_LINKED = 2_000  # points: 16 MB of distances
 COLUMNS, ROWS = 600, 256  # most cells
 
 Labels = NDArray[np.int64]
-
-
-def heatmap(
-    matrix: Matrix, points: Floats, labels: Labels, prompt_labels: Labels, seed: int
-) -> dict[str, NDArray[Any]]:
-    """The arrays of heatmap.npz; `points` and `labels` are of defined pairs, the rest of prompts.
-
-    `values` (prompt, pair) in drawing order, `prompts` and `pairs` their rows in the discover run's
-    tables, `kinds` and `clusters` their clusters, `prompt_tree` Ward's linkage of the rows before
-    ordering by leaf.
-    """
-    sampled = balanced_sample(labels, MOST_PAIRS, seed)
-    if (labels >= 0).any():
-        sampled &= labels >= 0
-    columns = np.flatnonzero(sampled)
-    order = _by_cluster(points[columns], labels[columns])
-    rows = np.flatnonzero(balanced_sample(prompt_labels, MOST_PROMPTS, seed))
-    leaves, tree = _leaves(matrix.row_similarity[np.ix_(rows, rows)])
-    rows = rows[leaves]
-    return {
-        "values": matrix.columns(sampled)[rows][:, order],
-        "prompts": np.flatnonzero(matrix.prompt_defined)[rows],
-        "pairs": np.flatnonzero(matrix.pair_defined)[columns[order]],
-        "kinds": prompt_labels[rows],
-        "clusters": labels[columns[order]],
-        "prompt_tree": tree,
-    }
 
 
 def leaf_order(points: Floats, seed: int = 0) -> Labels:
@@ -97,23 +66,3 @@ def majority(labels: Labels, columns: Labels) -> Labels:
     np.add.at(counts, (columns[used], labels[used]), 1)
     winners: Labels = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
     return winners
-
-
-def _leaves(similarity: Floats) -> tuple[NDArray[np.intp], Doubles]:
-    """Rows in the optimal order of Ward's leaves, and its linkage."""
-    if len(similarity) < 3:
-        return np.arange(len(similarity)), np.empty((0, 4))
-    gaps = pdist(similarity.astype(np.float64))
-    tree = linkage(gaps, "ward")
-    return leaves_list(optimal_leaf_ordering(tree, gaps)), tree
-
-
-def _by_cluster(points: Floats, labels: Labels) -> NDArray[np.intp]:
-    """Points by cluster, and within one in the order of Ward's leaves."""
-    order = [np.empty(0, np.intp)]
-    for cluster in np.unique(labels):
-        members = np.flatnonzero(labels == cluster)
-        if len(members) > 2:
-            members = members[leaves_list(linkage(pdist(points[members]), "ward"))]
-        order.append(members)
-    return np.concatenate(order)

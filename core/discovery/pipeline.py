@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.discovery.clustering import Clustering, Tree, by_size, find_clusters, merge_parallel
 from core.discovery.features import Features, pair_features, prompt_features
-from core.discovery.heatmap import heatmap, leaf_order
+from core.discovery.heatmap import leaf_order
 from core.discovery.matrix import Floats, Matrix
 from core.discovery.projection import Embedding, balanced_sample, embed
 from core.discovery.prompt_clusters import Labels, PromptClusters, find_prompt_clusters
@@ -84,23 +84,11 @@ class Discovery:
         }
 
     def write(
-        self,
-        output: Path,
-        tables: Mapping[str, pd.DataFrame],
-        summary: Mapping[str, Any],
-        matrix: Matrix,
-        *,
-        seed: int,
+        self, output: Path, tables: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]
     ) -> None:
-        """Write `<name>.parquet` of every table, `heatmap.npz` and `summary.json`.
-
-        `seed` draws the pairs and prompts of a heatmap that cannot show all.
-        """
+        """Write `<name>.parquet` of every table, and `summary.json`."""
         for name, table in {"pairs": self.pairs, "prompts": self.prompts, **tables}.items():
             table.to_parquet(output / f"{name}.parquet", index=False)
-        points, labels = self.features.points, self.labels(matrix)
-        arrays: dict[str, Any] = heatmap(matrix, points, labels, self.prompt_clusters.labels, seed)
-        np.savez_compressed(output / "heatmap.npz", **arrays)
         text = json.dumps(summary, indent=2) + "\n"
         (output / "summary.json").write_text(text, encoding="utf-8")
 

@@ -68,7 +68,7 @@ def recut(
     stability = earlier["stability"] | {"clusters_over_prompts": {"n": 0}}
     stability["cut_over_seeds"] = agreement(sample, others)
     summary = earlier | discovery.summary(matrix) | {"level": level, "stability": stability}
-    discovery.write(output, tables, summary, matrix, seed=spec.seed)
+    discovery.write(output, tables, summary)
 
 
 def _read(base: Path, pairs: pd.DataFrame, prompts: pd.DataFrame) -> tuple[Matrix, PromptClusters]:

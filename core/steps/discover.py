@@ -63,7 +63,7 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     np.savez(output / REPEATS, **repeats._asdict())
     summary = discovery.summary(matrix) | {"stability": stable}
     summary |= {"layer": layer, "n_completions_empty": activations.n_empty}
-    discovery.write(output, tables, summary, matrix, seed=spec.seed)
+    discovery.write(output, tables, summary)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
 
 

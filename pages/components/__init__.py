@@ -15,11 +15,11 @@
 - `cart`: The edit cart
 - `rates`: Behavior rates in words, tables and charts
 - `completions`: Completions of the same prompt by two models
+- `validity`: Whether a ranking can be trusted, and how scores agree
 - `enrichment`: Sources and models that stand out among selected pairs
 - `arm_table`: Measured rates of an edit's arms
 - `map`: Parts of the Map page
 - `clusters`: Parts of the Clusters page
-- `rank`: Parts of the Rank page
 - `intervene`: Parts of the Intervene page
 - `results`: Parts of the Results page
 - `setup`: Parts of the Set up page

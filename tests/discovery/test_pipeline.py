@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.discovery.heatmap import heatmap
 from core.discovery.pipeline import analyse
 from core.runs.workers import call_directly
 from core.specs.steps import DiscoverSpec
@@ -15,13 +14,14 @@ SPEC = DiscoverSpec(generate="generate-0", index="index-0")
 
 
 def found_in(values, **settings):
-    matrix = as_matrix(values)
     spec = SPEC.model_copy(update=settings)
-    return matrix, analyse(matrix, spec, call_directly, lambda done, total: None, refine=unrefined)
+    return analyse(
+        as_matrix(values), spec, call_directly, lambda done, total: None, refine=unrefined
+    )
 
 
 def test_clusters_are_numbered_by_size_and_belong_by_score():
-    _, found = found_in(planted(sizes=(30, 60)), min_cluster_size=15)
+    found = found_in(planted(sizes=(30, 60)), min_cluster_size=15)
     clusters = found.pairs["cluster"].to_numpy()
     assert set(clusters[:30]) == {1}
     assert set(clusters[30:90]) == {0}
@@ -31,15 +31,10 @@ def test_clusters_are_numbered_by_size_and_belong_by_score():
 
 
 def test_density_takes_the_clusters_of_the_map():
-    _, found = found_in(planted(sizes=(30, 60)), cluster_by="density", min_cluster_size=15)
+    found = found_in(planted(sizes=(30, 60)), cluster_by="density", min_cluster_size=15)
     clusters = found.pairs["cluster"].to_numpy()
     assert (clusters[30:90] == 0).mean() > 0.9
     assert (clusters[:30] == 1).mean() > 0.9
-
-
-def heatmap_of(matrix, found):
-    points, prompts = found.features.points, found.prompt_clusters.labels
-    return heatmap(matrix, points, found.labels(matrix), prompts, 0)
 
 
 HARDLY = {
@@ -55,34 +50,22 @@ HARDLY = {
 
 @pytest.mark.parametrize("values", HARDLY.values(), ids=HARDLY)
 def test_little_or_nothing_to_find_is_an_answer(values):
-    matrix, found = found_in(values)
+    found = found_in(values)
     assert len(found.pairs) == values.shape[1]
     assert np.isfinite(found.pairs[["x", "y", "push"]]).all(axis=None)
     assert np.isfinite(found.prompts[["x", "y"]]).all(axis=None)
-    drawing = heatmap_of(matrix, found)
-    assert drawing["values"].shape == (len(drawing["prompts"]), len(drawing["pairs"]))
+    assert sorted(found.pairs["place"]) == list(range(len(found.pairs)))
 
 
 def test_undefined_pairs_and_prompts_keep_their_rows_without_place_or_cluster():
     values = planted()
     values[3], values[:, 7] = np.nan, np.nan
-    _, found = found_in(values, min_cluster_size=20)
+    found = found_in(values, min_cluster_size=20)
     assert found.pairs.loc[7, ["x", "y", "strength"]].isna().all()
     assert found.pairs.loc[7, ["cluster", "island", "leaf"]].tolist() == [-1, -1, -1]
     assert found.prompts.loc[3, ["x", "y"]].isna().all()
     assert found.prompts.loc[3, "cluster"] == -1
     assert found.pairs.drop(7)[["x", "y"]].notna().all(axis=None)
-
-
-def test_the_heatmap_shows_entries_of_the_matrix_in_its_own_order():
-    values = planted()
-    values[:, 7] = np.nan
-    matrix, found = found_in(values, min_cluster_size=20)
-    drawing = heatmap_of(matrix, found)
-    expected = values[np.ix_(drawing["prompts"], drawing["pairs"])]
-    np.testing.assert_array_equal(drawing["values"], expected)
-    assert (np.diff(drawing["clusters"]) >= 0).all()
-    assert len(drawing["pairs"]) == 99  # all that act on something
 
 
 def test_a_stop_before_a_block_ends_the_analysis():

@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.discovery import heatmap
-from core.discovery.projection import balanced_sample
 from core.runs.execute import execute
 from core.specs.events import FIRST_NEW_CLUSTER
 from core.storage.tables import record
@@ -154,19 +152,6 @@ def test_an_edit_of_a_cluster_holds_the_same_pairs_while_a_cut_is_shown(
     assert "flip pairs of cluster 1" in page_text(app)
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.discover == investigated["discover"]
-
-
-def test_the_heatmap_of_a_cut_samples_pairs_by_the_seed_of_its_map(
-    store, investigated, cut, monkeypatch
-):
-    monkeypatch.setattr(heatmap, "MOST_PAIRS", 60)
-    spec = store.spec(investigated["discover"]).model_copy(update={"seed": 8})
-    whole = workspaces.finish(store, spec, **workspaces.discovery(np.random.default_rng(0)))
-    output = store.output(cut(THREE, whole))
-    labels = pd.read_parquet(output / "pairs.parquet")["cluster"].to_numpy()
-    drawn = np.flatnonzero(balanced_sample(labels, 60, 8) & (labels >= 0))
-    assert sorted(np.load(output / "heatmap.npz")["pairs"]) == list(drawn)
-    assert record(output / "summary.json")["n_clusters"] == 3
 
 
 def test_a_cut_of_a_map_that_kept_nothing_to_compare_with_says_so(open_page, cut):
