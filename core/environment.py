@@ -90,6 +90,12 @@ def executor() -> str:
     return os.environ.get(EXECUTOR, "inline")
 
 
+def threads() -> int:
+    """`$OMP_NUM_THREADS`: threads of a computation; without it, one per core."""
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    return int(number) if number.isdigit() and int(number) else os.cpu_count() or 1
+
+
 def shards() -> str:
     """`$PAIRTRACE_SHARDS`: a URL for the shards of new indexes; empty: in the run's folder."""
     return os.environ.get(SHARDS, "")

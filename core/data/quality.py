@@ -54,6 +54,7 @@ class Size(NamedTuple):
     rows: int
     exact: bool
     characters_per_pair: float
+    characters_per_answer: float  # of the chosen text
 
 
 class Health(NamedTuple):
@@ -82,14 +83,15 @@ def size(path: Path, columns: Mapping[str, str] | None = None, n: int = 200) -> 
     start = preview(path, columns, n)
     texts = start.pairs[list(TEXTS)] if len(start.pairs) else None
     mean = 0.0 if texts is None else float(texts.map(len).sum(axis=1).mean())
+    answer = 0.0 if texts is None else float(texts["chosen"].map(len).mean())
     parts = files(path)
     if all(kind(part) == ".parquet" for part in parts):
-        return Size(sum(pq.read_metadata(part).num_rows for part in parts), True, mean)
+        return Size(sum(pq.read_metadata(part).num_rows for part in parts), True, mean, answer)
     rows = len(start.pairs) + len(start.skipped)
     if rows < n:
-        return Size(rows, True, mean)
+        return Size(rows, True, mean, answer)
     total = sum(part.stat().st_size * (UNPACKED if part.suffix == ".gz" else 1) for part in parts)
-    return Size(int(total / max(mean, 1.0)), False, mean)
+    return Size(int(total / max(mean, 1.0)), False, mean, answer)
 
 
 class Examination:

@@ -2,10 +2,11 @@
 
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
 low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
-in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, and a GPU's
-rate is an assumption. The estimates are right within a factor of three. A forecast is the median
-time of the workspace's finished runs of a step, or extrapolates the pace of a run under way; runs
-that share a device come one after the other.
+in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, training loses
+time in what is no product of matrices, and a GPU's rate is an assumption. On the shipped organism
+every step is within a factor of two (docs/experiments/costs.md). A forecast is the median time of
+the workspace's finished runs of a step, or extrapolates the pace of a run under way; runs that
+share a device come one after the other.
 """
 
 import shutil
@@ -26,6 +27,8 @@ from core.workspace.checks import ModelFacts
 CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
 SAMPLING = 8  # times less efficient than reading
+ELEMENTWISE = 1500  # per block and number of a token: a training's work outside matrix products
+SCAN = 1e9  # bytes of vectors per second that a ranking reads and scores
 CHARACTERS_PER_TOKEN = 4
 TOKEN_BYTES = 4  # of an id, in an index's list and in a training's
 CHECKPOINTS = 3  # of a training at once: two are kept while the next is written
@@ -34,7 +37,7 @@ LORA_RANK = 16
 VECTOR_BYTES = 6  # per number, pair and layer: three vectors in float16
 FEWER_LAYERS = " Keep fewer layers: [index] layers = [..]."
 OVERHEAD = 1.5e9  # bytes of a process with torch
-MAP_SECONDS = 1e-3  # per pair, projection and clusters
+MAP_SECONDS = 3.5e-4  # per pair, projection and clusters
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Work:
     heldout_sent: int
     rollouts: int
     max_new_tokens: int
+    answer_tokens: float = 64.0  # of a completion, at most max_new_tokens
     low_rank: bool = False  # DPO trains low-rank updates, not all weights
 
 
@@ -92,7 +96,7 @@ def this_machine(workspace: Path) -> Machine:
     cores, executor = psutil.cpu_count(logical=False) or 1, environment.executor()
     at_once = worker_count(executor)
     return Machine(
-        cores=cores,
+        cores=min(cores, environment.threads()),
         memory=psutil.virtual_memory().available,
         disk=_free(workspace),
         gpu=environment.taken() != [environment.CPU],
@@ -122,8 +126,8 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     operations, bytes_each = (6, 8.0) if work.low_rank else (8, 20.0)
     trained = 2 * LORA_RANK * n / model.d_model if work.low_rank else n  # as of square matrices
     checkpoint = CHECKPOINT_BYTES * trained
-    written = work.texts_sent * work.rollouts * work.max_new_tokens
-    measured = work.heldout_sent * work.rollouts * work.max_new_tokens
+    answer = work.rollouts * min(work.answer_tokens, work.max_new_tokens)
+    written, measured = work.texts_sent * answer, work.heldout_sent * answer
     text = tokens * CHARACTERS_PER_TOKEN
     layer = 1.0 * VECTOR_BYTES * model.d_model * work.pairs
     vectors, ids = layer * model.blocks, tokens * TOKEN_BYTES
@@ -138,20 +142,20 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         ),
         Estimate(
             "rank",
-            30 + work.pairs * 1e-4,
+            0.5 + layer / SCAN,
             OVERHEAD + 12.0 * model.d_model * 4096,
             layer if machine.shards else 0.0,
         ),
         Estimate(
             "discover",
-            30 + work.pairs * MAP_SECONDS,
+            20 + work.pairs * MAP_SECONDS,
             OVERHEAD + 12.0 * work.pairs * work.texts_sent,
             4.0 * work.pairs * work.texts_sent,
         ),
-        Estimate("edit, per arm", 5 + work.pairs * 1e-4, OVERHEAD + text, text / 2),
+        Estimate("edit, per arm", 0.05 + work.pairs * 1e-5, OVERHEAD + text, text / 2),
         Estimate(
             "train, per arm and seed",
-            operations * n * tokens / rate,
+            operations * (n + ELEMENTWISE * model.blocks * model.d_model) * tokens / rate,
             bytes_each * n + OVERHEAD,
             4.0 * n,
             ids + max(CHECKPOINTS * checkpoint - 4.0 * n, (CHECKPOINTS - 1) * checkpoint),

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 
 from core import environment
+from core.data import quality
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.runs.store import RunInfo
-from core.workspace.checks import ModelFacts
+from core.workspace.checks import ModelFacts, model_facts
 from core.workspace.estimates import (
+    CHARACTERS_PER_TOKEN,
     Machine,
     Work,
     estimates,
@@ -18,6 +21,7 @@ from core.workspace.estimates import (
     time_left,
     warnings,
 )
+from core.workspace.measurable import texts_sent
 
 SEVEN_B = ModelFacts(
     kind="olmo2", blocks=32, d_model=4096, parameters=7_000_000_000, bytes=14_000_000_000
@@ -52,6 +56,33 @@ def test_what_does_not_fit_or_takes_days_is_said():
     assert "days here" in said
     small = replace(SEVEN_B, parameters=1_000_000, d_model=128, blocks=4)
     assert warnings(estimates(small, replace(WORK, pairs=3000), LAPTOP), LAPTOP) == []
+
+
+MEASURED = {  # CPU-seconds of the shipped organism on one thread: docs/experiments/costs.md
+    "generate": 9.7,
+    "index": 3.7,
+    "rank": 0.6,
+    "discover": 23.5,
+    "edit, per arm": 0.08,
+    "train, per arm and seed": 35.6,
+    "evaluate, per model": 6.7,
+}
+
+
+def test_the_organisms_steps_are_priced_within_a_factor_of_two():
+    size = quality.size(ORGANISM / "pairs.parquet")
+    work = Work(
+        pairs=size.rows,
+        tokens_per_pair=size.characters_per_pair / CHARACTERS_PER_TOKEN,
+        texts_sent=texts_sent(ORGANISM / "prompts.jsonl"),
+        heldout_sent=texts_sent(ORGANISM / "heldout.jsonl"),
+        rollouts=8,
+        max_new_tokens=64,
+        answer_tokens=size.characters_per_answer / CHARACTERS_PER_TOKEN,
+    )
+    steps = estimates(model_facts(ORGANISM / "reference"), work, replace(LAPTOP, cores=1))
+    ratios = {each.step: each.seconds / MEASURED[each.step] for each in steps}
+    assert not {step: ratio for step, ratio in ratios.items() if not 1 / 2 < ratio < 2}
 
 
 def costs_on(machine):

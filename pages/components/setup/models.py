@@ -10,7 +10,14 @@ from core.data import quality
 from core.errors import UserError
 from core.models import gguf
 from core.workspace import checks
-from core.workspace.estimates import Machine, Work, estimates, this_machine, warnings
+from core.workspace.estimates import (
+    CHARACTERS_PER_TOKEN,
+    Machine,
+    Work,
+    estimates,
+    this_machine,
+    warnings,
+)
 from pages.components import cache, text
 from pages.components.setup.files import kept, typed_path
 
@@ -116,11 +123,12 @@ def show_costs(
         return
     work = Work(
         pairs=pairs.rows,
-        tokens_per_pair=pairs.characters_per_pair / 4,
+        tokens_per_pair=pairs.characters_per_pair / CHARACTERS_PER_TOKEN,
         texts_sent=sent[0],
         heldout_sent=sent[1],
         rollouts=8,
         max_new_tokens=64,
+        answer_tokens=pairs.characters_per_answer / CHARACTERS_PER_TOKEN,
         low_rank=low_rank,
     )
     steps = estimates(model, work, machine)
@@ -140,7 +148,8 @@ def show_costs(
         f"For {about}{pairs.rows:,} pairs on {machine.cores} cores and {gpu}, "
         f"{machine.memory / 1e9:,.0f} GB of memory and {machine.disk / 1e9:,.0f} GB of disk free. "
         f"{_shards(machine)}Of a training's disk {kept} stay, the trained model; its checkpoints "
-        "and its pairs' tokens are deleted when it ends. Rough: within a factor of three."
+        "and its pairs' tokens are deleted when it ends. On the shipped organism, times are right "
+        "within a factor of two."
     )
     for warning in warnings(steps, machine):
         st.warning(text.escape(warning))
