@@ -31,6 +31,7 @@ UPLOADS = "inputs"  # folder of the workspace
 ROWS = 50  # of the pairs, that are looked at
 CARD = 4_000  # characters of a model card
 DPO = re.compile(r"(?i)(?<![a-z])dpo(?![a-z])")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[\w.-]+")
 LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
 
 
@@ -50,9 +51,10 @@ def allowed_path(text: str, roots: Sequence[Path]) -> Path:
     if not text.strip() or "\0" in text:
         raise UserError("Give a path.")
     try:
-        path = Path(text.strip()).expanduser().resolve(strict=True)
+        path = Path(text.strip().strip("'\"")).expanduser().resolve(strict=True)
     except (OSError, RuntimeError, UnicodeError) as error:
-        raise UserError(f"{text}: no such file or folder.") from error
+        hint = f" If it is on a hub: pairtrace fetch {text}" if HUB_NAME.fullmatch(text) else ""
+        raise UserError(f"{text}: no such file or folder.{hint}") from error
     if roots and not any(path.is_relative_to(root.resolve()) for root in roots):
         allowed = ", ".join(map(str, roots))
         raise UserError(f"{text}: not in a folder that this app may read. It may read {allowed}.")
