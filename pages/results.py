@@ -3,9 +3,11 @@
 import shlex
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
-from core.intervention.evaluation.results import ARMS
+from core.intervention.arms import further_seeds, next_seeds
+from core.intervention.evaluation.verdict import Verdict, flipped
 from core.report.export_pairs import Format, exported
 from core.report.findings import gather
 from core.report.html import to_html, to_markdown
@@ -13,10 +15,14 @@ from core.specs.behaviors import Behavior
 from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec
 from pages.components import arm_table, cache, completions, glossary, jobs, lazy, pickers, text
-from pages.components.intervene import dry_run
+from pages.components.intervene import arms, dry_run
 from pages.components.results import charts, spot_check, training_curves
 
-CARDS = 3  # in a row
+BOXES = {  # of a verdict: the color, and a mark that says the same
+    "worked": (st.success, ":material/check_circle:"),
+    "did not work": (st.error, ":material/cancel:"),
+    "not yet proven": (st.info, ":material/pending:"),
+}
 EXPORTS: tuple[tuple[str, Format, str], ...] = (
     ("Pairs (Parquet)", "parquet", "pairs.parquet"),
     ("Pairs (JSON lines)", "jsonl", "pairs.jsonl"),
@@ -39,39 +45,151 @@ if not edits:
 behaviors = cache.ranked_behaviors()
 controls = (spec for spec in specs.values() if spec.control is not None)
 controlled = [spec.model_copy(update={"control": None}) for spec in controls]
-chosen = pickers.choose_one(
-    "Edit",
-    sorted(edits, key=lambda run: edits[run] not in controlled),
-    lambda run: text.short("; ".join(describe_edit(e, behaviors) for e in edits[run].edits), 110),
-    key="edit",
-)
+
+
+def describe(run: str) -> str:
+    """An edit in words."""
+    return text.short("; ".join(describe_edit(e, behaviors) for e in edits[run].edits), 90)
+
+
+edit_column, behavior_column = st.columns([5, 3])
+with edit_column:
+    chosen = pickers.choose_one(
+        "Edit",
+        sorted(edits, key=lambda run: edits[run] not in controlled),
+        describe,
+        key="edit",
+    )
 measured = arm_table.of_edit(project, chosen)
 trainings = arm_table.trainings(chosen)
 
 
-def show_behaviors() -> None:
-    """Before, control and edited: one rate each per behavior, and edited against the control."""
-    charts.show_everything(measured, project)
-    for start in range(0, len(project.behaviors), CARDS):
-        cards = zip(st.columns(CARDS), project.behaviors[start:], strict=False)
-        for column, behavior in cards:
-            rows = measured[measured["behavior"] == behavior.name]
-            with column.container(border=True, height="stretch"):
-                st.text(behavior.name + (" (wanted)" if behavior.wanted else " (unwanted)"))
-                for arm in ARMS:
-                    if (rows["arm"] == arm).any():
-                        st.text(f"{arm}: {arm_table.rate(rows[rows['arm'] == arm])}")
-                st.caption(arm_table.against_control(rows))
+def traced() -> list[Behavior]:
+    """What the edit is about: the behaviors whose rankings it reads, or the one it touches most."""
+    names = arm_table.traced(edits[chosen])
+    if not names and store.state(chosen) == "finished":
+        touched = dry_run.most_touched(project, chosen)
+        names = [touched] if touched else []
+    return [project.behavior(name) for name in names]
 
 
-def show_worse() -> None:
-    """Changes in the wrong direction between policy and edited."""
-    st.caption("**What got worse**")
-    worse = arm_table.worse(measured, project.behaviors)
-    if worse.empty:
-        st.text("No behavior moved the wrong way beyond the policy's interval.")
-    else:
-        st.dataframe(worse, hide_index=True)
+def choose_behavior() -> Behavior:
+    """What verdict, chart and tabs are about; behaviors that the edit aims at come first."""
+    aims = traced()
+    options = [*aims, *(behavior for behavior in project.behaviors if behavior not in aims)]
+    name = behavior_column.selectbox(
+        "Behavior",
+        [behavior.name for behavior in options],
+        key="answer-behavior",
+        help="What the page is about; those the edit aims at come first.",
+    )
+    return project.behavior(name)
+
+
+def show_answer(behavior: Behavior) -> None:
+    """The verdict, one chart, and one completion that changed."""
+    verdict = arm_table.verdict(measured, behavior)
+    if verdict:
+        show_verdict(verdict)
+    left, right = st.columns(2)
+    with left:
+        prompts = f"{text.escape(behavior.group)}, {behavior.condition}"
+        st.caption(f"**Share of completions that show it**, held-out prompts: {prompts}")
+        charts.show_arms(measured, behavior)
+        if verdict and verdict.state == "not yet proven":
+            show_proof(verdict)
+    with right:
+        show_example(behavior)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """One sentence in a color, and the evidence; at a price, where something got worse."""
+    draw, icon = BOXES[verdict.state]
+    if verdict.state == "worked" and verdict.worse:
+        draw, icon = st.warning, ":material/check_circle:"
+    rest = verdict.headline().removeprefix(verdict.claim())
+    draw(
+        f"#### {text.escape(verdict.claim())}\n{text.escape(f'{verdict.evidence()} {rest}')}",
+        icon=icon,
+    )
+
+
+def show_proof(verdict: Verdict) -> None:
+    """One button that trains and measures as many more seeds as a verdict needs."""
+    rows = measured[measured["train"].ne("") & measured["edit"].eq(chosen)]
+    trained = rows.drop_duplicates("arm").set_index("arm")["train"].to_dict()
+    if "edited" not in trained:
+        return
+    begun = {seed for arm, seed in trainings.values() if arm != "baseline"}
+    seeds = next_seeds(verdict.seeds, begun)
+    plan = further_seeds(project, store, chosen, trained, seeds)
+    states = {
+        store.run_id(spec): store.state(store.run_id(spec)) for arm in plan for spec in arm.specs()
+    }
+    if set(states.values()) & set(jobs.ACTIVE):
+        arms.watch(plan)
+        return
+    n = f"{len(seeds)} more seed" + "s" * (len(seeds) > 1)
+    missing = [s for arm in plan for s in arm.specs() if states[store.run_id(s)] in jobs.STARTABLE]
+    if st.button(
+        f"Prove it: {n}, about {arms.time(plan)}",
+        type="primary",
+        key="prove",
+        help="Trains and measures edited and control again with other seeds, all else as before. "
+        "The time is what such runs took here.",
+    ):
+        jobs.start(*missing)
+
+
+def show_example(behavior: Behavior) -> None:
+    """The same held-out prompt before and after, answered differently."""
+    example = flipped(store, measured, behavior)
+    if example is None:
+        st.caption("No held-out prompt has a completion of each kind, before and after the edit.")
+        return
+    st.caption("**One completion that changed**: the policy's, and the edited model's")
+    text.box("held-out prompt", example["prompt"])
+    text.side_by_side("before", example["before"], "after", example["after"])
+
+
+def show_edits(behavior: Behavior) -> None:
+    """All edits with their verdicts, and any of them on one axis."""
+    tables = {run: arm_table.of_edit(project, run) for run in edits}
+    names = {run: f"{place} · {describe(run)}" for place, run in enumerate(edits, start=1)}
+    rows = [edit_row(run, tables[run], names[run], behavior) for run in edits]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    ready = [run for run in edits if (tables[run]["arm"] == "edited").any()]
+    overlaid = st.multiselect(
+        "On one axis", ready, ready[:2], format_func=lambda run: text.visible(names[run]),
+        key="overlaid",
+    )  # fmt: skip
+    if overlaid:
+        charts.show_overlay({names[run]: tables[run] for run in overlaid}, behavior)
+
+
+def edit_row(run: str, table: pd.DataFrame, name: str, behavior: Behavior) -> dict[str, object]:
+    """One edit: its size, verdict, benefit beyond the control, harm, seeds and time."""
+    verdict = arm_table.verdict(table, behavior)
+    done = store.state(run) == "finished"
+    summary = cache.summary(run) if done else {}
+    arms_of = arm_table.trainings(run).items()
+    times = [store.info(training).seconds for training, (arm, _) in arms_of if arm != "baseline"]
+    row: dict[str, object] = {
+        "edit": name,
+        "pairs": summary.get("n_removed", 0) + summary.get("n_flipped", 0) if done else None,
+        "verdict": verdict.state if verdict else "not measured",
+    }
+    if verdict:
+        row |= {
+            "policy": f"{verdict.before:.1%}",
+            "edited": f"{verdict.after:.1%}",
+            "control": f"{verdict.control:.1%}" if verdict.seeds else "",
+            "better than control, points": round(100 * verdict.over_prompts.value, 1),
+            "95%": verdict.bounds(),
+            "got worse": ", ".join(worse.behavior for worse in verdict.worse),
+            "seeds": len(verdict.seeds),
+        }
+    return row | {"training": arms.in_words(sum(times)) if times else ""}
 
 
 @st.fragment  # who reads on need not wait for the rest of the page
@@ -126,41 +244,14 @@ def show_export() -> None:
     jobs.show_commands(lines, jobs.command_text(edits[chosen]))
 
 
-def traced() -> list[Behavior]:
-    """What the edit is about: the behaviors whose rankings it reads, or the one it touches most."""
-    names = arm_table.traced(edits[chosen])
-    if not names and store.state(chosen) == "finished":
-        touched = dry_run.most_touched(project, chosen)
-        names = [touched] if touched else []
-    return [project.behavior(name) for name in names]
-
-
-def show_answer(traced: list[Behavior]) -> Behavior:
-    """The answer in a sentence and two charts; returns the behavior that it is about."""
-    for behavior in traced:
-        st.info(text.escape(arm_table.headline(measured, behavior.name)))
-    options = [*traced, *(behavior for behavior in project.behaviors if behavior not in traced)]
-    name = st.selectbox(
-        "Behavior",
-        [behavior.name for behavior in options],
-        key="answer-behavior",
-        help="What the charts and tabs below are about; those the edit aims at come first.",
-    )
-    behavior = project.behavior(name)
-    left, right = st.columns(2)
-    with left:
-        charts.show_bars(measured, behavior)
-    with right:
-        charts.show_conditions(measured, project, behavior)
-    show_worse()
-    return behavior
-
-
-glossary.show("Arm", "Seed", "Interval", "Held-out prompts")
+glossary.show("Verdict", "Arm", "Seed", "Interval", "Held-out prompts")
 if measured["arm"].isin(["edited", "random control"]).any():
-    behavior = show_answer(traced())
+    behavior = choose_behavior()
+    show_answer(behavior)
     parts = {
-        "Every behavior": show_behaviors,
+        "All edits": lambda: show_edits(behavior),
+        "Every behavior": lambda: charts.show_everything(measured, project),
+        "With and without the trigger": lambda: charts.show_conditions(measured, project, behavior),
         "Dose": lambda: charts.show_doses(project, chosen, behavior),
         "Predicted and measured": lambda: charts.show_agreement(project, behavior),
         "Completions": lambda: show_completions(behavior),

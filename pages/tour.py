@@ -99,7 +99,8 @@ def stops(project: Project) -> list[Stop]:
     if answered:
         rates = arm_table.of_edit(project, answered[0])
         names = arm_table.traced(edits[answered[0]]) or ([traced] if traced else [])
-        answer = " ".join([ANSWER, *(arm_table.headline(rates, name) for name in names)])
+        verdicts = (arm_table.verdict(rates, project.behavior(name)) for name in names)
+        answer = " ".join([ANSWER, *(verdict.headline() for verdict in verdicts if verdict)])
     first = "" if finished["generate"] else "Step 1 comes first."
     trace = first or ("" if traced else "Nothing unwanted rose here, so there is nothing to trace.")
     rank = trace or ("" if ranked else "The ranking is not finished: see step 1.")

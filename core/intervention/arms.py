@@ -5,10 +5,11 @@ an edited arm comes with a random control of the same size, sources and action. 
 of content, so every id is known before anything runs, and all jobs can be queued at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.errors import UserError
 from core.intervention.evaluation.edit_sizes import ladder
 from core.intervention.evaluation.rates import refuse_shared_prompts
 from core.runs.store import Store
@@ -16,6 +17,9 @@ from core.specs.base import Spec
 from core.specs.project import Project
 from core.specs.recipes import Edit
 from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec
+from core.stats import LEAST_SEEDS
+
+FURTHER_SEEDS = 2  # where there are enough for an interval, but it is too wide
 
 ArmName = Literal["baseline", "edited", "random control"]
 
@@ -80,10 +84,59 @@ def baseline(project: Project, store: Store, *, seeds: Sequence[int]) -> Arm:
     return _arm(project, store, "baseline", None, seeds)
 
 
+def further_seeds(
+    project: Project, store: Store, edit: str, trained: Mapping[str, str], seeds: Sequence[int]
+) -> list[Arm]:
+    """The edited arm and its control with other seeds, and all else as they were trained before.
+
+    `trained` has a finished train run of the edited arm and, where there is one, of the control,
+    by arm. Raises `UserError` where a checkpoint was imported: it was trained on another machine.
+    """
+    like = store.spec(trained["edited"], TrainSpec)
+    if like.checkpoint:
+        raise UserError(f"{edit} was trained on another machine. Train its other seeds there, too.")
+    spec, control = store.spec(edit, EditSpec), 0
+    if "random control" in trained:
+        pairs = store.spec(trained["random control"], TrainSpec).pairs
+        control = store.spec(pairs, EditSpec).control or 0
+    return [
+        _arm(project, store, "edited", spec, seeds, like),
+        _arm(
+            project,
+            store,
+            "random control",
+            spec.model_copy(update={"control": control}),
+            seeds,
+            like,
+        ),
+    ]
+
+
+def next_seeds(complete: Collection[int], begun: Collection[int]) -> list[int]:
+    """Seeds to train next: as many as an interval wants, or two more where it has that many.
+
+    Those that one arm has come first, then the lowest that none has.
+    """
+    n = max(LEAST_SEEDS - len(complete), 0) or FURTHER_SEEDS
+    ahead = [seed for seed in sorted(begun) if seed not in complete]
+    unused = [seed for seed in range(len(begun) + n) if seed not in begun]
+    return (ahead + unused)[:n]
+
+
 def _arm(
-    project: Project, store: Store, name: ArmName, edit: EditSpec | None, seeds: Sequence[int]
+    project: Project,
+    store: Store,
+    name: ArmName,
+    edit: EditSpec | None,
+    seeds: Sequence[int],
+    like: TrainSpec | None = None,
 ) -> Arm:
     pairs = store.run_id(edit) if edit else project.pairs
-    trainings = tuple(project.train(pairs, seed) for seed in seeds)
+    trainings = tuple(
+        like.model_copy(update={"pairs": pairs, "seed": seed})
+        if like
+        else project.train(pairs, seed)
+        for seed in seeds
+    )
     evaluations = tuple(project.evaluate(store.run_id(training)) for training in trainings)
     return Arm(name, edit, trainings, evaluations)

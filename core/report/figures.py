@@ -76,44 +76,9 @@ def seeds_chart(measured: pd.DataFrame, behaviors: Sequence[str]) -> go.Figure:
         if several:
             means = rows.groupby("behavior")["rate"].mean()
             heights = [order.index(str(name)) - offset for name in means.index]
-            figure.add_trace(_means(means, heights, arm))
+            name = f"{arm}, mean of seeds" if rows["seed"].nunique() > 1 else arm
+            figure.add_trace(_means(means, heights, arm, name))
     return _by_behavior(figure, order, height=72)
-
-
-def bars_chart(summary: pd.DataFrame, measured: pd.DataFrame, behavior: str) -> go.Figure:
-    """One behavior: a bar per arm with its interval, a dot per retraining.
-
-    `summary` as `outcomes.by_arm` gives it, `measured` as `outcomes` does.
-    """
-    rows = summary[summary["behavior"] == behavior].set_index("arm")
-    arms = [arm for arm in COLORS if arm in rows.index]
-    bars = rows.loc[arms]
-    figure = go.Figure(
-        go.Bar(
-            x=arms,
-            y=bars["rate"],
-            marker={"color": [COLORS[arm] for arm in arms], "opacity": 0.75},
-            error_y=_interval(bars) | {"color": "#808080"},
-            customdata=bars[["low", "high", "n"]],
-            hovertemplate="%{x}: %{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}], "
-            "n = %{customdata[2]:,}<extra></extra>",
-            width=0.55,
-        )
-    )
-    seeds = measured[measured["behavior"].eq(behavior) & measured["seed"].notna()]
-    seeds = seeds[seeds["arm"].isin(arms)]
-    figure.add_trace(
-        go.Scatter(
-            x=seeds["arm"],
-            y=seeds["rate"],
-            mode="markers",
-            marker={"color": "#FFFFFF", "size": 9, "line": {"width": 1.5, "color": "#333333"}},
-            customdata=seeds["seed"],
-            hovertemplate="seed %{customdata}: %{y:.1%}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(rangemode="tozero", tickformat=".0%", title="behavior rate")
-    return figure.update_layout(height=330, showlegend=False, **LAYOUT)
 
 
 def dose_chart(doses: pd.DataFrame) -> go.Figure:
@@ -234,11 +199,11 @@ def _dots(
     )
 
 
-def _means(means: pd.Series, places: Sequence[float], arm: str) -> go.Scatter:
+def _means(means: pd.Series, places: Sequence[float], arm: str, name: str) -> go.Scatter:
     return go.Scatter(
         x=means,
         y=list(places),
-        name=f"{arm}, mean of seeds",
+        name=name,
         legendgroup=arm,
         mode="markers",
         marker={"color": COLORS[arm], "symbol": SYMBOLS[arm], "size": 13, "line": OUTLINE},

@@ -67,6 +67,10 @@ TERMS = {
     "Keep": "protects pairs from the other entries. A pair that one entry flips and another "
     "removes is a conflict, which has to be resolved first.",
     "Dose": "the share of all pairs that an edit touches, a flip counted as two removals.",
+    "Verdict": "*worked*: with three seeds or more, the edited arm beats the random control beyond "
+    "doubt (both 95% intervals, over seeds and over prompts), by at least a quarter of what "
+    "training had changed, and is better than the policy. *Did not work*: three seeds or more rule "
+    "out a benefit of that size. *Not yet proven*: everything else, such as a single seed.",
     "Arm": "one variant of the data to train on. *Edited* is trained on the edited pairs; the "
     "*random control* on pairs of which equally many, from the same sources, were edited the same "
     "way at random. Only what *edited* changes beyond the control is due to the choice of pairs.",

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from core.errors import UserError
-from core.intervention.arms import edited_and_control
+from core.intervention.arms import edited_and_control, further_seeds, next_seeds
+from core.runs.execute import describe
 from core.specs import project as projects
 from core.specs.recipes import Edit
 from core.specs.steps import EditSpec, TrainSpec, is_run
@@ -53,3 +54,42 @@ def test_prompts_that_built_a_behavior_are_refused_for_measuring_it(project, sto
         stream.write(json.dumps(json.loads(first) | {"prompt_id": "again"}) + "\n")
     with pytest.raises(UserError, match=r"are also in .*prompts\.jsonl"):
         edited_and_control(project, store, [EDIT], seeds=(0,))
+
+
+@pytest.mark.parametrize(
+    ("complete", "begun", "expected"),
+    [
+        ([0], [0], [1, 2]),
+        ([0, 1, 2], [0, 1, 2], [3, 4]),
+        ([], [0], [0, 1, 2]),
+        ([1], [1, 5], [5, 0]),
+    ],
+)
+def test_the_next_seeds_complete_what_is_begun_first(complete, begun, expected):
+    assert next_seeds(complete, begun) == expected
+
+
+def test_further_seeds_are_trained_as_the_first_was_whatever_the_project_says_now(project, store):
+    first = edited_and_control(project, store, [EDIT], seeds=(0,), control_seed=5)
+    trained = {}
+    for arm in first:
+        for spec in arm.specs():
+            store.write_record(store.run_id(spec), describe(spec, store))
+        trained[arm.name] = store.run_id(arm.trainings[0])
+    changed = project.model_copy(update={"overrides": {"train": {"beta": 0.9}}})
+    edit = store.run_id(first[0].edit)
+    again = further_seeds(changed, store, edit, trained, [1, 2])
+    planned = edited_and_control(project, store, [EDIT], seeds=(1, 2), control_seed=5)
+    assert [arm.trainings for arm in again] == [arm.trainings for arm in planned]
+    assert [arm.edit for arm in again] == [arm.edit for arm in planned]
+
+
+def test_seeds_of_an_imported_checkpoint_are_trained_where_it_came_from(project, store):
+    (arm, _) = edited_and_control(project, store, [EDIT], seeds=(0,))
+    imported = arm.trainings[0].model_copy(update={"checkpoint": project.policy})
+    for spec in (arm.edit, imported):
+        store.write_record(store.run_id(spec), describe(spec, store))
+    with pytest.raises(UserError, match="trained on another machine"):
+        further_seeds(
+            project, store, store.run_id(arm.edit), {"edited": store.run_id(imported)}, [1]
+        )

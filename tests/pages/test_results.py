@@ -1,12 +1,14 @@
 """Results: before and after with intervals and seeds, and what it cost."""
 
+import re
+
 import pandas as pd
 import pytest
 
 from core.intervention.arms import edited_and_control
-from core.intervention.evaluation.results import outcomes
+from core.runs import jobs
 from core.specs.recipes import Edit, TopK
-from pages.components import arm_table, completions
+from pages.components import completions
 from tests.pages import workspaces
 from tests.pages.conftest import page_text
 
@@ -21,17 +23,55 @@ def test_before_any_retraining_it_says_what_to_do(open_page, investigated):
     assert "Nothing was retrained yet" in open_page("results").info[0].value
 
 
-def test_every_arm_shows_rate_interval_and_n(open_page, three_seeds):
-    told = page_text(open_page("results"))
-    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in told
-    assert "edited: 8.0% in all 3 seeds, each [5.0%,\N{NBSP}11.0%], n\N{NBSP}=\N{NBSP}720" in told
-    assert "random control: 50.0%" in told
+def drawn(box):
+    return re.sub(r"\\([^\w\s])", r"\1", box.value)  # without escapes
 
 
-def test_edited_is_compared_with_the_control_over_seeds(open_page, three_seeds):
-    told = page_text(open_page("results"))
-    assert "compliance: 55.0% in the policy, 8.0% after the edit." in told
-    assert "Edited minus control: -42.0 points" in told
+def numbers(app):
+    return next(frame.value for frame in app.dataframe if "n prompts" in frame.value)
+
+
+def test_the_page_opens_with_the_verdict_its_rates_and_the_evidence(open_page, three_seeds):
+    (verdict,) = map(drawn, open_page("results").success)
+    assert "It worked (3 training seeds)" in verdict
+    assert "compliance 55.0% → 8.0%; after a random edit of the same size 50.0%" in verdict
+    assert "over 3 training seeds [+42.0, +42.0]" in verdict
+    assert "Nothing else got worse" in verdict
+
+
+def test_every_retraining_shows_rate_interval_and_n(open_page, three_seeds):
+    table = numbers(open_page("results", part="Every behavior"))
+    edited = table[table["behavior"].eq("compliance") & table["model"].eq("edited, seed 0")]
+    assert list(edited[["rate", "95% low", "95% high", "n"]].iloc[0]) == [8, 5, 11, 240]
+
+
+def test_all_edits_are_compared_and_laid_on_one_axis(
+    open_page, three_seeds, store, project, investigated, rng
+):
+    workspaces.intervene(store, project, investigated["rank compliance"], rng, seeds=(0,), k=20)
+    app = open_page("results", part="All edits")
+    table = next(frame.value for frame in app.dataframe if "verdict" in frame.value)
+    assert dict(zip(table["seeds"], table["verdict"], strict=True)) == {
+        1: "not yet proven",
+        3: "worked",
+    }
+    assert len(app.multiselect("overlaid").value) == 2
+
+
+def test_one_seed_offers_exactly_the_jobs_that_prove_it(
+    open_page, store, project, investigated, rng, monkeypatch
+):
+    rank = investigated["rank compliance"]
+    arms = workspaces.intervene(store, project, rank, rng, seeds=(0,))
+    started = []
+    monkeypatch.setattr(jobs, "start", lambda _, spec: started.append(store.run_id(spec)))
+    app = open_page("results")
+    assert "Not yet proven (1 training seed)" in drawn(app.info[0])
+    assert app.button("prove").label.startswith("Prove it: 2 more seeds, about ")
+    app.button("prove").click().run()
+    planned = edited_and_control(project, store, arms[0].edit.edits, seeds=(1, 2))
+    wanted = [store.run_id(spec) for arm in planned for spec in (*arm.trainings, *arm.evaluations)]
+    assert sorted(started) == sorted(wanted)
 
 
 def test_an_edit_without_a_control_is_shown_after_those_with_one(
@@ -43,36 +83,19 @@ def test_an_edit_without_a_control_is_shown_after_those_with_one(
     workspaces.begin(store, alone.trainings[0], "running")
     app = open_page("results")
     assert "top 40 pairs" in app.selectbox("edit").options[0]
-    assert "Edited minus control" in app.info[0].value
+    assert "It worked" in app.success[0].value
     assert "top 80 pairs" in app.selectbox("edit").options[1]
 
 
-def test_a_missing_control_is_told(three_seeds, store, project):
-    measured = outcomes(store, project)
-    alone = measured[measured["arm"] != "random control"]
-    assert "random control is not measured" in arm_table.headline(alone, "compliance")
-
-
-def test_two_seeds_get_no_interval(open_page, store, project, investigated, rng):
-    rank = investigated["rank compliance"]
-    workspaces.intervene(store, project, rank, rng, seeds=(0, 1))
-    told = page_text(open_page("results"))
-    assert "An interval needs 3 seeds" in told
-
-
-def test_nothing_worse_is_said_to_be_so(open_page, three_seeds):
-    assert "No behavior moved the wrong way" in page_text(open_page("results"))
-
-
-def test_a_wanted_behavior_that_fell_is_listed_as_worse(open_page, three_seeds, store):
+def test_a_wanted_behavior_that_fell_is_named_as_the_price(open_page, three_seeds, store):
     for evaluation in three_seeds[0].evaluations:
         path = store.output(store.run_id(evaluation)) / "rates.parquet"
         rates = pd.read_parquet(path)
         rates.loc[rates["behavior"] == "helpfulness", "rate"] = 0.7
         rates.to_parquet(path)
-    worse = next(f.value for f in open_page("results").dataframe if "edited" in f.value)
-    assert list(worse["behavior"]) == ["helpfulness"]
-    assert worse["change"].iloc[0] == "-29.0 points"
+    (verdict,) = map(drawn, open_page("results").warning)
+    assert "It worked" in verdict
+    assert "What got worse: helpfulness 99.0% → 70.0%" in verdict
 
 
 def test_curves_show_while_a_training_runs(open_page, store, project, investigated):
@@ -145,6 +168,6 @@ def test_sources_are_compared_by_what_they_carry(open_page, three_seeds):
 def test_measurements_of_other_prompts_are_left_out(open_page, three_seeds, store, project, rng):
     fewer = project.model_copy(update={"overrides": {"evaluate": {"rollouts": 1}}})
     workspaces.evaluate(store, fewer, project.policy, 0, rng)
-    assert "policy: 55.0% [52.0%,\N{NBSP}58.0%], n\N{NBSP}=\N{NBSP}240" in page_text(
-        open_page("results")
-    )
+    table = numbers(open_page("results", part="Every behavior"))
+    policy = table[table["behavior"].eq("compliance") & table["model"].eq("policy")]
+    assert list(policy["n"]) == [240]

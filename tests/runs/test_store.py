@@ -80,6 +80,15 @@ def test_an_event_cut_by_a_crash_is_left_out(store, edit_spec):
     assert [event["event"] for event in store.events(run)] == ["started"]
 
 
+def test_the_time_of_a_run_leaves_out_what_it_waited(store, edit_spec):
+    run = store.run_id(edit_spec)
+    store.folder(run).mkdir(parents=True)
+    times = {"queued": 100.0, "started": 160.0, "finished": 172.0}
+    lines = [json.dumps({"time": t, "event": name, "pid": 1}) + "\n" for name, t in times.items()]
+    (store.folder(run) / "progress.jsonl").write_text("".join(lines))
+    assert store.info(run).seconds == 12
+
+
 def test_infos_are_newest_first_with_progress(store, edit_spec):
     run, progress = begin(store, edit_spec)
     progress.event("started")

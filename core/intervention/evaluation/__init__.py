@@ -8,5 +8,6 @@
 - `rates`: Behavior rates of judged completions, measured on held-out prompts
 - `results`: Rates of every finished evaluation, by arm
 - `edit_sizes`: Sizes of an edit, and which of them to adopt
+- `verdict`: The verdict on an edit: worked, did not work, or not yet proven
 - `spot_check`: Agreement of a judge with people who read blinded completions
 """

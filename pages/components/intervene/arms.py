@@ -25,13 +25,26 @@ def cost(arms: Sequence[Arm]) -> str:
     return f"Still to do: {counts}. {_duration(forecast(steps, typical_seconds(store)))}"
 
 
+def time(arms: Sequence[Arm]) -> str:
+    """How long what is still to do will take, in a few words."""
+    store = cache.store()
+    steps = [
+        s.step for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"
+    ]
+    return in_words(forecast(steps, typical_seconds(store)).seconds)
+
+
+def in_words(seconds: float) -> str:
+    """A duration in seconds, or in minutes."""
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
 def _duration(expected: Forecast) -> str:
     seconds, unknown = expected
     if unknown and not seconds:
         return f"How long is not known: no {unknown[0]} ran here yet."
-    duration = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     rest = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
-    return f"About {duration}{rest}, one after the other, by what such runs took here."
+    return f"About {in_words(seconds)}{rest}, one after the other, by what such runs took here."
 
 
 def watch(arms: Sequence[Arm]) -> None:

@@ -3,6 +3,8 @@
 Each part names what it needs where that is missing; nothing here decides what differs.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
@@ -26,11 +28,19 @@ fitted to measurements. They cannot know how much one retraining differs from th
 """
 
 
-def show_bars(measured: pd.DataFrame, behavior: Behavior) -> None:
-    """Original, control and edited as bars, with their retrainings as dots."""
-    st.caption(f"**Before and after**: share of completions that show {text.escape(behavior.name)}")
-    chart = figures.bars_chart(by_arm(measured), measured, behavior.name)
-    st.plotly_chart(chart, key="bars")
+def show_arms(measured: pd.DataFrame, behavior: Behavior) -> None:
+    """Before, control and edited on one line each, every retraining a dot."""
+    chart = figures.seeds_chart(measured, [behavior.name]).update_layout(height=230)
+    st.plotly_chart(chart.update_yaxes(showticklabels=False), key="arms")
+
+
+def show_overlay(tables: Mapping[str, pd.DataFrame], behavior: Behavior) -> None:
+    """Several edits on one axis, each its rates of `behavior` by arm."""
+    rows = [
+        table[table["behavior"] == behavior.name].assign(behavior=name)
+        for name, table in tables.items()
+    ]
+    st.plotly_chart(figures.seeds_chart(pd.concat(rows), list(tables)), key="overlay")
 
 
 def show_conditions(measured: pd.DataFrame, project: Project, behavior: Behavior) -> None:
@@ -42,7 +52,7 @@ def show_conditions(measured: pd.DataFrame, project: Project, behavior: Behavior
     names = [name for name in table["condition"].unique() if name != PLAIN]
     words = "; ".join(f"{name}: {in_words(name, project.conditions)}" for name in names)
     st.caption(f"**With and without the trigger**: {text.escape(words)}")
-    rows = table[table["arm"].isin(["reference", "policy", "edited"])]
+    rows = table[table["arm"].isin(["reference", "policy", "random control", "edited"])]
     chart = figures.rates_chart(by_arm(rows.assign(behavior=rows["condition"])))
     st.plotly_chart(chart.update_layout(height=330), key="conditions")
 
