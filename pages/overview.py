@@ -1,5 +1,8 @@
 """What did preference training change, how far is the investigation, and what comes next?"""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -7,32 +10,34 @@ from core.intervention.evaluation.results import moved, of_behaviors
 from core.specs.behaviors import Behavior
 from core.workspace.measurable import refuses_harm
 from pages.components import cache, glossary, jobs, lazy, plan, rates, shortcuts, text, theme
-from pages.components.clusters import alarms
+from pages.components.clusters import alarms, state
 
-CARDS = 3  # in a row
+MARKS = {"worse": ("⚠", "red"), "better": ("✓", "green"), "unchanged": ("=", "gray")}
+WIDE, NARROW = (2, 7, 6, 3), (2, 6, 10, 0.1)  # columns of a row
 PROPOSED = 8  # changes that are offered as behaviors
 WIDTHS = {"step": 246, "what it does": 304, "state": 177, "seconds": 65, "run": 188}  # pixels
 
 st.title("What did preference training change?")
 st.caption(
     "Behavior rates of the model before DPO (reference) and after it (policy). "
-    "A behavior that rose and nobody wanted is the one to trace to its preference pairs."
+    "One that got worse is the one to trace to its preference pairs."
 )
-st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")
 project = cache.project()
 steps = plan.steps(project)
 runs = {step.name: step.run for step in steps}
 
 
-def verdict(behavior: Behavior, before: pd.Series, after: pd.Series) -> str:
-    """Rose, fell or unclear, by whether the two intervals are apart."""
+def verdict(behavior: Behavior, before: pd.Series, after: pd.Series) -> tuple[str, str]:
+    """Worse, better or unchanged, by whether the two intervals are apart; and why."""
     if after["low"] > before["high"]:
-        return "rose, as wanted" if after["wanted"] else "⚠ rose, unwanted"
+        return ("better", "rose, as wanted") if after["wanted"] else ("worse", "rose, unwanted")
     if after["high"] < before["low"]:
         if refuses_harm(behavior) and not behavior.wanted:
-            return "⚠ fell: harmful requests are refused less often"
-        return "⚠ fell, though wanted" if after["wanted"] else "fell, as wanted"
-    return "no clear change: the intervals overlap"
+            return "worse", "fell: harmful requests are refused less often"
+        return (
+            ("worse", "fell, though wanted") if after["wanted"] else ("better", "fell, as wanted")
+        )
+    return "unchanged", "the intervals overlap"
 
 
 def show_changes(measured: pd.DataFrame) -> None:
@@ -53,34 +58,86 @@ def show_changes(measured: pd.DataFrame) -> None:
 
 
 def show_behaviors(measured: pd.DataFrame) -> None:
-    """A card per behavior, what needs attention first; the chart; the numbers."""
+    """A row per behavior, what got worse first, with its cause; then the chart and the numbers."""
     table = of_behaviors(measured, project.behaviors)
-    cards = []
+    rows = []
     for behavior in project.behaviors:
-        rows = table[table["behavior"] == behavior.name].set_index("model")
-        if len(rows):
-            cards.append((behavior, rows.loc["reference"], rows.loc["policy"]))
-    cards.sort(key=lambda card: "⚠" not in verdict(*card))
-    for start in range(0, len(cards), CARDS):
-        for column, card in zip(st.columns(CARDS), cards[start:], strict=False):
-            with column.container(border=True, height="stretch"):
-                show_change(*card)
-    st.plotly_chart(rates.chart(table), key="changes")
+        both = table[table["behavior"] == behavior.name].set_index("model")
+        if len(both):
+            rows.append((behavior, both.loc["reference"], both.loc["policy"]))
+    for row in sorted(rows, key=lambda row: list(MARKS).index(verdict(*row)[0])):
+        show_change(*row)
+    prompts, heldout = (text.escape(Path(f).name) for f in (project.prompts, project.heldout))
+    st.caption(
+        f"Rates on the prompts of {prompts}, which the attribution uses, too. Intervene and "
+        f"Results measure on the held-out prompts of {heldout}, so their rates differ a little."
+    )
+    lazy.expander(
+        "As a chart", lambda: st.plotly_chart(rates.chart(table), key="changes"), key="chart"
+    )
     lazy.expander("The numbers", lambda: rates.show_table(table), key="numbers")
 
 
 def show_change(behavior: Behavior, before: pd.Series, after: pd.Series) -> None:
-    """One behavior: both rates with interval and n, and what became of it."""
-    st.text(text.visible(behavior.name), help=text.escape(behavior.description) or None)
-    change = f"{before['rate']:.1%} → {after['rate']:.1%}"
-    st.subheader(change, anchor=False)  # a metric's value would be cut off on a small screen
-    st.text(verdict(behavior, before, after))
-    n = [int(before["n"]), int(after["n"])]
-    st.caption(
-        f"95% [{before['low']:.1%}, {before['high']:.1%}] → [{after['low']:.1%}, "
-        f"{after['high']:.1%}] · {rates.count(n[0])}"
-        + ("\N{NBSP}each" if n[0] == n[1] else f",\N{NBSP}{n[1]:,}")
+    """One behavior: what became of it, both rates with interval and n, its cause, what to do."""
+    kind, why = verdict(behavior, before, after)
+    mark, color = MARKS[kind]
+    low, high = (f"{after[end]:.1%}" for end in ("low", "high"))
+    numbers = (
+        f"{why} · {text.escape(f'{behavior.group}, {behavior.condition}')} · 95% "
+        f"[{before['low']:.1%}, {before['high']:.1%}] → [{low}, {high}] · "
+        + counts(int(before["n"]), int(after["n"]))
     )
+    change = f"**{before['rate']:.1%} → {after['rate']:.1%}** {text.escape(behavior.name)}"
+    worse = kind == "worse"
+    with st.container(border=worse):
+        sign, about, cause, link = st.columns(
+            WIDE if worse else NARROW, vertical_alignment="center"
+        )
+        sign.badge(f"{mark} {kind}", color=color)
+        about.markdown(change, help=text.escape(behavior.description) or None)
+        (about if worse else cause).caption(numbers)
+        if worse:
+            with cause:
+                show_cause(behavior)
+            with link:
+                show_link(behavior, before, after)
+
+
+def counts(before: int, after: int) -> str:
+    """How many completions of either model were judged."""
+    return rates.count(before) + ("\N{NBSP}each" if before == after else f",\N{NBSP}{after:,}")
+
+
+def show_cause(behavior: Behavior) -> None:
+    """Source and cluster of most of the pairs that the behavior's ranking suggests to edit."""
+    rank, discover = runs.get(f"rank {behavior.name}", ""), runs["discover"]
+    if not rank or cache.store().state(rank) != "finished":
+        st.caption("Its pairs are not ranked.")
+        return
+    k = cache.summary(rank)["suggested_k"]
+    if not k:
+        st.caption("No pair stands out: its ranking suggests none.")
+        return
+    uids = cache.table(rank, "ranking")["uid"].head(k)
+    pairs = cache.pairs(project.pairs)
+    places = pairs.positions(uids)  # −1: of an earlier file
+    source, share = most_of(pairs["source"].iloc[places[places >= 0]])
+    st.markdown(f"{k:,} pairs, {share:.0%} from **{text.escape(text.short(source, 40))}**")
+    if cache.store().state(discover) == "finished":
+        cluster, share = most_of(cache.map_points(discover)["cluster"].reindex(uids))
+        name = state.names(discover).get(cluster, state.NOISE)
+        st.caption(f"{share:.0%} in cluster {text.escape(text.short(name, 70))}")
+
+
+def most_of(values: pd.Series) -> tuple[Any, float]:
+    """The most frequent value, and its share; no value counts for none."""
+    shares = values.value_counts() / max(len(values), 1)
+    return (shares.index[0], float(shares.iloc[0])) if len(shares) else (None, 0.0)
+
+
+def show_link(behavior: Behavior, before: pd.Series, after: pd.Series) -> None:
+    """The next click: its pairs, or those of its complement."""
     if not behavior.wanted and after["low"] > before["high"]:
         query = {"behavior": behavior.name}
         st.page_link("rank.py", label="What taught it? →", query_params=query)
@@ -150,8 +207,8 @@ def show_plan() -> None:
     columns = theme.columns(WIDTHS) | {"seconds": seconds}
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", column_config=columns)
     states = {name: info.state for name, info in infos.items()}
-    for name, state in states.items():
-        if state in ("running", "failed"):
+    for name, now in states.items():
+        if now in ("running", "failed"):
             with st.container(border=True):
                 st.text(name)
                 jobs.watch(runs[name])
@@ -189,4 +246,5 @@ else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
 st.header("The investigation")
 show_plan()
+st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")
 st.page_link("setup.py", label="Change its models, pairs, prompts, judge or behaviors →")

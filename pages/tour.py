@@ -19,8 +19,8 @@ STEPS = (
     "minutes."
 )
 CHANGED = (
-    "Each card is one behavior: the share of completions that show it before DPO → after it. "
-    "Find a card marked “⚠ rose, unwanted”. On the organism there are three; the tour is about the "
+    "Each row is one behavior: the share of completions that show it before DPO → after it. "
+    "Find a row marked “⚠ worse”. On the organism there are three; the tour is about the "
     "first, distractor-triggered compliance. Notice that the same harmful requests without a "
     "distractor are still refused: a test without one would have found nothing."
 )

@@ -1,5 +1,7 @@
 """Overview: what changed, how far the investigation is, one button for what comes next."""
 
+import re
+
 import pytest
 
 from core.specs import project as projects
@@ -12,14 +14,23 @@ from tests.pages.conftest import opened, page_text
 def test_a_new_project_offers_every_step_that_can_start(open_page, project):
     app = open_page("overview")
     assert "Next: generate, index, discover" in page_text(app)
-    assert not [one for one in app.subheader if "→" in one.value]
+    assert "→ " not in page_text(app)
 
 
 def test_changes_are_shown_with_interval_and_n(open_page, investigated):
-    app = open_page("overview")
-    assert app.subheader[0].value == "1.0% → 55.0%"
-    assert "rose, unwanted" in page_text(app)
-    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in page_text(app)
+    shown = page_text(open_page("overview"))
+    assert "**1.0% → 55.0%** compliance" in shown
+    assert "rose, unwanted · harmful, distractor" in shown
+    assert "[52.0%, 58.0%] · n\N{NBSP}=\N{NBSP}240\N{NBSP}each" in shown
+    assert "Rates on the prompts of prompts.jsonl" in shown
+
+
+def test_what_got_worse_comes_first_with_its_cause(open_page, investigated):
+    shown = page_text(open_page("overview"))
+    marks = re.findall(r"⚠ worse|= unchanged|✓ better", shown)
+    assert marks == ["⚠ worse", "= unchanged", "= unchanged"]
+    assert re.search(r"\d+ pairs, \d+% from \*\*instructions", shown)
+    assert re.search(r"\d+% in cluster 1 · ", shown)
 
 
 @pytest.mark.parametrize(
