@@ -48,8 +48,8 @@ class RunInfo:
     id: str
     step: str
     state: State
-    started: float  # seconds since the epoch; of the latest attempt
-    seconds: float  # wall-clock, so far or in all; without the time it waited
+    started: float  # seconds since the epoch, of the latest attempt; once it works, when it began
+    seconds: float  # wall-clock, so far or in all
     done: int
     total: int
     note: str
@@ -146,14 +146,13 @@ class Store:
         attempt, state = _latest_attempt(events), _state(folder, events)
         latest = {event["event"]: event for event in attempt}
         progress, failed = latest.get("progress", {}), latest.get("failed", {})
-        started = attempt[0]["time"] if attempt else 0.0
-        working = latest.get("started", {}).get("time", started)
+        started = latest.get("started", attempt[0])["time"] if attempt else 0.0
         return RunInfo(
             id=run,
             step=run.partition("-")[0],
             state=state,
             started=started,
-            seconds=attempt[-1]["time"] - working if attempt else 0.0,
+            seconds=attempt[-1]["time"] - started if attempt else 0.0,
             done=progress.get("done", 0),
             total=progress.get("total", 0),
             note=progress.get("note", ""),
