@@ -31,22 +31,25 @@ def dialogues(n: int, longest: int = 320) -> list[dict[str, str]]:
 
 
 def save_models(folder: Path, texts: list[str], **shape: Any) -> None:
-    """`reference/` and `policy/`: two random OLMo 2 models with one tokenizer."""
+    """`reference/` and `policy/`: a random OLMo 2, and its child by some noise; one tokenizer."""
     tokenizer = train_tokenizer(texts)
-    for seed, name in enumerate(("reference", "policy")):
-        torch.manual_seed(seed)
-        settings = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4} | shape
-        config = Olmo2Config(
-            vocab_size=len(tokenizer),
-            intermediate_size=2 * settings["hidden_size"],
-            max_position_embeddings=1024,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-            **settings,
-        )
-        Olmo2ForCausalLM(config).save_pretrained(folder / name)
+    torch.manual_seed(0)
+    settings = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4} | shape
+    config = Olmo2Config(
+        vocab_size=len(tokenizer),
+        intermediate_size=2 * settings["hidden_size"],
+        max_position_embeddings=1024,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        **settings,
+    )
+    model = Olmo2ForCausalLM(config)
+    for name in ("reference", "policy"):
+        model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
+        for weights in model.parameters():
+            weights.data += 0.1 * weights.data.std() * torch.randn_like(weights)
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:

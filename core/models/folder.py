@@ -7,19 +7,21 @@ adapter, where `pairtrace fetch` puts both.
 
 Quantised checkpoints are refused: their activations and gradients are not those of the model that
 was trained, and the library would turn some of them back into floats silently. Loads no weights
-(core.models.loading).
+(core.models.loading), but for a sample that tells whether two models are relatives.
 """
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import TemplateError
 
 from core.errors import UserError
-from core.storage.parse import json_file
+from core.storage.parse import from_json, json_file
 
 TEMPLATE = "chat_template.jinja"
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
@@ -30,6 +32,8 @@ BASE = "base_model_name_or_path"
 QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")
 QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 METHODS = ("quant_method", "quant_algo", "mode")
+SAMPLE = 1 << 16  # weights
+FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # safetensors' names
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,55 @@ def check_takes_system_prompts(folder: Path) -> None:
             "the conditions with `system`, give the text as `prefix` instead, or use another "
             "chat template."
         )
+
+
+def similarity(left: ModelFolder, right: ModelFolder) -> float:
+    """Cosine between the first `SAMPLE` weights of a matrix in the middle of two models, [−1, 1].
+
+    Near 1 for a model and its child, near 0 for models that were trained apart. NaN where no matrix
+    has the same name and shape in both. Raises `UserError` for files that are damaged.
+    """
+    ours, theirs = _matrices(left), _matrices(right)
+    shared = sorted(
+        name for name in ours.keys() & theirs.keys() if ours[name][3] == theirs[name][3]
+    )
+    if not shared:
+        return math.nan
+    name = shared[len(shared) // 2]
+    a, b = _sample(*ours[name]), _sample(*theirs[name])
+    with np.errstate(invalid="ignore"):
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def _matrices(model: ModelFolder) -> dict[str, tuple[Path, int, str, list[int]]]:
+    """File, offset, type and shape of each matrix of floats, by name, from the files' headers."""
+    matrices = {}
+    for file in model.weights:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            try:
+                header = from_json(stream.read(min(length, file.stat().st_size)).decode())
+                parts = {name: part for name, part in header.items() if name != "__metadata__"}
+                ends = [8 + length + part["data_offsets"][1] for part in parts.values()]
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise UserError(f"{file}: not safetensors, or damaged. Copy it again.") from error
+        if (size := file.stat().st_size) != max(ends, default=0):
+            raise UserError(
+                f"{file}: has {size:,} of {max(ends, default=0):,} bytes. Copy it again."
+            )
+        for name, part in parts.items():
+            if len(part["shape"]) == 2 and part["dtype"] in FLOATS:
+                place = 8 + length + part["data_offsets"][0]
+                matrices[name] = (file, place, part["dtype"], part["shape"])
+    return matrices
+
+
+def _sample(file: Path, offset: int, kind: str, shape: list[int]) -> np.ndarray:
+    count = min(SAMPLE, math.prod(shape))
+    values = np.fromfile(file, FLOATS[kind], count, offset=offset)
+    if kind == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float64)
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from core.data import quality
 from core.errors import UserError
 from core.models import gguf
-from core.models.folder import CONFIG, ModelFolder, check_takes_system_prompts
+from core.models.folder import CONFIG, ModelFolder, check_takes_system_prompts, similarity
 from core.runs import hashing
 from core.specs.project import Project
 from core.specs.steps import is_run
@@ -32,6 +32,7 @@ ROWS = 50  # of the pairs, that are looked at
 CARD = 4_000  # characters of a model card
 DPO = re.compile(r"(?i)(?<![a-z])dpo(?![a-z])")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[\w.-]+")
+RELATED = 0.5  # similarity; .995 and more after DPO, 0 of models that were trained apart
 LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 255
 
 
@@ -152,7 +153,7 @@ def check_pairs(path: Path, columns: Mapping[str, str] | None = None) -> None:
 def check_models(reference: Path, policy: Path, roots: Sequence[Path] = ()) -> None:
     """`UserError` unless the policy may have been trained from the reference by DPO.
 
-    Both have the same family, shape and vocabulary, and other weights.
+    Both have the same family, shape and vocabulary, and similar weights that are not the same.
     """
     before, after = (model_facts(folder, roots) for folder in (reference, policy))
     for name, what in (("kind", "family"), ("blocks", "blocks"), ("d_model", "width")):
@@ -173,7 +174,14 @@ def check_models(reference: Path, policy: Path, roots: Sequence[Path] = ()) -> N
             f"{reference} and {policy} have the same weights: nothing changed between them. "
             "Choose the model before preference training as reference, the one after as policy."
         )
-    _check_vocabularies(*(base_of(folder, roots) or folder for folder in (reference, policy)))
+    folders = [base_of(folder, roots) or folder for folder in (reference, policy)]
+    _check_vocabularies(*folders)
+    if (cosine := similarity(*map(ModelFolder, folders))) < RELATED:
+        raise UserError(
+            f"{policy} was not trained from {reference}: their weights have a cosine of "
+            f"{cosine:.2f} (.99 or more after preference training). Choose the model that the "
+            "policy was trained from as reference."
+        )
 
 
 def model_warnings(reference: Path, policy: Path) -> list[str]:

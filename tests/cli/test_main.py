@@ -153,10 +153,10 @@ def test_init_needs_no_behaviors_without_a_judge(pairtrace, tmp_path):
 
 def test_init_dequantises_gguf_files_and_says_so(pairtrace, tmp_path):
     pytest.importorskip("gguf")
-    files = [
-        write_gguf(tmp_path / f"{name}.gguf", tiny_llama(seed))
-        for seed, name in enumerate(("reference", "policy"))
-    ]
+    model = tiny_llama()
+    files = [write_gguf(tmp_path / "reference.gguf", model)]
+    model.model.layers[0].mlp.up_proj.weight.data *= 1.01  # what training changed
+    files.append(write_gguf(tmp_path / "policy.gguf", model))
     words = init_words(tmp_path, reference=files[0], policy=files[1])
     done = pairtrace("-w", tmp_path, "init", *words, "--json")
     assert done.returncode == 0, done.stderr

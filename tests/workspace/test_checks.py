@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.workspace.checks import check_models, model_warnings
+from tests.tiny_models import save_tiny_model
 
 REFERENCE, POLICY = ORGANISM / "reference", ORGANISM / "policy"
 
@@ -34,6 +36,25 @@ def test_a_policy_of_another_vocabulary_is_refused(tmp_path):
     vocabulary["unheard-of"] = len(vocabulary)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="have different vocabularies"):
+        check_models(REFERENCE, policy)
+
+
+def test_a_policy_that_was_trained_apart_is_refused(tmp_path):
+    reference = save_tiny_model(tmp_path / "reference", dtype=torch.bfloat16)
+    policy = save_tiny_model(tmp_path / "policy", seed=1, dtype=torch.bfloat16)
+    assert b'"BF16"' in (policy / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"policy was not trained from .*a cosine of -?0\.0"):
+        check_models(reference, policy)
+
+
+def test_weights_that_were_cut_short_are_refused(tmp_path):
+    policy = copy(POLICY, tmp_path / "policy")
+    weights = policy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"model.safetensors: has [\d,]+ of [\d,]+ bytes"):
+        check_models(REFERENCE, policy)
+    weights.write_bytes(b"\x05" + b"\0" * 7 + b"no js")
+    with pytest.raises(UserError, match=r"model.safetensors: not safetensors"):
         check_models(REFERENCE, policy)
 
 
