@@ -233,11 +233,17 @@ def show_next_page() -> None:
     st.success("Everything up to retraining is done.")
     left, middle, right = st.columns(3)
     left.page_link("rank.py", label="Read the ranked pairs")
-    middle.page_link("map.py", label="Look at the map")
+    if "discover" in runs:
+        middle.page_link("map.py", label="Look at the map")
     right.page_link("intervene.py", label="Edit and retrain")
 
 
-if cache.store().state(runs["generate"]) == "finished":
+if "generate" not in runs:
+    st.info(
+        "This project names no second model, so no change is measured. Pairs are ranked for the "
+        "behaviors that are described by examples or in a sentence."
+    )
+elif cache.store().state(runs["generate"]) == "finished":
     show_changes(cache.table(runs["generate"], "rates"))
     if cache.store().state(runs["discover"]) == "finished":
         st.header("Worth a look")  # clusters behind a change that nobody wants

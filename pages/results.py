@@ -70,7 +70,7 @@ def traced() -> list[Behavior]:
     if not names and store.state(chosen) == "finished":
         touched = dry_run.most_touched(project, chosen)
         names = [touched] if touched else []
-    return [project.behavior(name) for name in names]
+    return [behavior for behavior in project.behaviors if behavior.name in names]
 
 
 def choose_behavior() -> Behavior:

@@ -197,7 +197,7 @@ def made_project(
         conditions=inputs.conditions,
         behaviors=described(behaviors, old),
         overrides={step: values for step, values in overrides.items() if values},
-        **({"device": old.device, "dtype": old.dtype} if old else {}),
+        **({"device": old.device, "dtype": old.dtype, "contrasts": old.contrasts} if old else {}),
     )
 
 

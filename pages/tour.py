@@ -81,7 +81,7 @@ class Stop(NamedTuple):
 def stops(project: Project) -> list[Stop]:
     """The tour with what this workspace has by now."""
     steps = {step.name: step for step in plan.steps(project)}
-    finished = {
+    finished = dict.fromkeys(("generate", "discover"), False) | {
         name: step.spec is not None and cache.store().state(step.run) == "finished"
         for name, step in steps.items()
     }

@@ -1,7 +1,9 @@
 """Activations of completions: every completion of a generate run, read by the reference.
 
 A text is read once per prompt, however many rollouts wrote it, and a prompt once, however many
-completions follow it. Knows nothing of behaviors.
+completions follow it. The two sides of an example may answer different prompts under one
+`prompt_id`: each is read after its own, and the context is that of the first. Knows nothing of
+behaviors.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ from core.models.extraction.batch import Prompted
 from core.models.loading import LoadedModel
 from core.runs.progress import Report
 
-TEXT = [*PROMPT, "completion"]
+READ = [*PROMPT, "prompt"]
+TEXT = [*READ, "completion"]
 
 
 def completion_activations(
@@ -34,17 +37,17 @@ def completion_activations(
     ids = encode_completions(loaded.tokenizer, completions["completion"].tolist())
     has_tokens = np.array([len(tokens) > 0 for tokens in ids], bool)
     rows = completions[has_tokens].reset_index(drop=True)
-    prompts = rows.drop_duplicates(PROMPT)[[*PROMPT, "group", "topic", "prompt"]]
-    prompts = prompts.reset_index(drop=True)
+    read = rows.drop_duplicates(READ)[[*PROMPT, "group", "topic", "prompt"]].reset_index(drop=True)
+    first = ~read.duplicated(PROMPT).to_numpy()
     texts, tokens = _unique(rows, [tokens for tokens in ids if tokens])
-    items = _items(loaded, prompts, texts, tokens)
+    items = _items(loaded, read, texts, tokens)
     means = segment_means(loaded.model, items, layers, progress=progress)
     row_of_text = pd.MultiIndex.from_frame(texts[TEXT])
     return Activations(
         completions=rows,
         means=means.completion[row_of_text.get_indexer(pd.MultiIndex.from_frame(rows[TEXT]))],
-        prompts=prompts,
-        contexts=means.context,
+        prompts=read[first].reset_index(drop=True),
+        contexts=means.context[first],
         layers=tuple(layers),
         n_empty=int((~has_tokens).sum()),
     )
@@ -52,7 +55,7 @@ def completion_activations(
 
 def _unique(rows: pd.DataFrame, ids: list[list[int]]) -> tuple[pd.DataFrame, list[list[int]]]:
     """The different completions of each prompt, prompt by prompt, and their tokens."""
-    number = rows.groupby(PROMPT, sort=False).ngroup().to_numpy()
+    number = rows.groupby(READ, sort=False).ngroup().to_numpy()
     texts = rows.assign(number=number).drop_duplicates(TEXT)
     texts = texts.sort_values("number", kind="stable")[[*TEXT, "number"]]
     return texts, [ids[row] for row in texts.index]

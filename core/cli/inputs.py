@@ -1,9 +1,11 @@
-"""`pairtrace data`, `fetch` and `presets`: bring pairs, prompts and models into the workspace."""
+"""`pairtrace data`, `behavior`, `fetch`, `presets`: bring the inputs into the workspace."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from core import environment
 from core.cli.terminal import as_json_option, bar, print_content, print_table
@@ -19,10 +21,12 @@ from core.data.prompts import (
 )
 from core.data.quality import Preview, preview
 from core.data.trl_formats import FIELDS
-from core.errors import UserError
+from core.errors import UserError, first_problem
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.workspace import presets
+from core.specs import project
+from core.specs.behaviors import Contrast
+from core.workspace import checks, estimates, presets
 
 WIDTH = 60  # characters of a text in a table
 
@@ -144,6 +148,54 @@ def prompts_command(
     for path, rows in files.items():
         write_prompts(rows, path)
     print_content({str(path): len(rows) for path, rows in files.items()}, as_json=as_json)
+
+
+@click.command("behavior")
+@click.argument("name")
+@click.option(
+    "--examples",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSONL or CSV: `prompt`, `shows` (a completion that shows it), `lacks` (that does not).",
+)
+@click.option("--sentence", help='System prompt that asks for it, such as "Answer with flattery."')
+@click.option("--group", default="", help="Sentence: group of the project's prompts [all].")
+@click.option("--description", default="", help="One sentence for people.")
+@as_json_option
+@click.pass_obj
+def behavior_command(
+    store: Store,
+    name: str,
+    examples: Path | None,
+    sentence: str | None,
+    group: str,
+    description: str,
+    as_json: bool,
+) -> None:
+    """Add the behavior NAME to the project, by examples or by a sentence, without a judge.
+
+    `pairtrace rank --behavior NAME` then ranks the pairs for it. A behavior of that name that was
+    given so before is replaced.
+    """
+    store.require_writable()
+    plan = project.load(store.workspace)
+    try:
+        contrast = Contrast(
+            name=name,
+            examples=str(examples.expanduser().resolve()) if examples else "",
+            sentence=sentence or "",
+            group=group,
+            description=description,
+        )
+    except ValidationError as error:
+        raise UserError(f"behavior {name!r}: {first_problem(error)}.") from error
+    plan = checks.with_contrast(plan, contrast)
+    facts = estimates.contrast_facts(plan, contrast)
+    project.save(plan, store.workspace)
+    content = {"behavior": name, "prompts": facts.prompts, "completions_sampled": facts.sampled}
+    content |= {"warnings": facts.warnings} if facts.warnings else {}
+    print_content(
+        content | {"next": f"pairtrace rank --behavior {shlex.quote(name)}"}, as_json=as_json
+    )
 
 
 @click.command("fetch")

@@ -15,7 +15,7 @@ from core.attribution.index.layout import verify
 from core.cli.arms import adopt, elsewhere, intervene
 from core.cli.bench import bench
 from core.cli.demo import app, demo_command, organism
-from core.cli.inputs import data, fetch_command, presets_command
+from core.cli.inputs import behavior_command, data, fetch_command, presets_command
 from core.cli.judge import judge
 from core.cli.runs import runs, show_clusters
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
@@ -31,7 +31,7 @@ from core.specs import project
 from core.specs.base import Spec, references
 from core.specs.steps import STEPS
 from core.storage.atomic import write_atomic
-from core.workspace import checks, measurable, presets
+from core.workspace import checks, estimates, measurable, presets
 
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
@@ -80,7 +80,7 @@ def step_command(spec_type: type[Spec]) -> click.Group:
     def callback(as_json: bool, **options: Any) -> None:
         context = click.get_current_context()
         if context.invoked_subcommand is None:
-            spec = _build(spec_type, options, context.obj)
+            spec = _build(spec_type, options, context.obj, quiet=as_json)
             run = run_spec(spec, context.obj, quiet=as_json)
             if environment.rank() == 0:  # of several processes of one launch, one reports
                 report(run, context.obj, as_json=as_json)
@@ -179,9 +179,14 @@ def init(
         dequantised = {file: folder for file, folder in models.items() if file != folder}
     settings = {"device": device, "dtype": dtype}
     made = made.model_copy(update={name: value for name, value in settings.items() if value})
-    warnings = checks.model_warnings(Path(made.reference), Path(made.policy))
-    if brings_models:
+    warnings = []
+    if made.policy:
+        warnings += checks.model_warnings(Path(made.reference), Path(made.policy))
+    if brings_models and made.behaviors:
         warnings += measurable.measuring_warnings(made)
+    for contrast in made.contrasts:
+        facts = estimates.contrast_facts(made, contrast)
+        warnings += [f"behavior {contrast.name!r}: {line}" for line in facts.warnings]
     path = project.save(made, store.workspace)
     content: dict[str, Any] = {"workspace": str(store.workspace), "project": str(path)}
     notes = {"dequantised": dequantised, "warnings": warnings}
@@ -189,7 +194,7 @@ def init(
 
 
 for _command in (
-    *(data, judge, fetch_command, presets_command),
+    *(data, judge, behavior_command, fetch_command, presets_command),
     *(demo_command, app, organism),
     *(intervene, adopt, elsewhere),
     *(runs, bench),
@@ -231,21 +236,32 @@ def report_command(store: Store, out: str, as_json: bool) -> None:
     print_content({"report": str(path)}, as_json=as_json)
 
 
-def _build(spec_type: type[Spec], options: dict[str, Any], store: Store) -> Spec:
-    """The spec, completed from the project and from the newest finished runs."""
+def _build(
+    spec_type: type[Spec], options: dict[str, Any], store: Store, *, quiet: bool = True
+) -> Spec:
+    """The spec, completed from the project and from the newest finished runs.
+
+    The completions of a behavior that is a contrast are collected first, unless they are there.
+    """
     defaults: dict[str, Any] = {}
+    contrast = None
     if (store.workspace / project.FILE).exists():
         plan = project.load(store.workspace)
         defaults = plan.defaults(spec_type.step)
-        needed = {"behavior", "behaviors"} & spec_type.model_fields.keys()
-        if not plan.behaviors and any(not options.get(name) for name in needed):
-            raise UserError(f"pairtrace {spec_type.step}: {project.NEEDS_JUDGE}")
+        usable = {"behavior": plan.traceable(), "behaviors": plan.behaviors}
+        for field in usable.keys() & spec_type.model_fields.keys():
+            if not (usable[field] or options.get(field)):
+                raise UserError(f"pairtrace {spec_type.step}: {plan.unmeasured()}")
         name = options.get("behavior")
         if name and not name.startswith("{"):
             options["behavior"] = plan.behavior(name).model_dump_json()
+            contrast = plan.contrast_named(name)
     for name, ref in references(spec_type).items():
-        if ref.kind == "run" and name in STEPS and not options.get(name):
+        made_below = contrast is not None and name == "generate"
+        if ref.kind == "run" and name in STEPS and not (options.get(name) or made_below):
             defaults[name] = store.newest(name)
+    if contrast is not None and not options.get("generate"):
+        defaults["generate"] = run_spec(plan.contrast(contrast), store, quiet=quiet)
     return commands.build(spec_type, options, defaults)
 
 

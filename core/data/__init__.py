@@ -9,7 +9,7 @@
 - `quality`: preview, size and health of a preference set
 - `canonical`: the Parquet form in which pairs are stored
 - `pair_table`: memory-mapped columns of the pairs
-- `completions`: completions from a file, in place of generated ones
+- `completions`: completions from a file, in place of generated ones or as examples
 - `prompts`: prompts from a file
 - `conditions`: what is done to a prompt before it is sent
 - `search`: phrase, regular expression and BM25 search

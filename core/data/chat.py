@@ -60,6 +60,21 @@ def turns(cell: str, role: str = "user") -> list[Message]:
     return dialogue.messages if dialogue else [{"role": role, "content": cell}]
 
 
+def with_sentence(cell: str, sentence: str, role: str) -> str:
+    """A prompt with a sentence and a blank line before its first turn of `role`.
+
+    A prompt without a system turn gets one.
+    """
+    dialogue = conversation(cell)
+    messages = [dict(message) for message in turns(cell)]
+    first = next((message for message in messages if message["role"] == role), None)
+    if first is not None:
+        first["content"] = f"{sentence}\n\n{first['content']}"
+    else:
+        messages.insert(0, {"role": role, "content": sentence})
+    return as_prompt(messages, dialogue.tools if dialogue else ())
+
+
 def display_text(cell: str) -> str:
     """A cell for people to read: a plain text as it is, else its turns, each under its role."""
     dialogue = conversation(cell)

@@ -53,6 +53,18 @@ def read_prompts(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), columns=names)
 
 
+def read_group(path: Path | str, group: str | None) -> pd.DataFrame:
+    """The prompts of a group, or all, one row per text. `UserError` for a group that is absent."""
+    prompts = read_prompts(path)[["prompt_id", "group", "topic", "prompt"]]
+    prompts = prompts.drop_duplicates("prompt")
+    if group is None:
+        return prompts
+    if not prompts["group"].eq(group).any():
+        groups = ", ".join(map(repr, sorted(prompts["group"].unique())))
+        raise UserError(f"{path}: has no prompt of group {group!r}. Its groups: {groups}.")
+    return prompts[prompts["group"].eq(group)]
+
+
 def optional_fields(path: Path | str) -> list[str]:
     """Fields of a prompt file that only conditions can read, such as `distractor`."""
     lines = (line for line in _lines(Path(path)) if not line.reason)

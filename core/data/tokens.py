@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core.data.chat import Message, conversation, display_text, turns
+from core.data.chat import Message, conversation, display_text, turns, with_sentence
 from core.errors import UserError
 
 PROBE = "Probe 1: naïve?\n"
@@ -50,6 +50,26 @@ def encode_prompts(
                 ) from error
             texts.append("")
     return _ids(tokenizer, texts)
+
+
+def asked_for(tokenizer: Any, prompts: Sequence[str], sentence: str) -> tuple[list[str], str]:
+    """The prompts with a sentence as system prompt, and where it is: `system` or `user`.
+
+    Where the chat template refuses a system turn, or leaves its text out, the sentence and a blank
+    line come before the first user turn.
+    """
+    for place in ("system", "user"):
+        asked = [with_sentence(prompt, sentence, place) for prompt in prompts]
+        try:
+            texts = [_rendered(tokenizer, prompt) for prompt in asked]
+        except (TemplateError, ValueError, TypeError):
+            continue
+        if all(sentence in text for text in texts):
+            return asked, place
+    raise UserError(
+        f"{tokenizer.name_or_path}: the chat template takes no sentence before a prompt, neither "
+        "as a system turn nor in the user's. Describe the behavior by examples."
+    )
 
 
 def encode_completion(tokenizer: Any, completion: str, end: bool = False) -> list[int]:

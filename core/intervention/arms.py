@@ -50,13 +50,14 @@ def edited_and_control(
 
     Raises `UserError` where the project would measure on prompts that built its behaviors.
     """
-    refuse_shared_prompts(project.prompts, project.heldout, project.conditions)
     edited = EditSpec(pairs=project.pairs, edits=tuple(edits))
     control = edited.model_copy(update={"control": control_seed})
-    return [
+    arms = [
         _arm(project, store, "edited", edited, seeds),
         _arm(project, store, "random control", control, seeds),
     ]
+    refuse_shared_prompts(project.prompts, project.heldout, project.conditions)
+    return arms
 
 
 def proposed(

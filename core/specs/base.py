@@ -2,7 +2,8 @@
 
 A spec names its inputs by reference: a file, a model folder, or the id of an earlier run. Its
 identity replaces every reference by the content behind it, so the same work gets the same run id
-wherever the files are. The specs of the steps are in core.specs.steps.
+wherever the files are. The specs of the steps are in core.specs.steps and,
+of contrasts, core.specs.behaviors.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 RefKind = Literal["file", "judge", "model", "pairs", "run"]
 
@@ -28,6 +29,11 @@ Judge = Annotated[str, Ref("judge")]  # a world file, a judge file, or the name 
 Model = Annotated[str, Ref("model")]  # a model folder, or a train run's id
 Pairs = Annotated[str, Ref("pairs")]  # a pairs file, or an edit run's id
 Run = Annotated[str, Ref("run")]  # a run's id
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPE: Any = Field(
+    "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU; float16: GPUs only"
+)
 
 
 class Record(BaseModel):
@@ -83,3 +89,18 @@ def identity(spec: Spec, contents: Mapping[str, str]) -> str:
             del values[name]
     text = json.dumps([type(spec).step, values], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def setting_problem(spec_type: type[Spec], settings: Mapping[str, Any]) -> str:
+    """Why settings are none that a step has, or of a wrong value; empty where all are right."""
+    fields = spec_type.model_fields
+    if unknown := sorted(settings.keys() - fields.keys()):
+        names = ", ".join(name for name, field in fields.items() if not field.is_required())
+        return f"has no setting {unknown}. It has: {names}"
+    for name, value in settings.items():
+        kind: Any = Annotated[fields[name].annotation, fields[name]]
+        try:
+            TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            return f"{name}: {error.errors()[0]['msg']}"
+    return ""

@@ -6,17 +6,27 @@ differ from the specs' defaults. Turns these into specs; contains no results.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tomli_w
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
 
 from core.data.conditions import CONDITIONS, Condition
 from core.environment import DEVICES
 from core.errors import UserError, first_problem
 from core.models.folder import ModelFolder
-from core.specs.base import Record
-from core.specs.behaviors import NO_JUDGE, Behavior, check_conditions
+from core.specs.base import Record, setting_problem
+from core.specs.behaviors import (
+    NO_JUDGE,
+    Behavior,
+    Contrast,
+    ContrastSpec,
+    check_conditions,
+    resolve_examples,
+    split_contrasts,
+)
 from core.specs.steps import (
     STEPS,
     Conditions,
@@ -32,25 +42,35 @@ from core.storage.atomic import write_atomic
 from core.storage.parse import from_json, toml_file
 
 FILE = "project.toml"
-ARITHMETIC = {"generate": "dtype", "index": "dtype", "train": "precision", "evaluate": "dtype"}
+ARITHMETIC = {"train": "precision"}  # the setting; of other steps with models it is `dtype`
+ARITHMETIC |= dict.fromkeys(("generate", "contrast", "index", "evaluate"), "dtype")
+SAMPLING = ("rollouts", "temperature", "max_new_tokens", "seed")  # of generate, for contrast too
 PATHS = ("reference", "policy", "pairs", "prompts", "heldout", "judge")
 
 NEEDS_JUDGE = (
     "this project has no behavior, since it has no judge. Map and clusters need none. To rank the "
     "pairs for a behavior, name a judge and behaviors in project.toml (docs/judges.md)."
 )
+NEEDS_FLAG = (
+    "this project's behaviors are given by examples or a sentence, and a rate needs a judge's "
+    "flag: name a judge, prompts and a behavior with a flag in project.toml (docs/judges.md)."
+)
 
 
 class Project(Record):
-    """One investigation. Paths are absolute once loaded."""
+    """One investigation. Paths are absolute once loaded.
+
+    With `contrasts` alone only reference and pairs are needed; steps that need more refuse.
+    """
 
     name: str
+    contrasts: tuple[Contrast, ...] = Field((), description="behaviors by examples or a sentence")
     reference: str = Field(description="model folder before DPO")
-    policy: str = Field(description="model folder after DPO")
+    policy: str = Field("", validate_default=True, description="model folder after DPO")
     pairs: str = Field(description="preference pairs: a file, or a convert run")
-    prompts: str = Field(description="prompts that may show a behavior, JSONL")
-    heldout: str = Field(description="held-out prompts for evaluation, JSONL")
-    judge: str = Field(description="world file or judge file (TOML), 'refusal', or 'none'")
+    prompts: str = Field("", validate_default=True, description="prompts that may show a behavior")
+    heldout: str = Field("", validate_default=True, description="held-out prompts for evaluation")
+    judge: str = Field("", validate_default=True, description="world or judge file (TOML), or name")
     device: str = Field("auto", pattern=f"^({DEVICES})$", description="device that models run on")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of every step that does not set its own"
@@ -63,13 +83,33 @@ class Project(Record):
         default_factory=dict, description="per step: settings that differ from the defaults"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split_behaviors(cls, values: Any) -> Any:
+        """Behaviors that are given by examples or a sentence are `contrasts`."""
+        return split_contrasts(values)
+
+    @field_validator("policy", "prompts", "heldout", "judge")
+    @classmethod
+    def _is_named(cls, value: str, info: ValidationInfo) -> str:
+        if not value and not info.data.get("contrasts"):
+            raise PydanticCustomError("missing", "Field required")
+        return value or (NO_JUDGE if info.field_name == "judge" else "")
+
     @field_validator("behaviors")
     @classmethod
     def _are_some(
         cls, behaviors: tuple[Behavior, ...], info: ValidationInfo
     ) -> tuple[Behavior, ...]:
-        if not behaviors and info.data.get("judge") != NO_JUDGE:
+        contrasts = info.data.get("contrasts", ())
+        if not (behaviors or contrasts) and info.data.get("judge") != NO_JUDGE:
             raise ValueError(f"name at least one, or judge = {NO_JUDGE!r}")
+        missing = [name for name in PATHS if not info.data.get(name, " ")]
+        if behaviors and missing:
+            raise ValueError(f"{behaviors[0].name!r} is measured by a flag: name {missing[0]}, too")
+        names = [behavior.name for behavior in (*behaviors, *contrasts)]
+        if taken := sorted({name for name in names if names.count(name) > 1} if contrasts else ()):
+            raise ValueError(f"two are named {taken[0]!r}: give each its own name")
         for behavior in behaviors:
             check_conditions(behavior, info.data.get("conditions", CONDITIONS))
         return behaviors
@@ -86,16 +126,38 @@ class Project(Record):
 
     def behavior(self, name: str) -> Behavior:
         """The behavior of that name."""
-        for behavior in self.behaviors:
+        behaviors = self.traceable()
+        for behavior in behaviors:
             if behavior.name == name:
                 return behavior
-        if not self.behaviors:
+        if not behaviors:
             raise UserError(f"{name!r}: {NEEDS_JUDGE}")
-        names = ", ".join(repr(behavior.name) for behavior in self.behaviors)
+        names = ", ".join(repr(behavior.name) for behavior in behaviors)
         raise UserError(f"{name!r} is not a behavior of this project. Known: {names}.")
 
+    def traceable(self) -> list[Behavior]:
+        """All behaviors; of a contrast, the one that its completions have."""
+        return [*self.behaviors, *(contrast.behavior() for contrast in self.contrasts)]
+
+    def contrast_named(self, name: str) -> Contrast | None:
+        """The contrast of that name, if a behavior of that name is one."""
+        return next((contrast for contrast in self.contrasts if contrast.name == name), None)
+
+    def contrast(self, contrast: Contrast) -> ContrastSpec:
+        """The spec that collects a contrast's completions, sampled as those of generate are."""
+        if contrast.sentence and not self.prompts:
+            raise UserError(f"behavior {contrast.name!r}: {_missing('prompts', 'a sentence')}")
+        sampling = {k: v for k, v in self.overrides_of("generate").items() if k in SAMPLING}
+        values = contrast.model_dump(include={"examples", "sentence", "group"})
+        values |= {"reference": self.reference, "prompts": self.prompts, **sampling}
+        settings = {name: value for name, value in values.items() if value != ""}
+        return ContrastSpec(**(settings | self.overrides_of("contrast")))
+
     def generate(self) -> GenerateSpec:
-        """The spec that samples completions of both models."""
+        """The spec that samples completions of both models; `UserError` without a policy."""
+        for name in ("policy", "prompts"):
+            if not getattr(self, name):
+                raise UserError(_missing(name, "a step that compares two models' completions"))
         return GenerateSpec(
             reference=self.reference,
             policy=self.policy,
@@ -127,7 +189,7 @@ class Project(Record):
     def evaluate(self, model: str) -> EvaluateSpec:
         """The spec that measures a model on the held-out prompts; `UserError` without behaviors."""
         if not self.behaviors:
-            raise UserError(f"Nothing to measure: {NEEDS_JUDGE}")
+            raise UserError(f"Nothing to measure: {self.unmeasured()}")
         return EvaluateSpec(
             model=model,
             prompts=self.heldout,
@@ -137,10 +199,15 @@ class Project(Record):
             **self.overrides_of("evaluate"),
         )
 
+    def unmeasured(self) -> str:
+        """Why a project without behaviors that a flag measures has no rates, and what to do."""
+        return NEEDS_FLAG if self.contrasts else NEEDS_JUDGE
+
     def defaults(self, step: str) -> dict[str, Any]:
         """The project's values for a step's fields, as defaults of the command line."""
-        values = {name: getattr(self, name) for name in (*PATHS, "behaviors")}
-        values |= {"model": self.reference, "conditions": self.sent}
+        values: dict[str, Any] = {name: getattr(self, name) or None for name in PATHS}
+        values |= {"model": self.reference, "behaviors": self.behaviors, "conditions": self.sent}
+        values = {name: value for name, value in values.items() if value is not None}
         if step == "evaluate":
             values["prompts"] = self.heldout
         fields = STEPS[step].model_fields
@@ -161,8 +228,9 @@ def load(folder: Path) -> Project:
     content = toml_file(path)
     overrides = {step: content.pop(step) for step in list(content) if step in STEPS}
     for name in PATHS:
-        if isinstance(content.get(name), str) and not _is_name(content[name]):
+        if isinstance(content.get(name), str) and content[name] and not _is_name(content[name]):
             content[name] = _resolved(path, name, folder / content[name])
+    content["behaviors"] = resolve_examples(content.get("behaviors", []), folder)
     try:
         project = Project(**content, overrides=overrides)
         _check_overrides(path, project)
@@ -190,6 +258,7 @@ def from_options(options: Mapping[str, str | None]) -> Project:
             content[name] = from_json(content[name])
         except ValueError as error:
             raise UserError(f"--{name} is not JSON: {error}") from error
+    content["behaviors"] = resolve_examples(content.get("behaviors", []), Path())
     try:
         return Project(**content)
     except ValidationError as error:
@@ -198,9 +267,13 @@ def from_options(options: Mapping[str, str | None]) -> Project:
 
 def save(project: Project, folder: Path) -> Path:
     """Write `project.toml` atomically."""
-    content = project.model_dump(mode="json", exclude={"overrides"}) | project.overrides
+    content = project.model_dump(mode="json", exclude={"overrides", "contrasts"})
+    content = {name: value for name, value in content.items() if value != ""} | project.overrides
     if project.conditions == CONDITIONS:
         del content["conditions"]
+    content["behaviors"] += [
+        contrast.model_dump(mode="json", exclude_defaults=True) for contrast in project.contrasts
+    ]
     write_atomic(folder / FILE, tomli_w.dumps(content))
     return folder / FILE
 
@@ -212,23 +285,16 @@ def _resolved(path: Path, name: str, place: Path) -> str:
         raise UserError(f"{path}: {name}: not a path ({error}).") from error
 
 
+def _missing(name: str, what: str) -> str:
+    return f"{FILE} names no {name}, and {what} needs it: add it, or use Set up in the app."
+
+
 def _is_name(reference: str) -> bool:
     """Whether a reference is a run or a built-in judge, not a path."""
     return reference in ("refusal", NO_JUDGE) or is_run(reference)
 
 
 def _check_overrides(path: Path, project: Project) -> None:
-    """`UserError` for a setting that its step does not have, or of a wrong value."""
     for step, settings in project.overrides.items():
-        fields = STEPS[step].model_fields
-        unknown = sorted(settings.keys() - fields.keys())
-        if unknown:
-            names = ", ".join(name for name, field in fields.items() if not field.is_required())
-            raise UserError(f"{path}: [{step}] has no setting {unknown}. It has: {names}.")
-        for name, value in settings.items():
-            kind: Any = Annotated[fields[name].annotation, fields[name]]
-            try:
-                TypeAdapter(kind).validate_python(value)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"]
-                raise UserError(f"{path}: [{step}] {name}: {message}.") from error
+        if problem := setting_problem(STEPS[step], settings):
+            raise UserError(f"{path}: [{step}] {problem}.")

@@ -12,14 +12,10 @@ from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_
 from core.data.conditions import CONDITIONS, Condition, named_apart
 from core.environment import ENDPOINT_KEY
 from core.models.api.url_guard import checked
-from core.specs.base import File, Judge, Model, Pairs, Run, Spec
-from core.specs.behaviors import DEFAULT_SCORE, Behavior, Score
+from core.specs.base import DTYPE, Dtype, File, Judge, Model, Pairs, Run, Spec
+from core.specs.behaviors import DEFAULT_SCORE, Behavior, ContrastSpec, Score
 from core.specs.recipes import Edit
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-DTYPE: Any = Field(
-    "auto", description="arithmetic; auto: bfloat16 on a GPU, float32 on a CPU; float16: GPUs only"
-)
 Conditions = Annotated[tuple[Condition, ...], AfterValidator(named_apart)]
 CONDITIONS_FIELD: Any = Field(
     CONDITIONS, description="JSON list of what is sent of a prompt beside its plain text"
@@ -89,7 +85,7 @@ class RankSpec(Spec):
 
     step: ClassVar[str] = "rank"
     later: ClassVar[frozenset[str]] = frozenset({"centered", "average_layers"})
-    generate: Run = Field(description="generate run with the completions")
+    generate: Run = Field(description="generate or contrast run with the completions")
     index: Run = Field(description="index run with the pairs' vectors")
     behavior: Behavior = Field(description="name of a behavior of the project, or JSON")
     layer: int | None = Field(None, ge=0, description="default: layer with the best held-out AUC")
@@ -277,6 +273,7 @@ STEPS: dict[str, type[Spec]] = {
         CheckSpec,
         ConvertSpec,
         GenerateSpec,
+        ContrastSpec,
         IndexSpec,
         RankSpec,
         DiscoverSpec,

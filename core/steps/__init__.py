@@ -4,6 +4,7 @@
 - `check`: Quality of the pairs
 - `convert`: Pairs of any shape as one canonical Parquet file
 - `generate`: Judged completions of reference and policy
+- `contrast`: Completions that show a behavior and others that do not
 - `index`: The vector index of the pairs
 - `rank`: Behavior vectors, and the pairs in the order of their scores
 - `discover`: The map and clusters of the prompt × pair matrix

@@ -18,6 +18,7 @@ from core.errors import UserError
 from core.models.folder import check_takes_system_prompts
 from core.runs.progress import Progress
 from core.runs.store import Store
+from core.specs.behaviors import ContrastSpec
 from core.specs.steps import DiscoverSpec, EvaluateSpec, GenerateSpec, RankSpec
 from core.storage.atomic import write_atomic, writing_atomic
 from core.storage.tables import data_frame
@@ -42,7 +43,7 @@ def write_health(output: Path, health: Health) -> None:
 
 
 def read_completions(run: str, store: Store) -> pd.DataFrame:
-    """The judged completions of a generate run."""
+    """The completions of a generate or contrast run, with their flags."""
     return data_frame(store.output(run) / "completions.parquet")
 
 
@@ -70,11 +71,13 @@ def reference_activations(
     from core.attribution.completions import completion_activations
     from core.models.loading import load_model
 
-    generate = store.spec(spec.generate, GenerateSpec)
+    made = store.spec(spec.generate)
+    if not isinstance(made, GenerateSpec) and not (
+        isinstance(made, ContrastSpec) and isinstance(spec, RankSpec)
+    ):
+        raise UserError(f"{spec.step} reads no completions from {spec.generate}.")
     layers = layers or index.layers
-    loaded = load_model(
-        store.model(generate.reference), dtype=index.manifest.dtype, blocks=max(layers)
-    )
+    loaded = load_model(store.model(made.reference), dtype=index.manifest.dtype, blocks=max(layers))
     activations = completion_activations(
         loaded,
         completions,
@@ -117,7 +120,7 @@ def sampled_once(output: Path, sample: Callable[[], pd.DataFrame]) -> pd.DataFra
 def sample_completions(
     loaded: "LoadedModel",
     prompts: pd.DataFrame,
-    spec: GenerateSpec | EvaluateSpec,
+    spec: GenerateSpec | ContrastSpec | EvaluateSpec,
     report: "Report",
 ) -> pd.DataFrame:
     """One row per prompt and rollout: the columns of `prompts`, then the completion's.

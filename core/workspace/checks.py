@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from core.data import quality
+from core.data.completions import read_examples
+from core.data.prompts import read_group
 from core.errors import UserError
 from core.models import gguf
 from core.models.folder import CONFIG, ModelFolder, check_takes_system_prompts, similarity
 from core.runs import hashing
+from core.specs.behaviors import Contrast
 from core.specs.project import Project
 from core.specs.steps import is_run
 from core.storage.atomic import sweep, write_atomic
@@ -117,21 +120,45 @@ def check_project(project: Project, workspace: Path) -> Project:
     `UserError` for the first input that is missing, unusable, or does not fit the others. Cheap
     checks come first; weights are read last.
     """
-    measurable.check_measurable(project)
+    if project.policy and project.prompts and project.heldout:
+        measurable.check_measurable(project)
+    for contrast in project.contrasts:
+        check_contrast(project, contrast)
     if not is_run(project.pairs):
         check_pairs(Path(project.pairs))
-    files = {name: gguf.gguf_file(Path(getattr(project, name))) for name in MODELS}
+    models = [name for name in MODELS if getattr(project, name)]
+    files = {name: gguf.gguf_file(Path(getattr(project, name))) for name in models}
     folders = {
         name: str(gguf.dequantised(file, workspace / UPLOADS))
         for name, file in files.items()
         if file
     }
     project = project.model_copy(update=folders)
-    check_models(Path(project.reference), Path(project.policy))
+    if project.policy:
+        check_models(Path(project.reference), Path(project.policy))
+    else:
+        model_facts(Path(project.reference))
     if any(condition.system for condition in project.conditions):
-        for name in MODELS:
+        for name in models:
             check_takes_system_prompts(Path(getattr(project, name)))
     return project
+
+
+def with_contrast(project: Project, contrast: Contrast) -> Project:
+    """The project with a contrast, in place of one of its name."""
+    if any(behavior.name == contrast.name for behavior in project.behaviors):
+        raise UserError(f"{contrast.name!r} is a behavior already. Choose another name.")
+    others = tuple(other for other in project.contrasts if other.name != contrast.name)
+    return project.model_copy(update={"contrasts": (*others, contrast)})
+
+
+def check_contrast(project: Project, contrast: Contrast) -> None:
+    """`UserError` where a behavior's examples, or the prompts for its sentence, cannot be used."""
+    spec = project.contrast(contrast)
+    if spec.examples is not None:
+        read_examples(Path(spec.examples))
+    else:
+        read_group(spec.prompts or "", spec.group)
 
 
 def check_pairs(path: Path, columns: Mapping[str, str] | None = None) -> None:

@@ -19,8 +19,13 @@ from typing import NamedTuple
 import psutil
 
 from core import environment
+from core.attribution.vectors import FEWEST
+from core.data.completions import paired, read_examples
+from core.data.prompts import read_group
 from core.runs.store import RunInfo, Store
 from core.runs.workers import worker_count
+from core.specs.behaviors import Contrast
+from core.specs.project import Project
 from core.storage.object_store import on_this_machine
 from core.workspace.checks import ModelFacts
 
@@ -30,6 +35,8 @@ SAMPLING = 8  # times less efficient than reading
 ELEMENTWISE = 1500  # per block and number of a token: a training's work outside matrix products
 SCAN = 1e9  # bytes of vectors per second that a ranking reads and scores
 CHARACTERS_PER_TOKEN = 4
+ENOUGH = 20  # prompts with both sides of a contrast
+READ_TOKENS = 200  # of a prompt with a completion, in a contrast
 TOKEN_BYTES = 4  # of an id, in an index's list and in a training's
 CHECKPOINTS = 3  # of a training at once: two are kept while the next is written
 CHECKPOINT_BYTES = 12  # per trained weight: itself and two moments in float32
@@ -162,6 +169,47 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         ),
         Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
     ]
+
+
+class ContrastFacts(NamedTuple):
+    """What a behavior by examples or a sentence is made from, and how many texts that costs."""
+
+    prompts: int  # with both sides
+    sampled: int  # completions that the reference has to write
+    read: int  # completions whose activations are computed
+    warnings: list[str]
+
+
+def contrast_facts(project: Project, contrast: Contrast) -> ContrastFacts:
+    """`UserError` where examples or prompts cannot be used."""
+    spec = project.contrast(contrast)
+    left_out = sampled = 0
+    if spec.examples is not None:
+        ids = paired(read_examples(Path(spec.examples)))["prompt_id"]
+        left_out, n, read = int(ids.isna().sum()), ids.nunique(), int(ids.notna().sum())
+    else:
+        n = min(len(read_group(spec.prompts or "", spec.group)), spec.max_prompts)
+        sampled = read = 2 * n * spec.rollouts
+    warnings = []
+    if n < FEWEST:
+        warnings.append(
+            f"{n} prompts have both sides: the vector cannot be tested, and its ranking is "
+            f"reported as not valid. At least {FEWEST} are needed, {ENOUGH} are better."
+        )
+    elif n < ENOUGH:
+        warnings.append(f"{n} prompts have both sides. {ENOUGH} are better.")
+    if left_out:
+        warnings.append(f"{left_out} completions have no counterpart on the other side.")
+    return ContrastFacts(n, sampled, read, warnings)
+
+
+def contrast_seconds(
+    model: ModelFacts, facts: ContrastFacts, max_new_tokens: int, machine: Machine
+) -> float:
+    """Time to sample the completions of a contrast and to compute their activations."""
+    sampled = facts.sampled * max_new_tokens * SAMPLING
+    read = facts.read * READ_TOKENS
+    return 2 * model.parameters * (sampled + read) / machine.flops
 
 
 def warnings(costs: Iterable[Estimate], machine: Machine) -> list[str]:

@@ -13,7 +13,7 @@ from streamlit.typing import DataframeState
 
 from core.data.conditions import in_words
 from core.specs.behaviors import SCORE_NAMES, Behavior
-from core.specs.project import NEEDS_JUDGE, Project
+from core.specs.project import Project
 from core.specs.recipes import AnyOf, BestWords, Contains, Matches, Recipe
 from core.specs.steps import DiscoverSpec, RankSpec
 from pages.components import cache, jobs, plan, rates, text
@@ -128,8 +128,9 @@ def search(field: DeltaGenerator, options: DeltaGenerator) -> Recipe | None:
 
 def behavior(project: Project, *, traced: bool = False) -> Behavior:
     """One behavior of the project; with `traced`, the unwanted ones only."""
-    require_behaviors(project)
-    options = plan.unwanted(project) if traced else list(project.behaviors)
+    if not project.contrasts:
+        require_behaviors(project)
+    options = plan.unwanted(project) if traced else project.traceable()
     if not options:
         st.info("Every behavior of this project is wanted: there is none to trace.")
         st.stop()
@@ -138,6 +139,10 @@ def behavior(project: Project, *, traced: bool = False) -> Behavior:
         "Behavior", names, key="behavior", bind="query-params", help="What is measured, and where."
     )
     choice = project.behavior(name or names[0])
+    contrast = project.contrast_named(choice.name)
+    if contrast is not None:
+        st.caption(text.escape(f"{contrast.source()}. {choice.description}"))
+        return choice
     caption = (
         f"Completions that the judge calls “{rates.flag_words(choice.flag)}”, on {choice.group} "
         f"prompts, condition {choice.condition} ({in_words(choice.condition, project.conditions)}; "
@@ -150,7 +155,8 @@ def behavior(project: Project, *, traced: bool = False) -> Behavior:
 def require_behaviors(project: Project) -> None:
     """End the page here, with the reason, where a project measures nothing."""
     if not project.behaviors:
-        st.info(text.escape(NEEDS_JUDGE[0].upper() + NEEDS_JUDGE[1:]))
+        reason = project.unmeasured()
+        st.info(text.escape(reason[0].upper() + reason[1:]))
         st.page_link("clusters.py", label="Read the clusters of pairs")
         st.stop()
 
@@ -158,12 +164,18 @@ def require_behaviors(project: Project) -> None:
 def ranking(project: Project, behavior: Behavior) -> str | None:
     """A finished rank run for a behavior; where there is none, offer to make one."""
     specs = {run: spec for run, spec in cache.specs(RankSpec).items() if spec.behavior == behavior}
-    planned = project.rank(*_inputs(project), behavior)
+    generate = plan.completions_of(project, behavior)
+    completions, index = cache.store().run_id(generate), cache.store().run_id(project.index())
+    planned = project.rank(completions, index, behavior)
+    contrast = project.contrast_named(behavior.name)
+    if contrast:  # what was written for it before is another behavior
+        specs = {run: spec for run, spec in specs.items() if spec.generate == completions}
     default = cache.store().run_id(planned)
     finished = [run for run in specs if cache.store().state(run) == "finished"]
     if not finished:
         st.info("These pairs are not ranked for this behavior yet.")
-        jobs.panel(planned, "Rank the pairs")
+        if contrast is None or jobs.panel(generate, "Collect the completions"):
+            jobs.panel(planned, "Rank the pairs")
         return None
     options = sorted(finished, key=lambda run: run != default)
     run = options[0]
@@ -177,14 +189,15 @@ def ranking(project: Project, behavior: Behavior) -> str | None:
             key="ranking",
             bind="query-params",
         )
-    plan.warn_if_outdated(specs[run], planned, project, "Rank the pairs again")
+    plan.warn_if_outdated(specs[run], planned, (generate, project.index()), "Rank the pairs again")
     return run
 
 
 def discovery(project: Project) -> str | None:
     """A finished discover run; where there is none, offer to make one."""
     finished = cache.store().finished("discover")
-    planned = project.discover(*_inputs(project))
+    inputs = project.generate(), project.index()
+    planned = project.discover(*map(cache.store().run_id, inputs))
     default = cache.store().run_id(planned)
     if not finished:
         st.info("There is no map yet. It needs both models' completions and the pairs' vectors.")
@@ -195,7 +208,7 @@ def discovery(project: Project) -> str | None:
     run = options[0]
     if len(options) > 1:
         run = choose_one("Map", options, lambda run: _map_name(run, specs[run]), key="discover")
-    plan.warn_if_outdated(specs[run], planned, project, "Draw the map again")
+    plan.warn_if_outdated(specs[run], planned, inputs, "Draw the map again")
     return run
 
 
@@ -206,8 +219,3 @@ def _map_name(run: str, spec: DiscoverSpec) -> str:
         return f"{matrix}, cut into {n} at the distance {spec.level:.3g} · {run}"
     size = spec.min_cluster_size
     return f"{matrix}{f', clusters of at least {size} pairs' if size else ''} · {run}"
-
-
-def _inputs(project: Project) -> tuple[str, str]:
-    store = cache.store()
-    return store.run_id(project.generate()), store.run_id(project.index())

@@ -12,12 +12,13 @@ import streamlit as st
 from core.intervention.evaluation.results import complement, fell, rose
 from core.specs import project as projects
 from core.specs.base import Spec
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import Behavior, ContrastSpec
 from core.specs.project import Project
-from core.specs.steps import DiscoverSpec, RankSpec, is_run
+from core.specs.steps import DiscoverSpec, GenerateSpec, RankSpec, is_run
 from core.workspace.measurable import check_measurable, refuses_harm
 from pages.components import cache, jobs, rates
 
+RANKED = "pairs ordered by how far they push towards it"
 INPUTS = {"pairs": "preference pairs", "model": "reference"}  # names of fields, where they differ
 
 
@@ -34,16 +35,25 @@ class Step:
 
 def steps(project: Project) -> list[Step]:
     """In an order in which every input precedes its user."""
-    generate = _step(
-        "generate", "both models complete the prompts; a judge reads", project.generate()
-    )
     index = _step("index", "every pair becomes a vector, read by the reference", project.index())
-    plan = [generate, index]
+    plan = [index]
+    if project.policy and project.prompts:
+        what = "both models complete the prompts; a judge reads"
+        generate = _step("generate", what, project.generate())
+        plan.insert(0, generate)
     if is_run(project.pairs):
         spec = cache.store().spec(project.pairs)
         convert = Step("convert", "the pairs in one file, and their quality", spec, project.pairs)
         plan.insert(0, convert)
-    plan += [_rank(project, behavior, generate, index) for behavior in unwanted(project)]
+    for contrast in project.contrasts:
+        what, spec = "completions that show it, and others that do not", project.contrast(contrast)
+        collect = _step(f"contrast {contrast.name}", what, spec)
+        ranking = project.rank(collect.run, index.run, contrast.behavior())
+        plan += [collect, _step(f"rank {contrast.name}", RANKED, ranking)]
+    if not (project.policy and project.prompts):
+        return plan
+    flagged = [behavior for behavior in project.behaviors if not behavior.wanted]
+    plan += [_rank(project, behavior, generate, index) for behavior in flagged]
     discover = project.discover(generate.run, index.run)
     plan.append(_step("discover", "map and clusters of all pairs", discover))
     for name in ("reference", "policy") if project.behaviors else ():
@@ -54,7 +64,13 @@ def steps(project: Project) -> list[Step]:
 
 def unwanted(project: Project) -> list[Behavior]:
     """Behaviors that nobody asked for: the ones to trace."""
-    return [behavior for behavior in project.behaviors if not behavior.wanted]
+    return [behavior for behavior in project.traceable() if not behavior.wanted]
+
+
+def completions_of(project: Project, behavior: Behavior) -> GenerateSpec | ContrastSpec:
+    """The spec of the completions that a behavior is ranked by."""
+    contrast = project.contrast_named(behavior.name)
+    return project.contrast(contrast) if contrast else project.generate()
 
 
 def offer_complement(project: Project, behavior: Behavior) -> None:
@@ -83,7 +99,7 @@ def offer_complement(project: Project, behavior: Behavior) -> None:
 def add_behavior(project: Project, behavior: Behavior) -> None:
     """Save the project with one behavior more, and show what comes next."""
     cache.store().require_writable()
-    taken = {b.name for b in project.behaviors}
+    taken = {b.name for b in project.traceable()}
     wanted = "wanted" if behavior.wanted else "unwanted"
     name = behavior.name if behavior.name not in taken else f"{behavior.name} ({wanted})"
     behaviors = (*project.behaviors, behavior.model_copy(update={"name": name}))
@@ -99,6 +115,8 @@ def _measured_on(behavior: Behavior) -> tuple[str, str, str]:
 
 def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
     """Say what a ranking is worth where the policy does not show the behavior more often."""
+    if project.contrast_named(behavior.name):  # not measured: nothing is known of its rate
+        return
     generated = cache.store().run_id(project.generate())
     if cache.store().state(generated) != "finished":
         return
@@ -111,13 +129,19 @@ def warn_if_not_risen(project: Project, behavior: Behavior) -> None:
 
 
 def warn_if_outdated(
-    made: RankSpec | DiscoverSpec, planned: RankSpec | DiscoverSpec, project: Project, again: str
+    made: RankSpec | DiscoverSpec,
+    planned: RankSpec | DiscoverSpec,
+    inputs: tuple[Spec, Spec],
+    again: str,
 ) -> None:
-    """Say what the project has changed since a run was made, and offer to make the planned one."""
+    """Say what the project has changed since a run was made, and offer to make the planned one.
+
+    `inputs` are the planned completions and index.
+    """
     store, changed = cache.store(), []
     for old, new, spec in (
-        (made.generate, planned.generate, project.generate()),
-        (made.index, planned.index, project.index()),
+        (made.generate, planned.generate, inputs[0]),
+        (made.index, planned.index, inputs[1]),
     ):
         if old != new and store.state(old) != "absent":
             before, after = store.record(old).get("contents") or {}, store.contents(spec)
@@ -134,7 +158,7 @@ def warn_if_outdated(
 
 def _rank(project: Project, behavior: Behavior, generate: Step, index: Step) -> Step:
     """A ranking needs completions that show the behavior, so it waits for the rates."""
-    name, what = f"rank {behavior.name}", "pairs ordered by how far they push towards it"
+    name, what = f"rank {behavior.name}", RANKED
     if cache.store().state(generate.run) != "finished":
         return Step(name, what, None, blocked="after generate")
     if not rose([behavior], cache.table(generate.run, "rates")):

@@ -4,6 +4,7 @@ import pytest
 
 from core.data.chat import as_completion, as_prompt
 from core.data.tokens import (
+    asked_for,
     encode_completion,
     encode_completions,
     encode_prompt,
@@ -77,3 +78,33 @@ def test_a_prompt_that_the_template_refuses_is_named_or_left_empty() -> None:
     with pytest.raises(UserError, match=r"refuses the prompt .*no system role"):
         encode_prompts(tokenizer, ["w1", refused])
     assert encode_prompts(tokenizer, ["w1", refused], strict=False)[1] == []
+
+
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+DROPS_SYSTEM = "{% for m in messages if m.role == 'user' %}<user> {{ m.content }} {% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "place", "prompt", "asked"),
+    [
+        (None, "system", "w1", messages("system w9", "user w1")),
+        (None, "system", as_prompt(messages("system w2", "user w1")),
+         [{"role": "system", "content": "w9\n\nw2"}, {"role": "user", "content": "w1"}]),
+        (NO_SYSTEM, "user", "w1", [{"role": "user", "content": "w9\n\nw1"}]),
+        (DROPS_SYSTEM, "user", "w1", [{"role": "user", "content": "w9\n\nw1"}]),
+    ],
+)  # fmt: skip
+def test_a_sentence_is_a_system_turn_or_begins_the_users(template, place, prompt, asked) -> None:
+    tokenizer = tiny_tokenizer()
+    if template is not None:
+        tokenizer.chat_template = template + (
+            tokenizer.chat_template if "raise" in template else ""
+        )
+    assert asked_for(tokenizer, [prompt], "w9") == ([as_prompt(asked)], place)
+
+
+def test_a_template_that_takes_no_sentence_is_refused() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<user> always the same"
+    with pytest.raises(UserError, match="Describe the behavior by examples"):
+        asked_for(tokenizer, ["w1"], "w9")

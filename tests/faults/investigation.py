@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.runs.store import Store
 from core.specs.base import Spec
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import Behavior, Contrast
 from core.specs.project import Project
 from core.specs.steps import CheckSpec, ConvertSpec, EditSpec, SuggestSpec
 from tests.tiny_models import save_tiny_model
@@ -80,6 +80,7 @@ def every_step(project: Project, store: Store, url: str) -> dict[str, Spec]:
         "convert": ConvertSpec(pairs=project.pairs),
         "sample": generate.model_copy(update={"completions": None}),
         "generate": generate,
+        "contrast": project.contrast(Contrast(name="says w1", sentence="w1 w2")),
         "index": index,
         "rank": rank,
         "discover": discover,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from core.data.prompts import COLUMNS, read_prompts, unread_fields
+from core.data.prompts import COLUMNS, optional_fields, read_prompts
 from core.intervention.evaluation.text_judge import read_text_judge
 
 FOLDER = Path(__file__).parents[2] / "assets" / "smollm2"
@@ -40,7 +40,7 @@ def test_they_are_a_prompt_file_with_a_part(prompts):
     assert read["distractor"].isna().all()
     texts = [name for name in COLUMNS if name != "distractor"]
     assert read[texts].to_dict("records") == prompts[texts].to_dict("records")
-    assert set(unread_fields(path)) == {"part"}
+    assert set(optional_fields(path)) == {"part"}
 
 
 def test_every_group_has_enough_prompts_in_every_part(prompts):

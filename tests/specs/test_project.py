@@ -159,3 +159,62 @@ def test_a_project_that_names_no_condition_has_the_distractor_and_does_not_say_s
 def test_wrong_conditions_are_refused_by_file_record_and_field(folder, change, message):
     with pytest.raises(UserError, match=rf"project\.toml: {message}"):
         with_conditions(folder, change)
+
+
+CONTRASTS = """
+name = "no policy"
+reference = "reference"
+pairs = "pairs.parquet"
+prompts = "prompts.jsonl"
+
+[[behaviors]]
+name = "flattery"
+examples = "examples.jsonl"
+
+[[behaviors]]
+name = "bragging"
+sentence = "Praise yourself."
+group = "chat"
+
+[generate]
+rollouts = 3
+"""
+
+
+def test_behaviors_by_examples_or_a_sentence_need_neither_policy_nor_judge(folder, tmp_path):
+    (folder / project.FILE).write_text(CONTRASTS)
+    loaded = project.load(folder)
+    by_examples, by_sentence = map(loaded.contrast, loaded.contrasts)
+    assert by_examples.examples == str(folder / "examples.jsonl")
+    assert by_examples.prompts is None
+    assert (by_sentence.sentence, by_sentence.group, by_sentence.rollouts) == (
+        *("Praise yourself.", "chat"),
+        3,
+    )
+    assert loaded.behavior("bragging").flag == "shows"
+    project.save(loaded, tmp_path / "other")
+    assert project.load(tmp_path / "other") == loaded
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('group = "chat"', 'flag = "flattered"', r"flag: Extra inputs"),
+        ('name = "bragging"', 'name = "flattery"', "two are named 'flattery'"),
+        ('sentence = "Praise yourself."', 'sentence = " "', "not empty"),
+        ('examples = "examples.jsonl"', 'flag = "f"\ngroup = "g"', "name policy, too"),
+        ('prompts = "prompts.jsonl"', "prompts = 3", "prompts: Input should be"),
+    ],
+)
+def test_a_wrong_behavior_without_a_flag_is_refused(folder, old, new, message):
+    (folder / project.FILE).write_text(CONTRASTS.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        project.load(folder)
+
+
+def test_a_sentence_needs_prompts(folder):
+    (folder / project.FILE).write_text(CONTRASTS.replace('prompts = "prompts.jsonl"', ""))
+    loaded = project.load(folder)
+    assert loaded.contrast(loaded.contrasts[0]).examples
+    with pytest.raises(UserError, match="names no prompts"):
+        loaded.contrast(loaded.contrasts[1])

@@ -66,7 +66,7 @@ def every_behavior(prompts: pd.DataFrame, flags: Sequence[str]) -> list[Behavior
 
 
 def refuse_leaks(spec: EvaluateSpec, prompts: pd.DataFrame, store: Store) -> None:
-    """Raises `UserError` where a generate run behind the model used one of the same prompts."""
+    """Raises `UserError` where a run behind the model built a behavior on one of the prompts."""
     for run in sorted(_generate_runs(spec, store)):
         built = read_table(store.output(run) / "completions.parquet", columns=["prompt"])
         leaked = prompts.loc[prompts["prompt"].isin(built["prompt"]), "prompt"]
@@ -134,11 +134,11 @@ def _of_behavior(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
 
 
 def _generate_runs(spec: Spec, store: Store) -> set[str]:
-    """The generate runs among all runs that the spec's inputs were made from."""
+    """The generate and contrast runs among all runs that the spec's inputs were made from."""
     ahead, seen = inputs(spec), set[str]()
     while ahead:
         run = ahead.pop()
         if run not in seen and store.state(run) == "finished":
             seen.add(run)
             ahead += inputs(store.spec(run))
-    return {run for run in seen if run.startswith("generate-")}
+    return {run for run in seen if run.startswith(("generate-", "contrast-"))}

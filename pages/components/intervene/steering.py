@@ -27,10 +27,11 @@ MODELS = ("reference", "reference + vector", "policy", "policy without it")
 
 def show(project: Project) -> None:
     """The section: which vector, how strong, then rates and completions side by side."""
+    measured = {behavior.name for behavior in project.behaviors}
     ranked = {name: run for run, name in reversed(cache.ranked_behaviors().items())
-              if cache.store().state(run) == "finished"}  # fmt: skip
+              if name in measured and cache.store().state(run) == "finished"}  # fmt: skip
     if not ranked:
-        st.info("A preview needs a ranked behavior: its vector is what steers.")
+        st.info("A preview needs a ranked behavior with a flag: its vector is what steers.")
         return
     left, right = st.columns(2, vertical_alignment="bottom")
     name = left.selectbox("Vector of", list(ranked), key="preview-behavior")
