@@ -31,10 +31,12 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
     multiple=True,
     help="Organism folder or world file (methods, discovery: several; lds).",
 )
-@click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale).")
+@click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale, training).")
 @click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
 @click.option(
-    "--folder", type=click.Path(file_okay=False), help="Keeps the large workspace (pages)."
+    "--folder",
+    type=click.Path(file_okay=False),
+    help="Keeps the large workspace (pages); a model that is trained too (training).",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="File to write (all, methods).")
 @as_json_option

@@ -200,7 +200,7 @@ class TrainSpec(Spec):
     epochs: float = Field(1.0, gt=0, description="passes over the pairs")
     batch_size: PositiveInt = Field(32, description="pairs per optimizer step, all processes")
     micro_batch: int = Field(
-        0, ge=0, description="pairs per forward pass and process; 0: up to 32,768 tokens"
+        0, ge=0, description="pairs per forward pass and process; 0: as many as fit"
     )
     max_length: PositiveInt = Field(2048, description="maximum tokens of prompt + completion")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

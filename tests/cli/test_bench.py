@@ -5,11 +5,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import _browser, _families, pages
+from benchmarks import _browser, _families, pages, training
 from core.cli.main import cli
 from core.cli.terminal import print_content
 from core.errors import UserError
 from core.report import bench_results
+from tests.tiny_models import save_tiny_model
 
 
 def test_an_unknown_benchmark_is_named_with_the_known_ones(tmp_path):
@@ -70,6 +71,15 @@ def test_every_family_is_read_as_the_published_loop_reads_it(monkeypatch):
     rows = _families.families()
     assert [row["family"] for row in rows] == list(_families.FAMILIES)
     assert min(row["min_cosine"] for row in rows) > 0.9999999
+
+
+@pytest.mark.slow
+def test_our_training_has_the_losses_of_trl_at_every_step(tmp_path):
+    settings = {"batch_size": 4, "micro_batch": 2, "learning_rate": 1e-3, "beta": 0.5}
+    reference = save_tiny_model(tmp_path / "reference")
+    measured = training.compare(reference, training.longer_pairs(8), settings)
+    assert measured["steps"] == 2
+    assert measured["largest_difference_of_losses"] < 2e-5
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

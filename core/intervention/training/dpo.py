@@ -42,6 +42,7 @@ from core.specs.steps import TrainSpec
 from core.storage.atomic import write_atomic
 
 TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
+ACTIVATIONS = 3 << 29  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LOG_ROWS = 400  # at most, per training
 
@@ -69,7 +70,9 @@ def train(
     if device.index is not None:
         torch.cuda.set_device(device)  # the GPU that the libraries below use
     processes = PartialState(cpu=not on_gpu)  # joins the launch's other processes, if any
-    loaded = _reference(reference, processes.num_processes)
+    precision = _precision(spec, on_gpu=on_gpu)
+    weights = _weights(spec, precision, processes.num_processes)
+    loaded = _reference(reference, processes.num_processes, weights)
     needed = bytes_needed(loaded.model, spec)
     refuse_full_disk(output, needed)  # before minutes of tokenising
     longest = min(spec.max_length, loaded.model.config.max_position_embeddings)
@@ -80,16 +83,16 @@ def train(
             "Raise max_length, or keep more pairs."
         )
     use_cache = loaded.model.config.use_cache
-    precision = _precision(spec, on_gpu=on_gpu)
-    environment.compute_in(precision)  # it also names the cache of the reference's values
+    environment.compute_in(precision)
+    arithmetic = precision if weights == "float32" else f"{weights}-weights"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
         trainer = _trainer(
             loaded,
             tokens,
-            _arguments(spec, tokens, output / "checkpoints", on_gpu=on_gpu),
+            _arguments(spec, loaded.model.config, tokens, output / "checkpoints", precision),
             lora=_lora(spec),
-            cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=precision),
+            cache=LogProbCache(cache, model=fingerprint_model(reference), arithmetic=arithmetic),
             progress=progress,
         )
     trainer.bytes_needed = needed
@@ -109,16 +112,16 @@ def train(
     }
 
 
-def _reference(folder: Path, processes: int) -> LoadedModel:
+def _reference(folder: Path, processes: int, weights: str) -> LoadedModel:
     """Complete and on the CPU, from where the trainer moves it; or spread over several GPUs."""
     if not spreading("auto"):
-        return load_model(folder, dtype="float32", device="cpu")
+        return load_model(folder, dtype=weights, device="cpu")
     if processes > 1:
         raise UserError(
             "balanced spreads the model of one process. Several processes of a launch shard theirs "
             "by the launch's own settings: leave the device out."
         )
-    loaded = load_model(folder, dtype="float32")
+    loaded = load_model(folder, dtype=weights)
     if is_offloaded(loaded.model):
         raise UserError(
             f"{folder}: its weights do not fit the devices here, and offloaded weights cannot be "
@@ -130,6 +133,16 @@ def _reference(folder: Path, processes: int) -> LoadedModel:
 def _precision(spec: TrainSpec, *, on_gpu: bool) -> str:
     automatic = "bfloat16" if on_gpu else "float32"
     return automatic if spec.precision == "auto" else spec.precision
+
+
+def _weights(spec: TrainSpec, precision: str, processes: int) -> str:
+    """The arithmetic of the model's weights while it is trained.
+
+    Weights that are trained are float32: bfloat16 would round small updates away. Frozen ones are
+    kept as they are used, in half the memory and without a cast in every pass, beside low-rank
+    updates in float32; not where several processes shard them, which takes one arithmetic for all.
+    """
+    return precision if spec.method == "lora" and processes == 1 else "float32"
 
 
 def _lora(spec: TrainSpec) -> LoraConfig | None:
@@ -218,7 +231,10 @@ def _save(trainer: ArmTrainer, reference: Path, output: Path, spec: TrainSpec) -
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 
-def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) -> ArmConfig:
+def _arguments(
+    spec: TrainSpec, config: Any, tokens: Dataset, output: Path, precision: str
+) -> ArmConfig:
+    on_gpu = pick_device("auto").type == "cuda"
     processes = PartialState().num_processes
     if spec.batch_size % processes:
         raise UserError(
@@ -227,7 +243,8 @@ def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) 
         )
     steps = math.ceil(len(tokens) * spec.epochs / spec.batch_size)
     share = spec.batch_size // processes
-    micro = spec.micro_batch or _micro_batch(share, int(lengths(tokens.data).max()))
+    fits = TOKENS_PER_FORWARD if on_gpu else min(TOKENS_PER_FORWARD, _tokens_kept(config))
+    micro = spec.micro_batch or _micro_batch(share, int(lengths(tokens.data).max()), fits)
     return ArmConfig(
         output_dir=str(output),
         loss_type=[spec.loss_type],
@@ -244,7 +261,7 @@ def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) 
         precompute_ref_log_probs=True,
         seed=spec.seed,
         use_cpu=not on_gpu,
-        bf16=_precision(spec, on_gpu=on_gpu) == "bfloat16",
+        bf16=precision == "bfloat16",
         activation_checkpointing=on_gpu,
         dataloader_pin_memory=on_gpu,
         logging_steps=math.ceil(steps / LOG_ROWS),
@@ -259,9 +276,18 @@ def _arguments(spec: TrainSpec, tokens: Dataset, output: Path, *, on_gpu: bool) 
     )
 
 
-def _micro_batch(pairs: int, longest: int) -> int:
-    """The largest divisor of `pairs` with which chosen and rejected fit one forward pass."""
-    fits = max(1, TOKENS_PER_FORWARD // (2 * longest))
+def _tokens_kept(config: Any) -> int:
+    """Tokens whose activations take up `ACTIVATIONS` until the backward pass.
+
+    A Llama block keeps about 11 vectors of a token's width and 4 of its MLP's, in float32.
+    """
+    mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return ACTIVATIONS // (config.num_hidden_layers * (11 * config.hidden_size + 4 * mlp) * 4)
+
+
+def _micro_batch(pairs: int, longest: int, tokens: int) -> int:
+    """The largest divisor of `pairs` with which chosen and rejected are at most `tokens`; or 1."""
+    fits = max(1, tokens // (2 * longest))
     return max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
 
 

@@ -16,10 +16,11 @@ import torch
 from accelerate.state import AcceleratorState
 from datasets import Dataset
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
-from core.intervention.training.dpo import train
+from core.intervention.training.dpo import _micro_batch, _tokens_kept, train
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
 from core.intervention.training.tokens import lengths, tokenize, write_tokens
 from core.intervention.training.trainer import ArmConfig
@@ -289,6 +290,28 @@ def test_low_rank_updates_are_merged_into_a_plain_checkpoint(retrain, reference,
     assert rows[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
     assert rows[-1]["margin"] > 0
     assert rows[-1]["memory_bytes"] > 0
+
+
+def test_low_rank_updates_in_bfloat16_learn_what_they_learn_in_float32(retrain, tmp_path):
+    retrain("float32", method="lora", lora_r=4)
+    assert retrain("bfloat16", method="lora", lora_r=4, precision="bfloat16")["precision"]
+    exact, rounded = (
+        [json.loads(row)["loss"] for row in (tmp_path / name / "log.jsonl").open()]
+        for name in ("float32", "bfloat16")
+    )
+    assert rounded == pytest.approx(exact, abs=0.01)
+    updates = load_file(tmp_path / "bfloat16/adapter/adapter_model.safetensors").values()
+    assert {update.dtype for update in updates} == {torch.float32}
+
+
+def test_a_batch_is_split_where_its_activations_would_fill_the_memory():
+    config = AutoConfig.for_model(
+        "llama", hidden_size=576, intermediate_size=1536, num_hidden_layers=30
+    )
+    kept = _tokens_kept(config)
+    assert 900 < kept < 1200  # of SmolLM2-135M: 1.5 MB each
+    assert _micro_batch(16, longest=110, tokens=kept) == 4
+    assert _micro_batch(16, longest=2000, tokens=kept) == 1
 
 
 @pytest.mark.parametrize(
