@@ -31,6 +31,7 @@ from core.intervention.training.checkpoints import (
     last_complete,
     refuse_full_disk,
 )
+from core.intervention.training.packed_pass import pairs_per_pass
 from core.intervention.training.reference_logps import LogProbCache
 from core.intervention.training.tokens import lengths, write_tokens
 from core.intervention.training.trainer import ArmConfig, ArmTrainer, Watch
@@ -41,8 +42,6 @@ from core.runs.progress import NotedReport
 from core.specs.steps import TrainSpec
 from core.storage.atomic import write_atomic
 
-TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
-ACTIVATIONS = 3 << 29  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LOG_ROWS = 400  # at most, per training
 
@@ -243,8 +242,8 @@ def _arguments(
         )
     steps = math.ceil(len(tokens) * spec.epochs / spec.batch_size)
     share = spec.batch_size // processes
-    fits = TOKENS_PER_FORWARD if on_gpu else min(TOKENS_PER_FORWARD, _tokens_kept(config))
-    micro = spec.micro_batch or _micro_batch(share, int(lengths(tokens.data).max()), fits)
+    longest = int(lengths(tokens.data).max())
+    micro = spec.micro_batch or pairs_per_pass(share, longest, config, on_gpu=on_gpu)
     return ArmConfig(
         output_dir=str(output),
         loss_type=[spec.loss_type],
@@ -274,21 +273,6 @@ def _arguments(
         log_level="error",
         ddp_find_unused_parameters=False,
     )
-
-
-def _tokens_kept(config: Any) -> int:
-    """Tokens whose activations take up `ACTIVATIONS` until the backward pass.
-
-    A Llama block keeps about 11 vectors of a token's width and 4 of its MLP's, in float32.
-    """
-    mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    return ACTIVATIONS // (config.num_hidden_layers * (11 * config.hidden_size + 4 * mlp) * 4)
-
-
-def _micro_batch(pairs: int, longest: int, tokens: int) -> int:
-    """The largest divisor of `pairs` with which chosen and rejected are at most `tokens`; or 1."""
-    fits = max(1, tokens // (2 * longest))
-    return max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
 
 
 def _cut_log(log: Path, step: int, *, every: int) -> None:

@@ -25,6 +25,8 @@ from core.models.extraction.attention import Tiles, Trie
 from core.models.extraction.batch import NAME as PACKED
 from core.models.extraction.batch import can_pack
 
+TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
+ACTIVATIONS = 3 << 29  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
 CHUNK = 1 << 24  # logits that exist at once on a CPU: 64 MB
 COLUMNS = 1 << 15  # of the vocabulary in one tile of TRL's kernel
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
@@ -58,6 +60,19 @@ def use_packed_pass(model: Any) -> None:
         return _scores(self, inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
 
     model.forward = types.MethodType(forward, model)
+
+
+def pairs_per_pass(pairs: int, longest: int, config: Any, *, on_gpu: bool) -> int:
+    """The largest divisor of `pairs` with which chosen and rejected fit one pass; at least 1.
+
+    `longest` is the number of tokens of the longest text. A Llama block keeps about 11 vectors of a
+    token's width and 4 of its MLP's until the backward pass, in float32.
+    """
+    mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    bytes_per_token = config.num_hidden_layers * (11 * config.hidden_size + 4 * mlp) * 4
+    kept = TOKENS_PER_FORWARD if on_gpu else ACTIVATIONS // bytes_per_token
+    fits = max(1, min(TOKENS_PER_FORWARD, kept) // (2 * longest))
+    return max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
 
 
 def _scores(model: Any, ids: Tensor, mask: Tensor, labels: Tensor) -> FusedCausalLMOutput:

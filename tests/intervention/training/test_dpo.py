@@ -16,11 +16,10 @@ import torch
 from accelerate.state import AcceleratorState
 from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import AutoConfig
 
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
-from core.intervention.training.dpo import _micro_batch, _tokens_kept, train
+from core.intervention.training.dpo import train
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
 from core.intervention.training.tokens import lengths, tokenize, write_tokens
 from core.intervention.training.trainer import ArmConfig
@@ -270,7 +269,7 @@ def test_the_length_normalised_loss_starts_at_ln_2_too(retrain, pairs):
 
 
 def test_accumulated_batches_give_the_same_first_loss(retrain, monkeypatch):
-    monkeypatch.setattr("core.intervention.training.dpo.TOKENS_PER_FORWARD", 50)
+    monkeypatch.setattr("core.intervention.training.packed_pass.TOKENS_PER_FORWARD", 50)
     assert retrain("arm")["loss_at_step_0"] == pytest.approx(math.log(2), abs=1e-3)
 
 
@@ -302,16 +301,6 @@ def test_low_rank_updates_in_bfloat16_learn_what_they_learn_in_float32(retrain, 
     assert rounded == pytest.approx(exact, abs=0.01)
     updates = load_file(tmp_path / "bfloat16/adapter/adapter_model.safetensors").values()
     assert {update.dtype for update in updates} == {torch.float32}
-
-
-def test_a_batch_is_split_where_its_activations_would_fill_the_memory():
-    config = AutoConfig.for_model(
-        "llama", hidden_size=576, intermediate_size=1536, num_hidden_layers=30
-    )
-    kept = _tokens_kept(config)
-    assert 900 < kept < 1200  # of SmolLM2-135M: 1.5 MB each
-    assert _micro_batch(16, longest=110, tokens=kept) == 4
-    assert _micro_batch(16, longest=2000, tokens=kept) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,17 @@ import random
 
 import pytest
 import torch
+from transformers import AutoConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
 from core.intervention.training import packed_pass
-from core.intervention.training.packed_pass import OUTPUTS, trains_packed, use_packed_pass
+from core.intervention.training.packed_pass import (
+    OUTPUTS,
+    pairs_per_pass,
+    trains_packed,
+    use_packed_pass,
+)
 from tests.tiny_models import FAMILIES, tiny_model
 
 CAPPED = {"gemma2", "gemma3_text"}  # their heads' logits are, or may be, capped
@@ -94,6 +100,16 @@ def test_models_whose_logits_may_be_capped_are_left_to_trl(family):
     model = tiny_model(family)
     model.config.final_logit_softcapping = 30.0
     assert not trains_packed(model)
+
+
+@pytest.mark.parametrize(
+    ("longest", "on_gpu", "expected"), [(110, False, 4), (2000, False, 1), (110, True, 16)]
+)
+def test_a_batch_is_split_where_its_activations_would_fill_the_memory(longest, on_gpu, expected):
+    """Of SmolLM2-135M, whose tokens keep 1.5 MB each."""
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
+    config = AutoConfig.for_model("llama", **shape)
+    assert pairs_per_pass(16, longest, config, on_gpu=on_gpu) == expected
 
 
 def test_families_whose_attention_is_unknown_are_left_to_trl():
