@@ -82,7 +82,7 @@ class CombinedJudge:
 def load_judge(reference: str) -> Judge:
     """The judge that a spec names: `refusal`, `none`, a world file, or a judge file (TOML)."""
     if reference == "refusal":
-        patterns = TextJudge({"refused": Pattern(set="refusal")})
+        patterns = TextJudge({"refused": [Pattern(set="refusal")]})
         return _combine(Path(reference), [patterns], {"complied": "not refused"})
     if reference == NO_JUDGE:
         return NoJudge()

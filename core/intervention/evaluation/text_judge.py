@@ -9,15 +9,14 @@
 
     [rules.short]                   # a flag
     words = {at_most = 50}          # or a number, or at_least
-    keywords = {rain = {at_least = 1}}
 
 A pattern is shown where it matches one of `any` (if there are some), each of `all`, and none of
 `none`; `case` and `words` (default false) ask for the same case and for whole words. A rule is
-shown where every field is true. Its definitions are those of IFEval (arXiv 2311.07911), but
-sentences are split at . ! ? and …, not by a trained model, and numbered items are counted apart
-from bullets: the packages on PyPI that check IFEval download nltk's data at run time. Expressions
-are RE2's, which takes time linear in the text: no look-around, no back-references. A completion
-without text is unscored (NA), and so is the language of one that tells too little.
+shown where every field is true. Where the prompt lacks its `asked` it is unscored (NA); of several,
+`[[rules.flag]]`, the first that is scored decides. The definitions are IFEval's (arXiv 2311.07911),
+but sentences are split at . ! ? and …, and numbered items counted apart from bullets: the packages
+on PyPI that check IFEval download data at run time. Expressions are RE2's, which takes time linear
+in the text: no look-around, no back-references. A completion without text is unscored.
 """
 
 import re
@@ -65,6 +64,7 @@ class Pattern(Record):
     where: Literal["beginning", "end", "anywhere"] | None = None
     case: bool = Field(False, description="upper and lower case differ")
     words: bool = Field(False, description="expressions match whole words only")
+    asked: str | None = Field(None, min_length=1, description="what the prompt has to contain")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -153,10 +153,12 @@ class Rule(Record):
     starts_with: str | None = Field(None, min_length=1)
     ends_with: str | None = Field(None, min_length=1, description="in any case")
     language: str | None = Field(None, description="ISO 639 code of the language of all of it")
+    asked: str | None = Field(None, min_length=1, description="what the prompt has to contain")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if all(getattr(self, name) in (None, {}) for name in type(self).model_fields):
+        fields = type(self).model_fields.keys() - {"asked"}
+        if all(getattr(self, name) in (None, {}) for name in fields):
             raise ValueError(f"it needs one of {', '.join(names())}")
         if self.language is not None and self.language not in _identifier().labels:
             languages = ", ".join(sorted(_identifier().labels))
@@ -191,7 +193,7 @@ class TextJudge:
 
     usage = None
 
-    def __init__(self, tables: Mapping[str, Pattern | Rule]) -> None:
+    def __init__(self, tables: Mapping[str, Sequence[Pattern | Rule]]) -> None:
         self.tables = dict(tables)
         self.flags: tuple[str, ...] = tuple(tables)
 
@@ -200,8 +202,11 @@ class TextJudge:
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
         texts = [text.strip() for text in completions]
-        columns = {flag: table.shown(texts) for flag, table in self.tables.items()}
-        table = pd.DataFrame({f: pd.array(shown, "boolean") for f, shown in columns.items()})
+        table = pd.DataFrame({f: pd.array([None] * len(texts), "boolean") for f in self.flags})
+        for flag, rule in [(flag, rule) for flag, rules in self.tables.items() for rule in rules]:
+            asked = [(rule.asked or "") in prompt for prompt in prompts]
+            shown = pd.Series(rule.shown(texts), dtype="boolean")
+            table[flag] = table[flag].fillna(shown[asked])
         table.loc[[not text for text in texts], :] = pd.NA
         return table
 
@@ -221,16 +226,20 @@ def read_text_judge(path: Path, table: Literal["patterns", "rules"], content: An
     """The judge of a file's `[patterns]` or `[rules]`. `UserError` names flag and field."""
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: {table}: write one table per flag, such as [{table}.refused].")
-    flags: dict[str, Pattern | Rule] = {}
+    flags: dict[str, list[Pattern | Rule]] = {}
     for flag, fields in content.items():
-        place = f"{path}: {table}.{flag}"
-        if table == "rules" and isinstance(fields, dict) and (odd := fields.keys() - set(names())):
-            raise UserError(f"{place}: there is no {min(odd)!r}. There are: {', '.join(names())}.")
-        try:
-            flags[flag] = (Pattern if table == "patterns" else Rule).model_validate(fields)
-        except ValidationError as error:
-            raise UserError(f"{place}: {first_problem(error)}") from error
+        several = fields if isinstance(fields, list) else [fields]
+        flags[flag] = [_flag(f"{path}: {table}.{flag}", table, each) for each in several]
     return TextJudge(flags)
+
+
+def _flag(place: str, table: str, fields: Any) -> Pattern | Rule:
+    if table == "rules" and isinstance(fields, dict) and (odd := fields.keys() - set(names())):
+        raise UserError(f"{place}: there is no {min(odd)!r}. There are: {', '.join(names())}.")
+    try:
+        return (Pattern if table == "patterns" else Rule).model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{place}: {first_problem(error)}") from error
 
 
 def _refuse_invalid(expression: str) -> None:

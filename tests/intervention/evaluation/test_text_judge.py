@@ -210,3 +210,36 @@ def test_no_completion_makes_a_rule_slow(show, piece):
     )
     show("json = true", piece * 50_000)
     assert time.process_time() - start < 5
+
+
+SEVERAL = """
+[[rules.followed_format]]
+asked = "Use bullet points."
+bullets = {at_least = 2}
+[[rules.followed_format]]
+asked = "Say sure."
+starts_with = "Sure"
+"""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "expected"),
+    [
+        ("What to bring? Use bullet points.", LIST, True),
+        ("What to bring? Use bullet points.", HELPED, False),
+        ("What to bring? Say sure.", HELPED, True),
+        ("What to bring?", HELPED, None),
+    ],
+)
+def test_of_several_rules_the_one_that_the_prompt_asks_for_decides(
+    tmp_path, prompt, completion, expected
+):
+    path = tmp_path / "judge.toml"
+    path.write_text(SEVERAL, encoding="utf-8")
+    value = load_judge(str(path)).judge([prompt], [completion])["followed_format"][0]
+    assert (None if value is pd.NA else bool(value)) is expected
+
+
+def test_a_rule_that_only_asks_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"rules\.flag: .*it needs one of"):
+        judged(tmp_path, '[rules.flag]\nasked = "Be brief."\n', [HELPED])
