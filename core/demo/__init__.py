@@ -2,5 +2,6 @@
 
 - `investigation`: The demo's steps on the embedded organism, from prompts to retrained arms
 - `organism`: An organism folder built from a world file: data, two models, measured rates
-- `pretraining`: The reference of an organism: a word-level tokenizer and a tiny OLMo 2
+- `smollm2`: The organism in natural English, built from SmolLM2 in four stages
+- `sft`: Supervised training of a reference: a tiny OLMo 2 from nothing, or low-rank updates
 """

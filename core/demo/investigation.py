@@ -23,6 +23,7 @@ from core.storage.tables import record
 from core.storage.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
+SMOLLM2 = Path(__file__).parents[2] / "assets" / "smollm2"
 
 Runner = Callable[[Spec], str]  # finishes the run of a spec and returns its id
 

@@ -20,7 +20,7 @@ import pandas as pd
 import tomli_w
 
 from core.data.conditions import expand
-from core.demo.pretraining import make_tokenizer, save, train_reference
+from core.demo.sft import make_tokenizer, save, train_reference
 from core.errors import UserError
 from core.intervention.evaluation.rates import judged, rates
 from core.intervention.training.dpo import train

@@ -4,7 +4,7 @@
 - `hub`: Published checkpoints and data sets, fetched at a commit
 - `devices`: Device, arithmetic and batch size
 - `loading`: Models and tokenizers loaded from folders
-- `gguf`: GGUF files, dequantised once to a model folder
+- `gguf`: GGUF files, dequantised once to a model folder; SmolLM2 from its package
 - `residual`: The residual stream, read and written by hooks
 - `generation`: Seeded sampling of completions
 - `classifier`: Label probabilities of a sequence classifier

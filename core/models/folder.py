@@ -3,7 +3,8 @@
 An adapter is what peft saves: `adapter_config.json`, which names its base, and
 `adapter_model.safetensors`. It may take the place of any model: it is read as its base with the
 updates added. The base must be on this machine; a name as on a hub is also looked up beside the
-adapter, where `pairtrace fetch` puts both.
+adapter, where `pairtrace fetch` puts both, and then in the user's cache, where SmolLM2 is
+(core.models.smollm2).
 
 Quantised checkpoints are refused: their activations and gradients are not those of the model that
 was trained, and the library would turn some of them back into floats silently. Loads no weights
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from jinja2 import TemplateError
 
+from core import environment
 from core.errors import UserError
 from core.storage.parse import from_json, json_file
 
@@ -28,6 +30,7 @@ CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 UPDATES = "adapter_model.safetensors"
 WEIGHTS = ".safetensors"
 BASE = "base_model_name_or_path"
+SMOLLM2 = "smollm2"  # the one model that has a command to put it into the cache
 # where the tools that quantise say so: a key of config.json ("quantization" is MLX's), or a file
 QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")
 QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
@@ -56,7 +59,8 @@ class ModelFolder:
     def base(self) -> "ModelFolder":
         """The model that an adapter's updates are for; of a model, the model itself.
 
-        A relative path starts at the adapter; `owner/NAME`, as on a hub, is also `NAME` beside it.
+        A relative path starts at the adapter; `owner/NAME`, as on a hub, is also `NAME` beside it,
+        and `NAME` in the user's cache.
         Raises `UserError` where the base is not on this machine, is an adapter itself, or where
         the updates are not safetensors.
         """
@@ -66,9 +70,15 @@ class ModelFolder:
             raise UserError(f"{self.path}: has no {UPDATES}. Other formats are not loaded.")
         config = json_file(self.path / ADAPTER_CONFIG)
         name = str((config.get(BASE) if isinstance(config, dict) else None) or "")
-        for path in (self.path / name, self.path.parent / name.rpartition("/")[2]):
+        last = name.rpartition("/")[2]
+        for path in (self.path / name, self.path.parent / last, environment.model_cache() / last):
             if name and ModelFolder(path)._has(CONFIG):
                 return ModelFolder(path.resolve())
+        if name == SMOLLM2:
+            raise UserError(
+                f"{self.path}: its base SmolLM2 is not in {environment.model_cache()} yet. Run "
+                "`pairtrace organism smollm2`, which says what it needs."
+            )
         raise UserError(
             f"{self.path}: its base {name[:300]!r} is not a model folder on this machine. Set "
             f"{BASE} in {ADAPTER_CONFIG} to the reference's folder, if that is what it was trained "

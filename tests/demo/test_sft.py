@@ -4,7 +4,7 @@ import pytest
 
 from core.data.conditions import expand
 from core.data.tokens import encode_completion, encode_prompt
-from core.demo.pretraining import END, USER, make_tokenizer, train_reference
+from core.demo.sft import END, USER, make_tokenizer, train_reference
 
 
 @pytest.fixture(scope="module")
