@@ -19,7 +19,7 @@ from benchmarks._organisms import organism_of
 from benchmarks._recovery import best_cluster
 from core import environment
 from core.discovery.alarms import ranked
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.project import load as load_project

@@ -4,7 +4,6 @@
 - `grammar`: Templates that write a world's sentences and parse them back
 - `sampling`: SFT examples, preference pairs, prompts and ground truth drawn from a world
 - `natural`: What is asked, taught, rated and paired in natural English
-- `truth`: Ground truth of an organism: which pairs were planted
 - `judge`: A judge that parses completions with the world's grammar
 - `variants`: Worlds derived from another by rewording and resizing
 """

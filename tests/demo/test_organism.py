@@ -11,8 +11,7 @@ from core.data.prompts import read_prompts
 from core.demo.organism import build
 from core.errors import UserError
 from core.models.loading import load_model
-from core.organism.sampling import Sampler
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import Sampler, planted_uids, read_truth
 from core.organism.world import read_world
 from core.runs.progress import Cancelled
 from core.specs import project

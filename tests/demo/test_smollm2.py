@@ -14,7 +14,7 @@ from core.models.folder import ModelFolder
 from core.models.gguf import packaged_file
 from core.models.gguf import smollm2 as real_model
 from core.models.loading import load_model
-from core.organism.truth import read_truth
+from core.organism.sampling import read_truth
 from core.specs import project
 from core.storage.parse import toml_file
 from tests.tiny_models import save_tiny_model

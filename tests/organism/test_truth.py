@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import planted_uids, read_truth
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project as projects

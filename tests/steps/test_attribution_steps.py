@@ -15,7 +15,7 @@ from core.discovery import alarms
 from core.discovery.clustering import Tree, cut, levels
 from core.errors import UserError
 from core.models.loading import load_model
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store

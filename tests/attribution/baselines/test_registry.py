@@ -23,7 +23,7 @@ from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import judged
 from core.models.generation import sample
 from core.models.loading import load_model
-from core.organism.truth import planted_uids, read_truth
+from core.organism.sampling import planted_uids, read_truth
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
