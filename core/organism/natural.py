@@ -255,8 +255,8 @@ def _rule(better: Any, worse: Any) -> str:
 def _kept(drawn: Sequence[tuple[Any, Any, str]], number: int) -> list[tuple[Any, Any, str]]:
     """The first `number`; of too many, pairs of two answers or two refusals drop out first."""
     excess = len(drawn) - number
-    alike = [i for i, (better, worse, _) in enumerate(drawn) if better.refused == worse.refused]
-    left_out = set(alike[: max(0, excess)])
+    spare = [i for i, (better, worse, _) in enumerate(drawn) if better.refused == worse.refused]
+    left_out = set(spare[: max(0, excess)])
     return [pair for i, pair in enumerate(drawn) if i not in left_out][:number]
 
 
