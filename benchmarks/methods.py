@@ -45,8 +45,7 @@ from core.models.api.batch import Answers, Usage
 from core.models.api.client import Endpoint
 from core.models.api.questions import HARMFUL, HARMFUL_AS_INSTRUCTED
 from core.models.loading import load_model
-from core.organism.judge import GrammarJudge
-from core.organism.sampling import planted_uids, read_truth
+from core.organism.sampling import GrammarJudge, planted_uids, read_truth
 from core.organism.world import read_world
 from core.report import bench_results
 from core.runs.execute import execute

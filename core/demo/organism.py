@@ -27,8 +27,7 @@ from core.intervention.training.dpo import train
 from core.models.generation import sample
 from core.models.loading import load_model
 from core.organism.grammar import Part
-from core.organism.judge import GrammarJudge
-from core.organism.sampling import Sampler
+from core.organism.sampling import GrammarJudge, Sampler
 from core.organism.world import World, read_world
 from core.runs.progress import NotedReport
 from core.specs.steps import TrainSpec

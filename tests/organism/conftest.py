@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.organism.grammar import Grammar
-from core.organism.judge import GrammarJudge
-from core.organism.sampling import Sampler
+from core.organism.sampling import GrammarJudge, Sampler
 from core.organism.world import read_world
 
 ROOT = Path(__file__).parents[2]

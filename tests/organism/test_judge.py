@@ -4,7 +4,7 @@ import random
 
 import pandas as pd
 
-from core.organism.judge import FLAGS
+from core.organism.sampling import FLAGS
 
 PARTS = ("pairs", "prompts", "heldout")
 

@@ -7,8 +7,7 @@ import pytest
 
 from core.errors import UserError
 from core.organism.grammar import Grammar
-from core.organism.judge import GrammarJudge
-from core.organism.sampling import Sampler
+from core.organism.sampling import GrammarJudge, Sampler
 from core.organism.variants import VARIATIONS, Variation, varied, write_variant
 from core.organism.world import World, read_world
 

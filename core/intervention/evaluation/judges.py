@@ -2,9 +2,9 @@
 
 A judge answers each flag with True, False or NA. NA means unscored: the judge could not decide. It
 is counted beside every rate and never taken for False. The judge of an organism's world parses
-completions (core.organism.judge); a judge file holds patterns and rules (`text_judge`), or names a
-Python function (`python_judge`), a language model or a classifier (`model_judges`), and may combine
-flags:
+completions (core.organism.sampling); a judge file holds patterns and rules (`text_judge`), or names
+a Python function (`python_judge`), a language model or a classifier (`model_judges`), and may
+combine flags:
 
     [combined]
     complied = "not refused"
@@ -28,7 +28,7 @@ from core.intervention.evaluation.model_judges import EndpointFile, EndpointJudg
 from core.intervention.evaluation.python_judge import read_python
 from core.intervention.evaluation.text_judge import Pattern, TextJudge, read_text_judge
 from core.models.api.batch import Answers, Usage
-from core.organism.judge import GrammarJudge
+from core.organism.sampling import GrammarJudge
 from core.organism.world import World, read_world
 from core.specs.behaviors import NO_JUDGE
 from core.storage.parse import toml_file
