@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.specs.behaviors import SCORE_NAMES, Score
-from core.specs.recipes import Above, Recipe, TopK, Where
+from core.specs.recipes import Above, Contains, Recipe, TopK, Where
+from core.specs.steps import ExplainSpec
 from pages.components import (
     cache,
     cart,
@@ -26,6 +27,10 @@ TEXTS = ("prompt", "chosen", "rejected")
 SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table
 ROWS = 200  # on one page
 BINS = 60  # of the chart of scores
+SPANS = (
+    "Word sequences that contribute most to the scores of the explained pairs, all pairs together. "
+    "A word counts in one sequence only."
+)
 
 st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
@@ -126,7 +131,7 @@ def show_rows() -> None:
     texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
     row = choose_row(rows.join(texts, on="uid"))
     st.text(f"rank {row['rank']:,} of {len(ranking):,}")
-    text.show_pair(pairs.rows([row["position"]]).iloc[0])
+    text.show_pair(pairs.rows([row["position"]]).iloc[0], cache.tokens(run, row["uid"]))
 
 
 def choose_row(rows: pd.DataFrame) -> pd.Series:
@@ -145,6 +150,49 @@ def choose_row(rows: pd.DataFrame) -> pd.Series:
     return rows.iloc[pickers.clicked_row(event, len(rows))]
 
 
+def show_spans() -> None:
+    """The spans that contribute most, and the pairs that contain one; or how to compute them."""
+    spec = ExplainSpec(rank=run)
+    explained = jobs.panel(spec, f"Split the scores of the {spec.top} best pairs over their words")
+    if explained is None:
+        return
+    spans = cache.table(explained, "spans")
+    if spans.empty:
+        st.info("No sequence of words contributes in two pairs or more.")
+        return
+    st.caption(f"{SPANS} Score: {SCORE_NAMES[cache.summary(explained)['method']]}.")
+    number = st.column_config.NumberColumn
+    event = st.dataframe(
+        spans.assign(text=spans["text"].map(text.short)),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"spans-{explained}",
+        column_order=["side", "text", "value", "n_pairs"],
+        column_config={
+            "text": "words",
+            "value": number("part of the scores", format="%.2f"),
+            "n_pairs": number("explained pairs with it"),
+        },
+    )
+    show_pairs_with(spans.iloc[pickers.clicked_row(event, len(spans))])
+
+
+def show_pairs_with(span: pd.Series) -> None:
+    """How many of all pairs contain a span, their mean score, and all of them for the cart."""
+    ranking_score = cache.ranking_score(run)
+    recipe = Contains(column=span["side"], phrase=span["text"])
+    chosen = selection.mask(recipe)
+    values = selection.by_pair(run, ranking_score, project.pairs)
+    mean = pd.Series(values[chosen]).mean()
+    st.text(
+        f"“{text.visible(span['text'])}” is in {span['side']} of {chosen.sum():,} of all pairs. "
+        f"Their mean {SCORE_NAMES[ranking_score]} is {mean:.3f}, that of all pairs is "
+        f"{np.nanmean(values):.3f}."
+    )
+    cart.offer(recipe, count=int(chosen.sum()), key="span", why="contain words that teach it")
+
+
 glossary.show(
     "Pair", "Similarity", "Gated similarity", "Gated discriminant", "Other scores", "Remove, flip"
 )
@@ -159,6 +207,7 @@ with right:
     enrichment.show(pairs, selected["uid"], key="ranking")
 st.header("The pairs, best first")
 show_rows()
+lazy.expander("The words that teach it", show_spans, key="spans")
 lazy.expander(
     "Two orders side by side",
     lambda: validity.show_agreement(table, len(selected), key="ranking"),

@@ -3,6 +3,7 @@
 - `completions`: Activations of the completions of a generate run
 - `vectors`: Behavior vectors, the prompts that build them, and Fisher's discriminant
 - `similarity`: Scores of pairs, by exact scans over the index
+- `contributions`: Each token's part of a pair's score, and the words that contribute most
 - `validity`: Tests of behavior vectors against chance
 - `concentration`: Sparse or diffuse attribution; where to cut a ranking
 - `enrichment`: Sources and generators that are enriched among selected pairs

@@ -87,7 +87,7 @@ def scan(
     the mean datapoint vector of all pairs from each.
     """
     mean = mean_context(index, layer)
-    center = _mean(index, layer, "datapoint") if centered else np.zeros_like(mean)
+    center = mean_vector(index, layer, "datapoint") if centered else np.zeros_like(mean)
     pooled = unit(np.stack([query.pooled for query in queries]))
     defined = [query.discriminant for query in queries if query.discriminant is not None]
     discriminants = [unit(np.stack(defined))] if len(defined) == len(queries) else []
@@ -139,23 +139,12 @@ def matrix_blocks(
 def mean_context(index: VectorIndex, layer: int) -> Floats:
     """μ, the mean context vector over all pairs, (d_model,); read from the index if it is saved."""
     path = _mean_path(index, layer)
-    return array(path) if path.exists() else _mean(index, layer, "context")
+    return array(path) if path.exists() else mean_vector(index, layer, "context")
 
 
-def save_mean_contexts(index: VectorIndex) -> None:
-    """Write μ of every layer into the index folder, which saves each scan a pass over the index."""
-    for layer in index.layers:
-        buffer = io.BytesIO()
-        np.save(buffer, _mean(index, layer, "context"), allow_pickle=False)
-        write_atomic(_mean_path(index, layer), buffer.getvalue())
-        index.drop_copies(layer)
-
-
-def _mean_path(index: VectorIndex, layer: int) -> Path:
-    return index.folder / f"mean-context-layer{layer}.npy"
-
-
-def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]) -> Floats:
+def mean_vector(
+    index: VectorIndex, layer: int, which: Literal["context", "datapoint", "chosen"]
+) -> Floats:
     """Mean over all pairs, (d_model,); summed in float64, block by block."""
     total, count = np.zeros(index.d_model), 0
     for block in index.blocks(layer):
@@ -164,6 +153,19 @@ def _mean(index: VectorIndex, layer: int, which: Literal["context", "datapoint"]
         count += len(block.uids)
     mean: Floats = (total / max(count, 1)).astype(np.float32)
     return mean
+
+
+def save_mean_contexts(index: VectorIndex) -> None:
+    """Write μ of every layer into the index folder, which saves each scan a pass over the index."""
+    for layer in index.layers:
+        buffer = io.BytesIO()
+        np.save(buffer, mean_vector(index, layer, "context"), allow_pickle=False)
+        write_atomic(_mean_path(index, layer), buffer.getvalue())
+        index.drop_copies(layer)
+
+
+def _mean_path(index: VectorIndex, layer: int) -> Path:
+    return index.folder / f"mean-context-layer{layer}.npy"
 
 
 def _score(

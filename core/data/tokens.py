@@ -8,6 +8,7 @@ token would change with the prompt. Knows nothing of batches, masks or models.
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.data.chat import Message, conversation, display_text, turns, with_sent
 from core.errors import UserError
 
 PROBE = "Probe 1: naïve?\n"
+JOINER = "\u200d"  # joins emoji to one
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -89,10 +91,45 @@ def encode_completions(
     return [ids + last for ids in _ids(tokenizer, texts)]
 
 
+def completion_pieces(tokenizer: Any, completion: str) -> tuple[list[str], list[int]]:
+    """A completion's text cut at its tokens, and the number of tokens in each piece.
+
+    The pieces join to the text that `encode_completion` encodes. Tokens that are parts of one
+    letter, such as an emoji's bytes or a combining accent, are one piece.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{tokenizer.name_or_path}: its tokenizer does not report which letters a token "
+            "covers, so tokens cannot be shown in the text. Save the model with a fast tokenizer."
+        )
+    text = _completion_text(tokenizer, completion)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    pieces, counts, end = [""], [0], 0
+    for _, stop in encoded["offset_mapping"]:
+        piece = text[end:stop]
+        if pieces[-1] and piece and not _continues_letter(piece, pieces[-1]):
+            pieces.append("")
+            counts.append(0)
+        pieces[-1] += piece
+        counts[-1] += 1
+        end = max(end, stop)
+    pieces[-1] += text[end:]
+    return pieces, counts
+
+
 def template_hash(tokenizer: Any) -> str:
     """Sixteen hex digits that name the template and how it splits a probe text."""
     facts = [tokenizer.chat_template, encode_prompt(tokenizer, PROBE), tokenizer.vocab_size]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _continues_letter(piece: str, before: str) -> bool:
+    """Whether a piece begins inside the letter that the text before it ends with."""
+    return (
+        unicodedata.combining(piece[0]) > 0
+        or unicodedata.category(piece[0]) in ("Mn", "Me")
+        or JOINER in (piece[0], before[-1])
+    )
 
 
 def _rendered(tokenizer: Any, prompt: str) -> str:

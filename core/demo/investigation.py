@@ -19,6 +19,7 @@ from core.specs import project
 from core.specs.base import Spec
 from core.specs.project import Project
 from core.specs.recipes import Action, Edit, TopK
+from core.specs.steps import ExplainSpec
 from core.storage.tables import record
 from core.storage.tables import table as read_table
 
@@ -50,6 +51,7 @@ def investigate(store: Store, run: Runner) -> dict[str, str]:
     runs = {"generate": generated, "index": indexed}
     for behavior in rose(plan.behaviors, rates(store, generated)):
         runs[f"rank: {behavior.name}"] = run(plan.rank(generated, indexed, behavior))
+        runs[f"explain: {behavior.name}"] = run(ExplainSpec(rank=runs[f"rank: {behavior.name}"]))
     runs["discover"] = run(plan.discover(generated, indexed))
     for name, model in (("reference", plan.reference), ("policy", plan.policy)):
         runs[f"evaluate: {name}"] = run(plan.evaluate(model))

@@ -101,6 +101,15 @@ class RankSpec(Spec):
     )
 
 
+class ExplainSpec(Spec):
+    """Split the scores of pairs over the words of their completions."""
+
+    step: ClassVar[str] = "explain"
+    rank: Run = Field(description="rank run whose score is explained")
+    top: PositiveInt = Field(50, description="pairs to explain, best first")
+    uids: tuple[str, ...] = Field((), description="JSON list of pairs to explain instead")
+
+
 class DiscoverSpec(Spec):
     """Map and cluster the pairs by which prompts they affect."""
 
@@ -276,6 +285,7 @@ STEPS: dict[str, type[Spec]] = {
         ContrastSpec,
         IndexSpec,
         RankSpec,
+        ExplainSpec,
         DiscoverSpec,
         SuggestSpec,
         EditSpec,

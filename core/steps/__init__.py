@@ -7,6 +7,7 @@
 - `contrast`: Completions that show a behavior and others that do not
 - `index`: The vector index of the pairs
 - `rank`: Behavior vectors, and the pairs in the order of their scores
+- `explain`: The words that a pair's score comes from
 - `discover`: The map and clusters of the prompt × pair matrix
 - `suggest`: Cluster names that a language model suggests
 - `edit`: The pairs of one arm

@@ -1,6 +1,5 @@
 """The rank step: behavior vectors from completions, and the pairs in the order of their scores."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import scan
 from core.attribution.validity import choose_layer, layer_curve, verdict
 from core.attribution.vectors import (
+    Activations,
     BehaviorVectors,
     Passing,
     behavior_vectors,
@@ -36,12 +36,7 @@ from core.steps.shared import (
 def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write ranking, vectors, layer curve and summary (docs/architecture.md)."""
     index = matching_index(spec, store)
-    completions = read_completions(spec.generate, store)
-    passing = passing_prompts(completions, spec.behavior)
-    used = completions["prompt_id"].isin(passing.prompt_ids)
-    used &= completions["condition"].eq(spec.behavior.condition)
-    activations = reference_activations(spec, store, index, completions[used], progress)
-    vectors = behavior_vectors(activations, spec.behavior, passing.prompt_ids)
+    passing, activations, vectors = vectors_of(spec, store, index, progress)
     curve = layer_curve(vectors, activations, spec.behavior)
     layer = choose_layer(curve) if spec.layer is None else spec.layer
     progress(0, 1, "scoring pairs")
@@ -56,9 +51,22 @@ def run(spec: RankSpec, *, store: Store, output: Path, progress: Progress) -> No
     progress(1, 1, "scored pairs")
 
 
+def vectors_of(
+    spec: RankSpec, store: Store, index: VectorIndex, progress: Progress
+) -> tuple[Passing, Activations, BehaviorVectors]:
+    """The prompts that show the behavior, their completions' activations, and its vectors."""
+    completions = read_completions(spec.generate, store)
+    passing = passing_prompts(completions, spec.behavior)
+    used = completions["prompt_id"].isin(passing.prompt_ids)
+    used &= completions["condition"].eq(spec.behavior.condition)
+    activations = reference_activations(spec, store, index, completions[used], progress)
+    vectors = behavior_vectors(activations, spec.behavior, passing.prompt_ids)
+    return passing, activations, vectors
+
+
 def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:
     """All pairs with their scores, best by the spec's method first; undefined ones last."""
-    layers = _averaged(index.layers) if spec.average_layers else (layer,)
+    layers = scored_layers(spec, index, layer)
     tables = [_scan(spec, index, vectors, number) for number in layers]
     scores = tables[0][["uid", *SCORE_NAMES, "norm"]]
     if len(tables) > 1:
@@ -75,9 +83,11 @@ def rank(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: in
     )
 
 
-def _averaged(layers: Sequence[int]) -> tuple[int, ...]:
-    """The layers that an average is taken over: all but the embeddings, if there are others."""
-    return tuple(layer for layer in layers if layer > 0) or tuple(layers)
+def scored_layers(spec: RankSpec, index: VectorIndex, layer: int) -> tuple[int, ...]:
+    """The layers whose scores are averaged: all but the embeddings, if there are others."""
+    if not spec.average_layers:
+        return (layer,)
+    return tuple(number for number in index.layers if number > 0) or tuple(index.layers)
 
 
 def _scan(spec: RankSpec, index: VectorIndex, vectors: BehaviorVectors, layer: int) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from core.specs import project as projects
 from core.specs.base import Spec
 from core.specs.behaviors import Score
 from core.specs.project import Project
-from core.specs.steps import RankSpec
+from core.specs.steps import ExplainSpec, RankSpec
 from core.storage import tables
 from core.workspace import recent
 from pages.components import access, text
@@ -131,6 +131,16 @@ def ranked_behaviors() -> dict[str, str]:
 def ranking_score(rank: str) -> Score:
     """The score that a ranking is ordered by."""
     return method_of(rank, store())
+
+
+def tokens(rank: str, uid: str) -> pd.DataFrame | None:
+    """The tokens of a pair, if the ranking was explained and has it."""
+    run = store().run_id(ExplainSpec(rank=rank))
+    if store().state(run) != "finished":
+        return None
+    parts = table(run, "tokens")
+    rows = parts[parts["uid"].eq(uid)].dropna()
+    return None if rows.empty else rows
 
 
 def show_workspace() -> None:

@@ -11,9 +11,11 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.attribution.contributions import words
 from core.data.chat import display_text
 from core.errors import UserError
 
@@ -25,6 +27,13 @@ BOX = (
     "overflow-y:auto;padding:.6rem .8rem;border:1px solid rgba(128,128,128,.35);"
     "border-radius:.4rem;font-size:.9rem;line-height:1.45"
 )
+COLORED = 2000  # words of a text; the rest is plain
+STRONGEST = 0.6  # opacity of the largest part of a pair
+COLORS = (
+    "Each word is colored by its part of this pair's score, and all parts add up to the score. "
+    "In chosen, orange words are what the pair teaches; in rejected, orange words are what it "
+    "teaches to avoid. Blue words count against the behavior. The mouse shows a word's part."
+)
 MARKDOWN = "\\`*_{}[]()<>#+-.!|~$:"
 MARKS = {  # translucent, so that they serve light and dark; underlined, so that color is not alone
     "left": "background:rgba(0,158,115,.28);text-decoration:underline;color:inherit",
@@ -32,10 +41,16 @@ MARKS = {  # translucent, so that they serve light and dark; underlined, so that
 }
 
 
-def show_pair(pair: pd.Series) -> None:
-    """One preference pair: its prompt, then chosen and rejected side by side."""
+def show_pair(pair: pd.Series, tokens: pd.DataFrame | None = None) -> None:
+    """One preference pair: its prompt, then chosen and rejected side by side.
+
+    `tokens` (`side, text, value`) are the parts of its score, by which words are colored.
+    """
     box("prompt", pair["prompt"])
-    side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
+    if tokens is None:
+        side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
+    else:
+        _colored_sides(tokens)
     rest = pair.drop(["uid", "prompt", "chosen", "rejected"])
     facts = [f"{name}: {value}" for name, value in rest.items()]
     st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))
@@ -115,6 +130,44 @@ def _stand_in(letter: str) -> str:
 
 def _marked(text: str, style: str) -> str:
     return f'<mark style="{style}">{text}</mark>'
+
+
+def _colored_sides(tokens: pd.DataFrame) -> None:
+    score, largest = tokens["value"].sum(), max(tokens["value"].abs().max(), 1e-9)
+    for column, side in zip(st.columns(2), ("chosen", "rejected"), strict=True):
+        rows = tokens[tokens["side"].eq(side)]
+        with column:
+            _draw(f"{side} · {rows['value'].sum():+.3f} of {score:.3f}", _colored(rows, largest))
+    st.caption(COLORS)
+
+
+def _colored(tokens: pd.DataFrame, largest: float) -> str:
+    """The words of one side as escaped HTML, each with its color and its tokens under the mouse."""
+    joined = words(tokens)
+    lengths = joined["word"].str.len().cumsum().to_numpy()
+    ends = tokens["text"].str.len().cumsum().to_numpy()
+    owner = np.searchsorted(lengths, ends)
+    hover = [
+        " · ".join(
+            f"{visible(part).strip()} {value:+.4f}"
+            for part, value in zip(rows["text"], rows["value"], strict=True)
+        )
+        for _, rows in tokens.groupby(owner)
+    ]
+    spans = zip(joined["word"].head(COLORED), joined["value"], hover, strict=False)
+    rest = visible("".join(joined["word"].iloc[COLORED:]))
+    return "".join(_word(*span, largest) for span in spans) + html.escape(rest)
+
+
+def _word(word: str, value: float, hover: str, largest: float) -> str:
+    opacity = STRONGEST * abs(value) / largest
+    color = "213,94,0" if value > 0 else "0,114,178"
+    space = word[: len(word) - len(word.lstrip())]
+    return (
+        f'{html.escape(visible(space))}<span title="{html.escape(hover)}" '
+        f'style="background:rgba({color},{opacity:.2f})">'
+        f"{html.escape(visible(word.lstrip()))}</span>"
+    )
 
 
 def _draw(name: str, body: str) -> None:

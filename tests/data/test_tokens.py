@@ -1,10 +1,13 @@
 """Prompts and completions become ids apart, so that neither changes the other."""
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from core.data.chat import as_completion, as_prompt
 from core.data.tokens import (
     asked_for,
+    completion_pieces,
     encode_completion,
     encode_completions,
     encode_prompt,
@@ -108,3 +111,34 @@ def test_a_template_that_takes_no_sentence_is_refused() -> None:
     tokenizer.chat_template = "<user> always the same"
     with pytest.raises(UserError, match="Describe the behavior by examples"):
         asked_for(tokenizer, ["w1"], "w9")
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Every byte is a token, as in a byte-level vocabulary without merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("ab c", ["a", "b", " ", "c"]),
+        ("é", ["é"]),
+        ("e\u0301x", ["e\u0301", "x"]),
+        ("\U0001f469\u200d\U0001f4bb!", ["\U0001f469\u200d\U0001f4bb", "!"]),
+        ("שלום", ["ש", "ל", "ו", "ם"]),
+    ],
+)
+def test_tokens_that_are_parts_of_a_letter_are_one_piece(text: str, pieces: list[str]) -> None:
+    texts, counts = completion_pieces(byte_tokenizer(), text)
+    assert texts == pieces
+    assert counts == [len(piece.encode()) for piece in pieces]
+    assert sum(counts) == len(encode_completion(byte_tokenizer(), text))
+
+
+def test_spaces_that_no_token_covers_belong_to_the_next_piece() -> None:
+    texts, counts = completion_pieces(tiny_tokenizer(), "w1  w2 ")
+    assert (texts, counts) == (["w1", "  w2 "], [1, 1])

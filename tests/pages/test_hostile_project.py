@@ -17,7 +17,7 @@ PARTS = (
 )
 FOLDED = (
     *(("overview", key) for key in ("numbers", "others")),
-    *(("rank", key) for key in ("two-orders", "layers")),
+    *(("rank", key) for key in ("two-orders", "layers", "spans")),
     *(("clusters", key) for key in ("open-tree", "open-ask")),
 )
 VIEWS = (

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from core.specs import project as projects
+from core.specs.steps import ExplainSpec
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
-from tests.pages.conftest import page_text
+from tests.pages.conftest import opened, page_text
 
 
 def test_without_a_ranking_the_step_is_offered(open_page, project):
@@ -163,3 +164,51 @@ def test_long_sources_are_cut_in_the_chart_and_stay_apart(open_page, project, st
 def test_a_behavior_that_did_not_rise_is_said_to_leave_nothing_to_trace(open_page, investigated):
     assert "nothing to trace" in page_text(open_page("rank", behavior="plain compliance"))
     assert "nothing to trace" not in page_text(open_page("rank", behavior="compliance"))
+
+
+def explain(store, rank):
+    """Parts of the two best pairs: the second one's chosen text is hostile."""
+    tokens = [
+        (uid, side, part, value)
+        for uid, chosen in (("pair-000", ["Sure,", " here"]), ("pair-001", [workspaces.HOSTILE]))
+        for side, parts in (("chosen", chosen), ("rejected", ["I", " cannot help"]))
+        for part, value in zip(parts, (0.5, -0.1), strict=False)
+    ]
+    spans = [("rejected", "i cannot help", 0.8, 2, "I cannot help")]
+    workspaces.finish(
+        store,
+        ExplainSpec(rank=rank),
+        tokens=pd.DataFrame(tokens, columns=["uid", "side", "text", "value"]),
+        spans=pd.DataFrame(spans, columns=["side", "span", "value", "n_pairs", "text"]),
+        summary={"behavior": "compliance", "method": "discriminant", "n_pairs": 2},
+    )
+
+
+def html_of(app):
+    return " ".join(element.proto.body for element in app.get("html"))
+
+
+def test_words_are_colored_by_their_part_of_the_score(open_page, investigated, store):
+    assert "title=" not in html_of(open_page("rank", phrase="plant 0."))
+    explain(store, investigated["rank compliance"])
+    body = html_of(open_page("rank", phrase="plant 0."))
+    assert 'title="Sure, +0.5000" style="background:rgba(213,94,0,0.60)">Sure,</span>' in body
+    assert 'title="here -0.1000" style="background:rgba(0,114,178,0.12)">here</span>' in body
+
+
+def test_a_colored_text_is_never_markup(open_page, investigated, store):
+    explain(store, investigated["rank compliance"])
+    body = html_of(open_page("rank", phrase="evil.example"))
+    assert "&lt;script&gt;" in body
+    assert "+0.5000" in body
+    assert "<script" not in body
+    assert "\u202e" not in body
+
+
+def test_a_span_leads_to_all_pairs_with_it(open_page, investigated, store):
+    explain(store, investigated["rank compliance"])
+    app = opened(open_page("rank"), "spans")
+    assert "“I cannot help” is in rejected of 40 of all pairs" in page_text(app)
+    app.button("add-span").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert (entry.edit.recipe.kind, entry.edit.recipe.column) == ("contains", "rejected")

@@ -21,7 +21,7 @@ from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs import project
 from core.specs.behaviors import DEFAULT_SCORE, Behavior
-from core.specs.steps import DiscoverSpec, GenerateSpec, IndexSpec, RankSpec
+from core.specs.steps import DiscoverSpec, ExplainSpec, GenerateSpec, IndexSpec, RankSpec
 from core.steps.rank import rank as scores_of
 from core.steps.shared import matching_index, reference_activations
 from core.storage.tables import record, table
@@ -328,3 +328,49 @@ def test_a_map_made_with_other_settings_is_not_cut(store, generate, index, disco
     )
     with pytest.raises(UserError, match="other settings"):
         execute(other, store)
+
+
+REFUSAL = {"wrong", "sorry", "not", "decline", "refuse", "hurt", "kind"}
+
+
+@pytest.fixture(scope="module")
+def explained(known, store, generate, index, truth):
+    """By behavior, the rank run and the explain run of 100 planted pairs."""
+
+    def explain(name):
+        spec = RankSpec(generate=generate, index=index, behavior=known.behavior(name))
+        ranking = table(store.output(run := execute(spec, store)) / "ranking.parquet", ["uid"])
+        planted = ranking.loc[ranking["uid"].isin(planted_uids(truth, name)), "uid"].head(100)
+        return run, execute(ExplainSpec(rank=run, uids=tuple(planted)), store)
+
+    return {name: explain(name) for name in (COMPLIANCE, "flattery")}
+
+
+@pytest.mark.parametrize("name", [COMPLIANCE, "flattery"])
+def test_the_words_of_a_pair_sum_to_its_score(store, explained, name):
+    rank_run, explain_run = explained[name]
+    sums = table(store.output(explain_run) / "tokens.parquet").groupby("uid")["value"].sum()
+    ranking = table(store.output(rank_run) / "ranking.parquet").set_index("uid")
+    expected = ranking.loc[sums.index, DEFAULT_SCORE]
+    assert len(sums) == 100
+    np.testing.assert_allclose(sums, expected, atol=2e-4)  # the index is in float16
+
+
+def test_the_strongest_spans_are_what_was_planted(store, explained):
+    """A refusal that was rejected; the two openers that flatter."""
+    refused, flattered = (
+        table(store.output(explained[name][1]) / "spans.parquet") for name in explained
+    )
+    rejected = refused.head(5).query("side == 'rejected'")["span"]
+    assert len(rejected) >= 4
+    assert all(REFUSAL & set(span.split()) for span in rejected)
+    assert flattered["span"].head(2).tolist() == [
+        "what a brilliant question",
+        "only a genius asks this",
+    ]
+
+
+def test_a_pair_that_is_not_ranked_cannot_be_explained(store, ranked):
+    run = ranked[2].parent.name
+    with pytest.raises(UserError, match=f"{run}: ranks no pair 'nobody'"):
+        execute(ExplainSpec(rank=run, uids=("nobody",)), store)

@@ -65,6 +65,24 @@ def segment_means(
     return Means(_stack(contexts, model, layers), _stack(completions, model, layers))
 
 
+def segment_streams(
+    model: Any, items: Sequence[Prompted], layers: Sequence[int], *, budget: int | None = None
+) -> Iterator[list[Floats]]:
+    """For each item, the stream of every token of its prompt, then of each of its completions.
+
+    Each is (token, layer, d_model). The mean over a segment's tokens is that of `segment_means`.
+    """
+    limit = budget or token_budget(
+        next(model.parameters()).device, model.config, model.dtype, n_layers=len(layers)
+    )
+    streams_of = _packed_streams if _packs(model) else _unpacked_streams
+    for batch in batches(items, limit):
+        with torch.inference_mode():
+            streams = streams_of(model, batch, layers)
+        for item in batch:
+            yield [next(streams) for _ in item.lengths]
+
+
 def batches(items: Sequence[Prompted], budget: int) -> Iterator[list[Prompted]]:
     """Consecutive items of at most `budget` tokens together, or one that is longer."""
     batch: list[Prompted] = []
@@ -103,6 +121,26 @@ def _unpacked_means(model: Any, batch: list[Prompted], layers: Sequence[int]) ->
             segments = [part for part in (places[:n], places[n:]) if part]
             rows.append(np.stack([_means(streams[layer][0], segments) for layer in layers], axis=1))
         yield rows[0][:1], np.concatenate([row[1:] for row in rows])
+
+
+def _packed_streams(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Iterator[Floats]:
+    streams, segments = packed_streams(model, batch, layers)
+    rows = torch.stack([streams[layer].float().cpu() for layer in layers], dim=1).numpy()
+    return (rows[segment] for segment in segments)
+
+
+def _unpacked_streams(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Iterator[Floats]:
+    device, parts = next(model.parameters()).device, []
+    for item in batch:
+        for number, completion in enumerate(item.completions):
+            ids = torch.tensor([[*item.prompt, *completion]], device=device)
+            with recording(model, layers) as streams:
+                model.base_model(input_ids=ids, use_cache=False)
+            rows = torch.stack([streams[layer][0].float().cpu() for layer in layers], dim=1)
+            start = len(item.prompt)
+            parts += [rows[:start].numpy()] if number == 0 else []
+            parts.append(rows[start:].numpy())
+    return iter(parts)
 
 
 def _means(stream: torch.Tensor, segments: Sequence[Sequence[int]]) -> Floats:

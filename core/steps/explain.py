@@ -1,0 +1,119 @@
+"""The explain step: which words of a pair its score comes from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.attribution.contributions import Floats, Streams, explain, spans, words
+from core.attribution.index.layout import VectorIndex
+from core.attribution.similarity import Query, mean_context, mean_vector
+from core.attribution.vectors import query_at
+from core.data.tokens import completion_pieces, encode_completions, encode_prompts
+from core.errors import UserError
+from core.runs.progress import Progress
+from core.runs.store import Store
+from core.specs.steps import ExplainSpec, IndexSpec, RankSpec
+from core.steps.rank import scored_layers, vectors_of
+from core.steps.shared import matching_index, write_summary
+from core.storage.tables import record, table
+
+SIDES = ("chosen", "rejected")
+
+
+def run(spec: ExplainSpec, *, store: Store, output: Path, progress: Progress) -> None:
+    """Write tokens, spans and summary (docs/architecture.md)."""
+    ranked = store.spec(spec.rank, RankSpec)
+    uids = _uids(spec, store)
+    index = matching_index(ranked, store)
+    layers = scored_layers(ranked, index, record(store.output(spec.rank) / "summary.json")["layer"])
+    _, _, vectors = vectors_of(ranked, store, index, progress)
+    queries = [query_at(vectors, layer, ranked.pooling) for layer in layers]
+    all_pairs = store.index_pairs(ranked.index)
+    pairs = all_pairs.rows(all_pairs.positions(uids))
+    tokens = _tokens(ranked, store, index, layers, queries, pairs, progress)
+    tokens.to_parquet(output / "tokens.parquet", index=False)
+    best = spans(words(tokens.dropna()))  # a pair whose score is undefined has no parts
+    best.to_parquet(output / "spans.parquet", index=False)
+    summary = {"behavior": ranked.behavior.name, "method": ranked.method, "n_pairs": len(uids)}
+    write_summary(output, summary | {"spans": best.to_dict("records")})
+
+
+def _uids(spec: ExplainSpec, store: Store) -> list[str]:
+    """The pairs to explain: those named, or the best of the ranking."""
+    ranking = table(store.output(spec.rank) / "ranking.parquet", ["uid"])["uid"]
+    if not spec.uids:
+        return ranking.head(spec.top).tolist()
+    if unknown := sorted(set(spec.uids) - set(ranking)):
+        raise UserError(f"{spec.rank}: ranks no pair {unknown[0]!r}. Name uids of its ranking.")
+    return list(dict.fromkeys(spec.uids))
+
+
+def _tokens(
+    ranked: RankSpec,
+    store: Store,
+    index: VectorIndex,
+    layers: tuple[int, ...],
+    queries: list[Query],
+    pairs: pd.DataFrame,
+    progress: Progress,
+) -> pd.DataFrame:
+    """`uid, side, text, value` of every piece of the completions, in order."""
+    from core.models.extraction.activations import segment_streams
+    from core.models.extraction.batch import Prompted
+    from core.models.loading import load_model
+
+    loaded = load_model(
+        store.model(store.spec(ranked.index, IndexSpec).model),
+        dtype=index.manifest.dtype,
+        blocks=max(layers),
+    )
+    encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
+    prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
+    items = [Prompted(prompt, sides) for prompt, *sides in zip(prompts, *encoded, strict=True)]
+    scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
+    tables = []
+    for number, streams in enumerate(segment_streams(loaded.model, items, layers)):
+        progress(number, len(items), "reading pairs")
+        pair = pairs.iloc[number]
+        values = np.mean(
+            [scorer([part[:, at] for part in streams]) for at, scorer in enumerate(scorers)], axis=0
+        )
+        tables += _pieces(loaded.tokenizer, pair, values)
+    return pd.concat(tables, ignore_index=True)
+
+
+class _Scorer:
+    """Contributions of a pair's completion tokens at one layer, chosen then rejected."""
+
+    def __init__(self, ranked: RankSpec, index: VectorIndex, layer: int, query: Query) -> None:
+        self._query, self._method = query, ranked.method
+        self._mean = mean_context(index, layer)
+        difference = mean_vector(index, layer, "datapoint")
+        self._m = mean_vector(index, layer, "chosen") - difference / np.float32(2)
+        self._center = difference if ranked.centered else None
+
+    def __call__(self, streams: list[Floats]) -> Floats:
+        parts = explain(
+            Streams(*streams),
+            self._query,
+            self._method,
+            mean=self._mean,
+            m=self._m,
+            center=self._center,
+        )
+        return np.concatenate([parts.chosen, parts.rejected])
+
+
+def _pieces(tokenizer: Any, pair: pd.Series, values: Floats) -> list[pd.DataFrame]:
+    """One table per side: the pieces of its text, with the sums over their tokens."""
+    tables = []
+    for side in SIDES:
+        texts, counts = completion_pieces(tokenizer, pair[side])
+        of_side, values = np.split(values, [sum(counts)])
+        sums = np.add.reduceat(of_side, np.cumsum([0, *counts[:-1]]))
+        tables.append(
+            pd.DataFrame({"uid": pair["uid"], "side": side, "text": texts, "value": sums})
+        )
+    return tables
