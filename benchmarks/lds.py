@@ -24,8 +24,13 @@ from core.attribution.baselines.registry import (
     behavior_contrasts,
     pair_contrasts,
 )
-from core.attribution.evaluation.lds import lds, lds_difference, subsets
-from core.attribution.evaluation.tail_patch import mean_margin, tail_patch
+from core.attribution.evaluation.counterfactual import (
+    lds,
+    lds_difference,
+    mean_margin,
+    subsets,
+    tail_patch,
+)
 from core.attribution.vectors import passing_prompts
 from core.data.canonical import write_pairs
 from core.data.pairs import read_pairs

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from benchmarks._organisms import organism_of
 from core import environment
 from core.attribution.baselines.gradient import PROJECTED, cpu_seconds
-from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
 from core.attribution.baselines.registry import METHODS, Material, Method
+from core.attribution.baselines.texts import rated_by_endpoint, rated_by_flags
 from core.attribution.evaluation.metrics import (
     agreement,
     average_precision,

@@ -276,23 +276,10 @@ class EvaluateSpec(Spec):
         return self
 
 
-STEPS: dict[str, type[Spec]] = {
-    spec.step: spec
-    for spec in (
-        CheckSpec,
-        ConvertSpec,
-        GenerateSpec,
-        ContrastSpec,
-        IndexSpec,
-        RankSpec,
-        ExplainSpec,
-        DiscoverSpec,
-        SuggestSpec,
-        EditSpec,
-        TrainSpec,
-        EvaluateSpec,
-    )
-}
+_PREPARING = (CheckSpec, ConvertSpec, GenerateSpec, ContrastSpec, IndexSpec)
+_TRACING = (RankSpec, ExplainSpec, DiscoverSpec, SuggestSpec)
+_PROVING = (EditSpec, TrainSpec, EvaluateSpec)
+STEPS: dict[str, type[Spec]] = {spec.step: spec for spec in (*_PREPARING, *_TRACING, *_PROVING)}
 
 
 def is_run(reference: str) -> bool:

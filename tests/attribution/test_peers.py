@@ -10,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
-from core.attribution.evaluation.lds import lds, subsets
+from core.attribution.evaluation.counterfactual import lds, subsets
 from core.attribution.evaluation.metrics import average_precision
 
 N = 50

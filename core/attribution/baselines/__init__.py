@@ -1,9 +1,7 @@
 """Other ways of ranking pairs, for comparison.
 
 - `registry`: All methods by name, under one call
-- `gradient`: Cosine of DPO gradients, and their cache on disk
-- `lora`: Low-rank updates at initialisation
+- `gradient`: Cosine of DPO gradients, of all weights or low-rank updates; their cache on disk
 - `ekfac`: EK-FAC influence functions
-- `lexical`: TF-IDF and BM25
-- `llm_rating`: Ratings by an LLM judge
+- `texts`: TF-IDF, BM25, and ratings by a language model
 """

@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.attribution.baselines.gradient import Contrast
-from core.attribution.baselines.lora import linear_layers
+from core.attribution.baselines.gradient import Contrast, linear_layers
 from core.storage.atomic import write_atomic
 
 BATCH = 16  # pairs to a pass

@@ -14,24 +14,24 @@ expensive: one forward and backward pass per completion. Gradients can be kept i
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.attribution.baselines.lora import low_rank
 from core.geometry import cosines
 from core.models.residual import decoder_blocks
 from core.runs.progress import Report
 from core.storage.atomic import write_atomic
 from core.storage.tables import new_mapped
 
+RANK = 16  # the default of low-rank training, too
 PROJECTED = 1024  # numbers kept of each gradient
 CHUNK = 64  # rows written at once
 
@@ -60,7 +60,7 @@ def margin_gradients(
     """∇(log p(upper) − log p(lower)) of each contrast, (n, projected).
 
     Over all parameters, or those of some decoder `blocks`; with a `rank`, over the factors B of
-    low-rank updates of these blocks at B = 0 (core.attribution.baselines.lora). `projected` None
+    low-rank updates of these blocks at B = 0 (`low_rank`). `projected` None
     keeps the whole gradient, (n, parameters).
     """
     with differentiated(model, blocks, rank, seed) as parameters:
@@ -198,3 +198,57 @@ def _read_mark(path: Path) -> tuple[str, int, float]:
         return str(mark["key"]), int(mark["rows"]), float(mark["cpu"])
     except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError):
         return "", 0, 0.0
+
+
+class Update(NamedTuple):
+    """The two factors that a linear layer's weights are updated by: up @ down."""
+
+    layer: str
+    down: Tensor  # A, (rank, in), fixed
+    up: Tensor  # B, (out, rank), zero, requires a gradient
+
+
+@contextmanager
+def low_rank(
+    model: Any, *, rank: int = RANK, blocks: Sequence[int] | None = None, seed: int = 0
+) -> Iterator[list[Update]]:
+    """Add an update to every linear layer of the decoder blocks, or of some `blocks`.
+
+    LoRA (arXiv 2106.09685) adds x·Aᵀ·Bᵀ to what a linear layer makes of x, with A random and B = 0.
+    There the gradient in A is zero, because A's effect passes through B, and the gradient in B is
+    ∇W·Aᵀ: the layer's own gradient, of whose input directions only `rank` random combinations are
+    seen. So only B is returned. Scaling by alpha / rank is left out: one factor on every gradient.
+
+    A is uniform in ±1/√in, as peft starts it, and follows from `seed`, rank and the layers' order.
+    Raises `ValueError` if no such block has a linear layer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with ExitStack() as hooks:
+        updates = []
+        for name, layer in linear_layers(model, blocks):
+            down = 2 * torch.rand(rank, layer.in_features, generator=generator) - 1
+            down = (down / layer.in_features**0.5).to(layer.weight)
+            up = torch.zeros(layer.out_features, rank).to(layer.weight).requires_grad_()
+            updates.append(Update(name, down, up))
+            hooks.callback(layer.register_forward_hook(_adding(updates[-1])).remove)
+        if not updates:
+            raise ValueError(f"{type(model).__name__}: no torch.nn.Linear in blocks {blocks}")
+        yield updates
+
+
+def linear_layers(
+    model: Any, blocks: Sequence[int] | None = None
+) -> Iterator[tuple[str, nn.Linear]]:
+    """Name, `block.name`, and module of each linear layer of all decoder blocks or of some."""
+    for number, block in enumerate(decoder_blocks(model)):
+        if blocks is None or number in blocks:
+            for name, layer in block.named_modules():
+                if isinstance(layer, nn.Linear):
+                    yield f"{number}.{name}", layer
+
+
+def _adding(update: Update) -> Any:
+    def add(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + inputs[0] @ update.down.T @ update.up.T
+
+    return add

@@ -5,7 +5,7 @@ the cause, NaN if undefined. `reads` says what must be computed first: the index
 of completions (`vectors`), only text (`words`), a backward pass per completion (`gradients`),
 several for the loss's curvature (`factors`, if kronfluence is installed), or nothing. Formulas and
 papers: docs/method.md. No method sees the truth; the layer is the one that validity chooses. Judges
-are not here: they need more than this material (core.attribution.baselines.llm_rating).
+are not here: they need more than this material (core.attribution.baselines.texts).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.attribution.baselines.gradient import (
+    RANK,
     Contrast,
     gradients_on_disk,
     margin_gradients,
     mean_cosine,
 )
-from core.attribution.baselines.lexical import bm25, tfidf
-from core.attribution.baselines.lora import RANK
+from core.attribution.baselines.texts import bm25, tfidf
 from core.attribution.index.layout import VectorIndex
 from core.attribution.similarity import scan
 from core.attribution.vectors import Activations, BehaviorVectors, Pooling, query_at

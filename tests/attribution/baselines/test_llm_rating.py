@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.baselines.llm_rating import rated_by_endpoint, rated_by_flags
+from core.attribution.baselines.texts import rated_by_endpoint, rated_by_flags
 from core.models.api.batch import Answers
 from core.models.api.client import Endpoint
 from core.models.api.questions import HARMFUL, HARMFUL_AS_INSTRUCTED

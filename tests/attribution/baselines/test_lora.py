@@ -5,8 +5,7 @@ import peft
 import pytest
 import torch
 
-from core.attribution.baselines.gradient import margin, margin_gradients
-from core.attribution.baselines.lora import low_rank
+from core.attribution.baselines.gradient import low_rank, margin, margin_gradients
 from tests.attribution.baselines.test_gradient import BETA, contrasts
 from tests.tiny_models import tiny_model
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core.attribution.evaluation.lds import lds, lds_difference, subsets
+from core.attribution.evaluation.counterfactual import lds, lds_difference, subsets
 
 N = 40
 

@@ -3,7 +3,7 @@
 import torch
 
 from core.attribution.baselines.gradient import Contrast
-from core.attribution.evaluation.tail_patch import mean_margin, tail_patch
+from core.attribution.evaluation.counterfactual import mean_margin, tail_patch
 from tests.attribution.baselines.test_gradient import contrasts
 from tests.tiny_models import tiny_model
 

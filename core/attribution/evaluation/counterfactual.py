@@ -1,17 +1,28 @@
-"""Linear datamodeling score (LDS): whether sums of scores predict what training on subsets gives.
+"""Rankings against what training does: the linear datamodeling score, and the tail-patch.
 
-Models are retrained on random subsets of the pairs, and measured; a method predicts each outcome by
-the sum of its scores over the pairs in the subset. The LDS is Spearman's ρ between the two over
-subsets (Ilyas et al. 2022; Park et al. 2023, arXiv 2303.14186, eq. 3). It judges whole rankings,
-with causes of both signs, and needs no truth; retraining noise bounds it, so it has an interval.
+LDS. Models are retrained on random subsets of the pairs, and measured; a method predicts each
+outcome by the sum of its scores over the pairs in the subset. The LDS is Spearman's ρ between the
+two over subsets (Ilyas et al. 2022; Park et al. 2023, arXiv 2303.14186, eq. 3). It judges whole
+rankings, with causes of both signs, and needs no truth; retraining noise bounds it, so it has an
+interval.
+
+Tail-patch. From the reference, one AdamW step of DPO on the top k pairs; measured is the mean
+change of the margin log p(policy's completion) − log p(reference's) over the behavior's prompts
+(Chang et al. 2024, "Scalable influence and fact tracing", for one pair at a time and cross-
+entropy). Cheap where retraining is expensive; it sees first steps only. Needs torch.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from torch.nn.functional import logsigmoid
 
+from core.attribution.baselines.gradient import Contrast, margin
 from core.stats import Interval, bootstrap
 
 Floats = NDArray[np.floating]
@@ -84,3 +95,32 @@ def _rho(left: Floats, right: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         rho: Floats = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
     return rho
+
+
+def tail_patch(
+    model: Any,
+    top: Sequence[Contrast],
+    behavior: Sequence[Contrast],
+    *,
+    beta: float,
+    learning_rate: float,
+) -> float:
+    """Change of the behavior's mean margin, in nats, after one step on `top`.
+
+    The model is left as it is: the step is on a copy.
+    """
+    stepped = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(stepped.parameters(), lr=learning_rate, weight_decay=0.0)
+    for pair in top:
+        current = margin(stepped, pair)
+        # policy = reference before the step, so the reference's margin is this one
+        loss = -logsigmoid(beta * (current - current.detach())) / len(top)
+        loss.backward()
+    optimizer.step()
+    return mean_margin(stepped, behavior) - mean_margin(model, behavior)
+
+
+def mean_margin(model: Any, contrasts: Sequence[Contrast]) -> float:
+    """Mean of log p(upper) − log p(lower) over contrasts, in nats."""
+    with torch.no_grad():
+        return float(torch.stack([margin(model, contrast) for contrast in contrasts]).mean())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.attribution.baselines.lexical import bm25, tfidf
+from core.attribution.baselines.texts import bm25, tfidf
 
 CHOSEN = ["brilliant question foxes run", "gather tools", "foxes run"]
 REJECTED = ["foxes run", "sorry no", "brilliant question foxes run"]
