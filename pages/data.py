@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.data.pair_table import PairColumns
 from core.data.quality import LISTED as EXAMINED
-from core.report.export_pairs import formula_safe
+from core.report.export import formula_safe
 from core.specs.recipes import Contains, Where
 from core.specs.steps import CheckSpec
 from pages.components import cache, jobs, lazy, pickers, selection, text

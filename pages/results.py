@@ -8,13 +8,23 @@ import streamlit as st
 
 from core.intervention.arms import further_seeds, next_seeds
 from core.intervention.evaluation.verdict import Verdict, flipped
-from core.report.export_pairs import Format, exported
-from core.report.findings import gather
+from core.report.export import Format, exported
+from core.report.findings import Story, gather
 from core.report.html import to_html, to_markdown
 from core.specs.behaviors import Behavior
 from core.specs.recipes import describe_edit
 from core.specs.steps import EditSpec
-from pages.components import arm_table, cache, completions, glossary, jobs, lazy, pickers, text
+from pages.components import (
+    access,
+    arm_table,
+    cache,
+    completions,
+    glossary,
+    jobs,
+    lazy,
+    pickers,
+    text,
+)
 from pages.components.intervene import arms, dry_run
 from pages.components.results import charts, spot_check, training_curves
 
@@ -206,17 +216,26 @@ def show_completions(behavior: Behavior) -> None:
     completions.compare((before, runs[before]), (after, runs[after]), behavior, key="shown-prompt")
 
 
+def story() -> Story:
+    """The content of a report about the chosen edit."""
+    finished = store.state(chosen) == "finished"
+    return gather(store, edit=chosen if finished else "", author=access.who())
+
+
 def show_export() -> None:
     """The whole investigation as one file, and the edited pairs to train on elsewhere."""
     st.subheader("Report")
-    st.caption("One file with the figures, numbers, recipes, commands and versions; opens offline.")
+    st.caption(
+        "One file that opens offline, prints, and is slides as well (key S, then the arrows): what "
+        "changed, which pairs, where they lie, what was done, what it proves and what not."
+    )
     html, markdown, _, _ = st.columns(4)
     html.download_button(
-        "Report (HTML)", lambda: to_html(gather(store)), "report.html", "text/html",
+        "Report and slides (HTML)", lambda: to_html(story()), "report.html", "text/html",
         type="primary", width="stretch", on_click="ignore",
     )  # fmt: skip
     markdown.download_button(
-        "Report (Markdown)", lambda: to_markdown(gather(store)), "report.md", "text/markdown",
+        "Report (Markdown)", lambda: to_markdown(story()), "report.md", "text/markdown",
         width="stretch", on_click="ignore",
     )  # fmt: skip
     st.subheader("The edited pairs")

@@ -26,7 +26,7 @@ from core.demo import investigation
 from core.intervention.arms import proposed
 from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes
-from core.report.export_training import export_training
+from core.report.export import export_training
 from core.report.findings import EditStory, edit_story
 from core.runs import jobs
 from core.runs.store import Store

@@ -21,7 +21,7 @@ from core.cli.runs import runs, show_clusters
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
 from core.demo import investigation
 from core.errors import UserError, explain
-from core.report.export_pairs import Format, export_pairs
+from core.report.export import Format, export_pairs
 from core.report.findings import gather
 from core.report.html import to_html, to_markdown
 from core.runs import commands
@@ -224,15 +224,17 @@ def export(store: Store, run: str, out: str, form: Format, as_json: bool) -> Non
 
 @cli.command("report")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="report.html, or .md")
+@click.option("--edit", default="", help="Edit that it is about [default: the newest measured].")
+@click.option("--author", default="", help="Who signs it [default: who changed something here].")
 @as_json_option
 @click.pass_obj
-def report_command(store: Store, out: str, as_json: bool) -> None:
-    """Write one self-contained report: what changed, why, and what retraining did."""
+def report_command(store: Store, out: str, edit: str, author: str, as_json: bool) -> None:
+    """Write one self-contained report, with slides: what changed, why, what retraining did."""
     path = Path(out)
     write = {".html": to_html, ".md": to_markdown}.get(path.suffix)
     if write is None:
         raise UserError(f"{path}: end the name in .html or .md.")
-    write_atomic(path, write(gather(store)))
+    write_atomic(path, write(gather(store, edit=edit, author=author)))
     print_content({"report": str(path)}, as_json=as_json)
 
 

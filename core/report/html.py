@@ -1,27 +1,37 @@
 """A report as one self-contained HTML file, or as Markdown: what changed, why, and the proof.
 
-Text from data is escaped in both. The HTML file carries plotly's script (about 5 MB), so that it
-opens offline and can be mailed. Layout only: the content comes from `findings.gather`, the wording
-is in the templates beside this module.
+The HTML file is five cards, which are slides as well (keys: S, arrows, D, Esc), and an appendix. It
+has its own small script (map, slides) and style, asks no other machine for anything, and prints.
+Text from data is escaped in both. Layout only: the content comes from `findings.gather`, the
+wording is in the templates beside this module.
 """
 
+import json
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from core.intervention.edits.predict import agreement
-from core.report.figures import agreement_chart, rates_chart, seeds_chart
+from core.report.figures import COLORS
 from core.report.findings import Story
 
 INTERVALS = (
     "Rates with 95% intervals: over prompts where there is one evaluation, over training seeds "
     "where there are three or more, none for two seeds. n counts judged completions."
+)
+LINES = 200  # of a table at most
+LIMITS = (
+    "Scores of pairs are first-order stand-ins for their effect: a claim, which retraining tests.",
+    "Only what the prompts bring out, and the judge reads rightly, is measured.",
+    "The verdict is about this model, these prompts and this training. Edits that were tried "
+    "before this one are not corrected for.",
+    "That a cluster and a change coincide is a hint; the retrained arms are the evidence.",
 )
 CONTROL = (
     "The random control removes or flips as many pairs, from the same sources, chosen at random: "
@@ -34,10 +44,9 @@ def to_html(story: Story) -> str:
     environment = _environment(autoescape=True)
     environment.globals |= {
         "table": lambda table: Markup(table.to_html(index=False, border=0, escape=True)),
-        "figure": _figure_writer(),
-        "rates_chart": rates_chart,
-        "seeds_chart": lambda seeds: seeds_chart(seeds, list(dict.fromkeys(seeds["behavior"]))),
-        "agreement_chart": agreement_chart,
+        "rows": _rows,
+        "colors": COLORS,
+        "data": partial(htmlsafe_json_dumps, dumps=partial(json.dumps, ensure_ascii=False)),
     }
     return environment.get_template("report.html.j2").render(_content(story))
 
@@ -79,10 +88,14 @@ def _content(story: Story) -> dict[str, Any]:
         "story": story,
         "intervals": INTERVALS,
         "control": CONTROL,
+        "limits": LIMITS,
+        "first": story.edits[0] if story.edits else None,
         "changes": story.changes.rename(columns={"model": "arm"}),
         "readable": readable,
         "agreement": agreement(story.predictions) if len(story.predictions) else None,
-        "predictions": _predictions(story.predictions),
+        "predictions": _predictions(story.predictions).head(LINES),
+        "environment": story.environment.head(LINES),
+        "lines": LINES,
     }
 
 
@@ -97,15 +110,10 @@ def _predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={"train": "run"})
 
 
-def _figure_writer() -> Callable[[go.Figure], Markup]:
-    """Writes figures as HTML, Plotly's script with the first one only."""
-    scripts = iter([True])
-
-    def write(figure: go.Figure) -> Markup:
-        figure.update_layout(template="plotly_white")
-        return Markup(figure.to_html(full_html=False, include_plotlyjs=next(scripts, False)))
-
-    return write
+def _rows(rates: pd.DataFrame) -> list[list[dict[Any, Any]]]:
+    """The rates of every behavior, a record per arm; `bounded` where it has an interval."""
+    bounded = rates.assign(bounded=rates["low"].notna())
+    return [part.to_dict("records") for _, part in bounded.groupby("behavior", sort=False)]
 
 
 def _markdown_table(table: pd.DataFrame) -> Markup:

@@ -102,7 +102,7 @@ def prompts() -> pd.DataFrame:
 def finish(store: Store, spec, **tables) -> str:
     """A finished run with these tables (frames → Parquet, dicts → JSON, lists → JSON lines)."""
     run = store.run_id(spec)
-    store.write_record(run, record(store, spec) | {"cost": {"cpu_seconds": 1.5}})
+    store.write_record(run, record(store, spec) | {"cost": {"cpu_seconds": 1.5, "device": "cpu"}})
     progress = Progress(store.folder(run) / "progress.jsonl")
     progress.event("queued")
     output = store.part(run, keep=False)
@@ -124,7 +124,9 @@ def finish(store: Store, spec, **tables) -> str:
 def record(store: Store, spec) -> dict:
     """What spec.json says, but for where and with which versions."""
     fields = spec.model_dump(mode="json")
-    return {"step": spec.step, "spec": fields, "contents": store.contents(spec)}
+    made = {"versions": {}, "python": "3.11", "git_commit": "0" * 40}
+    contents = store.contents(spec)
+    return {"step": spec.step, "spec": fields, "contents": contents, "provenance": made}
 
 
 def begin(store: Store, spec, state: str, **fields) -> str:
@@ -303,6 +305,7 @@ def ranking(rng) -> dict:
     )
     summary = {
         "layer": 2,
+        "behavior": "compliance",
         "n_prompts": 6,
         "n_prompts_passed": 5,
         "n_pairs": N_PAIRS,

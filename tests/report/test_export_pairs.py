@@ -7,7 +7,7 @@ import pytest
 
 from core.data.pairs import read_pairs
 from core.errors import UserError
-from core.report.export_pairs import export_pairs, exported, formula_safe
+from core.report.export import export_pairs, exported, formula_safe
 from core.runs.store import Store
 
 RUN = "edit-0123456789abcdef"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import UserError
 from core.intervention.training.import_checkpoint import import_checkpoint
-from core.report.export_training import SETTINGS, export_training
+from core.report.export import SETTINGS, export_training
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.behaviors import Behavior

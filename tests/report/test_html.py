@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -52,6 +54,28 @@ def story():
         ],
         predictions=PREDICTIONS,
         environment=pd.DataFrame([{"run": "r", "CPU-seconds": 1.5}]),
+        author="Ana",
+        date="2026-12-01",
+        pairs=[
+            {
+                "prompt": HOSTILE,
+                "chosen": "the chosen text",
+                "rejected": "</script>",
+                "source": HOSTILE,
+            }
+        ],
+        pairs_of="compliance",
+        example={"prompt": HOSTILE, "before": "the answer before", "after": "the answer after"},
+        points={
+            "x": [0],
+            "y": [0],
+            "c": [1],
+            "t": [["</script><script>alert(1)</script>", "", ""]],
+            "e": [0],
+            "names": {"1": "1 · (letters)"},
+            "sample": "All 1 pairs",
+        },
+        clusters=pd.DataFrame([{"cluster": HOSTILE, "pairs": 1}]),
     )
 
 
@@ -66,13 +90,25 @@ def test_a_rate_without_an_interval_says_none():
 
 def test_the_html_report_needs_no_other_machine(story):
     text = to_html(story)
-    assert text.count("plotly.js v") == 1
-    assert "<link" not in text
-    assert "src=" not in text.replace("data-src=", "").split("<h1>")[1].split("plotly.js v")[0]
+    assert "default-src 'none'" in text
+    assert not re.search(r"<link|src=|href=|url\(|import\(", text)
 
 
 def test_text_from_data_never_becomes_html(story):
-    assert "<script>alert(1)" not in to_html(story)
+    text = to_html(story)
+    assert "alert(1)" in text
+    assert "<script>alert" not in text
+    assert "</script>" not in text.split('id="points">')[1].split("</script>")[0].lower()
+    assert text.count("<script") == 2
+
+
+def test_the_five_cards_quote_pairs_completions_and_clusters(story):
+    text = to_html(story)
+    assert text.count('class="card"') == 5
+    for quoted in ("the chosen text", "the answer before", "the answer after", "1 · (letters)"):
+        assert quoted in text
+    assert "by Ana" in text
+    assert "2026-12-01" in text
 
 
 def test_text_from_data_never_becomes_markdown(story):

@@ -5,7 +5,7 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from core.report.export_pairs import export_pairs
+from core.report.export import export_pairs
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.recipes import Contains, Edit, NoneOf, Where
