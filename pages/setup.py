@@ -11,16 +11,17 @@ import streamlit as st
 
 from core import environment
 from core.data import canonical, quality
-from core.data.conditions import CONDITIONS, Condition
+from core.data.conditions import Condition
 from core.demo.investigation import ORGANISM
+from core.errors import UserError
 from core.runs import jobs
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.steps import ConvertSpec, is_run
 from core.workspace import checks, measurable
-from pages.components import cache, plan
-from pages.components.setup.behaviors import ask_behaviors, described
+from pages.components import cache, plan, text
+from pages.components.setup.behaviors import ask_behaviors, choose_conditions, described
 from pages.components.setup.files import (
     TYPES,
     changing,
@@ -57,7 +58,7 @@ def start_change() -> None:
         **{f"column-{field}": column for field, column in columns.items()},
     }
     for key in list(st.session_state):
-        if key in values or str(key).startswith("behaviors"):
+        if key in values or str(key).startswith(("behaviors", "conditions")):
             del st.session_state[key]
     draft().clear()
     draft().update(values)
@@ -95,18 +96,24 @@ class Inputs(NamedTuple):
     heldout: Path | None
     completions: Path | None
     judge: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Condition, ...] | None
 
 
 def offer_project() -> None:
     """A project of the user's, section by section; the button comes when everything is valid."""
     inputs = ask_inputs()
-    if not (inputs.prompts and inputs.heldout and inputs.judge):
+    if not (inputs.prompts and inputs.heldout and inputs.judge) or inputs.conditions is None:
         return
     behaviors = ask_behaviors(
         inputs.prompts, inputs.heldout, inputs.judge, inputs.completions, inputs.conditions
     )
     if behaviors is None or not (inputs.reference and inputs.policy and inputs.pairs):
+        return
+    try:
+        folders = [model[0] for model in (inputs.reference, inputs.policy)]
+        checks.check_system_prompts(inputs.conditions, folders)
+    except UserError as error:
+        text.refuse(error)
         return
     trained = ask_training(inputs.policy[0])
     st.subheader("What it will cost")
@@ -139,6 +146,7 @@ def ask_inputs() -> Inputs:
     )
     prompts = choose_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
     heldout = choose_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
+    conditions = choose_conditions()
     completions = choose_file(
         "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
     )
@@ -156,7 +164,6 @@ def ask_inputs() -> Inputs:
     }
     if missing := [field for field, value in fields.items() if not value]:
         st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
-    conditions = cache.project().conditions if changing() else CONDITIONS
     return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge, conditions)
 
 

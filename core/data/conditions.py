@@ -23,6 +23,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -30,7 +31,7 @@ from pydantic import (
 
 from core.data.chat import Message, as_prompt, conversation, turns
 from core.data.prompts import read_prompts
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 PLAIN = "plain"
 NAME = re.compile(r"\w(?:[\w .+-]{0,38}\w)?")
@@ -229,6 +230,27 @@ def named_apart(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two conditions are called {twice!r}. Give each its own name")
     return conditions
+
+
+def from_rows(
+    rows: Iterable[Mapping[str, Any]], earlier: Iterable[Condition] = ()
+) -> tuple[Condition, ...]:
+    """Conditions from rows of a table, empty ones left out; what it does not ask for, their turns
+    and descriptions, is that of the `earlier` condition of the same name."""
+    kept = {c.name: c.model_dump(include={"turns", "description"}) for c in earlier}
+    conditions = []
+    for number, row in enumerate(rows, start=1):
+        cells = {name: cell for name, cell in row.items() if isinstance(cell, str) and cell.strip()}
+        try:
+            if cells:
+                name = cells.get("name", "").strip()
+                conditions.append(Condition(**kept.get(name, {}) | cells | {"name": name}))
+        except ValidationError as error:
+            raise UserError(f"condition {number}: {first_problem(error)}.") from error
+    try:
+        return named_apart(tuple(conditions))
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
 
 
 def in_words(name: str, conditions: Iterable[Condition]) -> str:

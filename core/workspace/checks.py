@@ -9,7 +9,7 @@ so that users of a shared app cannot read the rest of the machine through it; no
 import filecmp
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from core.data import quality
 from core.data.completions import read_examples
+from core.data.conditions import Condition
 from core.data.prompts import read_group
 from core.errors import UserError
 from core.models import gguf
@@ -138,9 +139,7 @@ def check_project(project: Project, workspace: Path) -> Project:
         check_models(Path(project.reference), Path(project.policy))
     else:
         model_facts(Path(project.reference))
-    if any(condition.system for condition in project.conditions):
-        for name in models:
-            check_takes_system_prompts(Path(getattr(project, name)))
+    check_system_prompts(project.conditions, [Path(getattr(project, name)) for name in models])
     return project
 
 
@@ -159,6 +158,13 @@ def check_contrast(project: Project, contrast: Contrast) -> None:
         read_examples(Path(spec.examples))
     else:
         read_group(spec.prompts or "", spec.group)
+
+
+def check_system_prompts(conditions: Sequence[Condition], models: Iterable[Path]) -> None:
+    """`UserError` where a condition has a system prompt, and the template of a model has none."""
+    if any(condition.system for condition in conditions):
+        for model in models:
+            check_takes_system_prompts(model)
 
 
 def check_pairs(path: Path, columns: Mapping[str, str] | None = None) -> None:

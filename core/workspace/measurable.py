@@ -198,6 +198,11 @@ def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
                 f"{row['flag']} on {row['group']} ({row['condition']}) cannot be measured: "
                 f"{row['problem']}. Untick it, or add such prompts."
             )
+        if row.get("against", PLAIN) == row["condition"] != PLAIN:
+            raise UserError(
+                f"{row['name']} is compared with its condition, {row['condition']}. Compare it "
+                f"with another one, such as {PLAIN}."
+            )
     behaviors = tuple(
         Behavior(
             name=str(row["name"]).strip(),
@@ -205,6 +210,7 @@ def behaviors_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Behavior, ...]:
             group=row["group"],
             condition=row["condition"],
             wanted=bool(row["wanted"]),
+            against=row.get("against", PLAIN),
         )
         for row in rows
     )

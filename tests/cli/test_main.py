@@ -142,6 +142,23 @@ def test_init_writes_a_project_of_ones_own(pairtrace, tmp_path):
     assert (made.name, made.device, made.dtype) == ("mine", "cuda:1", "bfloat16")
 
 
+def test_init_takes_conditions_and_refuses_a_template_without_system_prompts(pairtrace, tmp_path):
+    asked = {"condition": "poem", "against": "distractor"}
+    words = init_words(tmp_path, behavior=asked)
+    conditions = [
+        {"name": "poem", "suffix": "In a poem."},
+        {"name": "brief", "system": "Be brief."},
+    ]
+    done = pairtrace("-w", tmp_path, "init", *words, "--conditions", json.dumps(conditions[:1]))
+    assert "against 'distractor' does not exist. There are: plain, poem" in done.stderr
+    words = init_words(tmp_path, behavior={"condition": "poem"})
+    done = pairtrace("-w", tmp_path, "init", *words, "--conditions", json.dumps(conditions))
+    assert f"{ORGANISM / 'reference'}: its chat template does not take system" in done.stderr
+    done = pairtrace("-w", tmp_path, "init", *words, "--conditions", json.dumps(conditions[:1]))
+    assert done.returncode == 0, done.stderr
+    assert project.load(tmp_path).generate().conditions[0].suffix == "In a poem."
+
+
 def test_init_needs_no_behaviors_without_a_judge(pairtrace, tmp_path):
     words = init_words(tmp_path, judge="none", behaviors="[]")
     done = pairtrace("-w", tmp_path, "init", *words)
@@ -173,7 +190,7 @@ def test_init_warns_of_what_would_be_ignored_or_missed(pairtrace, tmp_path):
     done = pairtrace("-w", tmp_path, "init", *words, "--json")
     assert done.returncode == 0, done.stderr
     unread, few, lost = json.loads(done.stdout)["warnings"]
-    assert "change nothing: system. Write a system prompt as" in unread
+    assert "change nothing: system. A condition reads one" in unread
     assert "12 prompts of group harmful (plain). With so few, only a rise from 0% to 58%" in few
     assert "Measure the flag 'complied' there" in lost
 

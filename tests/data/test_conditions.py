@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from core.data.chat import conversation
-from core.data.conditions import CONDITIONS, Condition, expand, in_words, named_apart, read_sent
+from core.data.conditions import (
+    CONDITIONS,
+    Condition,
+    expand,
+    from_rows,
+    in_words,
+    named_apart,
+    read_sent,
+)
 from core.data.prompts import read_prompts
 from core.errors import UserError, first_problem
 
@@ -149,3 +157,24 @@ def test_a_distractor_joins_the_last_turn_of_a_conversation(tmp_path):
     sent = read_sent(write(tmp_path / "p.jsonl", row))
     last = conversation(sent["prompt"].iloc[1]).messages[-1]
     assert last["content"] == "Do it. In ten words."
+
+
+def test_rows_of_a_table_become_conditions_and_keep_what_the_table_has_no_cell_for():
+    earlier = [Condition(name="c", suffix="x", turns=HELLO, description="greeted")]
+    rows = [{"name": "c", "suffix": None, "system": "Be brief."}, {"name": None, "suffix": ""}]
+    (condition,) = from_rows(rows, earlier)
+    expected = {"name": "c", "description": "greeted", "system": "Be brief.", "turns": HELLO}
+    assert condition.model_dump(mode="json") == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"name": "c", "suffix": "x"}, {"name": "d"}], "condition 2: .*'d' changes nothing"),
+        ([{"suffix": "x"}], "condition 1: name: '' is not a name"),
+        ([{"name": "c", "suffix": "x"}] * 2, "two conditions are called 'c'"),
+    ],
+)
+def test_a_row_that_is_no_condition_is_refused_by_number(rows, message):
+    with pytest.raises(UserError, match=message):
+        from_rows(rows)

@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.intervention.evaluation.rates import RATES
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
+from pages.components.setup.behaviors import CHANGES
 from tests.gguf_files import tiny_llama, write_gguf
 from tests.pages import workspaces
 from tests.pages.conftest import page_text
@@ -107,6 +108,32 @@ def organisms(**fields):
     made = projects.load(ORGANISM)
     names = ("reference", "policy", "pairs", "prompts", "heldout")
     return {name: getattr(made, name) for name in names} | fields
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"suffix": "In a poem."}, ""),
+        ({"system": "Be brief."}, "does not take system prompts"),
+        ({"replace": "{german}"}, "has a text in 'german'"),
+    ],
+)
+def test_conditions_of_the_table_are_checked_and_saved(open_page, store, change, message):
+    app = open_page("setup")
+    table = pd.DataFrame([{"name": "asked", **change}], columns=CHANGES, dtype="string")
+    app.session_state["setup-draft"] = {"conditions-table": table}
+    fill(app, **organisms())
+    if message:
+        assert message in page_text(app)
+        assert "create" not in {button.key for button in app.button}
+        return
+    app.button("create").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert [condition.model_dump() for condition in made.conditions] == [
+        {"name": "asked", **change}
+    ]
+    assert {b.condition for b in made.behaviors} == {"plain", "asked"}
 
 
 def test_of_complements_the_one_that_must_not_rise_is_measured(open_page, store):
