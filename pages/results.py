@@ -24,6 +24,7 @@ from pages.components import (
     lazy,
     pickers,
     text,
+    theme,
 )
 from pages.components.intervene import arms, dry_run
 from pages.components.results import charts, spot_check, training_curves
@@ -33,6 +34,7 @@ BOXES = {  # of a verdict: the color, and a mark that says the same
     "did not work": (st.error, ":material/cancel:"),
     "not yet proven": (st.info, ":material/pending:"),
 }
+EDIT_WIDTHS = {"edit": 230, "pairs": 50, "beyond control": 100, "got worse": 120}  # pixels
 EXPORTS: tuple[tuple[str, Format, str], ...] = (
     ("Pairs (Parquet)", "parquet", "pairs.parquet"),
     ("Pairs (JSON lines)", "jsonl", "pairs.jsonl"),
@@ -167,7 +169,7 @@ def show_edits(behavior: Behavior) -> None:
     tables = {run: arm_table.of_edit(project, run) for run in edits}
     names = {run: f"{place} · {describe(run)}" for place, run in enumerate(edits, start=1)}
     rows = [edit_row(run, tables[run], names[run], behavior) for run in edits]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=theme.columns(EDIT_WIDTHS))
     ready = [run for run in edits if (tables[run]["arm"] == "edited").any()]
     overlaid = st.multiselect(
         "On one axis", ready, ready[:2], format_func=lambda run: text.visible(names[run]),
@@ -194,7 +196,7 @@ def edit_row(run: str, table: pd.DataFrame, name: str, behavior: Behavior) -> di
             "policy": f"{verdict.before:.1%}",
             "edited": f"{verdict.after:.1%}",
             "control": f"{verdict.control:.1%}" if verdict.seeds else "",
-            "better than control, points": round(100 * verdict.over_prompts.value, 1),
+            "beyond control": round(100 * verdict.over_prompts.value, 1),
             "95%": verdict.bounds(),
             "got worse": ", ".join(worse.behavior for worse in verdict.worse),
             "seeds": len(verdict.seeds),

@@ -46,6 +46,8 @@
     canvas.width = canvas.clientWidth * scale; canvas.height = canvas.clientHeight * scale;
     draw.scale(scale, scale);
     const sums = {};
+    draw.fillStyle = getComputedStyle(root).getPropertyValue("--ink");
+    for (const i of points.e) draw.fillRect(sx(i) - 4, sy(i) - 4, 8, 8);  // outlines
     for (let i = 0; i < points.x.length; i++) {
       const cluster = points.c[i], x = sx(i), y = sy(i);
       draw.globalAlpha = chosen === null || chosen === cluster ? 0.75 : 0.08;
@@ -53,9 +55,7 @@
       draw.fillRect(x - 2, y - 2, 4, 4);
       if (cluster >= 0) { const s = sums[cluster] ??= [0, 0, 0]; s[0] += x; s[1] += y; s[2]++; }
     }
-    draw.globalAlpha = 1; draw.lineWidth = 1; draw.strokeStyle = getComputedStyle(root).getPropertyValue("--ink");
-    for (const i of points.e) draw.strokeRect(sx(i) - 3, sy(i) - 3, 6, 6);
-    draw.font = "13px sans-serif"; draw.textAlign = "center"; draw.lineWidth = 4;
+    draw.globalAlpha = 1; draw.font = "13px sans-serif"; draw.textAlign = "center"; draw.lineWidth = 4;
     const style = getComputedStyle(root);
     const placed = [];
     for (const cluster of numbers) {
