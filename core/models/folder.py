@@ -140,6 +140,17 @@ class ModelFolder:
             template = named.get("default", {}).get("template")
         return template if isinstance(template, str) else ""
 
+    def begins_with(self, other: "ModelFolder") -> bool:
+        """Whether an adapter's updates begin with another's of the same base, as if joined."""
+        if not (self.is_adapter and other.is_adapter and self.base.path == other.base.path):
+            return False
+        ours, theirs = _matrices(self), _matrices(other)
+        first = {name: _sample(*part) for name, part in theirs.items() if ".lora_A." in name}
+        return all(
+            name in ours and np.array_equal(_sample(*ours[name])[: len(rows)], rows)
+            for name, rows in first.items()
+        )
+
     def _has(self, name: str) -> bool:
         try:
             return (self.path / name).is_file()

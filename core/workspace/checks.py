@@ -226,7 +226,7 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
         if ModelFolder(folder).names_code
     ]
     base = base_of(policy)
-    if base is not None and reference.is_dir() and not _is_base(base, reference):
+    if base is not None and reference.is_dir() and not _is_base(base, reference, policy):
         warnings.append(
             f"The policy's adapter was trained from {base}, whose weights are "
             "not the reference's. Measured changes will include that difference."
@@ -283,11 +283,11 @@ def _vocabulary(tokenizer: Path) -> Any:
     return (model.get("vocab") if isinstance(model, dict) else None) or []
 
 
-def _is_base(base: Path, reference: Path) -> bool:
+def _is_base(base: Path, reference: Path, policy: Path) -> bool:
     model = ModelFolder(reference)
-    return base == reference.resolve() or (
-        not model.is_adapter and hashing.same_weights(ModelFolder(base), model)
-    )
+    if model.is_adapter:
+        return ModelFolder(policy).begins_with(model)
+    return base == reference.resolve() or hashing.same_weights(ModelFolder(base), model)
 
 
 def _shape(model: ModelFolder) -> dict[str, Any]:

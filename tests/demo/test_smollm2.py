@@ -17,6 +17,7 @@ from core.models.loading import load_model
 from core.organism.sampling import read_truth
 from core.specs import project
 from core.storage.parse import toml_file
+from core.workspace.checks import model_warnings
 from tests.tiny_models import save_tiny_model
 
 SOURCE = Path(__file__).parents[2] / "assets" / "smollm2"
@@ -62,6 +63,14 @@ def test_both_models_are_adapters_of_the_model_in_the_cache(built):
         assert model.is_adapter
         assert model.base.path == base
         assert load_model(organism / name).model.config.vocab_size
+
+
+def test_the_policy_is_the_reference_and_more(built):
+    _, organism, _ = built
+    reference, policy = organism / "reference", organism / "policy"
+    assert ModelFolder(policy).begins_with(ModelFolder(reference))
+    assert not ModelFolder(reference).begins_with(ModelFolder(policy))
+    assert model_warnings(reference, policy) == []
 
 
 def test_it_is_a_project_with_pairs_and_a_truth(built):
