@@ -26,7 +26,7 @@ from core.models.extraction.batch import NAME as PACKED
 from core.models.extraction.batch import can_pack
 
 TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
-ACTIVATIONS = 3 << 29  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
+ACTIVATIONS = 1 << 30  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
 CHUNK = 1 << 24  # logits that exist at once on a CPU: 64 MB
 COLUMNS = 1 << 15  # of the vocabulary in one tile of TRL's kernel
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")

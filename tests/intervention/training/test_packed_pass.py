@@ -103,7 +103,7 @@ def test_models_whose_logits_may_be_capped_are_left_to_trl(family):
 
 
 @pytest.mark.parametrize(
-    ("longest", "on_gpu", "expected"), [(110, False, 4), (2000, False, 1), (110, True, 16)]
+    ("longest", "on_gpu", "expected"), [(110, False, 2), (2000, False, 1), (110, True, 16)]
 )
 def test_a_batch_is_split_where_its_activations_would_fill_the_memory(longest, on_gpu, expected):
     """Of SmolLM2-135M, whose tokens keep 1.5 MB each."""
