@@ -26,18 +26,43 @@ def run(spec: ExplainSpec, *, store: Store, output: Path, progress: Progress) ->
     """Write tokens, spans and summary (docs/architecture.md)."""
     ranked = store.spec(spec.rank, RankSpec)
     uids = _uids(spec, store)
-    index = matching_index(ranked, store)
-    layers = scored_layers(ranked, index, record(store.output(spec.rank) / "summary.json")["layer"])
-    _, _, vectors = vectors_of(ranked, store, index, progress)
-    queries = [query_at(vectors, layer, ranked.pooling) for layer in layers]
     all_pairs = store.index_pairs(ranked.index)
-    pairs = all_pairs.rows(all_pairs.positions(uids))
-    tokens = _tokens(ranked, store, index, layers, queries, pairs, progress)
+    tokens = token_parts(spec.rank, all_pairs.rows(all_pairs.positions(uids)), store, progress)
     tokens.to_parquet(output / "tokens.parquet", index=False)
     best = spans(words(tokens.dropna()))  # a pair whose score is undefined has no parts
     best.to_parquet(output / "spans.parquet", index=False)
     summary = {"behavior": ranked.behavior.name, "method": ranked.method, "n_pairs": len(uids)}
     write_summary(output, summary | {"spans": best.to_dict("records")})
+
+
+def token_parts(rank: str, pairs: pd.DataFrame, store: Store, progress: Progress) -> pd.DataFrame:
+    """`uid, side, text, value` of every piece of the completions of some pairs, in order.
+
+    The pairs (`uid, prompt, chosen, rejected`) need not be in the index: their texts are read.
+    """
+    from core.models.extraction.activations import segment_streams
+    from core.models.extraction.batch import Prompted
+    from core.models.loading import load_model
+
+    ranked = store.spec(rank, RankSpec)
+    index = matching_index(ranked, store)
+    layers = scored_layers(ranked, index, record(store.output(rank) / "summary.json")["layer"])
+    _, _, vectors = vectors_of(ranked, store, index, progress)
+    queries = [query_at(vectors, layer, ranked.pooling) for layer in layers]
+    scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
+    model = store.model(store.spec(ranked.index, IndexSpec).model)
+    loaded = load_model(model, dtype=index.manifest.dtype, blocks=max(layers))
+    encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
+    prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
+    items = [Prompted(prompt, sides) for prompt, *sides in zip(prompts, *encoded, strict=True)]
+    tables = []
+    for number, streams in enumerate(segment_streams(loaded.model, items, layers)):
+        progress(number, len(items), "reading pairs")
+        values = np.mean(
+            [scorer([part[:, at] for part in streams]) for at, scorer in enumerate(scorers)], axis=0
+        )
+        tables += _pieces(loaded.tokenizer, pairs.iloc[number], values)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _uids(spec: ExplainSpec, store: Store) -> list[str]:
@@ -48,40 +73,6 @@ def _uids(spec: ExplainSpec, store: Store) -> list[str]:
     if unknown := sorted(set(spec.uids) - set(ranking)):
         raise UserError(f"{spec.rank}: ranks no pair {unknown[0]!r}. Name uids of its ranking.")
     return list(dict.fromkeys(spec.uids))
-
-
-def _tokens(
-    ranked: RankSpec,
-    store: Store,
-    index: VectorIndex,
-    layers: tuple[int, ...],
-    queries: list[Query],
-    pairs: pd.DataFrame,
-    progress: Progress,
-) -> pd.DataFrame:
-    """`uid, side, text, value` of every piece of the completions, in order."""
-    from core.models.extraction.activations import segment_streams
-    from core.models.extraction.batch import Prompted
-    from core.models.loading import load_model
-
-    loaded = load_model(
-        store.model(store.spec(ranked.index, IndexSpec).model),
-        dtype=index.manifest.dtype,
-        blocks=max(layers),
-    )
-    encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
-    prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
-    items = [Prompted(prompt, sides) for prompt, *sides in zip(prompts, *encoded, strict=True)]
-    scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
-    tables = []
-    for number, streams in enumerate(segment_streams(loaded.model, items, layers)):
-        progress(number, len(items), "reading pairs")
-        pair = pairs.iloc[number]
-        values = np.mean(
-            [scorer([part[:, at] for part in streams]) for at, scorer in enumerate(scorers)], axis=0
-        )
-        tables += _pieces(loaded.tokenizer, pair, values)
-    return pd.concat(tables, ignore_index=True)
 
 
 class _Scorer:

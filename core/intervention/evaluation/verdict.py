@@ -11,7 +11,7 @@ A benefit is worth having from a quarter of what training changed (policy agains
 from three points. **Worked**: both 95% intervals are above 0, the mean is worth having, and the
 edited rate is better than the policy's interval. **Did not work**: three seeds or more, and even
 the higher end of the intervals is not worth having. Everything else is **not yet proven**. What got
-worse is reported beside the verdict, and does not change it. Docs: docs/results.md.
+worse is reported beside the verdict, and does not change it. Docs: docs/method.md.
 """
 
 from collections.abc import Sequence
