@@ -66,6 +66,18 @@ def tiny_model(family: str = "olmo2", *, blocks: int = 4, seed: int = 0, **setti
     return AutoModelForCausalLM.from_config(config).eval()
 
 
+def save_child(folder: Path, *, seed: int = 1) -> Path:
+    """A policy for `save_tiny_model`'s folder: the same model after a small random step."""
+    model = tiny_model()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.02 * torch.randn_like(weights)
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def save_tiny_model(folder: Path, family: str = "olmo2", **settings: Any) -> Path:
     """A model folder as a user would have it."""
     tiny_model(family, **settings).save_pretrained(folder)

@@ -12,7 +12,7 @@ from core.runs.store import Store
 from core.specs import project as projects
 from tests.browser.conftest import STREAMLIT, serving, settle, until
 from tests.browser.test_whole_job import press
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import save_child, save_tiny_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 REFERENCE = "Reference: the model before preference training"
@@ -29,8 +29,8 @@ def write(path, rows) -> None:
 
 def save_files(folder) -> None:
     """Two models, pairs whose columns have other names, prompts, and completions of both models."""
-    for seed, name in enumerate(("reference", "policy")):
-        save_tiny_model(folder / name, seed=seed)
+    save_tiny_model(folder / "reference")
+    save_child(folder / "policy")
     pairs = [
         {"question": words(i), "good": f"Sure. {words(i + 1)}", "bad": f"I cannot. {words(i + 3)}"}
         for i in range(60)

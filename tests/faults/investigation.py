@@ -12,7 +12,7 @@ from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.behaviors import Behavior, Contrast
 from core.specs.project import Project
-from core.specs.steps import CheckSpec, ConvertSpec, EditSpec, SuggestSpec
+from core.specs.steps import CheckSpec, ConvertSpec, EditSpec, ExplainSpec, SuggestSpec
 from tests.tiny_models import save_tiny_model
 
 PAIRS, PROMPTS, PLANTED = 96, 12, 24
@@ -83,6 +83,7 @@ def every_step(project: Project, store: Store, url: str) -> dict[str, Spec]:
         "contrast": project.contrast(Contrast(name="says w1", sentence="w1 w2")),
         "index": index,
         "rank": rank,
+        "explain": ExplainSpec(rank=store.run_id(rank)),
         "discover": discover,
         "suggest": SuggestSpec(discover=store.run_id(discover), llm="m", url=url),
         "edit": edit,

@@ -133,6 +133,8 @@ KINDS = {
     "runs/generate-*/output/rates.parquet": [page, report],
     "runs/index-*/output/skipped.parquet": [page],
     "runs/index-*/output/*": [step("rank")],
+    "runs/contrast-*/output/*": [page],
+    "runs/explain-*/output/*": [page],
     "runs/rank-*/output/ranking.parquet": [page, step("edit")],
     "runs/rank-*/output/vectors.npz": [page, step("steered")],
     "runs/rank-*/output/summary.json": [page, report],

@@ -57,7 +57,7 @@ def test_every_model_has_its_own_row():
     ("change", "message"),
     [
         ({"flag": "flattered"}, "flag 'flattered' was not judged. Judged: complied"),
-        ({"group": "rude"}, "no prompt of group 'rude'.*groups harmful"),
+        ({"group": "rude"}, "no prompt of group 'rude'.*There are: harmful"),
         ({"condition": "plain"}, "under the condition 'plain'"),
     ],
 )
