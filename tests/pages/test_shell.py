@@ -60,6 +60,7 @@ def test_a_url_names_one_of_the_projects_that_are_served(
     projects.save(project.model_copy(update={"name": "the other one"}), second)
     served = os.pathsep.join(map(str, (store.workspace, second)))
     monkeypatch.setenv("PAIRTRACE_WORKSPACES", served)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # no projects that others opened before
     first = open_page("overview")
     assert project.name in page_text(first)
     links = [link.proto.url for link in first.get("link_button")]
