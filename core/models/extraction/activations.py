@@ -110,16 +110,12 @@ def _packed_means(model: Any, batch: list[Prompted], layers: Sequence[int]) -> B
 
 def _unpacked_means(model: Any, batch: list[Prompted], layers: Sequence[int]) -> BatchMeans:
     """One forward pass per completion: correct for any architecture, and slow."""
-    device = next(model.parameters()).device
     for item in batch:
         rows = []
-        for completion in item.completions or [()]:
-            ids = torch.tensor([[*item.prompt, *completion]], device=device)
-            with recording(model, layers) as streams:
-                model.base_model(input_ids=ids, use_cache=False)
-            n, places = len(item.prompt), range(ids.shape[1])
+        for streams in _passes(model, item, layers):
+            n, places = len(item.prompt), range(len(streams[layers[0]]))
             segments = [part for part in (places[:n], places[n:]) if part]
-            rows.append(np.stack([_means(streams[layer][0], segments) for layer in layers], axis=1))
+            rows.append(np.stack([_means(streams[layer], segments) for layer in layers], axis=1))
         yield rows[0][:1], np.concatenate([row[1:] for row in rows])
 
 
@@ -130,17 +126,24 @@ def _packed_streams(model: Any, batch: list[Prompted], layers: Sequence[int]) ->
 
 
 def _unpacked_streams(model: Any, batch: list[Prompted], layers: Sequence[int]) -> Iterator[Floats]:
-    device, parts = next(model.parameters()).device, []
     for item in batch:
-        for number, completion in enumerate(item.completions):
-            ids = torch.tensor([[*item.prompt, *completion]], device=device)
-            with recording(model, layers) as streams:
-                model.base_model(input_ids=ids, use_cache=False)
-            rows = torch.stack([streams[layer][0].float().cpu() for layer in layers], dim=1)
-            start = len(item.prompt)
-            parts += [rows[:start].numpy()] if number == 0 else []
-            parts.append(rows[start:].numpy())
-    return iter(parts)
+        for number, streams in enumerate(_passes(model, item, layers)):
+            rows = torch.stack([streams[layer].float().cpu() for layer in layers], dim=1).numpy()
+            prompt, completion = np.split(rows, [len(item.prompt)])
+            if number == 0:
+                yield prompt
+            if item.completions:
+                yield completion
+
+
+def _passes(model: Any, item: Prompted, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
+    """The stream at each layer, (token, d_model), of the prompt with each of its completions."""
+    device = next(model.parameters()).device
+    for completion in item.completions or [()]:
+        ids = torch.tensor([[*item.prompt, *completion]], device=device)
+        with torch.inference_mode(), recording(model, layers) as streams:
+            model.base_model(input_ids=ids, use_cache=False)
+        yield {layer: streams[layer][0] for layer in layers}
 
 
 def _means(stream: torch.Tensor, segments: Sequence[Sequence[int]]) -> Floats:
