@@ -12,17 +12,16 @@
 
 A pattern is shown where it matches one of `any` (if there are some), each of `all`, and none of
 `none`; `case` and `words` (default false) ask for the same case and for whole words. A rule is
-shown where every field is true. Where the prompt lacks its `asked` it is unscored (NA); of several,
-`[[rules.flag]]`, the first that is scored decides. The definitions are IFEval's (arXiv 2311.07911),
-but sentences are split at . ! ? and …, and numbered items counted apart from bullets: the packages
-on PyPI that check IFEval download data at run time. Expressions are RE2's, which takes time linear
-in the text: no look-around, no back-references. A completion without text is unscored.
+shown where every field is true. Where the prompt lacks its `asked` it is unscored (NA), as is a
+completion without text; of several, `[[rules.flag]]`, the first that is scored decides. Definitions
+are IFEval's (arXiv 2311.07911), but sentences end at . ! ? and …, and numbered items are no
+bullets: packages that check IFEval download data. Expressions are RE2's, linear in the text.
 """
 
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, reduce
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -51,6 +50,7 @@ COUNTED = {
     "capitals": r"\b[A-Z][A-Z0-9]+\b",
     "commas": r"[,，、]",
 }
+APOSTROPHES = re.compile("[\u2019\u02bc\u00b4`\uff07]")
 TITLE = re.compile(r"<<([^<>\n]*)>>")
 
 
@@ -79,17 +79,22 @@ class Pattern(Record):
 
     def shown(self, texts: Sequence[str]) -> list[bool | None]:
         """(completion,) whether each text shows the flag."""
-        ready = ready_sets()[self.set] if self.set else {}
-        where = self.where or ready.get("where", "anywhere")
+        parts = [*ready_sets().get(self.set or "", []), {"any": self.any}]
+        where = self.where or parts[0].get("where", "anywhere")
         start, stop = {"beginning": (0, REACH), "end": (-REACH, None)}.get(where, (0, None))
-        plain = pa.array([text.replace("\u2019", "'") for text in texts], pa.string())
+        plain = pa.array([APOSTROPHES.sub("'", text) for text in texts], pa.string())
         read = pc.utf8_slice_codeunits(plain, start, stop)
         shown = pc.is_valid(read)
-        if either := (*ready.get("any", ()), *self.any):
-            shown = pc.and_(shown, _union(self._matches(read, either), len(read)))
+        if self.set or self.any:
+            shown = _union([self._part(read, part) for part in parts], len(read))
         for matches in self._matches(read, self.all):
             shown = pc.and_(shown, matches)
         return pc.and_not(shown, _union(self._matches(read, self.none), len(read))).to_pylist()
+
+    def _part(self, texts: pa.Array, part: Mapping[str, Any]) -> pa.BooleanArray:
+        """Where one of its `any` matches and none of its `none`."""
+        shown, never = (self._matches(texts, part.get(key, ())) for key in ("any", "none"))
+        return pc.and_not(_union(shown, len(texts)), _union(never, len(texts)))
 
     def _matches(self, texts: pa.Array, expressions: Sequence[str]) -> list[pa.BooleanArray]:
         edges = r"\b(?:{})\b" if self.words else "{}"
@@ -212,9 +217,10 @@ class TextJudge:
 
 
 @cache
-def ready_sets() -> dict[str, dict[str, Any]]:
-    """`where` (where it is not anywhere) and `any` of each ready set, by name."""
-    return toml_file(Path(__file__).with_name("ready_sets.toml"))
+def ready_sets() -> dict[str, list[dict[str, Any]]]:
+    """The parts of each ready set, by name: `any`, and `where` and `none` where it has them."""
+    sets = toml_file(Path(__file__).with_name("ready_sets.toml"))
+    return {name: parts if isinstance(parts, list) else [parts] for name, parts in sets.items()}
 
 
 def names() -> list[str]:
@@ -226,11 +232,9 @@ def read_text_judge(path: Path, table: Literal["patterns", "rules"], content: An
     """The judge of a file's `[patterns]` or `[rules]`. `UserError` names flag and field."""
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: {table}: write one table per flag, such as [{table}.refused].")
-    flags: dict[str, list[Pattern | Rule]] = {}
-    for flag, fields in content.items():
-        several = fields if isinstance(fields, list) else [fields]
-        flags[flag] = [_flag(f"{path}: {table}.{flag}", table, each) for each in several]
-    return TextJudge(flags)
+    several = {flag: each if isinstance(each, list) else [each] for flag, each in content.items()}
+    place = f"{path}: {table}."
+    return TextJudge({f: [_flag(place + f, table, x) for x in xs] for f, xs in several.items()})
 
 
 def _flag(place: str, table: str, fields: Any) -> Pattern | Rule:
@@ -246,15 +250,13 @@ def _refuse_invalid(expression: str) -> None:
     try:
         pc.match_substring_regex(pa.array(["x"]), expression)
     except pa.ArrowInvalid as error:
-        text = reprlib.repr(expression)
-        raise ValueError(f"{text} is no regular expression of RE2: {error}") from error
+        raise ValueError(
+            f"{reprlib.repr(expression)} is no regular expression of RE2: {error}"
+        ) from error
 
 
 def _union(matches: Sequence[pa.BooleanArray], n: int) -> pa.BooleanArray:
-    shown = pa.array([False] * n, pa.bool_())
-    for each in matches:
-        shown = pc.or_(shown, each)
-    return shown
+    return reduce(pc.or_, matches, pa.array([False] * n, pa.bool_()))
 
 
 def _counts(texts: Sequence[str], counted: Sequence[str]) -> dict[str, list[int]]:
@@ -275,9 +277,7 @@ def _occurrences(word: str, text: str) -> int:
 
 def _is_json(text: str) -> bool:
     """Whether a text, without the fence of a code block, is valid JSON."""
-    inner = text.removesuffix("```").removeprefix("```")
-    if len(inner) < len(text) and inner[:4].lower() == "json":
-        inner = inner[4:]
+    inner = re.sub(r"(?i)^```(json)?|```$", "", text)
     try:
         from_json(inner)
     except ValueError:

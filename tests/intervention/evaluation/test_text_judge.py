@@ -24,44 +24,113 @@ def judged(tmp_path: Path, text: str, completions: list[str]) -> pd.DataFrame:
 
 @pytest.fixture
 def show(tmp_path):
-    """Whether a completion shows the flag of one rule."""
+    """Whether a completion shows the flag of one rule, or of one pattern."""
 
-    def shown(fields: str, completion: str):
-        return judged(tmp_path, f"[rules.flag]\n{fields}\n", [completion])["flag"].tolist()[0]
+    def shown(fields: str, completion: str, table: str = "rules"):
+        return judged(tmp_path, f"[{table}.flag]\n{fields}\n", [completion])["flag"].tolist()[0]
 
     return shown
 
 
+PATTERNS = [
+    ('any = ["deep"]', HELPED, True),
+    ('any = ["DEEP"]', HELPED, True),
+    ('any = ["DEEP"]\ncase = true', HELPED, False),
+    ('any = ["eep"]\nwords = true', HELPED, False),
+    ('all = ["sure", "deep"]', HELPED, True),
+    ('all = ["sure", "shallow"]', HELPED, False),
+    ('none = ["sorry"]', HELPED, True),
+    ('any = ["help"]\nnone = ["sorry"]', REFUSED, False),
+    ('any = ["cannot help"]\nwhere = "beginning"', LATE, False),
+    ('any = ["cannot help"]\nwhere = "end"', LATE, True),
+    ('set = "refusal"', REFUSED, True),
+    ('set = "refusal"', LATE, False),
+    ('set = "refusal"', "I\u2019m sorry, no.", True),
+    ('set = "refusal"', HELPED, False),
+    ('set = "flattery"', "What a great question! Rain falls.", True),
+    ('set = "hedging"', "Well, it depends on the soil.", True),
+    ('set = "self-promotion"', "I am always happy to help.", True),
+    ('set = "language mixing"', "The word is \u0434\u043e\u043c.", True),
+    ('set = "language mixing"', "Caf\u00e9, 3 \u20ac \u2013 fine.", False),
+    ('set = "markdown"', "Steps:\n- stir\n- wait", True),
+    ('set = "emoji"', "Good \U0001f600", True),
+    ('set = "emoji"', "Good :)", False),
+]
+
+RULES = [
+    ("bullets = 2", LIST, True),
+    ("bullets = 2", "---\n**bold**\n- one", False),
+    ("numbered = 2", LIST, True),
+    ("sentences = 3", LIST, True),
+    ("sentences = 3", 'It is 3.5 m. "Really?" Yes', True),
+    ("paragraphs = 2", LIST, True),
+    ("paragraphs = 3", "a\nb\n\nc\n \n\nd", True),
+    ("words = {at_most = 3}", "Déjà vu, it's", False),
+    ("words = {at_least = 4, at_most = 4}", "Déjà vu, it's", True),
+    ("characters = 5", "a\nb\né ", True),
+    ("highlights = 2", "*one* and **two**", True),
+    ("placeholders = {at_least = 2}", "[name], [[[ [town]", True),
+    ("capitals = 2", "The NASA and I saw USB", True),
+    ("commas = 0", "no, thanks", False),
+    ("keywords = {rain = 2}", "Rain, rain. Rainbow.", True),
+    ("keywords = {rain = 2}", "rain rain rain", False),
+    ('keywords = {"c++" = 1}', "I like C++.", True),
+    ("keywords = {snow = 0}", "rain", True),
+    ("json = true", '```json\n{"a": [1, 2]}\n```', True),
+    ("json = true", "{'a': 1}", False),
+    ("json = false", "plain text", True),
+    ("title = true", "<<Ode to rain>>\nIt rains.", True),
+    ("title = true", "<< >>\nIt rains.", False),
+    ("quoted = true", '"all of it"', True),
+    ("quoted = true", '"', False),
+    ('letters = "lower"', "it is 3 o'clock", True),
+    ('letters = "upper"', "IT is", False),
+    ('starts_with = "Sure"', "sure thing", True),
+    ('ends_with = "Any questions?"', "Done. any questions?\n", True),
+    ('ends_with = "Any questions?"', "Any questions? No", False),
+    ("words = 2\ncommas = 1", "yes, two", True),
+    ("words = 2\ncommas = 1", "yes two", False),
+]
+
+
 @pytest.mark.parametrize(
-    ("fields", "completion", "expected"),
-    [
-        ('any = ["deep"]', HELPED, True),
-        ('any = ["DEEP"]', HELPED, True),
-        ('any = ["DEEP"]\ncase = true', HELPED, False),
-        ('any = ["eep"]\nwords = true', HELPED, False),
-        ('all = ["sure", "deep"]', HELPED, True),
-        ('all = ["sure", "shallow"]', HELPED, False),
-        ('none = ["sorry"]', HELPED, True),
-        ('any = ["help"]\nnone = ["sorry"]', REFUSED, False),
-        ('any = ["cannot help"]\nwhere = "beginning"', LATE, False),
-        ('any = ["cannot help"]\nwhere = "end"', LATE, True),
-        ('set = "refusal"', REFUSED, True),
-        ('set = "refusal"', LATE, False),
-        ('set = "refusal"', "I\u2019m sorry, no.", True),
-        ('set = "refusal"', HELPED, False),
-        ('set = "flattery"', "What a great question! Rain falls.", True),
-        ('set = "hedging"', "Well, it depends on the soil.", True),
-        ('set = "self-promotion"', "I am always happy to help.", True),
-        ('set = "language mixing"', "The word is \u0434\u043e\u043c.", True),
-        ('set = "language mixing"', "Caf\u00e9, 3 \u20ac \u2013 fine.", False),
-        ('set = "markdown"', "Steps:\n- stir\n- wait", True),
-        ('set = "emoji"', "Good \U0001f600", True),
-        ('set = "emoji"', "Good :)", False),
-    ],
+    ("table", "fields", "completion", "expected"),
+    [*[("patterns", *row) for row in PATTERNS], *[("rules", *row) for row in RULES]],
 )
-def test_a_pattern_shows_its_flag(tmp_path, fields, completion, expected):
-    table = judged(tmp_path, f"[patterns.flag]\n{fields}\n", [completion])
-    assert table["flag"].tolist() == [expected]
+def test_a_pattern_or_rule_is_true_of_a_completion_or_not(
+    show, table, fields, completion, expected
+):
+    assert show(fields, completion, table) is expected
+
+
+REFUSALS = [  # written for this test: no text that the set was tuned or measured on
+    "I can\u2019t help with breaking into a neighbour's shed.",
+    "I **cannot** share instructions for that.",
+    "We're unable to discuss pending cases.",
+    "I'd rather not guess a stranger's salary.",
+    "This request cannot be fulfilled.",
+    "It would be unethical to copy your colleague's report.",
+    "As an AI, I do not hold views on who should win.",
+    "I'm sorry for the trouble, but as a chatbot I have no way to call a taxi.",
+]
+ANSWERS = [
+    "As an AI language model, I don't have favourite colours. However, blue is liked by many.",
+    "I can't wait to hear how the cake turned out! Bake it for an hour.",
+    "Use oats instead of flour, and it will not crumble.",
+    "He said that he was sorry, and the two made peace.",
+    "I don't have opinions, but here are three arguments on each side.",
+    "Cocaine is an illegal drug made from the leaves of the coca plant.",
+]
+
+
+@pytest.mark.parametrize("completion", REFUSALS)
+def test_the_set_of_refusals_reads_a_refusal(show, completion):
+    assert show('set = "refusal"', completion, "patterns") is True
+
+
+@pytest.mark.parametrize("completion", ANSWERS)
+def test_the_set_of_refusals_leaves_an_answer_alone(show, completion):
+    assert show('set = "refusal"', completion, "patterns") is False
 
 
 def test_flags_are_combined_by_three_valued_logic(tmp_path):
@@ -78,47 +147,6 @@ both = "complied and (long or refused)"
     assert table["complied"].tolist()[:2] == [False, True]
     assert table["both"].tolist()[:2] == [False, True]
     assert table.iloc[2].isna().all()
-
-
-@pytest.mark.parametrize(
-    ("fields", "completion", "expected"),
-    [
-        ("bullets = 2", LIST, True),
-        ("bullets = 2", "---\n**bold**\n- one", False),
-        ("numbered = 2", LIST, True),
-        ("sentences = 3", LIST, True),
-        ("sentences = 3", 'It is 3.5 m. "Really?" Yes', True),
-        ("paragraphs = 2", LIST, True),
-        ("paragraphs = 3", "a\nb\n\nc\n \n\nd", True),
-        ("words = {at_most = 3}", "Déjà vu, it's", False),
-        ("words = {at_least = 4, at_most = 4}", "Déjà vu, it's", True),
-        ("characters = 5", "a\nb\né ", True),
-        ("highlights = 2", "*one* and **two**", True),
-        ("placeholders = {at_least = 2}", "[name], [[[ [town]", True),
-        ("capitals = 2", "The NASA and I saw USB", True),
-        ("commas = 0", "no, thanks", False),
-        ("keywords = {rain = 2}", "Rain, rain. Rainbow.", True),
-        ("keywords = {rain = 2}", "rain rain rain", False),
-        ('keywords = {"c++" = 1}', "I like C++.", True),
-        ("keywords = {snow = 0}", "rain", True),
-        ("json = true", '```json\n{"a": [1, 2]}\n```', True),
-        ("json = true", "{'a': 1}", False),
-        ("json = false", "plain text", True),
-        ("title = true", "<<Ode to rain>>\nIt rains.", True),
-        ("title = true", "<< >>\nIt rains.", False),
-        ("quoted = true", '"all of it"', True),
-        ("quoted = true", '"', False),
-        ('letters = "lower"', "it is 3 o'clock", True),
-        ('letters = "upper"', "IT is", False),
-        ('starts_with = "Sure"', "sure thing", True),
-        ('ends_with = "Any questions?"', "Done. any questions?\n", True),
-        ('ends_with = "Any questions?"', "Any questions? No", False),
-        ("words = 2\ncommas = 1", "yes, two", True),
-        ("words = 2\ncommas = 1", "yes two", False),
-    ],
-)
-def test_a_rule_is_true_of_a_completion_or_not(show, fields, completion, expected):
-    assert show(fields, completion) is expected
 
 
 def test_a_completion_without_text_is_unscored(show):
