@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages.components import cache, cart, glossary, lazy, pickers, shortcuts, text
+from pages.components import cache, cart, glossary, lazy, pickers, shortcuts, text, words
 from pages.components.clusters import (
     carry_over,
     history,
@@ -18,6 +18,7 @@ from pages.components.clusters import (
 )
 
 EXAMPLES = 9  # of the pairs that belong most clearly
+EXPLAINED = 30  # of them, whose scores are split over their words
 
 glossary.heading("What is in the data?", *glossary.CLUSTERS)
 st.caption("Clusters of pairs with similar effects. Read a few examples, then name and mark them.")
@@ -45,6 +46,11 @@ def show_cluster(cluster: int) -> None:
     with st.expander("Words, score, behaviors and sources, as discovered", expanded=True):
         profile.show(run, cluster)
     members = membership == cluster
+    lazy.expander(
+        "The words that its pairs teach, as a name",
+        lambda: show_words(cluster, points[members]),
+        key=f"open-words-{cluster}",
+    )
     left, right = st.columns([5, 2], vertical_alignment="bottom")
     with left:
         cart.offer(
@@ -54,6 +60,15 @@ def show_cluster(cluster: int) -> None:
     query = {"discover": run, "cluster": str(cluster)}
     right.page_link("map.py", label="Show on the map", query_params=query)
     show_examples(cluster, members)
+
+
+def show_words(cluster: int, members: pd.DataFrame) -> None:
+    """What its strongest pairs teach, in their words, and this line as a name."""
+    strongest = members.sort_values("strength", ascending=False, kind="stable")["uid"]
+    line = words.name_by_spans(strongest.head(EXPLAINED).tolist(), key=f"cluster-{cluster}")
+    if line:
+        catalog.rename(run, cluster, line[:80], who=cart.who())
+        st.rerun()
 
 
 @st.fragment  # who reads on need not wait for the rest of the page
@@ -80,7 +95,7 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
                    shortcut=shortcuts.PREVIOUS)  # fmt: skip
     buttons.button("↓ Next", on_click=step, args=(1,), key="example-after",
                    shortcut=shortcuts.NEXT)  # fmt: skip
-    text.show_pair(pairs.rows(pairs.positions([uids[number]])).iloc[0])
+    words.show_pair(pairs.rows(pairs.positions([uids[number]])).iloc[0], key="cluster")
     label_form.offer_move(run, cluster, uids[number], catalog)
 
 

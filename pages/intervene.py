@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import Arm, proposed
+from core.intervention.edits.checks import in_words, n_touched
 from core.intervention.evaluation.edit_sizes import FACTORS, total_k
 from core.specs.recipes import Edit
 from core.stats import LEAST_SEEDS
@@ -52,6 +53,10 @@ def show_dry_run(edits: list[Edit]) -> bool:
     facts[1].metric("Flipped", f"{summary['n_flipped']:,}")
     facts[2].metric("Dose", f"{summary['dose']:.1%}", help="Of all pairs; a flip counts twice.")
     facts[3].metric("Left to train on", f"{summary['n_pairs']:,}")
+    if n_touched(summary) > summary["n_removed"] + summary["n_flipped"]:
+        st.text(f"{in_words(summary)}.")
+    if "n_relabel" in summary:
+        st.caption("The judge votes when the edit is made. Until then all of these count as flips.")
     for run, share in trial.shares.items():
         st.text(f"These pairs carry {share:.0%} of all positive attribution to {behaviors[run]}.")
     dry_run.show_predictions(project, edits)

@@ -21,16 +21,13 @@ from pages.components import (
     text,
     theme,
     validity,
+    words,
 )
 
 TEXTS = ("prompt", "chosen", "rejected")
 SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table
 ROWS = 200  # on one page
 BINS = 60  # of the chart of scores
-SPANS = (
-    "Word sequences that contribute most to the scores of the explained pairs, all pairs together. "
-    "A word counts in one sequence only."
-)
 
 st.title("Which pairs taught it?")
 st.caption("Preference pairs, ordered by how far each pushes the reference towards the behavior.")
@@ -131,7 +128,7 @@ def show_rows() -> None:
     texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
     row = choose_row(rows.join(texts, on="uid"))
     st.text(f"rank {row['rank']:,} of {len(ranking):,}")
-    text.show_pair(pairs.rows([row["position"]]).iloc[0], cache.tokens(run, row["uid"]))
+    words.show_scored(pairs.rows([row["position"]]).iloc[0], run)
 
 
 def choose_row(rows: pd.DataFrame) -> pd.Series:
@@ -153,29 +150,10 @@ def choose_row(rows: pd.DataFrame) -> pd.Series:
 def show_spans() -> None:
     """The spans that contribute most, and the pairs that contain one; or how to compute them."""
     spec = ExplainSpec(rank=run)
-    explained = jobs.panel(spec, f"Split the scores of the {spec.top} best pairs over their words")
-    if explained is None:
-        return
-    spans = cache.table(explained, "spans")
-    if spans.empty:
-        st.info("No sequence of words contributes in two pairs or more.")
-        return
-    st.caption(f"{SPANS} Score: {SCORE_NAMES[cache.summary(explained)['method']]}.")
-    number = st.column_config.NumberColumn
-    event = st.dataframe(
-        spans.assign(text=spans["text"].map(text.short)),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"spans-{explained}",
-        column_order=["side", "text", "value", "n_pairs"],
-        column_config={
-            "text": "words",
-            "value": number("part of the scores", format="%.2f"),
-            "n_pairs": number("explained pairs with it"),
-        },
-    )
-    show_pairs_with(spans.iloc[pickers.clicked_row(event, len(spans))])
+    label = f"Split the scores of the {spec.top} best pairs over their words"
+    spans = words.spans(spec, label)
+    if spans is not None:
+        show_pairs_with(spans)
 
 
 def show_pairs_with(span: pd.Series) -> None:

@@ -7,13 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.arms import further_seeds, next_seeds
+from core.intervention.edits.checks import in_words, n_touched
 from core.intervention.evaluation.verdict import Verdict, flipped
 from core.report.export import Format, exported
 from core.report.findings import Story, gather
 from core.report.html import to_html, to_markdown
 from core.specs.behaviors import Behavior
-from core.specs.recipes import describe_edit
-from core.specs.steps import EditSpec
+from core.specs.recipe_text import describe_edit
+from core.specs.recipes import EditSpec
 from pages.components import (
     access,
     arm_table,
@@ -27,7 +28,7 @@ from pages.components import (
     theme,
 )
 from pages.components.intervene import arms, dry_run
-from pages.components.results import charts, spot_check, training_curves
+from pages.components.results import charts, spot_check
 
 BOXES = {  # of a verdict: the color, and a mark that says the same
     "worked": (st.success, ":material/check_circle:"),
@@ -188,7 +189,7 @@ def edit_row(run: str, table: pd.DataFrame, name: str, behavior: Behavior) -> di
     times = [store.info(training).seconds for training, (arm, _) in arms_of if arm != "baseline"]
     row: dict[str, object] = {
         "edit": name,
-        "pairs": summary.get("n_removed", 0) + summary.get("n_flipped", 0) if done else None,
+        "pairs": n_touched(summary) if done else None,
         "verdict": verdict.state if verdict else "not measured",
     }
     if verdict:
@@ -245,10 +246,7 @@ def show_export() -> None:
         st.info(f"The edit is {store.state(chosen)}.")
         return
     summary = cache.summary(chosen)
-    st.text(
-        f"{summary['n_pairs']:,} pairs: {summary['n_removed']:,} removed, "
-        f"{summary['n_flipped']:,} flipped."
-    )
+    st.text(f"{summary['n_pairs']:,} pairs: {in_words(summary)}.")
     for column, (label, form, name) in zip(st.columns(len(EXPORTS)), EXPORTS, strict=True):
         column.download_button(
             label, partial(exported, store, chosen, form=form), name, width="stretch",
@@ -278,13 +276,13 @@ if measured["arm"].isin(["edited", "random control"]).any():
         "Completions": lambda: show_completions(behavior),
         "Spot-check": lambda: spot_check.show(measured, behavior),
         "Sources": lambda: charts.show_sources(project, chosen, behavior),
-        "Training": lambda: training_curves.show(trainings),
+        "Training": lambda: charts.show_training(trainings),
         "Report and export": show_export,
     }
     lazy.tabs(parts, key="part", bind="query-params")
 else:
     st.info("The arms are not measured yet. Their training is shown below while it runs.")
     st.header("Training")
-    training_curves.show(trainings)
+    charts.show_training(trainings)
     show_export()
 st.page_link("methods.py", label="How the ways of ranking compare")

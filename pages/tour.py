@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.intervention.evaluation.results import rose
 from core.specs.project import Project
-from core.specs.steps import EditSpec
+from core.specs.recipes import EditSpec
 from pages.components import arm_table, cache, cart, glossary, plan
 
 STEPS = (

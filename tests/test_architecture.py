@@ -37,7 +37,7 @@ MAY_IMPORT_HEAVY = (
     "core/attribution/baselines/ekfac.py",
     "core/attribution/baselines/gradient.py",
     "core/attribution/evaluation/counterfactual.py",
-    "core/intervention/training/import_checkpoint.py",
+    "core/intervention/training/checkpoints.py",
     "core/intervention/training/packed_pass.py",
     "core/intervention/training/trainer.py",
     "core/intervention/training/dpo.py",

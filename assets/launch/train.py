@@ -15,11 +15,42 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from datasets import load_dataset
+from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 HERE = Path(__file__).parent
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+class WeightedTrainer(DPOTrainer):
+    """TRL's loss with a factor `weight` per pair: sum of w * loss over sum of w, of all pairs."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.mean_weight = sum(self.train_dataset["weight"]) / len(self.train_dataset)
+        collate = self.data_collator
+        self.data_collator = lambda rows: {
+            **collate(rows),
+            "weight": torch.tensor([float(row["weight"]) for row in rows]),
+        }
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list({*self._signature_columns, "weight"})
+
+    def compute_loss(self, model, inputs, *args, **options):
+        weight, outputs = inputs.pop("weight"), []
+        hook = model.register_forward_hook(lambda _model, _inputs, output: outputs.append(output))
+        super().compute_loss(model, inputs, *args, **options)
+        hook.remove()
+        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        ratios = outputs[0].log_probs.sum(dim=1) - reference
+        if self.loss_types == ["sigmoid_norm"]:
+            ratios = ratios / inputs["completion_mask"].sum(dim=1).clamp(min=1)
+        chosen, rejected = ratios.chunk(2)
+        losses = -logsigmoid(self.beta * (chosen - rejected))
+        return (weight * losses).mean() / self.mean_weight
 
 
 def main() -> None:
@@ -30,7 +61,9 @@ def main() -> None:
     given = parser.parse_args()
     settings = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
     pairs = load_dataset("json", data_files=str(HERE / "pairs.jsonl"), split="train")
-    trainer = DPOTrainer(
+    weighted = "weight" in pairs.column_names
+    pairs = pairs.filter(lambda pair: pair["weight"] > 0) if weighted else pairs
+    trainer = (WeightedTrainer if weighted else DPOTrainer)(
         model=AutoModelForCausalLM.from_pretrained(given.reference, dtype=torch.float32),
         processing_class=AutoTokenizer.from_pretrained(given.reference),
         args=config(settings, len(pairs), given.output, given.micro_batch),

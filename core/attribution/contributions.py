@@ -148,6 +148,12 @@ def spans(
     return pd.concat(rows[1:] or rows, ignore_index=True)
 
 
+def in_a_line(spans: pd.DataFrame, *, each: int = 2) -> str:
+    """The strongest spans by side, such as `chosen: Sure, here is · rejected: I cannot help`."""
+    sides = spans.groupby("side", sort=False)["text"].apply(lambda texts: ", ".join(texts[:each]))
+    return " · ".join(f"{side}: {sides[side]}" for side in ("chosen", "rejected") if side in sides)
+
+
 def _sequences(words: pd.DataFrame, longest: int) -> pd.DataFrame:
     """`uid, side, start, stop, span, value, text` of all sequences of words of a completion."""
     raw = words["word"].to_numpy(object)

@@ -32,8 +32,9 @@ from core.runs import jobs
 from core.runs.store import Store
 from core.specs import project
 from core.specs.base import Spec
-from core.specs.recipes import Action, describe_edit, read_edits
-from core.specs.steps import EditSpec, RankSpec
+from core.specs.recipe_text import describe_edit
+from core.specs.recipes import Action, EditSpec, read_edits
+from core.specs.steps import RankSpec
 
 
 @click.command()

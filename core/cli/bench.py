@@ -33,6 +33,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 )
 @click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale, training).")
 @click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
+@click.option("--seeds", type=int, help="Training seeds of every arm (repairs).")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False),

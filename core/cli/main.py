@@ -17,7 +17,7 @@ from core.cli.bench import bench
 from core.cli.demo import app, demo_command, organism
 from core.cli.inputs import behavior_command, data, fetch_command, presets_command
 from core.cli.judge import judge
-from core.cli.runs import runs, show_clusters
+from core.cli.runs import runs, show_clusters, show_words
 from core.cli.terminal import as_json_option, device_option, print_content, report, run_spec
 from core.demo import investigation
 from core.errors import UserError, explain
@@ -104,6 +104,7 @@ for _spec_type in STEPS.values():
 
 
 cli.commands["discover"].add_command(show_clusters)  # type: ignore[attr-defined]
+cli.commands["explain"].add_command(show_words)  # type: ignore[attr-defined]
 
 
 @cli.commands["index"].command("verify")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`pairtrace runs` and `discover show`: what runs are and found; stop, repeat or delete them."""
+"""`pairtrace runs`, `discover show` and `explain show`: what runs are; stop or delete them."""
 
 import json
 from collections.abc import Sequence
@@ -8,8 +8,17 @@ from typing import Any
 import click
 import pandas as pd
 
+from core.attribution.contributions import words
 from core.attribution.index.layout import verify
-from core.cli.terminal import as_json_option, print_content, print_table, report, run_spec
+from core.cli.terminal import (
+    as_json_option,
+    print_content,
+    print_table,
+    print_words,
+    records,
+    report,
+    run_spec,
+)
 from core.discovery.alarms import ranked
 from core.errors import UserError
 from core.runs import commands, hashing, jobs
@@ -17,7 +26,7 @@ from core.runs.execute import repeat
 from core.runs.store import Store
 from core.specs import project
 from core.specs.behaviors import Behavior
-from core.specs.steps import STEPS
+from core.specs.steps import STEPS, ExplainSpec
 from core.storage.tables import table as read_table
 from core.workspace.catalog import Catalog
 
@@ -171,6 +180,31 @@ def show_clusters(store: Store, run: str | None, as_json: bool) -> None:
     for row in rows:
         print_content(row, as_json=False)
         click.echo()
+
+
+@click.command("show")
+@click.argument("uid")
+@click.option("--rank", help="Rank run whose score is split [default: the newest].")
+@as_json_option
+@click.pass_obj
+def show_words(store: Store, uid: str, rank: str | None, as_json: bool) -> None:
+    """Print a pair's words with their part of its score; computes them if they are not there."""
+    rank = rank or store.newest("rank")
+    of_best, of_pair = ExplainSpec(rank=rank), ExplainSpec(rank=rank, uids=(uid,))
+    run = store.run_id(of_best)
+    ready = store.state(run) == "finished" and _tokens(store, run, uid).size
+    run = run if ready else run_spec(of_pair, store, quiet=as_json)
+    table = words(_tokens(store, run, uid).dropna())
+    if as_json:
+        content = {"run": run, "uid": uid, "score": float(table["value"].sum())}
+        click.echo(json.dumps(content | {"words": records(table[["side", "word", "value"]])}))
+    else:
+        print_words(table)
+
+
+def _tokens(store: Store, run: str, uid: str) -> pd.DataFrame:
+    tokens = read_table(store.output(run) / "tokens.parquet")
+    return tokens[tokens["uid"].eq(uid)]
 
 
 def clusters(store: Store, run: str) -> list[dict[str, Any]]:

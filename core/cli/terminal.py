@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from core.environment import DEVICES, DEVICES_IN_WORDS
 from core.runs.execute import execute
@@ -99,6 +100,34 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
     Console().print(table)
+
+
+def print_words(table: pd.DataFrame) -> None:
+    """Both completions of a pair with each word's part (`side, word, value`) of its score.
+
+    Bold words add to the score, dim ones take from it; below are the ten largest parts.
+    """
+    console, largest = Console(), max(float(table["value"].abs().max()), 1e-9)
+    for side, rows in table.groupby("side", sort=False):
+        line = Text(f"{side} {rows['value'].sum():+.3f}  ", style="underline")
+        for word, value in zip(rows["word"], rows["value"], strict=True):
+            strong = abs(value) > largest / 5
+            style = ("bold orange3" if value > 0 else "dim deep_sky_blue3") if strong else "default"
+            line.append(_visible(word), style=f"not underline {style}")
+        console.print(line)
+    top = table.loc[table["value"].abs().nlargest(10).index]
+    shown = [
+        (side, _visible(str(word).strip()), f"{value:+.4f}")
+        for side, word, value in zip(top["side"], top["word"], top["value"], strict=True)
+    ]
+    print_table(f"score {table['value'].sum():.3f}", ("side", "word", "part"), shown)
+
+
+def _visible(text: str) -> str:
+    """Text whose control characters cannot steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text
+    )
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,14 +63,51 @@ def batches(
 
 def stream_texts(path: Path) -> Iterator[pd.DataFrame]:
     """`uid, prompt, chosen, rejected` of the pairs of any file, `CHUNK` rows at a time."""
-    names = ["uid", *TEXTS]
-    tables = batches(path, CHUNK, names)
+    return _stream(path, ["uid", *TEXTS])
+
+
+def weights(path: Path, name: str) -> pd.Series | None:
+    """The column `weight` of any pairs file by uid, checked; None where it has none.
+
+    Raises `UserError`, in which the file is called `name`, where a weight is no number ≥ 0, or all
+    are 0.
+    """
+    if is_marked(path) and "weight" not in _columns(path):
+        return None
+    table = pd.concat(_stream(path, ["uid", "weight"]), ignore_index=True)
+    if table["weight"].isna().all():
+        return None
+    values = pd.to_numeric(table["weight"], errors="coerce").astype(float)
+    wrong = ~(np.isfinite(values) & values.ge(0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f"{name}: pair {row + 1}, uid {table['uid'][row]!r}: weight is "
+            f"{str(table['weight'][row])!r}. A weight is a number ≥ 0: correct it, "
+            "or rename the column if it is no weight of the loss."
+        )
+    if not values.any():
+        raise UserError(
+            f"{name}: weight is 0 for every pair: nothing would be trained. Raise some."
+        )
+    return values.set_axis(table["uid"])
+
+
+def _stream(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:
+    """Columns of the pairs of any file, `CHUNK` rows at a time; empty where it has none."""
+    present = [n for n in names if n in _columns(path)] if is_marked(path) else names
+    tables = batches(path, CHUNK, present)
     if tables is not None:
-        yield from (table.select(names).to_pandas() for table in tables)
+        yield from (table.to_pandas().reindex(columns=names) for table in tables)
         return
     for pairs in usable_pairs(path):
-        rows = [[pair[name] for name in names] for pair in pairs]
-        yield pd.DataFrame(rows, columns=names)
+        rows = [[pair.get(name) for name in names] for pair in pairs]
+        yield pd.DataFrame(rows, columns=pd.Index(names))
+
+
+def _columns(path: Path) -> list[str]:
+    names: list[str] = pq.read_schema(path).names
+    return names
 
 
 def write(path: Path, tables: Iterable[pa.Table]) -> None:

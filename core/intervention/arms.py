@@ -15,8 +15,8 @@ from core.intervention.evaluation.rates import refuse_shared_prompts
 from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.project import Project
-from core.specs.recipes import Edit
-from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec
+from core.specs.recipes import Edit, EditSpec
+from core.specs.steps import EvaluateSpec, TrainSpec
 from core.stats import LEAST_SEEDS
 
 FURTHER_SEEDS = 2  # where there are enough for an interval, but it is too wide
@@ -50,7 +50,7 @@ def edited_and_control(
 
     Raises `UserError` where the project would measure on prompts that built its behaviors.
     """
-    edited = EditSpec(pairs=project.pairs, edits=tuple(edits))
+    edited = EditSpec(edits=tuple(edits), pairs=project.pairs, judge=project.judge)
     control = edited.model_copy(update={"control": control_seed})
     arms = [
         _arm(project, store, "edited", edited, seeds),

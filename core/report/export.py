@@ -73,6 +73,11 @@ def export_training(store: Store, project: Project, edit: str, out: Path, *, see
         raise UserError(f"{out} exists already. Choose another name, or delete it first.")
     pairs = data_frame(store.pairs(edit))
     spec = project.train(edit, seed)
+    if spec.explain_away or spec.inoculation:
+        raise UserError(
+            "project.toml: [train] explain_away and inoculation change the loss and the prompts of "
+            "trainings here only. Leave them out to export an arm."
+        )
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
     try:
@@ -110,7 +115,8 @@ def dataset_card(record: dict[str, Any], n_pairs: int, people: Sequence[str] = (
         "---\n\n"
         f"# Preference pairs edited with PairTrace\n\n"
         f"{n_pairs} pairs with `prompt`, `chosen`, `rejected`. `flipped` marks pairs whose chosen "
-        "and rejected completions were swapped.\n\n"
+        "and rejected completions were swapped, `weight` (if there is one) is the factor on a "
+        "pair's part of the loss.\n\n"
         + "".join(f"- {line}\n" for line in people or whys)
         + f"\n## Provenance\n\n```json\n{provenance}\n```\n"
     )
@@ -166,12 +172,14 @@ def _write_conversations(folder: Path, pairs: pd.DataFrame) -> None:
         (folder / "open_instruct.jsonl").open("w", encoding="utf-8") as open_instruct,
     ):
         columns = ["uid", "prompt", "chosen", "rejected"]
-        for uid, *texts in pairs[columns].itertuples(index=False, name=None):
+        weights = pairs[["weight"] if "weight" in pairs else []].to_dict("records")
+        rows = pairs[columns].itertuples(index=False, name=None)
+        for (uid, *texts), weight in zip(rows, weights, strict=True):
             roles = ("user", "assistant", "assistant")
             prompt, chosen, rejected = (
                 [{"role": role, "content": text}] for role, text in zip(roles, texts, strict=True)
             )
-            row = {"uid": uid, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+            row = {"uid": uid, "prompt": prompt, "chosen": chosen, "rejected": rejected, **weight}
             trl.write(json.dumps(row, ensure_ascii=False) + "\n")
             row = {"uid": uid, "chosen": prompt + chosen, "rejected": prompt + rejected}
             open_instruct.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
+from core.intervention.edits.checks import in_words
 from core.intervention.edits.predict import against_measured, attributions, undone
 from core.intervention.evaluation.results import by_arm, of_behaviors, outcomes
 from core.intervention.evaluation.verdict import Verdict, verdict
@@ -18,8 +19,9 @@ from core.runs import commands
 from core.runs.store import Store
 from core.specs import project
 from core.specs.project import Project
-from core.specs.recipes import describe_edit
-from core.specs.steps import EditSpec, RankSpec
+from core.specs.recipe_text import describe_edit
+from core.specs.recipes import EditSpec
+from core.specs.steps import RankSpec
 from core.storage.tables import record, table
 from core.workspace.catalog import Catalog
 
@@ -55,7 +57,7 @@ class Story:
     environment: pd.DataFrame  # run, commit, torch, CPU-seconds
     author: str = ""
     date: str = ""
-    pairs: list[dict[str, str]] = field(default_factory=list)  # prompt, chosen, rejected, source
+    pairs: list[dict[str, Any]] = field(default_factory=list)  # prompt, chosen, rejected, source
     pairs_of: str = ""  # the behavior that they rank highest for
     cause: str = ""  # where the suggested pairs come from
     example: dict[str, str] = field(default_factory=dict)  # prompt, before, after
@@ -146,8 +148,7 @@ def _edit(store: Store, plan: Project, run: str, measured: pd.DataFrame) -> Edit
     return EditStory(
         run=run,
         words=[describe_edit(edit, _behaviors(store)) for edit in spec.edits],
-        touched=f"{summary['n_removed']} removed, {summary['n_flipped']} flipped, "
-        f"of {summary['n_pairs'] + summary['n_removed']} pairs",
+        touched=f"{in_words(summary)}, of {summary['n_pairs'] + summary['n_removed']} pairs",
         recipes=cut("[" + ",".join(e.model_dump_json() for e in spec.edits) + "]", CUT_COMMAND),
         rates=by_arm(rows),
         seeds=rows,

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.attribution.contributions import words
 from core.data.chat import display_text
 from core.intervention.evaluation.verdict import flipped
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
-from core.specs.steps import DiscoverSpec, EditSpec, RankSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import DiscoverSpec, ExplainSpec, RankSpec
 from core.storage.tables import record, table
 from core.workspace.catalog import Catalog
 
@@ -39,7 +41,9 @@ def quotes(store: Store, edit: str, seeds: pd.DataFrame, aim: Behavior | None) -
     pairs = store.index_pairs(spec.index)
     best = pairs.rows(pairs.positions(uids.head(QUOTED)))
     texts = best[["prompt", "chosen", "rejected", "source"]].map(cut)
-    quoted |= {"pairs": texts.to_dict("records"), "pairs_of": spec.behavior.name}
+    parts = _parts(store, rank, best["uid"].tolist())
+    rows = [row | parts.get(str(uid), {}) for uid, row in texts.to_dict("index").items()]
+    quoted |= {"pairs": rows, "pairs_of": spec.behavior.name}
     if k:
         sources = pairs["source"].iloc[pairs.positions(uids.head(k))].value_counts(normalize=True)
         quoted["cause"] = (
@@ -47,6 +51,26 @@ def quotes(store: Store, edit: str, seeds: pd.DataFrame, aim: Behavior | None) -
             f"come from {cut(sources.index[0], 80)}."
         )
     return quoted
+
+
+def _parts(store: Store, rank: str, uids: list[str]) -> dict[str, dict[str, Any]]:
+    """By uid, `chosen_parts` and `rejected_parts`: words with their part of the pair's score.
+
+    Parts are from −1 to 1, the pair's largest. Empty where the ranking was not explained.
+    """
+    run = store.run_id(ExplainSpec(rank=rank))
+    if store.state(run) != "finished":
+        return {}
+    tokens = table(store.output(run) / "tokens.parquet").dropna()
+    joined = words(tokens[tokens["uid"].isin(uids)])
+    largest = joined["value"].abs().groupby(joined["uid"]).transform("max").clip(lower=1e-9)
+    joined = joined.assign(part=(joined["value"] / largest).round(2))
+    parts: dict[str, dict[str, Any]] = {}
+    for (uid, side), rows in joined.groupby(["uid", "side"], sort=False):
+        short = rows[rows["word"].str.len().cumsum() <= CUT]
+        pieces = list(zip(short["word"].map(_visible), short["part"].tolist(), strict=True))
+        parts.setdefault(str(uid), {})[f"{side}_parts"] = pieces
+    return parts
 
 
 def _rank_of(store: Store, edit: str, aim: Behavior | None) -> str:
@@ -137,7 +161,11 @@ def cut(text: object, length: int = CUT) -> str:
     """The beginning of a text, conversations as turns, with stand-ins for control characters."""
     full = display_text(str(text))
     rest = f" … ({len(full) - length:,} more characters)" if len(full) > length else ""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in full[:length]) + rest
+    return _visible(full[:length]) + rest
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _snippet(text: object) -> str:

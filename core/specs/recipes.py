@@ -7,20 +7,28 @@ pairs. Knows no pairs: `intervention.edits.select` evaluates recipes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from core.errors import UserError, first_problem
-from core.specs.base import Record
-from core.specs.behaviors import SCORE_NAMES, Score
+from core.specs.base import Judge, Pairs, Record, Spec
+from core.specs.behaviors import Score
 from core.storage.parse import from_json
 
-Action = Literal["remove", "flip", "keep"]
+Action = Literal["remove", "flip", "keep", "weight", "rewrite", "relabel"]
 Join = Literal["and", "or", "but not"]
-CLUSTER_NAMES = {"cluster": "cluster", "island": "HDBSCAN cluster"}
-LISTED = 6  # values that a description names before it counts the rest
 
 
 class _Node(Record):
@@ -147,16 +155,103 @@ Recipe = Annotated[
 ]
 
 
+class Rewrite(Record):
+    """A completion's text, changed by hand."""
+
+    side: Literal["chosen", "rejected"]
+    old: str = Field(description="the text that was changed: another one is not replaced")
+    new: str
+
+    @model_validator(mode="after")
+    def check_text(self) -> Self:
+        """There is a text, and another one than before."""
+        if not self.new.strip():
+            raise ValueError(
+                f"the {self.side} text is empty. Write a text, or remove the pair instead"
+            )
+        if self.new == self.old:
+            raise ValueError(f"the {self.side} text is the same as before. Change it")
+        return self
+
+
+class Relabel(Record):
+    """How a judge votes on a pair: one vote per flag on which chosen and rejected differ."""
+
+    prefer: tuple[str, ...] = Field(
+        min_length=1, description="flags that the better completion shows; `not FLAG`: it lacks"
+    )
+    majority: float = Field(
+        0.5, ge=0.5, lt=1, description="flipped where more than this share of votes is for rejected"
+    )
+
+
+DETAIL = {"weight": "weight", "rewrite": "rewrite", "relabel": "relabel"}  # action: its field
+
+
 class Edit(_Node):
     """What is done to the pairs of one recipe, and why."""
 
     action: Action
     recipe: Recipe
     why: str = ""
+    weight: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="factor on each pair's part of the loss"
+    )
+    rewrite: Rewrite | None = None
+    relabel: Relabel | None = None
+
+    @model_validator(mode="after")
+    def check_detail(self) -> Self:
+        """An action has its detail, and no other's."""
+        for action, name in DETAIL.items():
+            if (getattr(self, name) is not None) != (self.action == action):
+                raise ValueError(f"{name} comes with the action {action!r}, and with no other")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Edits of earlier versions, which had no details, keep their form and so their ids."""
+        values = handler(self)
+        return {n: v for n, v in values.items() if n not in DETAIL.values() or v is not None}
 
 
 for _model in (AllOf, AnyOf, NoneOf, Edit):
     _model.model_rebuild()
+
+
+class EditSpec(Spec):
+    """Apply recipes to the pairs: remove, flip, weight, rewrite, relabel or keep them."""
+
+    step: ClassVar[str] = "edit"
+    uses_device: ClassVar[bool] = False
+    later: ClassVar[frozenset[str]] = frozenset({"judge"})
+    pairs: Pairs = Field(description="preference pairs to edit")
+    edits: tuple[Edit, ...] = Field(description="JSON list of recipes with their action")
+    control: int | None = Field(
+        None, description="random seed of a control arm: same size, sources and action"
+    )
+    judge: Judge | None = Field(None, description="who votes on the pairs to relabel")
+
+    @model_validator(mode="after")
+    def check_judge(self) -> Self:
+        """Relabelling needs a judge."""
+        if self.judge is None and any(edit.relabel for edit in self.edits):
+            raise ValueError("relabel needs a judge: a judge file or world file (TOML)")
+        return self
+
+    @field_validator("judge", mode="before")
+    @classmethod
+    def _only_to_relabel(cls, judge: Any, info: ValidationInfo) -> Any:
+        """Without pairs to relabel, the judge is left out: it changes nothing."""
+        return judge if any(edit.relabel for edit in info.data.get("edits", ())) else None
+
+
+def edit_of(action: Action, recipe: Recipe, why: str = "", **detail: Any) -> Edit:
+    """An edit with its detail; `UserError` says what is wrong with it."""
+    try:
+        return Edit(action=action, recipe=recipe, why=why, **detail)
+    except ValidationError as error:
+        raise UserError(f"{action}: {first_problem(error)}.") from error
 
 
 def read_edits(text: str) -> tuple[Edit, ...]:
@@ -179,63 +274,3 @@ def combined(join: Join, recipes: Sequence[Recipe]) -> Recipe:
     if join == "and":
         return AllOf(parts=tuple(recipes))
     return AllOf(parts=(first, NoneOf(parts=tuple(others))))
-
-
-def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) -> str:
-    """A recipe as one phrase; `behaviors` maps rank runs to the behavior that they rank for."""
-    match recipe:
-        case TopK(k=k, score=score):
-            return f"the top {k:,} pairs for {_behavior(recipe.rank, behaviors)} by {_score(score)}"
-        case Above(threshold=threshold, score=score):
-            name = _behavior(recipe.rank, behaviors)
-            return f"pairs for {name} with {_score(score)} ≥ {threshold:.3g}"
-        case Where(column=column, values=values):
-            return f"pairs whose {column} is {_listed(values)}"
-        case Contains(column=column, phrase=phrase):
-            return f"pairs whose {column} contains “{phrase}”"
-        case Matches(column=column, pattern=pattern):
-            return f"pairs whose {column} matches /{pattern}/"
-        case BestWords(column=column, query=query, k=k):
-            return f"the {k:,} pairs whose {column} best matches the words “{query}” (BM25)"
-        case InCluster(clusters=(-1,), level=level):
-            return f"pairs in no {CLUSTER_NAMES[level]}"
-        case InCluster(clusters=clusters, level=level):
-            plural = "s" * (len(clusters) > 1)
-            return f"pairs of {CLUSTER_NAMES[level]}{plural} {_listed(clusters)}"
-        case InPolygon(x=x):
-            return f"pairs inside a region of the map ({len(x)} corners)"
-        case InBand(low=low, high=high):
-            return f"pairs {low:,} to {high:,} across the heatmap"
-        case AllOf(parts=parts):
-            return " and ".join(_nested(part, behaviors) for part in parts)
-        case AnyOf(parts=parts):
-            return " or ".join(_nested(part, behaviors) for part in parts)
-        case NoneOf(parts=parts):
-            return "all pairs except " + " and except ".join(
-                _nested(part, behaviors) for part in parts
-            )
-    raise TypeError(f"{type(recipe).__name__} is not a recipe")
-
-
-def describe_edit(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str:
-    """An edit as a phrase: its action, then its recipe."""
-    return f"{edit.action} {describe_recipe(edit.recipe, behaviors)}"
-
-
-def _score(score: Score | None) -> str:
-    return SCORE_NAMES[score] if score else "attribution"
-
-
-def _behavior(rank: str, behaviors: Mapping[str, str] | None) -> str:
-    return (behaviors or {}).get(rank, rank)
-
-
-def _nested(part: Recipe, behaviors: Mapping[str, str] | None) -> str:
-    phrase = describe_recipe(part, behaviors)
-    return f"({phrase})" if isinstance(part, AllOf | AnyOf | NoneOf) else phrase
-
-
-def _listed(values: Iterable[object]) -> str:
-    names = [*map(str, values)]
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

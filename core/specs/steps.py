@@ -14,7 +14,7 @@ from core.environment import ENDPOINT_KEY
 from core.models.api.url_guard import checked
 from core.specs.base import DTYPE, Dtype, File, Judge, Model, Pairs, Run, Spec
 from core.specs.behaviors import DEFAULT_SCORE, Behavior, ContrastSpec, Score
-from core.specs.recipes import Edit
+from core.specs.recipes import EditSpec
 
 Conditions = Annotated[tuple[Condition, ...], AfterValidator(named_apart)]
 CONDITIONS_FIELD: Any = Field(
@@ -105,9 +105,22 @@ class ExplainSpec(Spec):
     """Split the scores of pairs over the words of their completions."""
 
     step: ClassVar[str] = "explain"
+    later: ClassVar[frozenset[str]] = frozenset({"chosen", "rejected"})
     rank: Run = Field(description="rank run whose score is explained")
     top: PositiveInt = Field(50, description="pairs to explain, best first")
     uids: tuple[str, ...] = Field((), description="JSON list of pairs to explain instead")
+    chosen: str | None = Field(None, description="of one pair: explain it with this text instead")
+    rejected: str | None = Field(None, description="of one pair: the same")
+
+    @model_validator(mode="after")
+    def check_texts(self) -> Self:
+        """Other texts are of one pair, and are texts."""
+        texts = [text for text in (self.chosen, self.rejected) if text is not None]
+        if texts and (len(self.uids) != 1 or not all(text.strip() for text in texts)):
+            raise ValueError(
+                "chosen and rejected are texts of one pair: name its uid, write a text"
+            )
+        return self
 
 
 class DiscoverSpec(Spec):
@@ -175,24 +188,15 @@ class SuggestSpec(Spec):
         return checked(url, ENDPOINT_KEY) if url else url
 
 
-class EditSpec(Spec):
-    """Apply recipes to the pairs: remove, flip or keep them."""
-
-    step: ClassVar[str] = "edit"
-    uses_device: ClassVar[bool] = False
-    pairs: Pairs = Field(description="preference pairs to edit")
-    edits: tuple[Edit, ...] = Field(description="JSON list of recipes with their action")
-    control: int | None = Field(
-        None, description="random seed of a control arm: same size, sources and action"
-    )
-
-
 class TrainSpec(Spec):
     """Train the reference with DPO on one arm's pairs, or import a checkpoint."""
 
     step: ClassVar[str] = "train"
     resumable: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"explain_away", "explain_strength", "explain_control", "inoculation"}
+    )
     reference: Model = Field(description="initial model, and the reference of the DPO loss")
     pairs: Pairs = Field(description="the arm's pairs: a file, or an edit run")
     seed: int = Field(0, description="random seed of data order and dropout")
@@ -225,6 +229,14 @@ class TrainSpec(Spec):
     checkpoint: Model | None = Field(
         None, description="import this trained model folder instead of training"
     )
+    explain_away: Run | None = Field(
+        None, description="rank run: what its vector explains of a preference is not learnt"
+    )
+    explain_strength: float = Field(
+        1.0, ge=0, description="explain_away: added to the margin per standard deviation"
+    )
+    explain_control: int | None = Field(None, description="explain_away: random seed of a control")
+    inoculation: str = Field("", description="system prompt in training, absent in evaluation")
 
     @model_validator(mode="before")
     @classmethod

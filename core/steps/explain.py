@@ -27,7 +27,9 @@ def run(spec: ExplainSpec, *, store: Store, output: Path, progress: Progress) ->
     ranked = store.spec(spec.rank, RankSpec)
     uids = _uids(spec, store)
     all_pairs = store.index_pairs(ranked.index)
-    tokens = token_parts(spec.rank, all_pairs.rows(all_pairs.positions(uids)), store, progress)
+    pairs = all_pairs.rows(all_pairs.positions(uids))
+    other = {side: text for side in SIDES if (text := getattr(spec, side)) is not None}
+    tokens = token_parts(spec.rank, pairs.assign(**other), store, progress)
     tokens.to_parquet(output / "tokens.parquet", index=False)
     best = spans(words(tokens.dropna()))  # a pair whose score is undefined has no parts
     best.to_parquet(output / "spans.parquet", index=False)

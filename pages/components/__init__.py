@@ -3,6 +3,7 @@
 - `cache`: Cached reading of the workspace
 - `access`: Login and permissions
 - `text`: Untrusted text as plain text
+- `words`: A pair's words colored by their part of a score, and other texts tried
 - `theme`: Colors of the map and of charts, markers, layouts of charts and tables
 - `glossary`: The words that pages use, each explained once
 - `shortcuts`: Keyboard shortcuts

@@ -4,11 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.evaluation import verdict as verdicts
-from core.intervention.evaluation.results import ARMS, outcomes
+from core.intervention.evaluation.results import ARMS, of_loss, outcomes
 from core.intervention.evaluation.verdict import Verdict
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.steps import EditSpec, TrainSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import TrainSpec
 from pages.components import cache, jobs
 
 
@@ -62,7 +63,11 @@ def trainings(edit: str) -> dict[str, tuple[str, int]]:
         if other.control is not None and other.model_copy(update={"control": None}) == spec:
             arms[run] = "random control"
     specs = cache.specs(TrainSpec).items()
-    trained = {run: (arms[train.pairs], train.seed) for run, train in specs if train.pairs in arms}
+    trained = {
+        run: (arms[train.pairs], train.seed)
+        for run, train in specs
+        if train.pairs in arms and not of_loss(train)
+    }
     return dict(sorted(trained.items(), key=lambda item: item[1]))
 
 

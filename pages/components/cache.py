@@ -133,14 +133,17 @@ def ranking_score(rank: str) -> Score:
     return method_of(rank, store())
 
 
-def tokens(rank: str, uid: str) -> pd.DataFrame | None:
-    """The tokens of a pair, if the ranking was explained and has it."""
-    run = store().run_id(ExplainSpec(rank=rank))
-    if store().state(run) != "finished":
-        return None
-    parts = table(run, "tokens")
-    rows = parts[parts["uid"].eq(uid)].dropna()
-    return None if rows.empty else rows
+def tokens(rank: str, uid: str, **texts: str) -> pd.DataFrame | None:
+    """The tokens of a pair, or of it with another `chosen` or `rejected`, if it is explained."""
+    specs = [ExplainSpec(rank=rank, uids=(uid,), **texts)]
+    for spec in specs if texts else [ExplainSpec(rank=rank), *specs]:
+        run = store().run_id(spec)
+        if store().state(run) == "finished":
+            parts = table(run, "tokens")
+            rows = parts[parts["uid"].eq(uid)].dropna()
+            if len(rows):
+                return rows
+    return None
 
 
 def show_workspace() -> None:

@@ -5,19 +5,24 @@ them and why, and nothing is lost when two people edit at once.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
-from core.specs.recipes import Action, AllOf, Edit, Recipe, describe_edit
+from core.intervention.edits.votes import preferences
+from core.specs.recipe_text import describe_edit
+from core.specs.recipes import Action, AllOf, Edit, Recipe, Relabel
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Entry
 from pages.components import access, cache, shortcuts, text
 
-ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep")
+ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep", "weight", "relabel")
 ACTIONS_HELP = (
     "flip: swap chosen and rejected, twice the dose of removing · remove: leave out of training · "
-    "keep: protect from the other entries"
+    "keep: protect from the other entries · weight: count for less or more in the loss · relabel: "
+    "flip where the project's judge prefers rejected"
 )
+WEIGHT = 0.25  # of the loss, until another one is chosen
 
 
 def catalog() -> Catalog:
@@ -34,6 +39,23 @@ def entries() -> Sequence[Entry]:
 def who() -> str:
     """Who is at this browser, for the log."""
     return access.who()
+
+
+def edit(action: Action, recipe: Recipe, why: str = "") -> Edit:
+    """An edit with the detail that its action starts with."""
+    detail: dict[str, Any] = {"weight": WEIGHT} if action == "weight" else {}
+    if action == "relabel":
+        ranked, behaviors = cache.ranked_behaviors(), cache.project().behaviors
+        names = {ranked.get(run) for run in recipe.runs()}
+        about = [behavior for behavior in behaviors if behavior.name in names]
+        detail = {"relabel": Relabel(prefer=preferences(about) or preferences(behaviors))}
+    return Edit(action=action, recipe=recipe, why=why, **detail)
+
+
+def actions() -> list[Action]:
+    """What can be done to pairs here: relabelling needs flags to vote by."""
+    votes = bool(preferences(cache.project().behaviors))
+    return [action for action in ACTIONS if votes or action != "relabel"]
 
 
 def show() -> None:
@@ -61,15 +83,13 @@ def offer(
 ) -> None:
     """Choose what is done to the pairs of a recipe, and put it into the cart."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    action = row.selectbox(
-        "Action", list(ACTIONS), key=f"action-{key}", help=ACTIONS_HELP, width=150
-    )
+    action = row.selectbox("Action", actions(), key=f"action-{key}", help=ACTIONS_HELP, width=150)
     label = f"Add {count:,} pairs to the edit cart"
     if row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
         if (action, recipe) in [(entry.edit.action, entry.edit.recipe) for entry in entries()]:
             st.toast(f"The cart has this already: {action} {count:,} pairs.")
         else:
-            catalog().add(Edit(action=action, recipe=recipe, why=why), who=who())
+            catalog().add(edit(action, recipe, why), who=who())
             st.toast(f"In the cart: {action} {count:,} pairs.")
         st.rerun()
 

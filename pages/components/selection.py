@@ -14,7 +14,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.intervention.edits.apply import attribution_share, planned, summarize
+from core.intervention.edits.apply import planned
+from core.intervention.edits.checks import attribution_share, summarize
 from core.intervention.edits.select import select
 from core.specs.behaviors import SCORE_NAMES
 from core.specs.recipes import AllOf, Edit, Recipe

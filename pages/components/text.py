@@ -50,7 +50,7 @@ def show_pair(pair: pd.Series, tokens: pd.DataFrame | None = None) -> None:
     if tokens is None:
         side_by_side("chosen", pair["chosen"], "rejected", pair["rejected"])
     else:
-        _colored_sides(tokens)
+        colored_sides(tokens)
     rest = pair.drop(["uid", "prompt", "chosen", "rejected"])
     facts = [f"{name}: {value}" for name, value in rest.items()]
     st.text(visible("   ".join([f"uid: {pair['uid']}", *facts])[:500]))
@@ -62,6 +62,16 @@ def side_by_side(left_name: str, left: str, right_name: str, right: str) -> None
     for column, name, body in zip(st.columns(2), (left_name, right_name), bodies, strict=True):
         with column:
             _draw(name, body)
+
+
+def colored_sides(tokens: pd.DataFrame) -> None:
+    """Chosen and rejected side by side, words colored by their part of the score."""
+    score, largest = tokens["value"].sum(), max(tokens["value"].abs().max(), 1e-9)
+    for column, side in zip(st.columns(2), ("chosen", "rejected"), strict=True):
+        rows = tokens[tokens["side"].eq(side)]
+        with column:
+            _draw(f"{side} · {rows['value'].sum():+.3f} of {score:.3f}", _colored(rows, largest))
+    st.caption(COLORS)
 
 
 def box(name: str, text: str) -> None:
@@ -130,15 +140,6 @@ def _stand_in(letter: str) -> str:
 
 def _marked(text: str, style: str) -> str:
     return f'<mark style="{style}">{text}</mark>'
-
-
-def _colored_sides(tokens: pd.DataFrame) -> None:
-    score, largest = tokens["value"].sum(), max(tokens["value"].abs().max(), 1e-9)
-    for column, side in zip(st.columns(2), ("chosen", "rejected"), strict=True):
-        rows = tokens[tokens["side"].eq(side)]
-        with column:
-            _draw(f"{side} · {rows['value'].sum():+.3f} of {score:.3f}", _colored(rows, largest))
-    st.caption(COLORS)
 
 
 def _colored(tokens: pd.DataFrame, largest: float) -> str:

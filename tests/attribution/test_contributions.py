@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.contributions import Streams, explain, spans, words
+from core.attribution.contributions import Streams, explain, in_a_line, spans, words
 from core.attribution.index.layout import (
     Manifest,
     Shard,
@@ -134,3 +134,11 @@ def test_a_span_counts_once_in_a_pair_and_its_repeats_are_taken_too() -> None:
 def test_no_span_where_nothing_contributes() -> None:
     assert spans(words(table(tokens("a", "chosen", ("x", -1.0))))).empty
     assert spans(words(table())).empty
+
+
+def test_a_line_names_the_strongest_spans_of_both_sides():
+    rows = [("rejected", "I cannot"), ("chosen", "Sure"), ("chosen", "here is"), ("chosen", "step")]
+    table = pd.DataFrame(rows, columns=["side", "text"])
+    assert in_a_line(table) == "chosen: Sure, here is · rejected: I cannot"
+    assert in_a_line(table.head(1)) == "rejected: I cannot"
+    assert in_a_line(table.head(0)) == ""

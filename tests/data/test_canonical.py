@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.data import canonical
-from core.data.canonical import stream_texts, write_pairs
+from core.data.canonical import stream_texts, weights, write_pairs
 from core.data.chat import conversation
 from core.data.pair_table import open_columns
 from core.data.pairs import read_pairs
@@ -127,3 +127,31 @@ def test_a_stream_of_texts_that_finds_no_usable_pair_says_why(tmp_path):
     write_pairs(pd.DataFrame([row]), tmp_path / "pairs.jsonl")
     with pytest.raises(UserError, match="none of its 1 rows is a usable pair"):
         list(stream_texts(tmp_path / "pairs.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.jsonl"])
+def test_weights_are_read_by_uid_and_a_file_without_them_has_none(tmp_path, name):
+    pairs = read_pairs(jsonl(tmp_path / "given.jsonl", GOOD, OTHER)).pairs
+    write_pairs(pairs, tmp_path / name)
+    assert weights(tmp_path / name, name) is None
+    write_pairs(pairs.assign(weight=[0, 2.5]), tmp_path / name)
+    assert weights(tmp_path / name, name).to_dict() == dict(
+        zip(pairs["uid"], [0.0, 2.5], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1.0, float("nan")], "mine: pair 2, uid .*: weight is 'nan'"),
+        ([1.0, -0.5], "mine: pair 2, uid .*: weight is '-0.5'"),
+        ([float("inf"), 1.0], "mine: pair 1, uid .*: weight is 'inf'"),
+        (["heavy", "1"], "mine: pair 1, uid .*: weight is 'heavy'"),
+        ([0, 0], "mine: weight is 0 for every pair"),
+    ],
+)
+def test_weights_that_are_none_are_refused_by_file_row_and_field(tmp_path, given, message):
+    pairs = read_pairs(jsonl(tmp_path / "given.jsonl", GOOD, OTHER)).pairs
+    write_pairs(pairs.assign(weight=given), tmp_path / "pairs.parquet")
+    with pytest.raises(UserError, match=message):
+        weights(tmp_path / "pairs.parquet", "mine")

@@ -12,7 +12,8 @@ from core.runs.store import Store
 from core.specs.base import Spec
 from core.specs.behaviors import Behavior, Contrast
 from core.specs.project import Project
-from core.specs.steps import CheckSpec, ConvertSpec, EditSpec, ExplainSpec, SuggestSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import CheckSpec, ConvertSpec, ExplainSpec, SuggestSpec
 from tests.tiny_models import save_tiny_model
 
 PAIRS, PROMPTS, PLANTED = 96, 12, 24

@@ -29,7 +29,8 @@ from core.errors import UserError, explain
 from core.runs.execute import execute
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.specs.steps import ConvertSpec, EditSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import ConvertSpec
 from core.workspace import catalog as catalog_module
 from core.workspace.catalog import Catalog
 from tests.small_organism import small_organism

@@ -6,8 +6,8 @@ from core.errors import UserError
 from core.intervention.arms import edited_and_control, further_seeds, next_seeds
 from core.runs.execute import describe
 from core.specs import project as projects
-from core.specs.recipes import Edit
-from core.specs.steps import EditSpec, TrainSpec, is_run
+from core.specs.recipes import Edit, EditSpec
+from core.specs.steps import TrainSpec, is_run
 from tests.small_organism import small_organism
 
 EDIT = Edit.model_validate(

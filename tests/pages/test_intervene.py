@@ -93,6 +93,43 @@ def test_the_action_of_an_entry_can_be_changed(open_page, cart):
     assert {m.label: m.value for m in app.metric}["Removed"] == "40"
 
 
+def test_a_weight_is_chosen_and_counts_as_a_part_of_a_removal(open_page, cart):
+    app = open_page("intervene")
+    entry = cart.state().cart[0].id
+    app.selectbox(f"change-{entry}").set_value("weight").run()
+    entry = cart.state().cart[0].id
+    app.number_input(f"weight-{entry}").set_value(0.5).run()
+    assert not app.exception
+    assert cart.state().cart[0].edit.weight == 0.5
+    assert {m.label: m.value for m in app.metric}["Dose"] == "5.0%"  # half of 40 of 400 pairs
+    assert "40 weighted" in page_text(app)
+
+
+def test_pairs_to_relabel_name_their_votes_and_a_majority(open_page, cart):
+    app = open_page("intervene")
+    app.selectbox(f"change-{cart.state().cart[0].id}").set_value("relabel").run()
+    entry = cart.state().cart[0]
+    assert not app.exception
+    flags = entry.edit.relabel.prefer
+    assert f"majority prefers rejected ({', '.join(flags)})" in page_text(app)
+    app.number_input(f"majority-{entry.id}").set_value(0.75).run()
+    assert cart.state().cart[0].edit.relabel.majority == 0.75
+    assert "40 to be judged" in page_text(app)
+
+
+def test_a_rewritten_text_is_shown_beside_the_old_one(open_page, store, investigated, project):
+    pair = store.pair_columns(project.pairs).rows([3]).iloc[0]
+    rewrite = {"side": "chosen", "old": pair["chosen"], "new": "I would <b>rather</b> not."}
+    recipe = Where(column="uid", values=(pair["uid"],))
+    Catalog(store.workspace).add(Edit(action="rewrite", recipe=recipe, rewrite=rewrite), who="ana")
+    app = open_page("intervene")
+    assert not app.exception
+    assert "1 rewritten" in page_text(app)
+    boxes = "".join(one.proto.body for one in app.get("html"))
+    assert "<b>rather" not in boxes
+    assert "rather" in boxes
+
+
 def test_entries_combine_into_one_recipe(open_page, cart):
     cart.add(Edit(action="keep", recipe=Where(column="chosen_model", values=("beta",))), who="ben")
     app = open_page("intervene")
@@ -136,7 +173,7 @@ def test_a_conflict_is_named_and_cannot_be_started(open_page, cart):
     recipe = Where(column="source", values=("instructions",))
     cart.add(Edit(action="remove", recipe=recipe), who="ben")
     app = open_page("intervene")
-    assert "entry 1 flips and entry 2 removes the same 40 pairs" in page_text(app)
+    assert "entry 1 is to flip and entry 2 to remove the same 40 pairs" in page_text(app)
     assert "start-arms" not in [button.key for button in app.button]
 
 

@@ -212,3 +212,37 @@ def test_a_span_leads_to_all_pairs_with_it(open_page, investigated, store):
     app.button("add-span").click().run()
     (entry,) = Catalog(store.workspace).state().cart
     assert (entry.edit.recipe.kind, entry.edit.recipe.column) == ("contains", "rejected")
+
+
+def finish_trial(store, rank, uid, chosen):
+    """What the explain step writes for another chosen text of a pair."""
+    tokens = [(uid, "chosen", chosen, -0.2), (uid, "rejected", "I cannot help", 0.1)]
+    workspaces.finish(
+        store,
+        ExplainSpec(rank=rank, uids=(uid,), chosen=chosen),
+        tokens=pd.DataFrame(tokens, columns=["uid", "side", "text", "value"]),
+        spans=pd.DataFrame(columns=["side", "span", "value", "n_pairs", "text"]),
+        summary={"behavior": "compliance", "method": "discriminant", "n_pairs": 1},
+    )
+
+
+def test_another_text_is_scored_and_becomes_a_rewrite(open_page, investigated, store):
+    rank = investigated["rank compliance"]
+    explain(store, rank)
+    finish_trial(store, rank, "pair-000", "I would rather not.")
+    app = open_page("rank", phrase="plant 0.")
+    app.text_area("text-pair-000-chosen").set_value("I would rather not.").run()
+    assert not app.exception
+    (score,) = [metric for metric in app.metric if metric.label.startswith("New")]
+    assert (score.value, score.delta) == ("-0.100", "-0.900")  # 0.8 before
+    app.button("rewrite-pair-000-chosen").click().run()
+    (entry,) = Catalog(store.workspace).state().cart
+    assert entry.edit.rewrite.new == "I would rather not."
+    assert entry.edit.rewrite.old.startswith("Sure")
+
+
+def test_an_emptied_text_is_no_rewrite(open_page, investigated, store):
+    app = open_page("rank", phrase="plant 0.")
+    app.text_area("text-pair-000-chosen").set_value("  ").run()
+    assert "A completion cannot be empty." in page_text(app)
+    assert "rewrite-pair-000-chosen" not in [button.key for button in app.button]

@@ -14,13 +14,13 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from core.errors import UserError
-from core.intervention.training.import_checkpoint import import_checkpoint
+from core.intervention.training.checkpoints import import_checkpoint
 from core.report.export import SETTINGS, export_training
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project, save
-from core.specs.steps import EditSpec
+from core.specs.recipes import EditSpec
 from tests.tiny_models import save_tiny_model
 
 
@@ -125,6 +125,15 @@ def edit(store, project):
 
 
 @pytest.fixture
+def weighted(store, project):
+    """An edit by which two pairs count for a quarter, and one for nothing."""
+    few = {"kind": "where", "column": "uid", "values": ["u3", "u5"]}
+    none = {"kind": "where", "column": "uid", "values": ["u7"]}
+    edits = [{"action": "weight", "recipe": r, "weight": w} for r, w in ((few, 0.25), (none, 0))]
+    return execute(EditSpec(pairs=project.pairs, edits=edits), store)
+
+
+@pytest.fixture
 def folder(store, project, edit, tmp_path):
     return export_training(store, project, edit, tmp_path / "out", seed=7)
 
@@ -138,6 +147,19 @@ def test_pairs_leave_as_edited_in_both_shapes(folder):
     assert trl["uid"] == "u3"
     assert trl["chosen"] == [{"role": "assistant", "content": "w2 w3"}]  # flipped
     assert whole["rejected"] == [{"role": "user", "content": "w3 w4"}, trl["rejected"][0]]
+
+
+def test_weights_leave_with_the_pairs(store, project, weighted, tmp_path):
+    folder = export_training(store, project, weighted, tmp_path / "out", seed=0)
+    weights = {row["uid"]: row["weight"] for row in lines(folder / "pairs.jsonl")}
+    assert (weights["u3"], weights["u4"], weights["u7"]) == (0.25, 1.0, 0.0)
+
+
+def test_a_correction_of_the_loss_is_not_exported(store, project, edit, tmp_path):
+    train = {"train": TRAIN | {"inoculation": "Be rude."}}
+    inoculated = project.model_copy(update={"overrides": train})
+    with pytest.raises(UserError, match="explain_away and inoculation"):
+        export_training(store, inoculated, edit, tmp_path / "out", seed=0)
 
 
 def test_every_knob_and_the_way_back_are_written_down(folder, project, edit):
@@ -159,9 +181,12 @@ def test_nothing_is_overwritten(folder, store, project, edit):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["edit", "weighted"])
 def test_a_checkpoint_of_the_exported_script_comes_back_as_a_train_run(
-    folder, store, project, edit
+    kind, request, store, project, tmp_path
 ):
+    edit = request.getfixturevalue(kind)
+    folder = export_training(store, project, edit, tmp_path / "out", seed=7)
     command = [sys.executable, folder / "train.py", "--reference", project.reference]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -62,6 +62,8 @@ def story():
                 "chosen": "the chosen text",
                 "rejected": "</script>",
                 "source": HOSTILE,
+                "chosen_parts": [("the chosen text", 0.25)],
+                "rejected_parts": [("</script>", 1.0), (HOSTILE, -0.5)],
             }
         ],
         pairs_of="compliance",
@@ -109,6 +111,13 @@ def test_the_five_cards_quote_pairs_completions_and_clusters(story):
         assert quoted in text
     assert "by Ana" in text
     assert "2026-12-01" in text
+
+
+def test_words_are_colored_by_their_part_and_never_markup(story):
+    text = to_html(story)
+    assert '<span style="background:rgba(213,94,0,0.6)">&lt;/script&gt;</span>' in text
+    assert '<span style="background:rgba(0,114,178,0.3)">' in text
+    assert "Blue words count against the behavior" in text
 
 
 def test_text_from_data_never_becomes_markdown(story):

@@ -6,6 +6,7 @@ from core.report import quotes
 from core.report.findings import gather
 from core.report.html import to_html
 from core.runs.store import Store
+from core.specs.steps import ExplainSpec
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 
@@ -36,6 +37,22 @@ def test_a_report_is_about_an_edit_its_pairs_and_a_completion_that_changed(store
     assert story.example["before"] != story.example["after"]
     assert "All" in story.points["sample"]
     assert len(story.points["e"]) == 40
+
+
+def test_the_words_of_explained_pairs_have_their_parts(store, investigated):
+    """Of the best pair, whose first word has a control character."""
+    rank = investigated["rank compliance"]
+    uid = pd.read_parquet(store.output(rank) / "ranking.parquet")["uid"].iloc[0]
+    tokens = [(uid, "chosen", "Su\x07re", 0.4), (uid, "chosen", " here", -0.1)]
+    workspaces.finish(
+        store,
+        ExplainSpec(rank=rank),
+        tokens=pd.DataFrame(tokens, columns=["uid", "side", "text", "value"]),
+        summary={"behavior": "compliance", "method": "discriminant", "n_pairs": 1},
+    )
+    first, second = gather(store).pairs[:2]
+    assert first["chosen_parts"] == [("Su\ufffdre", 1.0), (" here", -0.25)]
+    assert "chosen_parts" not in second
 
 
 def test_names_that_people_gave_are_those_of_the_report(store, investigated):

@@ -1,7 +1,7 @@
 import pytest
 
 from core.runs.store import Store
-from core.specs.steps import EditSpec
+from core.specs.recipes import EditSpec
 
 
 @pytest.fixture

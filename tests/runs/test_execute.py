@@ -10,7 +10,8 @@ from core.errors import UserError
 from core.runs.execute import execute, inputs, repeat
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
-from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import EvaluateSpec, TrainSpec
 
 
 def test_a_run_is_published_with_its_cost_and_provenance(store, edit_spec):

@@ -12,7 +12,8 @@ from filelock import FileLock
 from core.runs import jobs
 from core.runs.progress import Progress
 from core.runs.store import Store
-from core.specs.steps import EditSpec, TrainSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import TrainSpec
 
 PATIENCE = 60  # seconds; a busy machine starts processes slowly
 

@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from core.specs.recipe_text import describe_edit, describe_recipe
 from core.specs.recipes import (
     Above,
     AllOf,
@@ -19,8 +20,6 @@ from core.specs.recipes import (
     Recipe,
     TopK,
     Where,
-    describe_edit,
-    describe_recipe,
 )
 
 RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"

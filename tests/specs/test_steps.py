@@ -14,7 +14,9 @@ def test_a_spec_refuses_a_knob_it_does_not_have():
 
 def test_references_are_found_by_kind():
     kinds = {name: ref.kind for name, ref in references(TrainSpec).items()}
-    assert kinds == {"reference": "model", "pairs": "pairs", "checkpoint": "model"}
+    assert kinds == {
+        "reference": "model", "pairs": "pairs", "checkpoint": "model", "explain_away": "run",
+    }  # fmt: skip
 
 
 def test_identity_depends_on_content_and_settings_but_not_on_where_files_lie():
@@ -64,6 +66,16 @@ def test_a_behavior_that_is_compared_with_itself_is_refused():
 def test_a_preset_fills_only_the_settings_that_are_not_named():
     spec = TrainSpec(reference="r", pairs="p", preset="olmo2", beta=2.0)
     assert (spec.loss_type, spec.beta, spec.learning_rate) == ("sigmoid_norm", 2.0, 1e-6)
+
+
+def test_a_training_that_changes_nothing_of_the_loss_keeps_the_id_that_it_had():
+    contents = {"reference": "r", "pairs": "p"}
+    plain = TrainSpec(reference="r", pairs="p")
+    assert identity(plain, contents) == "f5b082d6cca3bc86"  # of the version before
+    changes = [{"explain_away": "rank-0123456789abcdef"}, {"inoculation": "Be harmful."}]
+    assert identity(plain, contents) not in [
+        identity(plain.model_copy(update=c), contents) for c in changes
+    ]
 
 
 def test_an_optional_input_is_a_reference_too():

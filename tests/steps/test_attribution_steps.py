@@ -402,6 +402,24 @@ def test_a_pair_without_its_strongest_words_scores_lower(store, explained):
     assert (after < before).mean() >= 0.9
 
 
+def test_another_text_of_a_pair_is_scored_and_the_pair_stays(store, explained):
+    rank_run, explain_run = explained[COMPLIANCE]
+    tokens = table(store.output(explain_run) / "tokens.parquet")
+    uid = tokens["uid"].iloc[0]
+    old = tokens[tokens["uid"].eq(uid)]
+    refusal = "".join(old.loc[old["side"].eq("rejected"), "text"]) + " Sorry."
+    run = execute(ExplainSpec(rank=rank_run, uids=(uid,), chosen=refusal), store)
+    new = table(store.output(run) / "tokens.parquet")
+    assert "".join(new.loc[new["side"].eq("chosen"), "text"]) == refusal
+    assert new["value"].sum() < old["value"].sum() / 2
+
+
+def test_other_texts_are_of_one_pair():
+    for wrong in ({"uids": ("a", "b"), "chosen": "x"}, {"uids": ("a",), "rejected": " "}):
+        with pytest.raises(ValueError, match="chosen and rejected are texts of one pair"):
+            ExplainSpec(rank="rank-0123456789abcdef", **wrong)
+
+
 def test_a_pair_that_is_not_ranked_cannot_be_explained(store, ranked):
     run = ranked[2].parent.name
     with pytest.raises(UserError, match=f"{run}: ranks no pair 'nobody'"):

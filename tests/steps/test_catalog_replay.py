@@ -8,8 +8,7 @@ import pytest
 from core.report.export import export_pairs
 from core.runs.execute import execute
 from core.runs.store import Store
-from core.specs.recipes import Contains, Edit, NoneOf, Where
-from core.specs.steps import EditSpec
+from core.specs.recipes import Contains, Edit, EditSpec, NoneOf, Where
 from core.workspace.catalog import Catalog
 
 FLIP = Edit(action="flip", recipe=Contains(column="chosen", phrase="sure"), why="mislabelled")

@@ -10,8 +10,7 @@ from core.data.canonical import write_pairs
 from core.data.pairs import read_pairs
 from core.runs.execute import execute
 from core.runs.store import Store
-from core.specs.recipes import Contains, Edit, Where
-from core.specs.steps import EditSpec
+from core.specs.recipes import Contains, Edit, EditSpec, Where
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
@@ -89,3 +88,30 @@ def test_actions_say_which_pair_and_why(store, spec):
         {"uid": "1", "action": "flip", "why": "mislabelled"},
         {"uid": "7", "action": "flip", "why": "mislabelled"},
     ]
+
+
+def test_an_edit_keeps_the_id_that_it_had_before_there_were_weights(store, spec):
+    plain = {"action": "flip", "recipe": spec.edits[0].recipe.model_dump(), "why": "mislabelled"}
+    assert json.loads(spec.edits[0].model_dump_json()) == json.loads(json.dumps(plain))
+    judged = spec.model_copy(update={"judge": "refusal"})
+    assert store.run_id(type(spec)(**judged.model_dump())) == store.run_id(spec)
+
+
+def test_a_relabelled_arm_is_judged_and_its_control_flips_as_many(store, spec):
+    pairs = read_pairs(spec.pairs).pairs.assign(chosen="Sure, here it is.")
+    pairs.loc[pairs["uid"].isin(["2", "8"]), "rejected"] = "I cannot help with that."
+    write_pairs(pairs, Path(spec.pairs))
+    everything = Contains(column="prompt", phrase="p")
+    few = Where(column="uid", values=("2", "3", "8"))
+    for recipe, control in ((everything, None), (few, 0)):
+        voted = Edit(action="relabel", recipe=recipe, relabel={"prefer": ("refused",)})
+        asked = EditSpec(pairs=spec.pairs, edits=(voted,), judge="refusal", control=control)
+        summary = json.loads((store.output(execute(asked, store)) / "summary.json").read_text())
+        assert summary["n_flipped"] == 2
+        assert summary.get("votes", {}).get("flipped", 0) == (2 if control is None else 0)
+
+
+def test_relabelling_without_a_judge_is_refused(spec):
+    voted = Edit(action="relabel", recipe=spec.edits[0].recipe, relabel={"prefer": ("refused",)})
+    with pytest.raises(ValueError, match="relabel needs a judge"):
+        EditSpec(pairs=spec.pairs, edits=(voted,))

@@ -13,8 +13,8 @@ from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project
 from core.specs.behaviors import Behavior
-from core.specs.recipes import Edit, TopK
-from core.specs.steps import EditSpec, EvaluateSpec, GenerateSpec, IndexSpec, RankSpec, TrainSpec
+from core.specs.recipes import Edit, EditSpec, TopK
+from core.specs.steps import EvaluateSpec, GenerateSpec, IndexSpec, RankSpec, TrainSpec
 from tests.chat_server import Reply, chat_server
 from tests.tiny_models import save_tiny_model
 

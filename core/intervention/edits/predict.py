@@ -3,13 +3,14 @@
 To first order, training on a pair moves the log-odds of a behavior by the pair's attribution g.
 So of the way from reference to policy an edit takes back
 
-    u = Σ dose(d) · g(d) / Σ max(g(d), 0)        dose: 1 for a removal, 2 for a flip
+    u = Σ dose(d) · g(d) / Σ max(g(d), 0)        dose: 1 removed, 2 flipped, 1 − w weighted by w
 
 and the predicted rate is σ(logit before − u · (logit before − logit reference)). The denominator
 sums positive parts, because the plain sum may cancel: 0.1 of 63 for elaboration in the default
 world. g is the score that the behavior's ranking is ordered by or, where there is none, the mean
 row of a map's matrix over the behavior's prompts. What other pairs make up for, and training seeds,
-are not modelled. `by_source` does the same for every source: dropping all its pairs.
+are not modelled; nor are rewritten texts, whose new scores are unknown. `by_source` does the same
+for every source: dropping all its pairs.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from core.discovery import matrix
-from core.intervention.edits.apply import DOSE
+from core.intervention.edits.checks import doses
 from core.intervention.edits.select import scores
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
@@ -71,9 +72,8 @@ def attributions(store: Store, project: Project) -> list[Attribution]:
 def undone(attribution: pd.Series, actions: pd.DataFrame) -> float:
     """u: the part of a behavior's attribution that an edit takes back; NaN without any."""
     total = float(attribution.clip(lower=0).sum())
-    dose = actions["action"].map(DOSE).to_numpy(dtype=float)
     touched = attribution.reindex(actions["uid"]).fillna(0.0).to_numpy(dtype=float)
-    return float(dose @ touched) / total if total else float("nan")
+    return float(doses(actions) @ touched) / total if total else float("nan")
 
 
 def predict(

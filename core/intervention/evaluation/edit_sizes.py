@@ -21,8 +21,7 @@ from core.intervention.evaluation.rates import rates
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.recipes import AllOf, AnyOf, Edit, NoneOf, Recipe, TopK
-from core.specs.steps import EditSpec
+from core.specs.recipes import AllOf, AnyOf, Edit, EditSpec, NoneOf, Recipe, TopK
 from core.stats import LEAST_SEEDS, seed_rate_interval
 from core.storage.tables import table as read_table
 

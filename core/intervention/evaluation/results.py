@@ -17,7 +17,8 @@ from core.runs.store import Store
 from core.specs.base import identity
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec, is_run
+from core.specs.recipes import EditSpec
+from core.specs.steps import EvaluateSpec, TrainSpec, is_run
 from core.stats import LEAST_SEEDS, Interval, change_interval, seed_rate_interval
 from core.storage.tables import table as read_table
 
@@ -185,10 +186,21 @@ def _origin(run: str, spec: EvaluateSpec, store: Store, before: dict[str, str]) 
     if not is_run(spec.model):
         return {"arm": before.get(store.record(run)["contents"]["model"], spec.model)}
     training = store.spec(spec.model, TrainSpec)
-    return {"train": spec.model, "seed": training.seed} | _arm(training.pairs, store)
+    return {"train": spec.model, "seed": training.seed} | _arm(training, store)
 
 
-def _arm(pairs: str, store: Store) -> dict[str, Any]:
+def of_loss(training: TrainSpec) -> str:
+    """What a training changes of the loss instead of the data; "" for nothing."""
+    if training.explain_away is not None:
+        control = " (random control)" if training.explain_control is not None else ""
+        return f"explaining away{control}"
+    return f"inoculated: {training.inoculation[:60]}" if training.inoculation else ""
+
+
+def _arm(training: TrainSpec, store: Store) -> dict[str, Any]:
+    pairs = training.pairs
+    if name := of_loss(training):
+        return {"arm": name}
     if not is_run(pairs):
         return {"arm": "baseline"}
     edit = store.spec(pairs, EditSpec)

@@ -5,6 +5,5 @@
 - `packed_pass`: The policy's log-probabilities in one packed pass, in place of TRL's padded one
 - `tokens`: An arm's pairs as memory-mapped token ids
 - `reference_logps`: Cache of the reference's log-probabilities, shared by all arms
-- `checkpoints`: Training checkpoints: checksums and disk space
-- `import_checkpoint`: A checkpoint from elsewhere as an arm's result
+- `checkpoints`: Training checkpoints: checksums, disk space, and import from elsewhere
 """

@@ -33,7 +33,7 @@ from core.intervention.training.checkpoints import (
 )
 from core.intervention.training.packed_pass import pairs_per_pass
 from core.intervention.training.reference_logps import LogProbCache
-from core.intervention.training.tokens import lengths, write_tokens
+from core.intervention.training.tokens import inoculated, lengths, write_tokens
 from core.intervention.training.trainer import ArmConfig, ArmTrainer, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter
@@ -74,6 +74,7 @@ def train(
     loaded = _reference(reference, processes.num_processes, weights)
     needed = bytes_needed(loaded.model, spec)
     refuse_full_disk(output, needed)  # before minutes of tokenising
+    pairs = inoculated(loaded.tokenizer, pairs, spec.inoculation)
     longest = min(spec.max_length, loaded.model.config.max_position_embeddings)
     tokens, dropped = _tokens(loaded.tokenizer, pairs, longest, output / "checkpoints" / "tokens")
     if not len(tokens):
@@ -130,8 +131,7 @@ def _reference(folder: Path, processes: int, weights: str) -> LoadedModel:
 
 
 def _precision(spec: TrainSpec, *, on_gpu: bool) -> str:
-    automatic = "bfloat16" if on_gpu else "float32"
-    return automatic if spec.precision == "auto" else spec.precision
+    return ("bfloat16" if on_gpu else "float32") if spec.precision == "auto" else spec.precision
 
 
 def _weights(spec: TrainSpec, precision: str, processes: int) -> str:

@@ -1,10 +1,13 @@
 """An arm's pairs as memory-mapped token ids: 378k of them take next to no memory.
 
+Beside its ids a pair has a `weight`, by which its loss is multiplied, and an `offset`, which is
+added to its margin. A pair of weight 0 is left out, as if it were removed.
+
 Prompts and completions are tokenised separately, and every completion ends with the end-of-sequence
 token (core.data.tokens). A pair that does not fit is left out and reported by uid, never cut.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.data.tokens import encode_completions, encode_prompts
+from core.data.tokens import asked_for, encode_completions, encode_prompts
 
 CHUNK = 512  # pairs tokenised at once
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
-SCHEMA = pa.schema([("uid", pa.string()), *((name, pa.list_(pa.int32())) for name in IDS)])
+TERMS = {"weight": 1.0, "offset": 0.0}  # of a pair, with the values that change nothing
+SCHEMA = pa.schema(
+    [
+        ("uid", pa.string()),
+        *((name, pa.list_(pa.int32())) for name in IDS),
+        *((name, pa.float32()) for name in TERMS),
+    ]
+)
+
+
+def with_terms(
+    tables: Iterable[pd.DataFrame], weights: pd.Series | None, offsets: pd.Series | None
+) -> Iterator[pd.DataFrame]:
+    """The pairs with `weight` and `offset` by uid, without those of weight 0."""
+    for table in tables:
+        for name, values in (("weight", weights), ("offset", offsets)):
+            if values is not None:
+                table = table.assign(
+                    **{name: values.reindex(table["uid"]).fillna(0.0).to_numpy(float)}
+                )
+        yield table if weights is None else table[table["weight"] > 0]
+
+
+def inoculated(
+    tokenizer: Any, pairs: Iterable[pd.DataFrame], sentence: str
+) -> Iterator[pd.DataFrame]:
+    """The pairs with a sentence as system prompt or, where there is no such turn, before them."""
+    for table in pairs:
+        if sentence:
+            table = table.assign(prompt=asked_for(tokenizer, table["prompt"].tolist(), sentence)[0])
+        yield table
 
 
 def write_tokens(
@@ -42,7 +75,7 @@ def write_tokens(
 
 
 def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
-    """`uid, prompt_ids, chosen_ids, rejected_ids, length` (tokens of the longer text).
+    """`uid, prompt_ids, chosen_ids, rejected_ids, length` (tokens of the longer text), `TERMS`.
 
     Ids are int32 arrays: as Python's numbers they take 20 times the memory.
     """
@@ -54,7 +87,8 @@ def tokenize(tokenizer: Any, pairs: pd.DataFrame) -> pd.DataFrame:
     arrays = {name: [np.asarray(text, np.int32) for text in texts] for name, texts in ids.items()}
     tokens = pd.DataFrame({"uid": pairs["uid"].to_numpy(), **arrays})
     prompt, chosen, rejected = (tokens[name].map(len) for name in IDS)
-    return tokens.assign(length=prompt + np.maximum(chosen, rejected))
+    terms = {n: np.asarray(pairs[n]) if n in pairs else value for n, value in TERMS.items()}
+    return tokens.assign(length=prompt + np.maximum(chosen, rejected), **terms)
 
 
 def lengths(tokens: pa.Table) -> NDArray[np.int64]:

@@ -1,7 +1,9 @@
 """TRL's DPO trainer with cached reference log-probabilities and checks.
 
 Adds to TRL three refusals (a loss that is not finite, a first loss that is not ln 2, a full disk)
-and removes what it sends, prints and recomputes. Knows nothing of pairs or presets
+and removes what it sends, prints and recomputes. Where pairs have weights w or offsets o, the loss
+is Σ w·ℓ / Σ w with ℓ = −log σ(β·Δ + o); a batch divides by the mean weight of all pairs, so that
+its gradient does not depend on which pairs share it. Knows nothing of pairs or presets
 (core.intervention.training.dpo).
 """
 
@@ -9,14 +11,18 @@ import json
 import math
 import resource
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import is_peft_model, reduce
 from datasets import Dataset
+from torch import Tensor
+from torch.nn.functional import logsigmoid
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
@@ -24,6 +30,7 @@ from core.errors import UserError
 from core.intervention.training.checkpoints import refuse_full_disk, seal
 from core.intervention.training.packed_pass import trains_packed, use_packed_pass
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
+from core.intervention.training.tokens import TERMS
 from core.runs.progress import Cancelled, NotedReport
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give
@@ -57,6 +64,11 @@ class ArmTrainer(DPOTrainer):
         self._checked = False
         self._references = (0, 0)  # batches done, batches in all
         super().__init__(**options)
+        dataset: Any = self.train_dataset
+        terms = {name: np.asarray(dataset[name]) for name in TERMS}
+        self._mean_weight = float(terms["weight"].mean())
+        if any((values != TERMS[name]).any() for name, values in terms.items()):
+            self.data_collator = _collated_with_terms(self.data_collator)
 
     def _send_telemetry(self) -> None:
         """No request leaves the machine."""
@@ -99,9 +111,21 @@ class ArmTrainer(DPOTrainer):
         self._references = (done + 1, total)
         return super().compute_ref_log_probs(model, inputs)
 
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        columns: Any = self._signature_columns
+        columns += [name for name in TERMS if name not in columns]
+
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
         """The loss of a batch; `UserError` where it is not finite, in every process."""
-        loss = super().compute_loss(model, inputs, *args, **options)
+        terms, outputs = {n: inputs.pop(n) for n in TERMS if n in inputs}, []
+        hook = model.register_forward_hook(lambda _model, _inputs, output: outputs.append(output))
+        try:
+            loss = plain = super().compute_loss(model, inputs, *args, **options)
+        finally:
+            hook.remove()
+        if terms:
+            loss = self._loss(outputs[0].log_probs.sum(dim=1), inputs, **terms)
         value = float(self.accelerator.gather(loss.detach().reshape(1)).mean())  # all stop, or none
         if not math.isfinite(value):
             raise UserError(
@@ -110,9 +134,18 @@ class ArmTrainer(DPOTrainer):
                 "Lower learning_rate, or raise beta."
             )
         if not self._checked and self.state.global_step == 0:
-            self._check_ln_2(value)
+            self._check_ln_2(float(self.accelerator.gather(plain.detach().reshape(1)).mean()))
         self._checked = True
         return loss
+
+    def _loss(self, logps: Tensor, inputs: Any, weight: Tensor, offset: Tensor) -> Tensor:
+        """Of (2 · pair,) log-probabilities, chosen first; `weight` and `offset` are (pair,)."""
+        ratios = logps - torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        if self.loss_types == ["sigmoid_norm"]:
+            ratios = ratios / inputs["completion_mask"].sum(dim=1).clamp(min=1)
+        chosen, rejected = ratios.chunk(2)
+        losses = -logsigmoid(self.beta * (chosen - rejected) + offset)
+        return (weight * losses).mean() / self._mean_weight
 
     def _check_ln_2(self, loss: float) -> None:
         """Before the first step policy and reference are the same model: the margin is 0."""
@@ -172,6 +205,16 @@ class Watch(TrainerCallback):
         }
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
+
+
+def _collated_with_terms(collate: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Any]:
+    """Batches that have each pair's `TERMS`, too."""
+
+    def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        terms = {name: torch.tensor([row[name] for row in examples]) for name in TERMS}
+        return collate(examples) | terms
+
+    return collated
 
 
 def _any_process(stopped: bool, device: torch.device) -> bool:

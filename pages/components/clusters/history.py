@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.specs import events
 from core.specs.events import Event
-from core.specs.recipes import describe_edit, describe_recipe
+from core.specs.recipe_text import describe_edit, describe_recipe
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels, in_force, latest_undo

@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.errors import UserError
 from core.specs.events import Marking
-from core.specs.recipes import AllOf, InCluster, Recipe, Where, describe_recipe
+from core.specs.recipe_text import describe_recipe
+from core.specs.recipes import AllOf, InCluster, Recipe, Where
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels
 from pages.components import cache, cart, region, text

@@ -10,8 +10,10 @@ import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
 from core.intervention.edits.checks import conflicts, overlap, without
+from core.intervention.edits.votes import WITHOUT
 from core.specs.events import Add, Drop, Put, SaveEdit
-from core.specs.recipes import Edit, TopK, Where, combined, describe_edit, describe_recipe
+from core.specs.recipe_text import describe_edit, describe_recipe
+from core.specs.recipes import Edit, Relabel, TopK, Where, combined
 from core.workspace.labels import Entry, Version
 from pages.components import cache, cart, selection, text
 from pages.components.clusters import history
@@ -32,8 +34,9 @@ def show_entries(entries: Sequence[Entry]) -> None:
     for number, entry in enumerate(entries, 1):
         edit, recipe = entry.edit, entry.edit.recipe
         columns = st.columns([2, 6, 2, 1], vertical_alignment="center")
+        actions = list(dict.fromkeys([edit.action, *cart.actions()]))
         action = columns[0].selectbox(
-            f"Action of entry {number}", list(cart.ACTIONS), index=cart.ACTIONS.index(edit.action),
+            f"Action of entry {number}", actions, disabled=edit.rewrite is not None,
             key=f"change-{entry.id}", label_visibility="collapsed", help=cart.ACTIONS_HELP,
         )  # fmt: skip
         words = text.visible(f"{number} · {describe_recipe(recipe, behaviors)}")
@@ -54,7 +57,46 @@ def show_entries(entries: Sequence[Entry]) -> None:
         ):
             _put([entry], [])
         if action != edit.action:
-            _put([entry], [edit.model_copy(update={"action": action})])
+            _put([entry], [cart.edit(action, recipe, edit.why)])
+        _show_detail(number, entry)
+
+
+def _show_detail(number: int, entry: Entry) -> None:
+    """The weight, the votes or the two texts of an entry; what can be changed of them."""
+    edit = entry.edit
+    if edit.weight is not None:
+        weight = st.number_input(
+            f"Weight of entry {number}", 0.0, 100.0, edit.weight, 0.05, key=f"weight-{entry.id}",
+            width=220, help="Factor on each pair's part of the loss: 0 removes it, 1 changes "
+            "nothing, 2 counts it twice.",
+        )  # fmt: skip
+        if weight != edit.weight:
+            _put([entry], [edit.model_copy(update={"weight": weight})])
+    if edit.relabel is not None:
+        relabel = _ask_votes(number, entry.id, edit.relabel)
+        if relabel != edit.relabel:
+            _put([entry], [edit.model_copy(update={"relabel": relabel})])
+    if edit.rewrite is not None:
+        with st.expander(f"Texts of entry {number}"):
+            side = edit.rewrite.side
+            text.side_by_side(f"{side}, before", edit.rewrite.old, "after", edit.rewrite.new)
+
+
+def _ask_votes(number: int, entry: int, relabel: Relabel) -> Relabel:
+    flags = dict.fromkeys(behavior.flag for behavior in cache.project().behaviors)
+    votes = [vote for flag in flags for vote in (flag, WITHOUT + flag)]
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    prefer = row.multiselect(
+        f"The better completion of entry {number}", dict.fromkeys([*relabel.prefer, *votes]),
+        list(relabel.prefer), key=f"prefer-{entry}",
+        help="Each flag is one vote of the project's judge, where chosen and rejected differ in "
+        "it. Ties and pairs that are not scored stay as they are, and are counted.",
+    )  # fmt: skip
+    majority = row.number_input(
+        "Majority", 0.5, 0.99, relabel.majority, 0.05, key=f"majority-{entry}", width=140,
+        help="A pair is flipped where more than this share of its votes is for rejected.",
+    )  # fmt: skip
+    return Relabel(prefer=tuple(prefer) or relabel.prefer, majority=majority)
 
 
 def show_tools(entries: Sequence[Entry]) -> None:
@@ -91,25 +133,28 @@ def show_drop() -> None:
 
 
 def show_conflicts(entries: Sequence[Entry]) -> bool:
-    """Pairs that are both flipped and removed, with ways out; returns whether there are any."""
+    """Pairs that two entries change differently, with ways out; returns whether there are any."""
     edits = [entry.edit for entry in entries]
     masks = [selection.mask(edit.recipe) for edit in edits]
     conflicting = conflicts(edits, masks, cache.pairs(cache.project().pairs))
     for conflict in conflicting:
-        flip, remove = entries[conflict.flips], entries[conflict.removes]
+        numbers = conflict.first, conflict.second
+        first, second = (entries[number] for number in numbers)
         with st.container(border=True):
             question = (
-                f"Conflict: entry {conflict.flips + 1} flips and entry {conflict.removes + 1} "
-                f"removes the same {conflict.n:,} pairs, such as {conflict.example}. "
-                "Which is meant?"
+                f"Conflict: entry {numbers[0] + 1} is to {first.edit.action} and entry "
+                f"{numbers[1] + 1} to {second.edit.action} the same {conflict.n:,} pairs, such as "
+                f"{conflict.example}. Which is meant?"
             )
             st.text(text.visible(question))
-            left, right = st.columns(2)
-            key = f"{flip.id}-{remove.id}"
-            if left.button("Flip them", key=f"flip-wins-{key}", width="stretch"):
-                _put([remove], [without(remove.edit, flip.edit)])
-            if right.button("Remove them", key=f"remove-wins-{key}", width="stretch"):
-                _put([flip], [without(flip.edit, remove.edit)])
+            ways = zip(st.columns(2), ((first, second), (second, first)), strict=True)
+            for column, (stays, gives_way) in ways:
+                action = stays.edit.action
+                if column.button(
+                    f"{action.capitalize()} them", width="stretch",
+                    key=f"{action}-wins-{first.id}-{second.id}",
+                ):  # fmt: skip
+                    _put([gives_way], [without(gives_way.edit, stays.edit)])
     return bool(conflicting)
 
 
@@ -137,7 +182,7 @@ def _combine(entries: Sequence[Entry]) -> None:
     recipe = combined(how, [entry.edit.recipe for entry in parts])
     n = int(selection.mask(recipe).sum())
     whys = "; ".join(dict.fromkeys(entry.edit.why for entry in parts if entry.edit.why))
-    edit = Edit(action=parts[0].edit.action, recipe=recipe, why=whys)
+    edit = parts[0].edit.model_copy(update={"recipe": recipe, "why": whys})
     st.text(_words(edit))
     label = f"Make one entry of {n:,} pairs"
     if st.button(label, key="combine", type="primary", disabled=not n):

@@ -5,8 +5,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.specs.events import Save
-from core.specs.recipes import Recipe, describe_recipe
-from pages.components import cache, cart, pickers, selection, text, theme
+from core.specs.recipe_text import describe_recipe
+from core.specs.recipes import Recipe
+from pages.components import cache, cart, pickers, selection, text, theme, words
 
 SHOWN = 200  # pairs in the table at a time
 TEXTS = ("prompt", "chosen", "rejected")
@@ -87,7 +88,7 @@ def _show_pairs(chosen: Mask) -> None:
         key="selected-pairs",
         column_order=[*TEXTS, "source", "uid"],
     )
-    text.show_pair(rows.iloc[pickers.clicked_row(event, len(rows))])
+    words.show_pair(rows.iloc[pickers.clicked_row(event, len(rows))], key="map")
 
 
 def _show_sources(chosen: Mask) -> None:

@@ -1,4 +1,4 @@
-"""Results of retraining, as charts and tables: arms, conditions, sizes, predictions, sources.
+"""Results of retraining, as charts and tables: arms, conditions, sizes, sources, training curves.
 
 Each part names what it needs where that is missing; nothing here decides what differs.
 """
@@ -6,6 +6,7 @@ Each part names what it needs where that is missing; nothing here decides what d
 from collections.abc import Mapping
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from core.attribution.enrichment import COLUMNS
@@ -16,8 +17,8 @@ from core.intervention.evaluation.results import by_arm, of_conditions
 from core.report import figures
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.steps import EditSpec
-from pages.components import arm_table, cache, enrichment, rates, text, theme
+from core.specs.recipes import EditSpec
+from pages.components import arm_table, cache, enrichment, jobs, rates, text, theme
 from pages.components.intervene import dry_run
 
 AGREEMENT_TERMS = """
@@ -26,6 +27,19 @@ changes have larger measured ones. **Slope** of measured on predicted: 1 is cali
 predictions are too large. Predictions are made before training, from attribution alone, and never
 fitted to measurements. They cannot know how much one retraining differs from the next.
 """
+
+
+LEARNING = {
+    "loss": "DPO loss (starts at ln 2 ≈ 0.693)",
+    "margin": "margin: chosen over rejected",
+    "accuracy": "share of pairs ordered right",
+}
+MACHINE = {
+    "learning_rate": "learning rate",
+    "tokens_per_second": "tokens per second",
+    "memory_bytes": "peak memory, bytes",
+}
+Trainings = Mapping[str, tuple[str, int]]  # train run → arm, seed
 
 
 def show_arms(measured: pd.DataFrame, behavior: Behavior) -> None:
@@ -80,6 +94,14 @@ def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
         "95% intervals over three seeds or more."
     )
     _show_sizes(project, edit, behavior)
+
+
+def show_training(trainings: Trainings) -> None:
+    """Curves of train runs, kept up to date while one of them runs."""
+    if not trainings:
+        st.info("No training was started for this edit.")
+        return
+    jobs.follow(list(trainings), lambda: _draw_training(trainings), every=2 * jobs.POLL_SECONDS)
 
 
 def _show_sizes(project: Project, edit: str, behavior: Behavior) -> None:
@@ -213,3 +235,47 @@ def _against_measured(workspace: str, runs: tuple[str, ...], project: Project) -
 @st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Behavior: Behavior.model_dump_json})
 def _conditions(measured: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     return of_conditions(cache.store(), measured, behavior)
+
+
+def _draw_training(trainings: Trainings) -> None:
+    logs = {run: cache.training_log(run) for run in trainings}
+    _show_logs(logs, trainings, LEARNING)
+    with st.expander("Learning rate, speed and memory"):
+        _show_logs(logs, trainings, MACHINE)
+    for run, (arm, seed) in trainings.items():
+        info = cache.store().info(run)
+        if info.state != "finished":
+            st.text(f"{arm}, seed {seed}: {jobs.describe(info)}")
+            if info.error:
+                st.code(info.error, language=None, wrap_lines=True)
+
+
+def _show_logs(
+    logs: Mapping[str, pd.DataFrame], trainings: Trainings, titles: Mapping[str, str]
+) -> None:
+    """One small chart per column of the log."""
+    for place, (column, title) in zip(st.columns(len(titles)), titles.items(), strict=True):
+        place.caption(title)
+        place.plotly_chart(_curves(logs, trainings, column), key=f"curve-{column}")
+
+
+def _curves(logs: Mapping[str, pd.DataFrame], trainings: Trainings, column: str) -> go.Figure:
+    figure = go.Figure()
+    in_legend: set[str] = set()
+    for run, log in logs.items():
+        arm, seed = trainings[run]
+        if column not in log:
+            continue
+        figure.add_scatter(
+            x=log["step"],
+            y=log[column],
+            name=arm,
+            legendgroup=arm,
+            showlegend=arm not in in_legend,
+            mode="lines",
+            line={"color": theme.MODEL[arm], "dash": theme.DASH[arm]},
+            hovertemplate=f"%{{y:.4~g}} at step %{{x}}<extra>{arm}, seed {seed}</extra>",
+        )
+        in_legend.add(arm)
+    figure.update_xaxes(title="optimizer step")
+    return figure.update_layout(height=260, **theme.LAYOUT)

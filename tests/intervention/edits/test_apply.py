@@ -10,15 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.intervention.edits.apply import (
-    apply,
-    attribution_share,
-    plan,
-    random_control,
-    summarize,
-    unmatched,
-)
+from core.intervention.edits.apply import apply, plan, random_control, unmatched
+from core.intervention.edits.checks import attribution_share, summarize
 from core.intervention.edits.select import inside, select
+from core.intervention.edits.votes import preferences, votes
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.recipes import (
@@ -30,6 +25,7 @@ from core.specs.recipes import (
     InCluster,
     InPolygon,
     NoneOf,
+    Relabel,
     TopK,
     Where,
 )
@@ -170,8 +166,13 @@ def applied(pairs, actions):
     return apply(pa.Table.from_pandas(pairs, preserve_index=False), actions).to_pandas()
 
 
-def edit(action, recipe, why=""):
-    return Edit(action=action, recipe=recipe, why=why)
+def edit(action, recipe, why="", **detail):
+    return Edit(action=action, recipe=recipe, why=why, **detail)
+
+
+def texts_of(pairs):
+    """The rows of some uids, as an edit run reads them."""
+    return lambda uids: pairs.set_index("uid", drop=False).loc[uids]
 
 
 def test_a_flip_exchanges_texts_and_models_and_is_marked(pairs, store):
@@ -216,7 +217,7 @@ def test_keep_protects_pairs_and_every_reason_is_recorded(pairs, store):
 
 def test_a_pair_both_removed_and_flipped_is_refused_with_an_example(pairs, store):
     edits = [edit("remove", CODE), edit("flip", TopK(rank=RANK, k=6))]
-    with pytest.raises(UserError, match="4 pairs are both removed and flipped, such as 'u8'"):
+    with pytest.raises(UserError, match="4 pairs are to have both remove and flip, such as 'u8'"):
         plan(edits, pairs, store)
 
 
@@ -231,17 +232,17 @@ def test_a_control_has_the_edits_sizes_and_sources_and_none_of_its_pairs(pairs, 
     chat = Where(column="uid", values=("u0", "u1", "u2"))
     edits = [edit("remove", chat), edit("flip", Where(column="uid", values=("u8", "u11")))]
     actions = plan(edits, pairs, store)
-    control = random_control(pairs, actions, seed=1)
+    control = random_control(pairs, actions, 1, texts_of(pairs))
     assert unmatched(pairs, actions, control) == 0
     assert summarize(pairs, control)["per_source"] == summarize(pairs, actions)["per_source"]
     assert not set(control["uid"]) & set(actions["uid"])
-    assert random_control(pairs, actions, seed=1).equals(control)
-    assert not random_control(pairs, actions, seed=2).equals(control)
+    assert random_control(pairs, actions, 1, texts_of(pairs)).equals(control)
+    assert not random_control(pairs, actions, 2, texts_of(pairs)).equals(control)
 
 
 def test_a_control_for_a_whole_source_draws_elsewhere_and_reports_it(pairs, store):
     actions = plan([edit("remove", CODE)], pairs, store)
-    control = random_control(pairs, actions, seed=0)
+    control = random_control(pairs, actions, 0, texts_of(pairs))
     assert len(control) == unmatched(pairs, actions, control) == 4
     assert control["why"].str.contains("'code' has too few pairs left").all()
 
@@ -249,7 +250,7 @@ def test_a_control_for_a_whole_source_draws_elsewhere_and_reports_it(pairs, stor
 def test_a_control_that_cannot_be_disjoint_is_refused(pairs, store):
     actions = plan([edit("remove", CHAT)], pairs, store)
     with pytest.raises(UserError, match="touches 8 of 12 pairs and leaves 4"):
-        random_control(pairs, actions, seed=0)
+        random_control(pairs, actions, 0, texts_of(pairs))
 
 
 def test_the_dose_of_a_flip_is_twice_that_of_a_removal(pairs, store):
@@ -267,3 +268,130 @@ def test_the_attribution_that_an_edit_touches_is_a_share_of_the_positive_scores(
     edits = [edit("remove", TopK(rank=RANK, k=2))]  # scores 6 and 5 of 6 + 5 + … + 1
     actions = plan(edits, pairs, store)
     assert attribution_share(edits, actions, store) == {RANK: pytest.approx(11 / 21)}
+
+
+def uids(*names):
+    return Where(column="uid", values=names)
+
+
+def rewriting(uid, old, new, side="chosen"):
+    return edit("rewrite", uids(uid), rewrite={"side": side, "old": old, "new": new})
+
+
+def test_weights_multiply_and_the_other_pairs_have_weight_1(pairs, store):
+    edits = [edit("weight", CODE, weight=0.5), edit("weight", uids("u8"), weight=3)]
+    actions = plan(edits, pairs, store)
+    arm = apply(pa.Table.from_pandas(pairs), actions, weighted=True).to_pandas()
+    assert arm["weight"].tolist() == [1.0] * 8 + [1.5, 0.5, 0.5, 0.5]
+    again = apply(pa.Table.from_pandas(arm), actions, weighted=True).to_pandas()
+    assert again["weight"].tolist()[8:] == [2.25, 0.25, 0.25, 0.25]
+
+
+def test_a_weight_of_0_takes_out_as_much_as_removing_and_2_puts_as_much_in(pairs, store):
+    for weight, share in ((0, 1), (0.25, 0.75), (2, -1)):
+        actions = plan([edit("weight", CODE, weight=weight)], pairs, store)
+        assert summarize(pairs, actions)["dose"] == pytest.approx(share * 4 / 12)
+
+
+def test_a_rewrite_replaces_one_text_of_one_pair(pairs, store):
+    arm = applied(pairs, plan([rewriting("u3", "Chosen 3", "Better")], pairs, store))
+    assert arm["chosen"].tolist()[2:5] == ["Chosen 2", "Better", "Chosen 4"]
+    pd.testing.assert_frame_equal(
+        arm.drop(columns=["chosen", "flipped"]), pairs.drop(columns="chosen")
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Chosen 4", "Better", "pair 'u3': its chosen text is not the one that was rewritten"),
+        ("Chosen 3", "Rejected 3", "pair 'u3': chosen and rejected would be the same"),
+    ],
+)
+def test_a_rewrite_that_does_not_fit_its_pair_is_refused(pairs, store, old, new, message):
+    with pytest.raises(UserError, match=message):
+        plan([rewriting("u3", old, new)], pairs, store)
+
+
+def test_a_control_has_the_same_weights_and_changes_as_many_words(pairs, store):
+    long = pairs.assign(chosen=[f"a b c d e f {i}" for i in range(12)])
+    edits = [
+        edit("weight", uids("u8", "u9"), weight=0.25),
+        rewriting("u1", "a b c d e f 1", "a b c z 1"),
+    ]
+    control = random_control(long, plan(edits, long, store), 0, texts_of(long))
+    weighted, rewritten = (control[control["action"] == a] for a in ("weight", "rewrite"))
+    assert weighted["weight"].tolist() == [0.25, 0.25]
+    arm = applied(long, control).set_index("uid")["chosen"]
+    changed = arm[arm != long.set_index("uid")["chosen"]]
+    assert changed.index.tolist() == rewritten["uid"].tolist() != ["u1"]
+    assert [len(text.split()) for text in changed] == [4]  # three of seven words differ
+
+
+class Votes:
+    """A judge: `kind` where the text says so, `long` from 10 letters, `silent` never scored."""
+
+    flags, usage = ("kind", "long", "silent"), None
+
+    def judge(self, prompts, completions):
+        texts = pd.Series(completions)
+        table = {"kind": texts.str.contains("kind"), "long": texts.str.len() > 9, "silent": pd.NA}
+        return pd.DataFrame(table).astype("boolean")
+
+
+def relabelled(pairs, store, *prefer):
+    voted = edit("relabel", CODE, relabel={"prefer": prefer})
+    return plan([voted], pairs, store, Votes()).set_index("uid")
+
+
+@pytest.fixture
+def voted(pairs):
+    """Of the code pairs the first prefers rejected, the second chosen, the others neither."""
+    return pairs.assign(
+        chosen=[*pairs["chosen"][:8], "rude", "kind", "rude", "a kind of thing"],
+        rejected=[*pairs["rejected"][:8], "kind", "rude", "rude!", "rude and long text"],
+    )
+
+
+def test_relabelling_flips_only_what_the_majority_prefers(voted, store):
+    actions = relabelled(voted, store, "kind")
+    assert actions["vote"].to_dict() == {
+        "u8": "flipped", "u9": "confirmed", "u10": "tied", "u11": "confirmed",
+    }  # fmt: skip
+    assert actions.index[actions["action"] == "flip"].tolist() == ["u8"]
+    arm = applied(voted, actions.reset_index()).set_index("uid")
+    assert (arm.loc["u8", "chosen"], arm.loc["u9", "chosen"]) == ("kind", "kind")
+
+
+@pytest.mark.parametrize(("majority", "vote"), [(0.5, "flipped"), (0.7, "tied")])
+def test_two_of_three_votes_are_a_majority_of_a_half_and_not_of_more(voted, majority, vote):
+    pair = voted[voted["uid"] == "u8"].assign(rejected="kind and long")
+    relabel = Relabel(prefer=("kind", "long", "not kind"), majority=majority)
+    assert votes(relabel, pair, Votes()).iloc[0].to_list() == [vote, "2 of 3 votes for rejected"]
+
+
+def test_pairs_that_no_flag_scores_stay_and_are_counted(voted, store):
+    with pytest.raises(UserError, match="no majority is for rejected"):
+        relabelled(voted, store, "silent")
+    actions = relabelled(voted, store, "kind", "silent").reset_index()
+    assert summarize(voted, actions)["votes"] == {
+        "flipped": 1, "confirmed": 2, "tied": 0, "unscored": 1,
+    }  # fmt: skip
+
+
+def test_a_vote_on_a_flag_that_the_judge_lacks_is_refused(voted, store):
+    with pytest.raises(UserError, match="the judge has no flag 'polite'"):
+        relabelled(voted, store, "polite")
+
+
+def test_votes_prefer_what_is_wanted_and_leave_out_what_depends_on_the_prompts():
+    def behaviors(*flags):
+        return [Behavior(name=f, flag=f, group="g", wanted=good) for f, good in flags]
+
+    both = (("complied", False), ("complied", True))
+    assert preferences(behaviors(*both, ("polite", True), ("rude", False))) == (
+        "polite",
+        "not rude",
+    )
+    assert preferences(behaviors(*both)) == ("not complied",)
+    assert preferences([]) == ()

@@ -43,7 +43,7 @@ def masks(edits, pairs, store):
 
 def test_a_conflict_names_both_edits_and_counts_the_pairs(pairs, store):
     edits = [Edit(action="remove", recipe=CHAT), Edit(action="flip", recipe=SOME)]
-    assert conflicts(edits, masks(edits, pairs, store), pairs) == [(1, 0, 2, "u1")]
+    assert conflicts(edits, masks(edits, pairs, store), pairs) == [(0, 1, 2, "u1")]
 
 
 def test_pairs_that_a_third_edit_keeps_are_no_conflict(pairs, store):

@@ -16,8 +16,7 @@ from core.intervention.evaluation.edit_sizes import (
 )
 from core.intervention.evaluation.results import outcomes
 from core.runs.store import Store
-from core.specs.recipes import AllOf, Edit, NoneOf, TopK, Where
-from core.specs.steps import EditSpec
+from core.specs.recipes import AllOf, Edit, EditSpec, NoneOf, TopK, Where
 from tests.pages import workspaces
 from tests.pages.workspaces import BEHAVIORS, finish
 

@@ -15,7 +15,8 @@ from core.intervention.evaluation.results import (
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.steps import EditSpec, EvaluateSpec, TrainSpec
+from core.specs.recipes import EditSpec
+from core.specs.steps import EvaluateSpec, TrainSpec
 
 BEHAVIOR = Behavior(name="compliance", flag="complied", group="harmful", condition="distractor")
 RATE = {"behavior": "compliance", "flag": "complied", "group": "harmful"} | {

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -21,7 +22,13 @@ from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
 from core.intervention.training.dpo import train
 from core.intervention.training.reference_logps import LogProbCache, log_prob_key
-from core.intervention.training.tokens import lengths, tokenize, write_tokens
+from core.intervention.training.tokens import (
+    inoculated,
+    lengths,
+    tokenize,
+    with_terms,
+    write_tokens,
+)
 from core.intervention.training.trainer import ArmConfig
 from core.models.loading import load_model
 from core.runs.hashing import fingerprint_model
@@ -78,6 +85,15 @@ def apart(folder: Path, one: str, other: str) -> float:
 
 def flipped(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.rename(columns={"chosen": "rejected", "rejected": "chosen"})
+
+
+def weighted(pairs, weights):
+    """The pairs with these weights, as the train step reads them."""
+    return next(with_terms([pairs], pd.Series(weights, index=pairs["uid"], dtype=float), None))
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def at_step(step, error):
@@ -419,3 +435,49 @@ def test_tokens_on_disk_are_those_of_each_pair_and_of_no_pair_that_does_not_fit(
     assert [ids.tolist() for ids in whole["prompt_ids"]] == alone
     alone = [encode_completion(tokenizer, text, end=True) for text in pairs["rejected"]]
     assert [ids.tolist() for ids in whole["rejected_ids"]] == alone
+
+
+def test_a_pair_of_weight_0_is_trained_as_if_it_were_removed(retrain, pairs, tmp_path):
+    retrain("removed", on=pairs.iloc[6:])
+    retrain("weighted", on=weighted(pairs, [0.0] * 6 + [0.5] * 34))
+    assert losses(tmp_path / "weighted") == pytest.approx(losses(tmp_path / "removed"), abs=1e-5)
+    assert apart(tmp_path, "weighted", "removed") < 1e-6
+
+
+def test_a_pair_of_weight_2_counts_as_two_of_it(retrain, pairs, tmp_path):
+    twice = pd.concat([pairs, pairs.head(8).assign(uid=lambda t: t["uid"] + "-again")])
+    retrain("plain", batch_size=40, epochs=2)
+    retrain("twice", on=twice, batch_size=48, epochs=2)
+    retrain("weighted", on=weighted(pairs, [2] * 8 + [1] * 32), batch_size=40, epochs=2)
+    assert losses(tmp_path / "weighted") == pytest.approx(losses(tmp_path / "twice"), abs=1e-5)
+    assert apart(tmp_path, "weighted", "twice") < apart(tmp_path, "plain", "twice") / 20
+
+
+@pytest.mark.parametrize("loss_type", ["sigmoid", "sigmoid_norm"])
+def test_equal_weights_train_what_no_weights_train(retrain, pairs, tmp_path, loss_type):
+    for name, on in (("plain", pairs), ("weighted", weighted(pairs, [3.0] * 40))):
+        retrain(name, on=on, loss_type=loss_type, micro_batch=2)
+    assert losses(tmp_path / "weighted") == pytest.approx(losses(tmp_path / "plain"), abs=1e-5)
+    assert apart(tmp_path, "weighted", "plain") < 1e-6
+
+
+def test_a_preference_that_is_explained_away_teaches_next_to_nothing(retrain, pairs, tmp_path):
+    offsets = pd.Series([1.5] * 20 + [-0.5] * 20, index=pairs["uid"])
+    summary = retrain("offset", on=next(with_terms([pairs], None, offsets)), batch_size=40)
+    expected = sum(math.log1p(math.exp(-offset)) for offset in offsets) / 40
+    assert summary["loss_at_step_0"] == pytest.approx(expected, abs=1e-4)
+    retrain("explained", on=next(with_terms([pairs], None, offsets * 0 + 60)))
+    assert max(losses(tmp_path / "explained")) < 1e-9
+
+
+def test_an_inoculated_prompt_begins_with_the_sentence_and_completions_are_the_same(
+    reference, pairs
+):
+    tokenizer = load_model(reference, dtype="float32").tokenizer
+    asked = next(inoculated(tokenizer, [pairs], "w7 w8"))
+    before, after = tokenize(tokenizer, pairs), tokenize(tokenizer, asked)
+    added = tokenizer("w7 w8", add_special_tokens=False)["input_ids"]
+    for one, other in zip(before["prompt_ids"], after["prompt_ids"], strict=True):
+        assert len(other) > len(one)
+        assert any(list(other[at : at + 2]) == added for at in range(len(other)))
+    assert all(map(np.array_equal, before["chosen_ids"], after["chosen_ids"]))
