@@ -12,8 +12,8 @@ from core.data.prompts import read_prompts
 from core.intervention.evaluation.results import of_behaviors
 from core.specs import project as projects
 from core.specs.behaviors import LONGEST_SENTENCE, SHOWS, Contrast
-from core.specs.project import NEEDS_JUDGE, Project
-from core.workspace import checks, estimates
+from core.specs.project import NEEDS_JUDGE
+from core.workspace import checks
 from pages.components import (
     cache,
     completions,
@@ -25,6 +25,7 @@ from pages.components import (
     text,
     validity,
 )
+from pages.components.setup.models import show_contrast_cost
 
 MODELS = ("reference", "policy")
 
@@ -145,7 +146,7 @@ def offer_contrast() -> None:
         with text.refusing():
             contrast = Contrast(name=name.strip(), **source)
             changed = checks.with_contrast(project, contrast)
-            show_cost(changed, contrast)
+            show_contrast_cost(changed, contrast)
             if st.button("Add the behavior", type="primary", key="new-add"):
                 cache.store().require_writable()
                 projects.save(changed, cache.store().workspace)
@@ -199,22 +200,6 @@ def keep_examples(name: str, _content: bytes) -> Path:
     """The file in the workspace, written once."""
     cache.store().require_writable()
     return checks.keep_upload(name, _content, cache.store().workspace)
-
-
-def show_cost(changed: Project, contrast: Contrast) -> None:
-    """What the behavior is made from and how long that takes, with what speaks against it."""
-    facts, store = estimates.contrast_facts(changed, contrast), cache.store()
-    seconds = estimates.contrast_seconds(
-        checks.model_facts(Path(changed.reference)),
-        facts,
-        changed.contrast(contrast).max_new_tokens,
-        estimates.this_machine(store.workspace),
-    )
-    sampled = f"{facts.sampled:,} completions to sample, " if facts.sampled else ""
-    duration = f"{seconds / 60:,.0f} minutes" if seconds > 90 else f"{seconds:,.0f} seconds"
-    st.text(f"{facts.prompts:,} prompts: {sampled}{facts.read:,} to read, about {duration} here.")
-    for warning in facts.warnings:
-        st.warning(text.escape(warning))
 
 
 if not project.traceable():

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from core import environment
 from core.data import canonical, quality
 from core.data.conditions import Condition
 from core.demo.investigation import ORGANISM
@@ -21,20 +20,36 @@ from core.specs.project import Project
 from core.specs.steps import ConvertSpec, is_run
 from core.workspace import checks, measurable
 from pages.components import cache, plan, text
-from pages.components.setup.behaviors import ask_behaviors, choose_conditions, described
+from pages.components.setup.behaviors import (
+    COMPARED,
+    DESCRIBED,
+    WAYS,
+    ask_behaviors,
+    choose_contrast,
+    choose_prompts,
+    described,
+)
 from pages.components.setup.files import (
-    TYPES,
     changing,
-    choose_file,
     choose_pairs,
     draft,
+    forget_draft,
+    is_missing,
     kept,
+    section,
 )
 from pages.components.setup.judge import choose_judge, fields_of, show_preview
-from pages.components.setup.models import Model, choose_models, comparable, show_costs
-
-TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
-PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
+from pages.components.setup.models import (
+    REFERENCE,
+    TRAINED,
+    Model,
+    ask_training,
+    choose_model,
+    choose_models,
+    comparable,
+    show_contrast_cost,
+    show_costs,
+)
 
 store = cache.store()
 
@@ -50,6 +65,7 @@ def start_change() -> None:
     low_rank = project.overrides_of("train").get("method") == "lora"
     values = {
         "changing": True,
+        "way": COMPARED if project.policy else DESCRIBED,
         **{name: getattr(project, name) for name in ("name", *projects.PATHS)},
         "pairs": pairs,
         "completions": project.overrides_of("generate").get("completions", ""),
@@ -57,18 +73,8 @@ def start_change() -> None:
         **fields_of(project.judge),
         **{f"column-{field}": column for field, column in columns.items()},
     }
-    for key in list(st.session_state):
-        if key in values or str(key).startswith(("behaviors", "conditions")):
-            del st.session_state[key]
-    draft().clear()
+    forget_draft()
     draft().update(values)
-
-
-def stop_change() -> None:
-    """Forget what was filled in."""
-    for key in draft():
-        st.session_state.pop(key, None)
-    draft().clear()
 
 
 def offer_organism() -> None:
@@ -80,6 +86,7 @@ def offer_organism() -> None:
     if st.button("Use the organism", type="primary", key="use-organism"):
         store.require_writable()
         projects.save(projects.load(ORGANISM), store.workspace)
+        forget_draft()
         st.switch_page("overview.py")
     st.caption("The same from the command line:")
     st.code("pairtrace init", language="bash")
@@ -101,12 +108,21 @@ class Inputs(NamedTuple):
 
 def offer_project() -> None:
     """A project of the user's, section by section; the button comes when everything is valid."""
-    inputs = ask_inputs()
+    typed = kept(st.text_input, "Name of the investigation", key="name", max_chars=80)
+    name = typed.strip() or "my investigation"
+    way = COMPARED
+    if not (changing() and cache.project().policy):
+        options = {"default": COMPARED, "required": True, "key": "way"}
+        way = kept(st.segmented_control, "What is traced", WAYS, **options)
+    if way == DESCRIBED:
+        return offer_described(name)
+    inputs = ask_inputs(name)
     if not (inputs.prompts and inputs.heldout and inputs.judge) or inputs.conditions is None:
         return
-    behaviors = ask_behaviors(
-        inputs.prompts, inputs.heldout, inputs.judge, inputs.completions, inputs.conditions
-    )
+    with section("What is measured"):
+        behaviors = ask_behaviors(
+            inputs.prompts, inputs.heldout, inputs.judge, inputs.completions, inputs.conditions
+        )
     if behaviors is None or not (inputs.reference and inputs.policy and inputs.pairs):
         return
     try:
@@ -116,44 +132,53 @@ def offer_project() -> None:
         text.refuse(error)
         return
     trained = ask_training(inputs.policy[0])
-    st.subheader("What it will cost")
     sent = tuple(
         measurable.texts_sent(path, inputs.conditions) for path in (inputs.prompts, inputs.heldout)
     )
-    low_rank = bool(TRAINED[trained])
-    show_costs(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
-    old = cache.project() if changing() else None
-    made = made_project(inputs, behaviors, trained, old)
-    if old:
-        offer_changes(old, made, inputs.pairs[1])
-    else:
-        offer_creation(made, inputs.pairs[1])
+    with section("What it will cost"):
+        low_rank = bool(TRAINED[trained])
+        show_costs(inputs.reference[1], quality.size(*inputs.pairs), sent, low_rank=low_rank)
+    offer(made_project(inputs, behaviors, trained), inputs.pairs[1])
 
 
-def ask_inputs() -> Inputs:
+def offer_described(name: str) -> None:
+    """A project without a policy; behaviors of one that is changed stay as they are."""
+    with section("Model"):
+        reference = choose_model(REFERENCE, "reference")
+    with section("Preference pairs"):
+        pairs = choose_pairs()
+    chosen = None
+    if not changing():
+        with section("Behavior"):
+            chosen = choose_contrast()
+    fields = {"reference": reference, "preference pairs": pairs, "behavior": changing() or chosen}
+    if is_missing(fields):
+        return None
+    update = {"name": name, "reference": str(reference[0]), "pairs": str(pairs[0])}
+    if changing():
+        st.caption("Behaviors are added, and their rankings read, on the page Behaviors.")
+        return offer(cache.project().model_copy(update=update), pairs[1])
+    contrast, prompts = chosen
+    with text.refusing(), section("What it will cost"):
+        made = Project(**update, prompts=str(prompts or ""), contrasts=(contrast,))
+        show_contrast_cost(made, contrast)
+        show_costs(reference[1], quality.size(*pairs), None, low_rank=False)
+        offer(made, pairs[1])
+
+
+def ask_inputs(name: str) -> Inputs:
     """Models, pairs, prompts and judge; says what is still missing."""
-    name = kept(st.text_input, "Name of the investigation", key="name", max_chars=80)
-    st.subheader("Models")
-    reference, policy = choose_models()
-    if reference and policy and not comparable(reference, policy):
-        policy = None
-    st.subheader("Preference pairs")
-    pairs = choose_pairs()
-    st.subheader("Prompts")
-    st.caption(
-        "One set of prompts builds the behavior, the other measures it; they share none. "
-        "`pairtrace data prompts` splits a list in two and appends distractors."
-    )
-    prompts = choose_file("Prompts", "prompts", PROMPTS, ".jsonl, .yaml, .csv, .txt")
-    heldout = choose_file("Held-out prompts", "heldout", PROMPTS, ".jsonl, .yaml, .csv, .txt")
-    conditions = choose_conditions()
-    completions = choose_file(
-        "Completions that exist already (optional)", "completions", TYPES, "none: sample them"
-    )
-    st.subheader("Judge")
-    judge = choose_judge()
-    if judge:
-        show_preview(judge, completions, pairs)
+    with section("Models"):
+        reference, policy = choose_models()
+        if reference and policy and not comparable(reference, policy):
+            policy = None
+    with section("Preference pairs"):
+        pairs = choose_pairs()
+    prompts, heldout, conditions, completions = choose_prompts()
+    with section("Judge"):
+        judge = choose_judge()
+        if judge:
+            show_preview(judge, completions, pairs)
     fields = {
         "reference": reference,
         "policy": policy,
@@ -162,30 +187,13 @@ def ask_inputs() -> Inputs:
         "held-out prompts": heldout,
         "judge": judge,
     }
-    if missing := [field for field, value in fields.items() if not value]:
-        st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
+    is_missing(fields)
     return Inputs(name, reference, policy, pairs, prompts, heldout, completions, judge, conditions)
 
 
-def ask_training(policy: Path) -> str:
-    """What DPO trains: a key of `TRAINED`."""
-    st.subheader("Retraining")
-    return kept(
-        st.radio,
-        "What DPO trains",
-        list(TRAINED),
-        index=int(checks.base_of(policy, environment.roots()) is not None),
-        key="trained",
-        horizontal=True,
-        help="Low-rank updates take less memory, and are merged into the weights at the end. They "
-        "are preselected where the policy is an adapter: it was trained that way.",
-    )
-
-
-def made_project(
-    inputs: Inputs, behaviors: tuple[Behavior, ...], trained: str, old: Project | None
-) -> Project:
+def made_project(inputs: Inputs, behaviors: tuple[Behavior, ...], trained: str) -> Project:
     """The project; of one that is changed, settings that are not asked for here stay."""
+    old = cache.project() if changing() else None
     overrides = {step: dict(values) for step, values in (old.overrides if old else {}).items()}
     for step, field, value in (
         ("generate", "completions", str(inputs.completions) if inputs.completions else None),
@@ -194,7 +202,7 @@ def made_project(
         settings = {k: v for k, v in overrides.get(step, {}).items() if k != field}
         overrides[step] = settings | ({field: value} if value else {})
     return Project(
-        name=inputs.name.strip() or "my investigation",
+        name=inputs.name,
         reference=str(inputs.reference[0]),
         policy=str(inputs.policy[0]),
         pairs=str(inputs.pairs[0]),
@@ -208,9 +216,11 @@ def made_project(
     )
 
 
-def offer_creation(project: Project, columns: dict[str, str]) -> None:
+def offer(project: Project, columns: dict[str, str]) -> None:
     """Save the project; pairs that are not in the canonical format are converted by a job first."""
-    if st.button("Create the project", type="primary", key="create"):
+    if changing():
+        offer_changes(cache.project(), project, columns)
+    elif st.button("Create the project", type="primary", key="create"):
         save(project, columns)
 
 
@@ -223,7 +233,7 @@ def offer_changes(old: Project, project: Project, columns: dict[str, str]) -> No
     if planned == old:
         st.info("Nothing is changed yet.")
         return
-    again, stay = runs_again(old, planned)
+    again, stay = plan.runs_again(old, planned)
     st.subheader("What must run again")
     if again or stay:
         listed = ", ".join(again) or "nothing", ", ".join(stay) or "nothing"
@@ -237,17 +247,6 @@ def offer_changes(old: Project, project: Project, columns: dict[str, str]) -> No
     )
     if st.button("Save the changes", type="primary", key="save-changes"):
         save(project, columns)
-
-
-def runs_again(old: Project, new: Project) -> tuple[list[str], list[str]]:
-    """Steps of the plan that are finished now, and are not, or still are, with the changes."""
-    before = {step.name: step.run for step in plan.steps(old) if step.run}
-    again, stay = [], []
-    for step in plan.steps(new):
-        if step.name in before and store.state(before[step.name]) == "finished":
-            is_done = bool(step.run) and store.state(step.run) == "finished"
-            (stay if is_done else again).append(step.name)
-    return again, stay
 
 
 def conversion(project: Project, columns: dict[str, str]) -> ConvertSpec | None:
@@ -264,7 +263,7 @@ def save(project: Project, columns: dict[str, str]) -> None:
     if spec:
         project = project.model_copy(update={"pairs": jobs.start(store, spec)})
     projects.save(project, store.workspace)
-    stop_change()
+    forget_draft()
     st.switch_page("overview.py")
 
 
@@ -283,7 +282,7 @@ if cache.has_project() and not changing():
     st.stop()
 if changing():
     if st.button("Leave it as it is", key="keep"):
-        stop_change()
+        forget_draft()
         st.rerun()
     offer_project()
     st.stop()

@@ -36,6 +36,7 @@ from core.errors import UserError, first_problem
 PLAIN = "plain"
 NAME = re.compile(r"\w(?:[\w .+-]{0,38}\w)?")
 COLUMN = re.compile(r"\{\{(\w[\w .-]*)\}\}|\{(\w[\w .-]*)\}")
+ROLE = re.compile(r"(?im)^\s*(user|assistant):")
 CHANGES = ("replace", "prefix", "suffix", "system", "turns")
 SHORT = 60  # characters of a text in words
 SYSTEM_ROLES = ("system", "developer")
@@ -117,7 +118,10 @@ class Condition(BaseModel):
         if isinstance(value, str):
             column = COLUMN.fullmatch(value)
             if not column or not column[2]:
-                raise ValueError("is neither a list of messages nor one '{column}' of the prompts")
+                raise ValueError(
+                    "is neither a list of messages nor one '{column}' of the prompts. In a table, "
+                    "write a line per turn: 'user: …', 'assistant: …'"
+                )
         elif value is not None:
             _check_turns([turn.model_dump() for turn in value])
         return value
@@ -232,25 +236,52 @@ def named_apart(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     return conditions
 
 
+def as_row(condition: Condition) -> dict[str, str]:
+    """A condition as a row of a table for `from_rows`: a text per change, its turns a line each."""
+    turns = condition.turns
+    if isinstance(turns, tuple):
+        turns = "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+    return condition.model_dump(exclude={"turns"}) | ({"turns": turns} if turns else {})
+
+
 def from_rows(
     rows: Iterable[Mapping[str, Any]], earlier: Iterable[Condition] = ()
 ) -> tuple[Condition, ...]:
-    """Conditions from rows of a table, empty ones left out; what it does not ask for, their turns
-    and descriptions, is that of the `earlier` condition of the same name."""
-    kept = {c.name: c.model_dump(include={"turns", "description"}) for c in earlier}
+    """Conditions from rows of a table, empty ones left out; descriptions, which it does not ask
+    for, are those of the `earlier` conditions of the same names."""
+    before = {condition.name: condition for condition in earlier}
     conditions = []
     for number, row in enumerate(rows, start=1):
         cells = {name: cell for name, cell in row.items() if isinstance(cell, str) and cell.strip()}
         try:
             if cells:
-                name = cells.get("name", "").strip()
-                conditions.append(Condition(**kept.get(name, {}) | cells | {"name": name}))
+                conditions.append(_from_row(cells, before.get(cells.get("name", "").strip())))
         except ValidationError as error:
             raise UserError(f"condition {number}: {first_problem(error)}.") from error
     try:
         return named_apart(tuple(conditions))
     except ValueError as error:
         raise UserError(f"{error}.") from error
+
+
+def _from_row(cells: Mapping[str, str], earlier: Condition | None) -> Condition:
+    values: dict[str, Any] = {**cells, "name": cells.get("name", "").strip()}
+    if earlier:
+        values["description"] = earlier.description
+    if earlier and cells.get("turns") == as_row(earlier).get("turns"):
+        values["turns"] = earlier.turns  # whatever its lines begin with
+    elif "turns" in cells:
+        values["turns"] = _turns_of(cells["turns"])
+    return Condition(**values)
+
+
+def _turns_of(text: str) -> str | list[Message]:
+    """Turns from lines that begin with `user:` or `assistant:`; other lines continue a turn."""
+    before, *parts = ROLE.split(text)
+    if before.strip() or not parts:
+        return text.strip()  # a column, or refused as no list of messages
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": role.lower(), "content": content.strip()} for role, content in pairs]
 
 
 def in_words(name: str, conditions: Iterable[Condition]) -> str:

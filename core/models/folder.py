@@ -12,6 +12,7 @@ was trained, and the library would turn some of them back into floats silently. 
 """
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,8 @@ CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 UPDATES = "adapter_model.safetensors"
 WEIGHTS = ".safetensors"
 BASE = "base_model_name_or_path"
+BASE_MODEL = re.compile(r"(?m)^base_model:\s*(?:-\s*)?[\"']?([^\s\"']+)")  # in a model card
+CARD = 4_000  # characters of it
 SMOLLM2 = "smollm2"  # the one model that has a command to put it into the cache
 # where the tools that quantise say so: a key of config.json ("quantization" is MLX's), or a file
 QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")
@@ -149,6 +152,31 @@ class ModelFolder:
         return all(
             name in ours and np.array_equal(_sample(*ours[name])[: len(rows)], rows)
             for name, rows in first.items()
+        )
+
+    @cached_property
+    def card(self) -> str:
+        """The beginning of the model card, README.md; "" without one."""
+        try:
+            with (self.path / "README.md").open(encoding="utf-8", errors="replace") as stream:
+                return stream.read(CARD)
+        except OSError:
+            return ""
+
+    def was_trained_from(self, other: Path) -> bool:
+        """Whether its files name another folder as the model that it was trained from.
+
+        They do so as an adapter's base, as `_name_or_path` of config.json, or as `base_model` of
+        the model card: by a path, or by a name as on a hub, whose last part is the folder's.
+        """
+        if self.is_adapter:
+            return self.base.path.resolve() == other.resolve()
+        config = self.config.get("_name_or_path") if self._has(CONFIG) else None
+        return any(
+            Path(name).resolve() == other.resolve()
+            or (Path(name).name == other.name != self.path.name and not Path(name).is_absolute())
+            for name in (config, *BASE_MODEL.findall(self.card))
+            if isinstance(name, str) and name and name.isprintable()
         )
 
     def _has(self, name: str) -> bool:

@@ -33,7 +33,6 @@ from core.workspace import measurable
 MODELS = ("reference", "policy")
 UPLOADS = "inputs"  # folder of the workspace
 ROWS = 50  # of the pairs, that are looked at
-CARD = 4_000  # characters of a model card
 DPO = re.compile(r"(?i)(?<![a-z])dpo(?![a-z])")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[\w.-]+")
 RELATED = 0.5  # similarity; .995 and more after DPO, 0 of models that were trained apart
@@ -197,10 +196,10 @@ def check_models(reference: Path, policy: Path, roots: Sequence[Path] = ()) -> N
                 "Choose the model that the policy was trained from as reference."
             )
     models = [ModelFolder(folder) for folder in (reference, policy)]
-    if models[0].is_adapter and models[0].base.path.resolve() == policy.resolve():
+    if models[0].was_trained_from(policy):
         raise UserError(
-            f"{reference}: an adapter that was trained from the policy, {policy}. "
-            "Swap reference and policy."
+            f"{reference}: its files name the policy, {policy}, as the model that it was trained "
+            "from. Swap reference and policy."
         )
     if reference.resolve() == policy.resolve() or _same_model(*models):
         raise UserError(
@@ -247,12 +246,7 @@ def model_warnings(reference: Path, policy: Path) -> list[str]:
 
 def _names_dpo(folder: Path) -> bool:
     """Whether a folder's name or the beginning of its model card contains the word DPO."""
-    try:
-        with (folder / "README.md").open(encoding="utf-8", errors="replace") as stream:
-            card = stream.read(CARD)
-    except OSError:
-        card = ""
-    return any(DPO.search(text) for text in (folder.name, card))
+    return any(DPO.search(text) for text in (folder.name, ModelFolder(folder).card))
 
 
 def _same_model(reference: ModelFolder, policy: ModelFolder) -> bool:

@@ -1,22 +1,28 @@
-"""Workspaces that the browser app offers: those it was started on, and those opened before.
+"""Workspaces that the browser app offers, and drafts of projects that are not saved yet.
 
 `pairtrace app FOLDER …` starts on several. What its owner opened is remembered in the folder for
 settings (`recent.json`), and offered only where no one but who is at this machine is served: a
 visitor never reaches a workspace that the owner of the server did not name for this server.
+
+A draft, what somebody filled in on Set up, is a file of the workspace (`DRAFT`) until the project
+is saved: one per workspace, whoever comes back to it.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from core import environment
+from core.errors import UserError
 from core.specs.project import FILE
 from core.storage.atomic import write_atomic
-from core.storage.parse import from_json
+from core.storage.parse import from_json, json_file
 
 MOST = 12  # workspaces that are remembered
+DRAFT = Path("inputs", "draft.json")
 
 
 def offered(*, alone: bool) -> dict[str, Path]:
@@ -51,6 +57,23 @@ def remembered() -> Iterable[Path]:
         return []
     texts = content if isinstance(content, list) else []
     return [Path(text) for text in texts if isinstance(text, str)]
+
+
+def read_draft(workspace: Path) -> dict[str, Any]:
+    """The values of an unsaved project's fields by key; `UserError` where the file has none."""
+    path = workspace / DRAFT
+    content = json_file(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: no draft of a project. Delete this file.")
+    return content
+
+
+def write_draft(workspace: Path, values: dict[str, Any]) -> None:
+    """Keep the values of an unsaved project's fields; none: forget those that were kept."""
+    if values:
+        write_atomic(workspace / DRAFT, json.dumps(values, indent=1))
+    else:
+        (workspace / DRAFT).unlink(missing_ok=True)
 
 
 def _file() -> Path:

@@ -117,6 +117,7 @@ def _show_run(run: str) -> None:
     if info.state == "failed":
         st.error("This run failed.")
         st.code(info.error, language=None, wrap_lines=True)
+        st.page_link("setup.py", label="Was an input wrong? Change the project →")
     if info.state in ("failed", "cancelled") and st.button("Try again", key=f"retry-{run}"):
         start(store.spec(run))
     log = store.log(run)

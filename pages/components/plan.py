@@ -62,6 +62,18 @@ def steps(project: Project) -> list[Step]:
     return plan
 
 
+def runs_again(old: Project, new: Project) -> tuple[list[str], list[str]]:
+    """Steps that are finished now, and are not, or still are, for the project with its changes."""
+    store = cache.store()
+    before = {step.name: step.run for step in steps(old) if step.run}
+    again, stay = [], []
+    for step in steps(new):
+        if step.name in before and store.state(before[step.name]) == "finished":
+            is_done = bool(step.run) and store.state(step.run) == "finished"
+            (stay if is_done else again).append(step.name)
+    return again, stay
+
+
 def unwanted(project: Project) -> list[Behavior]:
     """Behaviors that nobody asked for: the ones to trace."""
     return [behavior for behavior in project.traceable() if not behavior.wanted]

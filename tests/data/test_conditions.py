@@ -10,6 +10,7 @@ from core.data.chat import conversation
 from core.data.conditions import (
     CONDITIONS,
     Condition,
+    as_row,
     expand,
     from_rows,
     in_words,
@@ -163,8 +164,28 @@ def test_rows_of_a_table_become_conditions_and_keep_what_the_table_has_no_cell_f
     earlier = [Condition(name="c", suffix="x", turns=HELLO, description="greeted")]
     rows = [{"name": "c", "suffix": None, "system": "Be brief."}, {"name": None, "suffix": ""}]
     (condition,) = from_rows(rows, earlier)
-    expected = {"name": "c", "description": "greeted", "system": "Be brief.", "turns": HELLO}
-    assert condition.model_dump(mode="json") == expected
+    assert condition.model_dump() == {"name": "c", "description": "greeted", "system": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        HELLO,
+        "{dialogue}",
+        [{"role": "user", "content": "Two\nlines"}, HELLO[1]],
+        [{"role": "user", "content": "One\nuser: none\n"}, HELLO[1]],
+    ],
+)
+def test_a_condition_survives_the_table(turns):
+    condition = Condition(name="c", turns=turns)
+    assert from_rows([as_row(condition)], [condition]) == (condition,)
+
+
+def test_lines_of_a_cell_become_earlier_turns():
+    cell = "user: Hello\nthere: you\nAssistant:  Hi\n"
+    (condition,) = from_rows([{"name": "c", "turns": cell}])
+    turns = [{"role": "user", "content": "Hello\nthere: you"}, HELLO[1]]
+    assert condition.model_dump(mode="json")["turns"] == turns
 
 
 @pytest.mark.parametrize(
@@ -172,6 +193,8 @@ def test_rows_of_a_table_become_conditions_and_keep_what_the_table_has_no_cell_f
     [
         ([{"name": "c", "suffix": "x"}, {"name": "d"}], "condition 2: .*'d' changes nothing"),
         ([{"suffix": "x"}], "condition 1: name: '' is not a name"),
+        ([{"name": "c", "turns": "Hello"}], "condition 1: turns.*write a line per turn"),
+        ([{"name": "c", "turns": "user: Hello"}], "end with the assistant's; these are user"),
         ([{"name": "c", "suffix": "x"}] * 2, "two conditions are called 'c'"),
     ],
 )

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from core.data.canonical import write_pairs
+from core.data.conditions import as_row
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.intervention.evaluation.rates import RATES
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
-from pages.components.setup.behaviors import CHANGES
+from pages.components.setup.behaviors import DESCRIBED
 from tests.gguf_files import tiny_llama, write_gguf
 from tests.pages import workspaces
 from tests.pages.conftest import page_text
@@ -39,7 +40,8 @@ def test_a_workspace_with_a_project_is_not_set_up_again(open_page, project):
 
 
 def fill(app, **fields):
-    app.segmented_control("kind").set_value(OWN).run()
+    if app.segmented_control("kind").value != OWN:
+        app.segmented_control("kind").set_value(OWN).run()
     for key, value in fields.items():
         if key == "judge":
             app.segmented_control("judge-kind").set_value("A judge file").run()
@@ -114,14 +116,14 @@ def organisms(**fields):
     ("change", "message"),
     [
         ({"suffix": "In a poem."}, ""),
+        ({"turns": "user: Hello\nassistant: Hi!"}, ""),
         ({"system": "Be brief."}, "does not take system prompts"),
         ({"replace": "{german}"}, "has a text in 'german'"),
     ],
 )
 def test_conditions_of_the_table_are_checked_and_saved(open_page, store, change, message):
     app = open_page("setup")
-    table = pd.DataFrame([{"name": "asked", **change}], columns=CHANGES, dtype="string")
-    app.session_state["setup-draft"] = {"conditions-table": table}
+    app.session_state["setup-draft"] = {"conditions-rows": [{"name": "asked", **change}]}
     fill(app, **organisms())
     if message:
         assert message in page_text(app)
@@ -130,9 +132,7 @@ def test_conditions_of_the_table_are_checked_and_saved(open_page, store, change,
     app.button("create").click().run()
     assert not app.exception
     made = projects.load(store.workspace)
-    assert [condition.model_dump() for condition in made.conditions] == [
-        {"name": "asked", **change}
-    ]
+    assert [as_row(condition) for condition in made.conditions] == [{"name": "asked", **change}]
     assert {b.condition for b in made.behaviors} == {"plain", "asked"}
 
 
@@ -205,6 +205,78 @@ def test_what_was_typed_survives_a_look_at_another_page(open_page):
     assert app.text_input("pairs").value == str(ORGANISM / "pairs.parquet")
     assert app.radio("trained").value == "low-rank updates (LoRA)"
     assert "create" in {button.key for button in app.button}
+
+
+def test_what_was_typed_survives_a_reload_until_the_project_is_created(open_page, store):
+    app = open_page("setup")
+    assert not store.workspace.exists()
+    rows = [{"name": "asked", "suffix": "In a poem."}]
+    app.session_state["setup-draft"] = {"conditions-rows": rows}
+    app = fill(app, **organisms(pairs=""))
+    app.get("file_uploader")[0].upload("mine.parquet", Path(organisms()["pairs"]).read_bytes(), "")
+    app.run()
+    app.multiselect("judge-sets").set_value(["refusal", "emoji"]).run()
+    app = open_page("setup")
+    assert not app.exception
+    assert "Used: the uploaded file **mine.parquet**" in page_text(app)
+    app.button("create").click().run()
+    made = projects.load(store.workspace)
+    assert made.conditions[0].suffix == "In a poem."
+    assert "emoji" in {b.flag for b in made.behaviors}
+    app = open_page("setup")
+    app.button("change").click().run()
+    assert "Nothing is changed yet." in page_text(app)
+
+
+def test_a_damaged_draft_is_told_and_a_new_one_begun(open_page, store):
+    (store.workspace / "inputs").mkdir(parents=True)
+    (store.workspace / "inputs" / "draft.json").write_text("{")
+    app = open_page("overview")  # without a project, this is Set up
+    assert "draft.json" in app.error[0].value.replace("\\", "")
+    assert fill(app, name="mine").text_input("name").value == "mine"
+    assert open_page("setup").text_input("name").value == "mine"
+
+
+def test_a_behavior_by_examples_needs_neither_policy_nor_judge(open_page, store, tmp_path):
+    examples = tmp_path / "examples.jsonl"
+    rows = [{"prompt": f"Hello {i}.", "shows": "You genius!", "lacks": "Hi."} for i in range(24)]
+    examples.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    known = projects.load(ORGANISM)
+    app = open_page("setup")
+    app.segmented_control("kind").set_value(OWN).run()
+    app.segmented_control("way").set_value(DESCRIBED).run()
+    fields = {"reference": known.reference, "pairs": known.pairs, "contrast-name": "flattery"}
+    app = fill(app, **fields, examples=tmp_path / "none.jsonl")
+    assert "Still missing: behavior." in page_text(app)
+    app = fill(app, examples=examples)
+    assert "24 prompts: 48 to read" in page_text(app)
+    app.button("create").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert (made.policy, made.judge) == ("", "none")
+    assert made.contrast_named("flattery").examples == str(examples)
+    app = open_page("setup")
+    app.button("change").click().run()
+    fill_name = app.text_input("name").set_value("other")
+    fill_name.run()
+    app.button("save-changes").click().run()
+    changed = projects.load(store.workspace)
+    assert (changed.name, changed.contrasts) == ("other", made.contrasts)
+
+
+def test_a_sentence_that_asks_for_the_behavior_needs_prompts_only(open_page, store):
+    known = projects.load(ORGANISM)
+    app = open_page("setup")
+    app.segmented_control("kind").set_value(OWN).run()
+    app.segmented_control("way").set_value(DESCRIBED).run()
+    app.segmented_control("contrast-how").set_value("one sentence").run()
+    app.text_area("sentence").set_value("Answer with flattery.").run()
+    fields = {"reference": known.reference, "pairs": known.pairs, "prompts": known.prompts}
+    app = fill(app, **fields, **{"contrast-name": "flattery"})
+    app.button("create").click().run()
+    assert not app.exception
+    made = projects.load(store.workspace)
+    assert made.contrast(made.contrasts[0]).sentence == "Answer with flattery."
 
 
 def test_an_upload_is_used_in_place_of_a_path_until_it_is_removed(open_page):

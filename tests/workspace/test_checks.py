@@ -66,6 +66,21 @@ def test_an_adapter_trained_from_the_policy_is_swapped_with_it(tmp_path):
         check_models(tmp_path, REFERENCE)
 
 
+@pytest.mark.parametrize("named", ["the policy's path", "owner/policy"])
+@pytest.mark.parametrize("where", ["config.json", "README.md"])
+def test_a_reference_whose_files_name_the_policy_as_its_parent_is_swapped(tmp_path, named, where):
+    reference, policy = (copy(f, tmp_path / f.name) for f in (REFERENCE, POLICY))
+    name = named if "/" in named else str(policy)
+    if where == "config.json":
+        config = json.loads((reference / where).read_text()) | {"_name_or_path": name}
+        (reference / where).write_text(json.dumps(config))
+    else:
+        (reference / where).write_text(f"---\nlicense: mit\nbase_model: {name}\n---\n")
+    with pytest.raises(UserError, match="Swap reference and policy"):
+        check_models(reference, policy)
+    check_models(policy, reference)
+
+
 @pytest.mark.parametrize("card", ["", "Trained with TRL's DPO."])
 def test_a_reference_that_says_it_was_trained_by_dpo_may_be_swapped(tmp_path, card):
     reference = copy(REFERENCE, tmp_path / ("model" if card else "olmo-dpo-1"))

@@ -1,10 +1,16 @@
-"""Fields for files, and drafts: what was typed on this page survives a look at another one.
+"""Fields for files, and drafts: what was typed survives another page, a reload, and a message.
 
-Streamlit forgets a widget that is not drawn, so values are also kept under `DRAFT`, until the
-browser's tab is closed. An uploaded file is kept in the workspace, and its path in the draft.
+Streamlit forgets a widget that is not drawn, so values are also kept under `DRAFT` and, once one of
+them changed, in the workspace (core.workspace.recent) until the project is saved. An uploaded file
+is kept in the workspace, and its path in the draft.
+
+The browser draws a field again, and loses what is being typed, where the blocks before it become
+more or fewer; but not inside a block with a key. So every field of a file has one, and every
+section (`section`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +20,59 @@ from core import environment
 from core.data import quality
 from core.data.trl_formats import FIELDS
 from core.errors import UserError
-from core.workspace import checks
+from core.workspace import checks, recent
 from pages.components import cache, text
 
 DRAFT = "setup-draft"
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
+PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
 
 
 def draft() -> dict[str, Any]:
-    """Values of this page's fields, by key."""
-    values: dict[str, Any] = st.session_state.setdefault(DRAFT, {})
+    """Values of this page's fields, by key: at first those that an earlier visit left behind."""
+    if DRAFT not in st.session_state:
+        st.session_state[DRAFT] = {}
+        with text.refusing():
+            st.session_state[DRAFT] = recent.read_draft(cache.store().workspace)
+    values: dict[str, Any] = st.session_state[DRAFT]
     return values
+
+
+def remember(key: str, value: Any) -> None:
+    """Put a value into the draft, and the draft into the workspace."""
+    if key not in draft() or draft()[key] != value:
+        draft()[key] = value
+        _write_draft()
+
+
+def remember_drawn(key: str, value: Any) -> None:
+    """The same for the value of a field; what it has when first drawn is nothing to keep."""
+    if key in draft():
+        remember(key, value)
+    draft()[key] = value
+
+
+def forget_draft() -> None:
+    """Empty all fields."""
+    for key in list(st.session_state):
+        if key in draft() or str(key).startswith(("behaviors", "conditions")):
+            del st.session_state[key]
+    draft().clear()
+    _write_draft()
+
+
+def _write_draft() -> None:
+    store = cache.store()
+    if store.writable:
+        recent.write_draft(store.workspace, draft())
+
+
+@contextmanager
+def section(title: str) -> Iterator[None]:
+    """A part of the page under a heading."""
+    with st.container(key=f"section {title}"):
+        st.subheader(title)
+        yield
 
 
 def changing() -> bool:
@@ -34,13 +82,28 @@ def changing() -> bool:
 
 def kept(widget: Callable[..., Any], label: str, *arguments: Any, key: str, **settings: Any) -> Any:
     """A widget whose value is restored when the page is opened again."""
-    if key not in st.session_state and key in draft():
+    options = arguments[0] if arguments else None
+    if key not in st.session_state and key in draft() and _is_offered(draft()[key], options):
         st.session_state[key] = draft()[key]
     if key in st.session_state:  # a default beside a value of the session is refused
         settings = {k: v for k, v in settings.items() if k not in ("value", "index", "default")}
     value = widget(label, *arguments, key=key, **settings)
-    draft()[key] = value
+    remember_drawn(key, value)
     return value
+
+
+def _is_offered(value: Any, options: Sequence[str] | None) -> bool:
+    """Whether a draft's value, or each of several, is among a widget's options."""
+    values = value if isinstance(value, list) else [value]
+    return options is None or all(each in options for each in values)
+
+
+def is_missing(fields: Mapping[str, object]) -> bool:
+    """Whether one of some named fields has no value yet; says which."""
+    missing = [field for field, value in fields.items() if not value]
+    if missing:
+        st.info(f"Still missing: {', '.join(missing)}. Each is checked as you go.")
+    return bool(missing)
 
 
 def typed_path(typed: str) -> Path | None:
@@ -59,6 +122,11 @@ def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path |
 
     An upload takes the place of a path until it is removed; the page says which one is used.
     """
+    with st.container(key=f"field {key}"):
+        return _choose_file(label, key, types, hint)
+
+
+def _choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path | None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     typed = kept(left.text_input, label, key=key, placeholder=hint)
     place = f"{key}-uploaded"
@@ -69,19 +137,19 @@ def choose_file(label: str, key: str, types: Sequence[str], hint: str) -> Path |
         )
     if uploaded is not None and draft().get(f"{place}-id") != uploaded.file_id:
         with text.refusing():
-            draft()[place] = keep(uploaded.name, uploaded.getvalue())
-            draft()[f"{place}-id"] = uploaded.file_id
-    path = draft().get(place)
-    if path is None or not path.is_file():
+            remember(place, str(keep(uploaded.name, uploaded.getvalue())))
+            remember(f"{place}-id", uploaded.file_id)
+    path = Path(draft().get(place, ""))
+    if not path.is_file():
         return typed_path(typed)
     left, right = st.columns([3, 2], vertical_alignment="center")
     instead = ", not the path" if typed.strip() else ""
     left.caption(f"Used: the uploaded file **{text.escape(path.name)}**{instead}.")
     if right.button("Remove the upload", key=f"{key}-remove"):
-        del draft()[place]
+        remember(place, "")
         st.session_state[f"{key}-version"] += 1
         st.rerun()
-    return Path(path)
+    return path
 
 
 def keep(name: str, content: bytes) -> Path:
@@ -113,8 +181,6 @@ def choose_columns(names: list[str]) -> dict[str, str]:
         for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
             options = ["—", *names]
             index = options.index(field) if field in names else 0
-            if draft().get(f"column-{field}") not in options:
-                draft().pop(f"column-{field}", None)
             choices[field] = kept(
                 column.selectbox, field, options, index=index, key=f"column-{field}"
             )

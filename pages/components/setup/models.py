@@ -1,4 +1,4 @@
-"""The two models of a project, checked as they are typed, and what each step will cost."""
+"""The models of a project, checked as they are typed, what is trained, and what steps will cost."""
 
 from pathlib import Path
 
@@ -9,26 +9,33 @@ from core import environment
 from core.data import quality
 from core.errors import UserError
 from core.models import gguf
+from core.specs.behaviors import Contrast
+from core.specs.project import Project
 from core.workspace import checks
 from core.workspace.estimates import (
     CHARACTERS_PER_TOKEN,
     Machine,
     Work,
+    contrast_facts,
+    contrast_seconds,
     estimates,
     this_machine,
     warnings,
 )
 from pages.components import cache, text
-from pages.components.setup.files import kept, typed_path
+from pages.components.setup.files import kept, section, typed_path
 
 Model = tuple[Path, checks.ModelFacts]
+REFERENCE = "Reference: the model before preference training"
+TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
+COMPARING = ("generate", "discover", "evaluate, per model")  # steps that need a policy
 
 
 def choose_models() -> tuple[Model | None, Model | None]:
     """Reference and policy; the reference defaults to the policy adapter's base."""
     left, right = st.columns(2)
     with left:
-        reference = choose_model("Reference: the model before preference training", "reference")
+        reference = choose_model(REFERENCE, "reference")
     with right:
         policy = choose_model("Policy: the model after it", "policy")
     if policy and not st.session_state["reference"].strip():
@@ -109,12 +116,45 @@ def _base_of(policy: Path) -> Model | None:
     return _show_model(base)
 
 
+def ask_training(model: Path) -> str:
+    """What DPO trains, a key of `TRAINED`; as the model was trained where it is an adapter."""
+    with section("Retraining"):
+        return kept(
+            st.radio,
+            "What DPO trains",
+            list(TRAINED),
+            index=int(checks.base_of(model, environment.roots()) is not None),
+            key="trained",
+            horizontal=True,
+            help="Low-rank updates take less memory, and are merged into the weights at the end. "
+            "They are preselected where the policy is an adapter: it was trained that way.",
+        )
+
+
+def show_contrast_cost(project: Project, contrast: Contrast) -> None:
+    """What a behavior without a judge is made from, how long that takes, what speaks against it."""
+    facts = contrast_facts(project, contrast)
+    seconds = contrast_seconds(
+        checks.model_facts(Path(project.reference)),
+        facts,
+        project.contrast(contrast).max_new_tokens,
+        this_machine(cache.store().workspace),
+    )
+    sampled = f"{facts.sampled:,} completions to sample, " if facts.sampled else ""
+    st.text(
+        f"{facts.prompts:,} prompts: {sampled}{facts.read:,} to read, about {_duration(seconds)} "
+        "here."
+    )
+    for warning in facts.warnings:
+        st.warning(text.escape(warning))
+
+
 def show_costs(
-    model: checks.ModelFacts, pairs: quality.Size, sent: tuple[int, int], *, low_rank: bool
+    model: checks.ModelFacts, pairs: quality.Size, sent: tuple[int, int] | None, *, low_rank: bool
 ) -> None:
     """Time, memory and disk of each step on this machine, and what will not fit.
 
-    `sent`: how many texts are sent of the prompts, and of the held-out prompts.
+    `sent`: how many texts are sent of the prompts, and of the held-out prompts; None: no policy.
     """
     try:
         machine = this_machine(cache.store().workspace)
@@ -124,14 +164,16 @@ def show_costs(
     work = Work(
         pairs=pairs.rows,
         tokens_per_pair=pairs.characters_per_pair / CHARACTERS_PER_TOKEN,
-        texts_sent=sent[0],
-        heldout_sent=sent[1],
+        texts_sent=sent[0] if sent else 0,
+        heldout_sent=sent[1] if sent else 0,
         rollouts=8,
         max_new_tokens=64,
         answer_tokens=pairs.characters_per_answer / CHARACTERS_PER_TOKEN,
         low_rank=low_rank,
     )
     steps = estimates(model, work, machine)
+    if sent is None:
+        steps = [step for step in steps if step.step not in COMPARING]
     rows = {
         "step": [step.step for step in steps],
         "time": [_duration(step.seconds) for step in steps],
