@@ -5,10 +5,12 @@ import pytest
 
 from benchmarks import repairs
 from core.data.canonical import write_pairs
+from core.errors import UserError
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project, save
+from core.specs.recipes import Edit, EditSpec, TopK
 from core.specs.steps import RankSpec
 from tests.tiny_models import save_tiny_model
 
@@ -85,3 +87,15 @@ def test_a_repair_is_better_only_where_it_undoes_enough_and_costs_less_than_flip
     table = {"remove": row(0.5, 0), "flip": row(0.99, 20), "weight": row(0.95, 5)}
     assert repairs.better(table) == ["weight"]
     assert repairs.better(table | {"weight": row(0.95, 25)}) == []
+
+
+@pytest.mark.slow
+def test_only_what_the_ranking_scored_is_explained_away(store, project):
+    """Weighted pairs are other pairs than those that were indexed."""
+    generate, index = (execute(s, store) for s in (project.generate(), project.index()))
+    rank = execute(RankSpec(generate=generate, index=index, behavior=SHOWS), store)
+    half = Edit(action="weight", recipe=TopK(rank=rank, k=8), weight=0.5)
+    edit = execute(EditSpec(pairs=project.pairs, edits=(half,)), store)
+    training = project.train(edit, 0).model_copy(update={"explain_away": rank})
+    with pytest.raises(UserError, match=f"{rank} scored other pairs than {edit}"):
+        execute(training, store)
