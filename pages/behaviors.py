@@ -115,6 +115,11 @@ def show_collected(run: str) -> None:
         f"{facts['n_prompts']} prompts. Its vector is the mean difference between the two, read by "
         "the reference without any sentence. No rate is measured: that takes a judge's flag."
     )
+    if did := facts.get("sentence_did"):
+        show = st.caption if facts["sentence_works"] else st.warning
+        show(text.escape(f"{did}. Only those that fit their side are compared."))
+        if not facts["sentence_works"]:
+            st.caption("The sentence does not visibly raise the flag's rate on this model.")
     if facts["n_different_prompts"]:
         n = facts["n_different_prompts"]
         st.warning(
@@ -167,9 +172,19 @@ def ask_sentence() -> dict[str, str]:
         "Sentence that asks for it", key="new-sentence", max_chars=LONGEST_SENTENCE, height=70,
         placeholder="Answer with flattery.",
     )  # fmt: skip
+    opposite = st.text_area(
+        "Sentence that asks for the opposite (optional)", key="new-opposite", height=70,
+        max_chars=LONGEST_SENTENCE, placeholder="Answer without praise.",
+        help="The other side is then asked, too, so that having instructions makes no difference.",
+    )  # fmt: skip
+    flag = st.text_input(
+        "Judge's flag that shows it (optional)", key="new-flag", max_chars=80,
+        help="Keeps only completions with the flag on one side, and without it on the other.",
+    )  # fmt: skip
     groups = sorted(read_prompts(project.prompts)["group"].unique())
     group = st.selectbox("Prompts", ["all", *groups], key="new-group") if len(groups) > 1 else "all"
     chosen = {"sentence": sentence.strip(), "group": "" if group == "all" else group}
+    chosen |= {"opposite": opposite.strip(), "flag": flag.strip()}
     return chosen if chosen["sentence"] else {}
 
 

@@ -158,6 +158,8 @@ def prompts_command(
     help="JSONL or CSV: `prompt`, `shows` (a completion that shows it), `lacks` (that does not).",
 )
 @click.option("--sentence", help='System prompt that asks for it, such as "Answer with flattery."')
+@click.option("--opposite", default="", help="Sentence: system prompt of the other side [none].")
+@click.option("--flag", default="", help="Sentence: judge's flag; keep only what shows it.")
 @click.option("--group", default="", help="Sentence: group of the project's prompts [all].")
 @click.option("--description", default="", help="One sentence for people.")
 @as_json_option
@@ -167,6 +169,8 @@ def behavior_command(
     name: str,
     examples: Path | None,
     sentence: str | None,
+    opposite: str,
+    flag: str,
     group: str,
     description: str,
     as_json: bool,
@@ -183,6 +187,8 @@ def behavior_command(
             name=name,
             examples=str(examples.expanduser().resolve()) if examples else "",
             sentence=sentence or "",
+            opposite=opposite,
+            flag=flag,
             group=group,
             description=description,
         )

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from core.data.conditions import PLAIN, Condition
-from core.specs.base import DTYPE, Dtype, File, Model, Record, Spec
+from core.specs.base import DTYPE, Dtype, File, Judge, Model, Record, Spec
 
 Score = Literal["discriminant", "gated", "bilinear", "similarity", "bank", "projection"]
 
@@ -93,6 +93,8 @@ class Contrast(Record):
     name: str = Field(min_length=1, description="what the analyst calls it")
     examples: str = Field("", description="file of examples, JSONL or CSV: prompt, shows, lacks")
     sentence: str = Field("", description="system prompt that asks for the behavior")
+    opposite: str = Field("", description="system prompt of the other side; empty: none")
+    flag: str = Field("", description="sentence: judge's flag that tells which completions to keep")
     group: str = Field("", description="sentence: group of prompts; empty: all plain prompts")
     description: str = Field("", description="one sentence for people")
 
@@ -100,6 +102,10 @@ class Contrast(Record):
     def check_sides(self) -> Self:
         """Examples or a sentence, not both."""
         check_contrast(self.examples, self.sentence)
+        if self.examples and (self.opposite or self.flag):
+            raise ValueError("opposite and flag belong to a sentence, not to examples")
+        if self.opposite:
+            check_contrast(None, self.opposite)
         return self
 
     def source(self) -> str:
@@ -107,7 +113,11 @@ class Contrast(Record):
         if self.examples:
             return f"By the examples in {Path(self.examples).name}"
         prompts = f"the {self.group} prompts" if self.group else "the prompts"
-        return f"What the reference writes to {prompts} when asked: “{self.sentence}”"
+        against = f", against “{self.opposite}”" if self.opposite else ""
+        kept = f"; kept where the judge's flag {self.flag} says so" if self.flag else ""
+        return (
+            f"What the reference writes to {prompts} when asked: “{self.sentence}”{against}{kept}"
+        )
 
     def behavior(self) -> Behavior:
         """What a ranking reads: the flag of the contrast step's completions."""
@@ -129,14 +139,21 @@ class ContrastSpec(Spec):
     """Collect completions that show a behavior and others that do not, without a judge.
 
     They are examples from a file, or what the reference writes with and without a sentence as
-    system prompt. `rank` compares them as it compares those of policy and reference.
+    system prompt, or with its opposite. With a `flag`, only completions that show it are kept with
+    the sentence, and only those that do not without it. `rank` compares the two sides as it
+    compares the completions of policy and reference.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"opposite", "flag", "judge"})
 
     step: ClassVar[str] = "contrast"
     resumable: ClassVar[bool] = True
     reference: Model = Field(description="model before DPO")
     examples: File | None = Field(None, description="examples, JSONL or CSV: prompt, shows, lacks")
     sentence: str | None = Field(None, description="system prompt that asks for the behavior")
+    opposite: str | None = Field(None, description="system prompt of the other side")
+    flag: str | None = Field(None, description="sentence: judge's flag that completions must show")
+    judge: Judge | None = Field(None, description="flag: world or judge file (TOML), or name")
     prompts: File | None = Field(None, description="sentence: prompts to complete")
     group: str | None = Field(None, description="sentence: group of prompts; default: all")
     max_prompts: PositiveInt = Field(500, description="prompts; of more, so many at random")
@@ -149,10 +166,11 @@ class ContrastSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def drop_unread(cls, values: Any) -> Any:
-        """Examples bring their own prompts."""
-        if isinstance(values, Mapping) and values.get("examples"):
-            return {**values, "prompts": None, "group": None}
-        return values
+        """Examples bring their own prompts; a judge is read for its flag alone."""
+        if not isinstance(values, Mapping):
+            return values
+        unread = ("prompts", "group", "judge") if values.get("examples") else ()
+        return {**values, **dict.fromkeys(unread if values.get("flag") else (*unread, "judge"))}
 
     @model_validator(mode="after")
     def check_sides(self) -> Self:
@@ -160,6 +178,8 @@ class ContrastSpec(Spec):
         check_contrast(self.examples, self.sentence)
         if self.sentence and not self.prompts:
             raise ValueError("a sentence needs prompts to complete: give a prompt file")
+        if self.flag and not self.judge:
+            raise ValueError("a flag needs the judge that gives it")
         return self
 
 

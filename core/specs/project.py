@@ -148,8 +148,8 @@ class Project(Record):
         if contrast.sentence and not self.prompts:
             raise UserError(f"behavior {contrast.name!r}: {_missing('prompts', 'a sentence')}")
         sampling = {k: v for k, v in self.overrides_of("generate").items() if k in SAMPLING}
-        values = contrast.model_dump(include={"examples", "sentence", "group"})
-        values |= {"reference": self.reference, "prompts": self.prompts, **sampling}
+        inputs = {"reference": self.reference, "prompts": self.prompts, "judge": self.judge}
+        values = contrast.model_dump(exclude={"name", "description"}) | inputs | sampling
         settings = {name: value for name, value in values.items() if value != ""}
         return ContrastSpec(**(settings | self.overrides_of("contrast")))
 

@@ -157,6 +157,7 @@ def check_contrast(project: Project, contrast: Contrast) -> None:
         read_examples(Path(spec.examples))
     else:
         read_group(spec.prompts or "", spec.group)
+    measurable.check_kept(contrast, spec.judge)
 
 
 def check_system_prompts(conditions: Sequence[Condition], models: Iterable[Path]) -> None:
@@ -272,8 +273,7 @@ def _check_vocabularies(reference: Path, policy: Path) -> None:
 
 
 def _vocabulary(tokenizer: Path) -> Any:
-    content = json_file(tokenizer)
-    model = content.get("model") if isinstance(content, dict) else None
+    model = content.get("model") if isinstance(content := json_file(tokenizer), dict) else None
     return (model.get("vocab") if isinstance(model, dict) else None) or []
 
 

@@ -28,6 +28,7 @@ from core.specs.behaviors import Contrast
 from core.specs.project import Project
 from core.storage.object_store import on_this_machine
 from core.workspace.checks import ModelFacts
+from core.workspace.measurable import check_kept
 
 CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
@@ -181,8 +182,9 @@ class ContrastFacts(NamedTuple):
 
 
 def contrast_facts(project: Project, contrast: Contrast) -> ContrastFacts:
-    """`UserError` where examples or prompts cannot be used."""
+    """`UserError` where examples, prompts or flag cannot be used."""
     spec = project.contrast(contrast)
+    check_kept(contrast, spec.judge)
     left_out = sampled = 0
     if spec.examples is not None:
         ids = paired(read_examples(Path(spec.examples)))["prompt_id"]

@@ -27,7 +27,7 @@ from core.data.prompts import optional_fields
 from core.errors import UserError
 from core.intervention.evaluation.judges import load_judge
 from core.intervention.evaluation.rates import refuse_shared_prompts
-from core.specs.behaviors import Behavior
+from core.specs.behaviors import Behavior, Contrast
 from core.specs.project import Project
 from core.stats import visible_rise
 
@@ -112,7 +112,9 @@ def check_measurable(project: Project) -> None:
     """`UserError` unless judge and prompt files have what every behavior is measured on."""
     existing = project.overrides_of("generate").get("completions")
     if existing is None:
-        _check_flags(project, given_flags(project.judge, Path(project.prompts)))
+        _check_flags(
+            project.behaviors, project.judge, given_flags(project.judge, Path(project.prompts))
+        )
     table = prompt_facts(
         Path(project.prompts),
         Path(project.heldout),
@@ -120,7 +122,7 @@ def check_measurable(project: Project) -> None:
         Path(existing) if existing else None,
         project.conditions,
     )
-    _check_flags(project, table["flag"].unique())
+    _check_flags(project.behaviors, project.judge, table["flag"].unique())
     cells = table.drop_duplicates(["group", "condition"]).set_index(["group", "condition"])
     for behavior in project.behaviors:
         place = f"behavior {behavior.name!r}: "
@@ -236,11 +238,19 @@ def _counts(path: Path, conditions: Sequence[Condition]) -> pd.Series:
     return read_sent(path, conditions).groupby(["group", "condition"], sort=False).size()
 
 
-def _check_flags(project: Project, flags: Iterable[str]) -> None:
-    for behavior in project.behaviors:
+def check_kept(contrast: Contrast, judge: str | None) -> None:
+    """`UserError` where a sentence's completions are kept by a flag that the judge lacks."""
+    if judge is not None:
+        _check_flags([contrast], judge, load_judge(judge).flags)
+
+
+def _check_flags(
+    behaviors: Iterable[Behavior | Contrast], judge: str, flags: Iterable[str]
+) -> None:
+    for behavior in behaviors:
         if behavior.flag not in flags:
             raise UserError(
-                f"behavior {behavior.name!r}: the judge {project.judge!r} gives no flag "
+                f"behavior {behavior.name!r}: the judge {judge!r} gives no flag "
                 f"{behavior.flag!r}. It gives: {', '.join(flags) or 'none'}."
             )
 

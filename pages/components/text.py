@@ -34,7 +34,7 @@ COLORS = (
     "In chosen, orange words are what the pair teaches; in rejected, orange words are what it "
     "teaches to avoid. Blue words count against the behavior. The mouse shows a word's part."
 )
-MARKDOWN = "\\`*_{}[]()<>#+-.!|~$:"
+ESCAPED = {c: f"\\{c}" for c in "\\`*_{}[]()>#+-.!|~$:"} | {"<": "&lt;", "&": "&amp;"}
 MARKS = {  # translucent, so that they serve light and dark; underlined, so that color is not alone
     "left": "background:rgba(0,158,115,.28);text-decoration:underline;color:inherit",
     "right": "background:rgba(213,94,0,.28);text-decoration:underline dotted;color:inherit",
@@ -103,7 +103,7 @@ def visible(text: object) -> str:
 
 def escape(text: object) -> str:
     """Text escaped for places where Streamlit draws markdown."""
-    return "".join(f"\\{c}" if c in MARKDOWN else c for c in " ".join(visible(text).split()))
+    return "".join(ESCAPED.get(c, c) for c in " ".join(visible(text).split()))
 
 
 def refuse(error: UserError) -> None:

@@ -26,15 +26,25 @@ def planted(strength, *, n=24, rollouts=4, width=32, seed=0):
 
 
 def test_a_planted_direction_beats_its_nulls():
-    figures = assess(*planted(5.0))
+    figures = assess([planted(5.0)])[0]
     assert figures["beats_null"]
     assert figures["auc"] > 0.95
     assert figures["split_half_low"] <= figures["split_half"] <= figures["split_half_high"]
 
 
 def test_noise_rarely_beats_its_nulls():
-    wins = [assess(*planted(0.0, seed=seed))["beats_null"] for seed in range(30)]
+    wins = [assess([planted(0.0, seed=seed)])[0]["beats_null"] for seed in range(30)]
     assert sum(wins) <= 3
+
+
+def test_the_best_of_several_layers_has_to_beat_the_best_of_their_nulls():
+    layers = [planted(0.0, seed=seed) for seed in range(8)]
+    alone = assess(layers[:1])[0]
+    copies = assess(layers[:1] * 8)
+    together = assess(layers)[0]
+    assert [row["null_auc"] for row in copies] == [alone["null_auc"]] * 8
+    assert together["null_auc"] > alone["null_auc"]
+    assert together["null_split_half"] >= alone["null_split_half"]
 
 
 def test_a_direction_that_changes_sides_with_the_prompt_is_not_believed():
@@ -42,7 +52,7 @@ def test_a_direction_that_changes_sides_with_the_prompt_is_not_believed():
     turned = np.arange(len(behavior)) % 2 == 0
     behavior = behavior * np.where(turned, -1, 1)[:, None]
     flipped = Trial(trial.means, trial.prompt, trial.is_policy ^ turned[trial.prompt])
-    assert not assess(behavior, flipped)["beats_null"]
+    assert not assess([(behavior, flipped)])[0]["beats_null"]
 
 
 def test_auc_within_one_prompt_agrees_with_scikit_learn():
@@ -56,11 +66,11 @@ def test_auc_within_one_prompt_agrees_with_scikit_learn():
 
 
 def test_the_same_seed_gives_the_same_figures():
-    assert assess(*planted(1.0), seed=3) == assess(*planted(1.0), seed=3)
+    assert assess([planted(1.0)], seed=3)[0] == assess([planted(1.0)], seed=3)[0]
 
 
 def test_three_prompts_are_too_few_to_judge():
-    figures = assess(*planted(5.0, n=3))
+    figures = assess([planted(5.0, n=3)])[0]
     assert np.isnan(figures["auc"])
     assert verdict(pd.Series(figures)) == (
         False,
@@ -71,7 +81,7 @@ def test_three_prompts_are_too_few_to_judge():
 def test_identical_completions_are_not_believed():
     behavior, trial = planted(0.0)
     still = Trial(np.ones_like(trial.means), trial.prompt, trial.is_policy)
-    assert not assess(np.zeros_like(behavior), still)["beats_null"]
+    assert not assess([(np.zeros_like(behavior), still)])[0]["beats_null"]
 
 
 def curve(*rows):
@@ -96,7 +106,7 @@ def test_the_layer_is_chosen_by_validity(layers, expected):
 
 
 def test_the_verdict_names_the_figures_and_their_chance_levels():
-    row = pd.Series(assess(*planted(5.0)))
+    row = pd.Series(assess([planted(5.0)])[0])
     valid, why = verdict(row)
     assert valid
     assert f"{row['auc']:.2f}" in why

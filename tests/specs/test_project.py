@@ -199,7 +199,8 @@ def test_behaviors_by_examples_or_a_sentence_need_neither_policy_nor_judge(folde
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('group = "chat"', 'flag = "flattered"', r"flag: Extra inputs"),
+        ('group = "chat"', 'condition = "plain"', r"condition: Extra inputs"),
+        ('examples = "examples.jsonl"', 'examples = "e.jsonl"\nflag = "f"', "belong to a sentence"),
         ('name = "bragging"', 'name = "flattery"', "two are named 'flattery'"),
         ('sentence = "Praise yourself."', 'sentence = " "', "not empty"),
         ('examples = "examples.jsonl"', 'flag = "f"\ngroup = "g"', "name policy, too"),

@@ -14,8 +14,10 @@ from core.models.loading import load_model
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project as projects
+from core.specs.base import identity
 from core.specs.behaviors import Contrast
 from core.specs.project import Project
+from core.specs.steps import ExplainSpec
 from core.steps.contrast import MOST, chosen
 from tests.tiny_models import save_tiny_model
 
@@ -88,6 +90,10 @@ def test_pairs_are_ranked_by_examples_without_policy_or_judge(store):
     best = ranking.nlargest(30, "similarity")["uid"]  # one kind of prompt: a gate is noise
     assert best.str[1:].astype(int).lt(30).mean() > 0.9
     assert made["summary"]["valid"]
+    explained = store.output(execute(ExplainSpec(rank=made["run"], top=5), store))
+    sums = pd.read_parquet(explained / "tokens.parquet").groupby("uid")["value"].sum()
+    scores = ranking.set_index("uid")[made["summary"]["method"]].loc[sums.index]
+    assert np.allclose(sums, scores, atol=2e-4)
 
 
 def test_a_sentence_is_answered_with_and_without_it_and_read_without(store):
@@ -99,6 +105,55 @@ def test_a_sentence_is_answered_with_and_without_it_and_read_without(store):
     assert table.groupby(["prompt_id", "model"]).size().eq(2).all()
     assert not table["prompt"].str.contains("system").any()
     assert json.loads((output / "summary.json").read_text())["sentence_in"] == "system"
+
+
+FLAGS = """
+[patterns.even]
+any = ['^w\\d*[02468]\\b']
+[patterns.never]
+any = ['x']
+"""
+
+
+@pytest.fixture
+def flagged(store, tmp_path):
+    """The contrast spec of a sentence whose completions are kept by a flag."""
+    (tmp_path / "judge.toml").write_text(FLAGS)
+    plan = projects.load(store.workspace).model_copy(update={"judge": str(tmp_path / "judge.toml")})
+
+    def spec(**fields):
+        return plan.contrast(Contrast(name="x", sentence="w1 w2 w3", group="asked", **fields))
+
+    return spec
+
+
+def test_with_a_flag_only_completions_that_fit_their_side_are_compared(store, flagged):
+    output = store.output(execute(flagged(flag="even", opposite="w4 w5"), store))
+    table = pd.read_parquet(output / "completions.parquet")
+    even = table["completion"].str.match(r"w\d*[02468]\b")
+    assert even.any()
+    assert even.eq(table["model"].eq("policy")).all()
+    summary = json.loads((output / "summary.json").read_text())
+    assert "of 12 completions with the sentence show 'even'" in summary["sentence_did"]
+    assert not summary["sentence_works"]  # a model of random weights follows no sentence
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"flag": "never"}, "0 of 12 completions with the sentence .* does not do what"),
+        ({"flag": "rude"}, "gives no flag 'rude'. It gives: even, never"),
+        ({"opposite": "w1 w2 w3"}, "writes the same with the sentence"),
+    ],
+)
+def test_sides_that_do_not_differ_are_refused(store, flagged, fields, message):
+    with pytest.raises(UserError, match=message):
+        execute(flagged(**fields), store)
+
+
+def test_a_sentence_alone_keeps_the_run_id_that_it_had(flagged):
+    contents = dict.fromkeys(("reference", "examples", "prompts", "judge"), "")
+    assert identity(flagged(), contents) == "836666005cb1cb7e"
 
 
 def test_a_policy_is_asked_for_only_where_a_step_needs_it(store):
@@ -130,6 +185,8 @@ def test_a_behavior_is_added_from_the_command_line(store, tmp_path):
         ([], "give examples"),
         (["--sentence", "w1", "--examples", "e.jsonl"], "not both"),
         (["--sentence", "w1", "--group", "nobody"], "no prompt of group 'nobody'"),
+        (["--sentence", "w1", "--flag", "rude"], "gives no flag 'rude'. It gives: none"),
+        (["--examples", "e.jsonl", "--flag", "rude"], "belong to a sentence"),
         (["--examples", "nowhere.jsonl"], "not a file of examples"),
     ],
 )

@@ -51,3 +51,7 @@ def test_a_table_cell_is_one_short_line():
     cell = plain_text.short("one\ntwo\t" + "x" * 500)
     assert "\n" not in cell
     assert len(cell) <= 90
+
+
+def test_text_in_markdown_has_no_tag_and_no_entity_of_its_own():
+    assert plain_text.escape("<b> &lt; *x*") == r"&lt;b\> &amp;lt; \*x\*"
