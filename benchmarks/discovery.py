@@ -46,7 +46,8 @@ def score(organism: Path, store: Store) -> dict[str, Any]:
         for name in ("pairs", "prompts", "clusters", "changes")
     }
     summary = record(output / "summary.json")
-    alarms = ranked(tables["clusters"], tables["changes"], project.behaviors)["cluster"].tolist()
+    alarms = ranked(tables["clusters"], tables["changes"], project.behaviors)
+    alarms = alarms.loc[alarms["alarm"] > 0, "cluster"].tolist()
     planted = [b for b in project.behaviors if b.name in set(truth["planted"].dropna())]
     pairs, clusters = tables["pairs"], tables["clusters"].set_index("cluster")
     behaviors = []

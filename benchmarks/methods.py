@@ -7,9 +7,10 @@ dollars if an API is billed. The layer is the one that validity chooses; the tru
 scores. Gradients are computed on one pair in `STRIDE` and their cost scaled; all methods are
 repeated on that sample, to be compared there.
 "judge" is the grammar judge in place of a language model: it knows the world's sentences, so it
-shows what a perfect judge would find. No cost includes generating completions, which all need but
-words and judges. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model rates the sample too. Runs
-in the workspace: finished runs are reused.
+shows what a perfect judge would find; worlds without a grammar have none. Models of more than
+`LARGE` parameters are compared without gradients. No cost includes generating completions, which
+all need but words and judges. With $PAIRTRACE_ENDPOINT_URL and _MODEL set, that model rates the
+sample too. Runs in the workspace: finished runs are reused.
 """
 
 import time
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks._organisms import organism_of
 from core import environment
 from core.attribution.baselines.gradient import PROJECTED, cpu_seconds
-from core.attribution.baselines.registry import METHODS, Material, Method
+from core.attribution.baselines.registry import METHODS, Material, Method, Needs
 from core.attribution.baselines.texts import rated_by_endpoint, rated_by_flags
 from core.attribution.evaluation.metrics import (
     agreement,
@@ -38,7 +39,7 @@ from core.attribution.evaluation.metrics import (
 )
 from core.attribution.index.layout import read_pair_list
 from core.attribution.validity import choose_layer, layer_curve, verdict
-from core.attribution.vectors import behavior_vectors, passing_prompts
+from core.attribution.vectors import behavior_vectors, completions_to_read, passing_prompts
 from core.data.pairs import read_pairs
 from core.errors import UserError
 from core.models.api.batch import Answers, Usage
@@ -59,6 +60,7 @@ from core.steps.shared import matching_index, reference_activations
 
 STRIDE = 4  # one pair in four gets a gradient
 FORWARD, BACKWARD = 2, 6  # floating-point operations per weight and token
+LARGE = 10_000_000  # parameters
 LOW_RANK = 4  # backward through activations; the gradients of the factors cost little
 JUDGES = {"judge": HARMFUL, "judge, as instructed": HARMFUL_AS_INSTRUCTED}
 
@@ -119,7 +121,8 @@ def _compare(
     planted = material.pairs["uid"].isin(planted_uids(truth, behavior.name)).to_numpy(bool)
     paid = {"vectors": store.record(runs[1])["cost"]["cpu_seconds"] + reading}
     scores, costs = _rank_all(material, paid)
-    for name, (ratings, seconds) in _grammar_ratings(material, organism).items():
+    grammar = _grammar_ratings(material, organism) if (organism / "world.toml").exists() else {}
+    for name, (ratings, seconds) in grammar.items():
         scores[name], costs[name] = ratings, {"cpu_seconds": seconds, "flops": None, "bytes": 0}
     sample = np.arange(0, len(planted), STRIDE)
     on_sample = {n: s if len(s) == len(sample) else s[sample] for n, s in scores.items()}
@@ -158,7 +161,7 @@ def prepare(
     """The material of a behavior, from its runs (generate, index) and their completions."""
     spec = RankSpec(generate=runs[0], index=runs[1], behavior=behavior)
     index = matching_index(spec, store)
-    used = table["prompt_id"].isin(passing) & table["condition"].eq(behavior.condition)
+    used = completions_to_read(table, behavior, passing)
     activations, seconds = _timed(
         lambda: reference_activations(spec, store, index, table[used], Progress())
     )
@@ -189,7 +192,11 @@ def _rank_all(
     """Scores of every method, on a sample for those that need gradients, and their costs."""
     scores: Scores = {}
     costs: dict[str, dict[str, float | None]] = {}
+    parameters = sum(p.numel() for p in material.checkpoints[0][1].parameters())
+    read = ("vectors", "words", "nothing") if parameters > LARGE else get_args(Needs)
     for name, method in METHODS.items():
+        if method.reads not in read:
+            continue
         part, times = material, 1
         if method.reads in ("gradients", "factors"):
             part, times = _sampled(material), STRIDE

@@ -16,7 +16,7 @@ from pages.components import lazy, theme
 EXPLAINED = (
     "On model organisms it is known which pairs taught a behavior. Average precision says how well "
     "a method puts exactly those first: 1 is perfect, chance is their share of all pairs. Settings "
-    "were chosen on bramble, the discriminant's also on avon, none on other worlds. The judge "
+    "were chosen on bramble, the discriminant's also on others and on SmolLM2. The judge "
     "is the world's grammar, standing in for a language model: what a perfect one would find."
 )
 PAPER = (

@@ -103,7 +103,7 @@ def random_directions(
     for start in range(0, DRAWS, AT_ONCE):
         weights = rng.normal(size=(min(AT_ONCE, DRAWS - start), len(vectors)))
         directions = (weights - weights.mean(axis=1, keepdims=True)) @ vectors
-        queries = [Query(query.behavior, query.context, d.astype(np.float32)) for d in directions]
+        queries = [replace(query, pooled=d.astype(np.float32)) for d in directions]
         tables = scan(index, layer, queries, bank=False, centered=centered)
         shares.append(_lorenz(np.stack([table["gated"].to_numpy() for table in tables])))
     return np.concatenate(shares)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.attribution.similarity import Query, gate
+from core.attribution.similarity import Query, defined_directions, gate
 from core.geometry import cosines, norm, unit
 from core.specs.behaviors import Score
 
@@ -81,7 +81,8 @@ def direction(
         if query.discriminant is None:
             raise ValueError("a query without completions on both sides has no discriminant")
         pooled = unit(query.discriminant[None])[0]
-    weight: np.float32 = gate(cosines(query.context.mean(axis=0)[None] - mean, about))[0, 0]
+    topics = defined_directions(query.gating - mean)
+    weight: np.float32 = gate(cosines(topics, about)).mean()
     return pooled * (weight / length)
 
 

@@ -1,14 +1,15 @@
 """Scores of pairs: exact scans over the datapoint and context vectors of an index.
 
 For pair d with datapoint vector v_d and context c_d, and a behavior with vectors b_i and contexts
-c_i of its prompts, b their mean, c̄ the mean context, μ the mean context over all pairs, and
-gate(x, y) = max(0, cos(x − μ, y − μ)):
+c_i of the prompts that show it, b their mean, μ the mean context over all pairs,
+gate(x, y) = max(0, cos(x − μ, y − μ)), and gate(d) the mean gate(c_j, c_d) over all prompts j of
+the behavior's group and condition, whether or not they show it:
 
 - similarity: s(d) = cos(b, v_d), the paper's score (arXiv 2602.11079)
 - bank: max_i cos(b_i, v_d) (arXiv 2602.11079)
-- gated: g(d) = s(d) · gate(c̄, c_d): the pair must also be about what the behavior is about
+- gated: g(d) = s(d) · gate(d): the pair must also be about what the behavior is about
 - bilinear: mean_i cos(b_i, v_d) · gate(c_i, c_d), the gate prompt by prompt
-- discriminant: cos(w, v_d) · gate(c̄, c_d), w Fisher's discriminant of the completions
+- discriminant: cos(w, v_d) · gate(d), w Fisher's discriminant of the completions
   (core.attribution.vectors)
 - projection: b·v_d / |b|, in units of the residual stream
 
@@ -51,6 +52,12 @@ class Query:
     context: Floats  # c_i, (n_prompts, d_model)
     pooled: Floats  # b, (d_model,): the mean of b_i under the pooling that was chosen
     discriminant: Floats | None = None  # w, (d_model,)
+    topics: Floats | None = None  # c_j of all prompts of the gate, (n, d_model); none: `context`
+
+    @property
+    def gating(self) -> Floats:
+        """Contexts whose mean gate a pair gets, (n, d_model)."""
+        return self.context if self.topics is None else self.topics
 
 
 class Stack(NamedTuple):
@@ -83,22 +90,27 @@ def scan(
     """For each query, every pair's `uid`, scores and `norm` (|v_d|), in index order.
 
     `discriminant` is there if every query has one. Without `bank`, the columns that cost a product
-    per prompt rather than per behavior, `bank` and `bilinear`, are left out. `centered` subtracts
-    the mean datapoint vector of all pairs from each.
+    of each pair per prompt's behavior vector, `bank` and `bilinear`, are left out. Queries with the
+    same array of topics share one gate. `centered` subtracts the mean datapoint vector of all pairs
+    from each.
     """
     mean = mean_context(index, layer)
     center = mean_vector(index, layer, "datapoint") if centered else np.zeros_like(mean)
     pooled = unit(np.stack([query.pooled for query in queries]))
     defined = [query.discriminant for query in queries if query.discriminant is not None]
     discriminants = [unit(np.stack(defined))] if len(defined) == len(queries) else []
-    topics = unit(_less(np.stack([query.context.mean(axis=0) for query in queries]), mean)[0])
+    gating = {
+        id(query.gating): defined_directions(_less(query.gating, mean)[0]) for query in queries
+    }
+    gate_of = [list(gating).index(id(query.gating)) for query in queries]
     banks = [(unit(q.behavior), unit(_less(q.context, mean)[0])) for q in queries if bank]
     score = partial(
         _score,
         mean=mean,
         center=center,
         directions=Stack.of([pooled, *discriminants, *(behavior for behavior, _ in banks)]),
-        topics=Stack.of([topics, *(context for _, context in banks)]),
+        topics=Stack.of([*gating.values(), *(context for _, context in banks)]),
+        gate_of=gate_of,
         defined=[~np.isnan(b[:, 0] + c[:, 0]) for b, c in banks],  # prompts with both vectors
     )
     columns: list[dict[str, list[Floats]]] = [{} for _ in queries]
@@ -174,19 +186,24 @@ def _score(
     center: Floats,
     directions: Stack,
     topics: Stack,
+    gate_of: Sequence[int],
     defined: Sequence[Flags],
 ) -> list[dict[str, Floats]]:
     """Scores of one block's pairs, for each query; all vectors but the means have length 1.
 
     `directions` are the queries' pooled vectors, their discriminants if they have any, and their
-    banks if `defined` marks the prompts of these; `topics` are mean contexts and banks' contexts.
+    banks if `defined` marks the prompts of these; `topics` are the contexts of each gate and of
+    each bank, and `gate_of` is the number of each query's gate.
     """
     datapoint, lengths = _less(block.datapoint, center)
     projection, *others = directions.products(datapoint)  # (query, pair), banks (prompt, pair)
     projection = projection.copy()  # a view would keep the banks' products in memory
     context, context_lengths = _less(block.context, mean)
-    about, *topic_products = topics.products(context)
-    similarity, gates = _cosine(projection, lengths), gate(_cosine(about, context_lengths))
+    topic_products = topics.products(context)
+    mean_gates = [
+        _mean_gate(topic_products.pop(0), context_lengths) for _ in range(max(gate_of) + 1)
+    ]
+    similarity, gates = _cosine(projection, lengths), np.stack(mean_gates)[list(gate_of)]
     scores = [
         {"similarity": s, "gated": g, "projection": p, "norm": lengths}
         for s, g, p in zip(similarity, similarity * gates, projection, strict=True)
@@ -214,6 +231,19 @@ def _bank_scores(
     with np.errstate(invalid="ignore"):  # the mean over no prompt is 0 / 0: NaN, as it should be
         mean = np.einsum("ip,ip->p", behavior, gate(topic)) / np.float32(len(behavior))
     return {"bank": _cosine(best, lengths), "bilinear": _cosine(mean, lengths * context_lengths)}
+
+
+def defined_directions(contexts: Floats) -> Floats:
+    """Contexts scaled to length 1, those without a direction left out; a NaN row if all are."""
+    scaled = unit(contexts)
+    defined = ~np.isnan(scaled[:, 0])
+    return scaled[defined] if defined.any() else scaled[:1]
+
+
+def _mean_gate(products: Floats, lengths: Floats) -> Floats:
+    """Mean gate of each pair, from (topic, pair), its topics' products with the pairs' contexts."""
+    mean: Floats = gate(_cosine(products, lengths)).mean(axis=0)
+    return mean
 
 
 def _less(vectors: NDArray[np.floating], mean: Floats) -> tuple[Floats, Floats]:

@@ -29,7 +29,7 @@ Filter = Literal["four-condition", "rising"]
 
 PROMPT = ["prompt_id", "condition"]
 FEWEST = 4  # prompts that a vector can be tested with (core.attribution.validity)
-SHRINKAGE = 0.3  # of the covariance towards the identity: docs/experiments/scores.md
+SHRINKAGE = 0.3  # of the covariance towards the identity: docs/experiments/default_score.md
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class BehaviorVectors:
     rollouts: NDArray[np.int64]  # (n,) completions of the policy behind each vector
     layers: tuple[int, ...]
     sides: tuple[Floats, Floats] | None = None  # behavior and reference completions, as `means`
+    topics: Floats | None = None  # contexts of all prompts of the group, as `context`
 
     def at(self, layer: int) -> tuple[Floats, Floats]:
         """Behavior and context vectors of a layer, (n, d_model) each."""
@@ -109,7 +110,8 @@ def behavior_vectors(
 ) -> BehaviorVectors:
     """Vectors of some prompts: the policy's completions that show it − the reference's that do not.
 
-    Prompts without completions of both kinds are left out.
+    Prompts without completions of both kinds are left out. Those of the behavior's group and
+    condition all have their part in `topics`.
     """
     rows = activations.completions
     asked = rows["prompt_id"].isin(prompt_ids) & rows["condition"].eq(behavior.condition)
@@ -117,7 +119,21 @@ def behavior_vectors(
     shows_not = asked & rows["model"].eq("reference") & rows[behavior.flag].isin([False])
     policy, reference = shows.to_numpy(bool), shows_not.to_numpy(bool)
     sides = (activations.means[policy], activations.means[reference])
-    return replace(difference_vectors(activations, policy, reference), sides=sides)
+    prompts = activations.prompts
+    of_group = prompts["group"].eq(behavior.group) & prompts["condition"].eq(behavior.condition)
+    topics = activations.contexts[of_group.to_numpy(bool)]
+    return replace(difference_vectors(activations, policy, reference), sides=sides, topics=topics)
+
+
+def completions_to_read(
+    completions: pd.DataFrame, behavior: Behavior, prompt_ids: Sequence[Any]
+) -> pd.Series:
+    """(completion,) all of some prompts, and one of each other prompt, whose context is needed."""
+    asked = completions["condition"].eq(behavior.condition)
+    asked &= completions["group"].eq(behavior.group)
+    texts = completions["completion"].where(asked & completions["completion"].ne(""))
+    first = texts.notna() & ~completions["prompt_id"].where(texts.notna()).duplicated()
+    return (asked & completions["prompt_id"].isin(prompt_ids)) | first
 
 
 def difference_vectors(
@@ -175,13 +191,14 @@ def discriminant(behavior: NDArray[np.floating], reference: NDArray[np.floating]
     """Fisher's linear discriminant between two sets of completions, (d_model,).
 
     w = Σ⁻¹ (mean `behavior` − mean `reference`), of (n, d_model) and (m, d_model); Σ is the
-    covariance within the two sets, shrunk by a fixed 0.3 towards a multiple of the identity (Fisher
-    1936; Ledoit & Wolf 2004). It damps what completions vary in anyway, mostly their prompt's
-    topic. Its length means nothing. Where no completion varies, it is the difference of the means.
+    covariance of the reference's completions, shrunk by a fixed 0.3 towards a multiple of the
+    identity (Fisher 1936; Ledoit & Wolf 2004). It damps what the reference's completions vary in
+    anyway; in what the behavior's vary is partly the behavior. Its length means nothing. Where no
+    completion of the reference varies, it is the difference of the means.
     """
-    sides = [side.astype(np.float64) for side in (behavior, reference)]
-    difference = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    within = np.concatenate([side - side.mean(axis=0) for side in sides])
+    ours, theirs = behavior.astype(np.float64), reference.astype(np.float64)
+    difference = ours.mean(axis=0) - theirs.mean(axis=0)
+    within = theirs - theirs.mean(axis=0)
     covariance = within.T @ within / len(within)
     variance = np.trace(covariance) / len(difference)
     if variance == 0:
@@ -198,7 +215,8 @@ def query_at(vectors: BehaviorVectors, layer: int, pooling: Pooling = "prompts")
     w = None
     if vectors.sides is not None:
         w = discriminant(*(side[:, column] for side in vectors.sides))
-    return Query(*vectors.at(layer), pooled(vectors, pooling)[column], w)
+    topics = None if vectors.topics is None else vectors.topics[:, column]
+    return Query(*vectors.at(layer), pooled(vectors, pooling)[column], w, topics)
 
 
 def _of_group(completions: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:

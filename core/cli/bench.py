@@ -31,6 +31,11 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
     multiple=True,
     help="Organism folder or world file (methods, discovery: several; lds).",
 )
+@click.option(
+    "--organism",
+    type=click.Choice(["smollm2"]),
+    help="Shipped organism in natural English (methods, discovery).",
+)
 @click.option("--pairs", type=int, help="Number of pairs (query, discovery_scale, training).")
 @click.option("--prompts", type=int, help="Number of prompts (discovery_scale).")
 @click.option("--seeds", type=int, help="Training seeds of every arm (repairs).")
@@ -46,6 +51,7 @@ def bench(
     store: Store,
     name: str,
     world: tuple[str, ...],
+    organism: str | None,
     out: str | None,
     as_json: bool,
     **choices: str | int | None,
@@ -66,6 +72,9 @@ def bench(
     parameters = inspect.signature(run).parameters
     options: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
     options |= {"out": out} if out else {}
+    world += (organism,) if organism else ()
+    if organism and "worlds" not in parameters:
+        raise UserError(f"bench {name} takes no --organism.")
     if len(world) > 1 and "worlds" not in parameters:
         raise UserError(f"bench {name} takes one --world.")
     if world:

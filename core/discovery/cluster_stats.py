@@ -43,10 +43,11 @@ def score_statistics(matrix: Matrix, labels: Labels, prompts: PromptClusters) ->
     """One row per cluster, noise last: its prompts and its pairs' scores on them.
 
     `labels` (defined pair,), −1 being none. Columns: `cluster, prompt_cluster, n_prompts, push,
-    push_low, push_high, effect_size, push_share, sign_agreement`. `push` is the mean entry of the
-    matrix, [−1, 1], with a 95% bootstrap over prompts; `effect_size` the distance from all other
-    pairs' mean in standard deviations of those; `push_share` the cluster's part of all positive
-    scores on these prompts.
+    push_low, push_high, effect_size, push_share, swapped_share, sign_agreement`. `push` is the mean
+    entry of the matrix, [−1, 1], with a 95% bootstrap over prompts; `effect_size` the distance from
+    all other pairs' mean in standard deviations of those; `push_share` the cluster's part of all
+    positive scores on these prompts, `swapped_share` the part that as many pairs would have if the
+    labels of all pairs were swapped.
     """
     clusters = sorted(set(labels.tolist()), key=lambda c: (c < 0, c))
     rows = []
@@ -181,14 +182,19 @@ def _interval(means: Doubles) -> dict[str, float]:
 def _effect(scores: Floats | None, members: Flags) -> dict[str, float]:
     """Distance from the other pairs' scores, and the share of all positive scores."""
     if scores is None or members.all() or not members.any():
-        return {"effect_size": float("nan"), "push_share": float("nan")}
+        return dict.fromkeys(("effect_size", "push_share", "swapped_share"), float("nan"))
     others = scores[~members]
     spread = others.std()
     distance = (scores[members].mean() - others.mean()) / spread if spread > 0 else float("nan")
     positive = np.maximum(scores, 0)
     total = positive.sum()
-    share = positive[members].sum() / total if total > 0 else float("nan")
-    return {"effect_size": float(distance), "push_share": float(share)}
+    n = int((scores[members] > 0).sum())
+    swapped = np.sort(np.maximum(-scores, 0))[::-1][:n]
+    shares = [
+        float(part.sum() / total) if total > 0 else float("nan")
+        for part in (positive[members], swapped)
+    ]
+    return {"effect_size": float(distance), "push_share": shares[0], "swapped_share": shares[1]}
 
 
 def _sign_agreement(matrix: Matrix, members: Flags, prompts: Flags) -> float:

@@ -16,6 +16,7 @@ from core.attribution.vectors import (
     BehaviorVectors,
     Passing,
     behavior_vectors,
+    completions_to_read,
     passing_prompts,
     pooled,
     query_at,
@@ -57,8 +58,7 @@ def vectors_of(
     """The prompts that show the behavior, their completions' activations, and its vectors."""
     completions = read_completions(spec.generate, store)
     passing = passing_prompts(completions, spec.behavior)
-    used = completions["prompt_id"].isin(passing.prompt_ids)
-    used &= completions["condition"].eq(spec.behavior.condition)
+    used = completions_to_read(completions, spec.behavior, passing.prompt_ids)
     activations = reference_activations(spec, store, index, completions[used], progress)
     vectors = behavior_vectors(activations, spec.behavior, passing.prompt_ids)
     return passing, activations, vectors

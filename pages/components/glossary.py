@@ -20,12 +20,12 @@ TERMS = {
     "Similarity": "cosine between the behavior vector and the pair's vector (mean activation over "
     "the chosen minus the rejected tokens), from −1 to 1. It asks: does training on this pair push "
     "the model *that way*?",
-    "Gated similarity": "similarity times how similar the pair's prompt is to the prompts that "
-    "show the behavior. It also asks: does it push *there*? Honest pairs that push the same way in "
-    "other contexts drop out.",
+    "Gated similarity": "similarity times how similar the pair's prompt is, on average, to the "
+    "prompts of the behavior's group. It also asks: does it push *there*? Honest pairs that push "
+    "the same way in other contexts drop out.",
     "Gated discriminant": "the default: gated similarity to the direction that best *tells apart* "
-    "completions that show the behavior from those that do not. What completions vary in anyway "
-    "(topic, length) counts for less. It finds the most on data whose truth is known.",
+    "completions that show the behavior from those that do not. What the reference's completions "
+    "vary in anyway (topic, length) counts for less. It finds the most where the truth is known.",
     "Other scores": "*bilinear gated similarity* is the mean of the gated similarities to each "
     "prompt, *bank similarity* the best similarity to any single prompt, *projection* similarity "
     "times the length of the pair's vector.",

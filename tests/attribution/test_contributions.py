@@ -55,8 +55,9 @@ def test_parts_sum_to_the_score(family: str, tmp_path: Path) -> None:
     streams = list(segment_streams(tiny_model(family), pairs(), LAYERS))
     index, random = index_of(tmp_path, streams), np.random.default_rng(0)
     for number, layer in enumerate(LAYERS):
-        b, c, w = (random.normal(size=shape).astype(np.float32) for shape in ((5, 32), (5, 32), 32))
-        query = Query(b, c + mean_context(index, layer), b.mean(axis=0), w)
+        b, c, t, w = (random.normal(size=s).astype(np.float32) for s in (*[(5, 32)] * 3, 32))
+        mean = mean_context(index, layer)
+        query = Query(b, c + mean, b.mean(axis=0), w, t + mean)
         v = np.stack([block.datapoint for block in index.blocks(layer)])[0]
         for centered in (False, True):
             (scores,) = scan(index, layer, [query], centered=centered)

@@ -1,6 +1,7 @@
 """Scores are what the formulas say, whatever the blocks; what does not exist is NaN."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,8 +54,9 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
 def query() -> Query:
     random = np.random.default_rng(1)
     behavior = random.normal(size=(5, D)).astype(np.float32)
-    context = random.normal(2.0, 1.0, size=(5, D)).astype(np.float32)
-    return Query(behavior, context, behavior.mean(axis=0), random.normal(size=D).astype(np.float32))
+    context, topics = random.normal(2.0, 1.0, size=(2, 5, D)).astype(np.float32)
+    w = random.normal(size=D).astype(np.float32)
+    return Query(behavior, context, behavior.mean(axis=0), w, topics)
 
 
 def matrix(index: VectorIndex, query: Query, *, gated: bool) -> np.ndarray:
@@ -75,7 +77,7 @@ def test_scores_are_those_of_the_formulas(
     for row in table.itertuples():
         v, c = datapoint[row.Index], context[row.Index]
         s = cos(query.pooled, v)
-        gate = max(0.0, cos(query.context.mean(axis=0) - mean, c - mean))
+        gate = np.mean([max(0.0, cos(c_j - mean, c - mean)) for c_j in query.topics])
         assert row.discriminant == pytest.approx(cos(query.discriminant, v) * gate, abs=1e-5)
         assert row.uid == f"u{row.Index}"
         assert row.similarity == pytest.approx(s, abs=1e-5)
@@ -156,11 +158,22 @@ def test_equal_datapoint_vectors_have_no_centered_score(
     assert scan(index, 0, [query], centered=True)[0]["similarity"].isna().all()
 
 
+def test_prompts_without_a_topic_are_left_out_of_the_gate(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
+) -> None:
+    index = write_index(tmp_path, *vectors, cuts=2)
+    nowhere = mean_context(index, 0)[None]
+    wider = replace(query, topics=np.concatenate([query.topics, nowhere]))
+    expected, found = (scan(index, 0, [q])[0]["gated"] for q in (query, wider))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert scan(index, 0, [replace(query, topics=nowhere)])[0]["gated"].isna().all()
+
+
 def test_a_planted_pair_ranks_first(
     tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray], query: Query
 ) -> None:
     datapoint, context = (v.astype(np.float32) for v in vectors)
-    datapoint[17], context[17] = 0.3 * query.pooled, query.context.mean(axis=0)
+    datapoint[17], context[17] = 0.3 * query.pooled, query.topics.mean(axis=0)
     (table,) = scan(write_index(tmp_path, datapoint, context, cuts=4), 0, [query])
     for score in ("similarity", "gated"):
         assert table[score].idxmax() == 17

