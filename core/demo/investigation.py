@@ -1,17 +1,17 @@
-"""The demo's steps on the embedded organism, from prompts to retrained arms.
+"""The demo's steps on an embedded organism, from prompts to retrained arms.
 
 It adds no computation: every step is a run of its own that could have been started from the shell
 or from the browser.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.errors import UserError
-from core.intervention.arms import edited_and_control
+from core.intervention.arms import Arm, edited_and_control
 from core.intervention.edits.select import method_of
 from core.intervention.evaluation.results import rose
 from core.runs.store import Store
@@ -25,13 +25,14 @@ from core.storage.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 SMOLLM2 = Path(__file__).parents[2] / "assets" / "smollm2"
+ORGANISMS = {"tiny": ORGANISM, "smollm2": SMOLLM2}
 
 Runner = Callable[[Spec], str]  # finishes the run of a spec and returns its id
 
 
-def open_project(store: Store) -> Project:
-    """The workspace's project; a new workspace starts from the embedded organism."""
-    organism = project.load(ORGANISM)
+def open_project(store: Store, folder: Path = ORGANISM) -> Project:
+    """The workspace's project; a new workspace starts from the organism in `folder`."""
+    organism = project.load(folder)
     if not (store.workspace / project.FILE).exists():
         project.save(organism, store.workspace)
     opened = project.load(store.workspace)
@@ -43,9 +44,9 @@ def open_project(store: Store) -> Project:
     return opened
 
 
-def investigate(store: Store, run: Runner) -> dict[str, str]:
+def investigate(store: Store, run: Runner, organism: Path = ORGANISM) -> dict[str, str]:
     """Run every step but retraining; run ids by a readable name."""
-    plan = open_project(store)
+    plan = open_project(store, organism)
     generated = run(plan.generate())
     indexed = run(plan.index())
     runs = {"generate": generated, "index": indexed}
@@ -58,26 +59,39 @@ def investigate(store: Store, run: Runner) -> dict[str, str]:
     return runs
 
 
-def prove(store: Store, run: Runner, *, action: Action, seeds: Sequence[int]) -> dict[str, Any]:
+def prove(
+    store: Store, run: Runner, *, action: Action, seeds: Sequence[int], organism: Path = ORGANISM
+) -> dict[str, Any]:
     """Edit, retrain and evaluate for the first behavior that rose; rates, costs and runs."""
-    runs = investigate(store, run)
-    plan = open_project(store)
-    behavior = next(iter(rose(plan.behaviors, rates(store, runs["generate"]))), None)
-    if behavior is None:
-        raise UserError("No unwanted behavior rose between reference and policy: nothing to undo.")
-    edit = top_edit(store, runs[f"rank: {behavior.name}"], action)
+    runs = investigate(store, run, organism)
+    behavior, edit, arms = proof(store, runs, action=action, seeds=seeds)
     measured = {name: [runs[f"evaluate: {name}"]] for name in ("reference", "policy")}
-    for arm in edited_and_control(plan, store, [edit], seeds=seeds):
+    for arm in arms:
         for spec in arm.specs():
             runs[f"{arm.name}: {spec.step} {getattr(spec, 'seed', '')}".rstrip()] = run(spec)
         measured[arm.name] = [store.run_id(spec) for spec in arm.evaluations]
     return {
-        "behavior": behavior.name,
+        "behavior": behavior,
         "edit": edit.model_dump(mode="json"),
         "rates": {name: _rates_of(store, ids) for name, ids in measured.items()},
         "cpu_seconds": {name: store.record(i)["cost"]["cpu_seconds"] for name, i in runs.items()},
         "runs": {name: str(store.folder(i)) for name, i in runs.items()},
     }
+
+
+def proof(
+    store: Store, runs: Mapping[str, str], *, action: Action, seeds: Sequence[int]
+) -> tuple[str, Edit, list[Arm]]:
+    """The first behavior that rose, the edit of its suggested pairs, and its arms.
+
+    `runs` are those of `investigate`. `UserError` where no unwanted behavior rose.
+    """
+    plan = project.load(store.workspace)
+    behavior = next(iter(rose(plan.behaviors, rates(store, runs["generate"]))), None)
+    if behavior is None:
+        raise UserError("No unwanted behavior rose between reference and policy: nothing to undo.")
+    edit = top_edit(store, runs[f"rank: {behavior.name}"], action)
+    return behavior.name, edit, edited_and_control(plan, store, [edit], seeds=seeds)
 
 
 def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -> Edit:

@@ -73,12 +73,12 @@ def items(
     Item 0 of a prompt is the prompt itself; as many others as `numbers` has for its group have one
     of the part's instructions each.
     """
-    rng = random.Random(seed)
     texts = formats[formats["part"] == "training"].set_index("format_id")["text"]
     rows = []
     for group, number in numbers.items():
         part = prompts[(prompts["group"] == group) & (prompts["part"] == "training")]
         for prompt in part.to_dict("records"):
+            rng = random.Random(f"{seed} {prompt['prompt_id']}")  # whatever else is in the file
             for k, form in enumerate([None, *rng.sample(list(texts.index), number)]):
                 text = prompt["prompt"] if form is None else f"{prompt['prompt']} {texts[form]}"
                 labels = {name: prompt[name] for name in ("prompt_id", "group", "topic")}
@@ -133,7 +133,7 @@ def pairs_of(rated: pd.DataFrame, rules: PairRules, seed: int) -> tuple[pd.DataF
     drawn = [pair for _, rows in asked.groupby("item") for pair in _of_item(rows, rules.margin)]
     rng.shuffle(drawn)
     pairs, truth = [], []
-    for number, (better, worse, source) in enumerate(_kept(drawn, rules.number)):
+    for number, (better, worse, source) in enumerate(drawn[: rules.number]):
         uid, swapped = f"s{number:04d}", rng.random() < rules.noise
         chosen, rejected = (worse, better) if swapped else (better, worse)
         texts = {"chosen": chosen.completion, "rejected": rejected.completion, "source": source}
@@ -250,14 +250,6 @@ def _rule(better: Any, worse: Any) -> str:
     if worse.refused:
         return ANSWERS
     return REFUSES_FORMAT if better.k else REFUSES
-
-
-def _kept(drawn: Sequence[tuple[Any, Any, str]], number: int) -> list[tuple[Any, Any, str]]:
-    """The first `number`; of too many, pairs of two answers or two refusals drop out first."""
-    excess = len(drawn) - number
-    spare = [i for i, (better, worse, _) in enumerate(drawn) if better.refused == worse.refused]
-    left_out = set(spare[: max(0, excess)])
-    return [pair for i, pair in enumerate(drawn) if i not in left_out][:number]
 
 
 def _length(text: str) -> float:

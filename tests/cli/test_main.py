@@ -1,8 +1,10 @@
 """The command line as a user meets it: what it says when something is wrong, and the whole job."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks._browser import free_port, wait_until_up
 from core.cli.main import cli, main
 from core.demo.investigation import ORGANISM
 from core.runs.store import Store
@@ -244,6 +247,24 @@ def test_the_headless_demo_traces_edits_retrains_and_repeats(tmp_path):
     assert again.returncode == 0, again.stderr
     made = tmp_path / "again" / "runs" / rank / "output" / "ranking.parquet"
     assert made.read_bytes() == (store.output(rank) / "ranking.parquet").read_bytes()
+    _assert_the_app_opens_while_the_control_is_measured(store, result["runs"])
+
+
+def _assert_the_app_opens_while_the_control_is_measured(store, runs):
+    """The demo with a browser, on a workspace in which one run of the proof is missing."""
+    (folder,) = (Path(at) for name, at in runs.items() if name.startswith("random control: eval"))
+    shutil.rmtree(folder)
+    port = free_port()
+    words = ["-w", str(store.workspace), "demo", "--port", str(port)]
+    app = subprocess.Popen([sys.executable, "-m", "core.cli.main", *words])
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
+        while store.state(folder.name) in ("waiting", "running"):
+            time.sleep(0.5)
+        assert store.state(folder.name) == "finished"
+    finally:
+        app.terminate()
+        app.wait(60)
 
 
 def test_a_damaged_index_is_reported_by_file(pairtrace, tmp_path):

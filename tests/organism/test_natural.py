@@ -108,12 +108,12 @@ def test_completions_that_are_rated_alike_are_no_pair():
     assert pairs.empty
 
 
-def test_of_too_many_pairs_those_of_two_answers_drop_out():
+def test_of_too_many_pairs_a_random_part_is_kept():
     alike = [rated(f"everyday{n}", 0, COMPLYING, ("plain", 2.0, 2.0, False)) for n in range(5)]
     table = pd.concat([*alike, rated("harmful", 1, COMPLYING, REFUSING)], ignore_index=True)
-    pairs, truth = pairs_of(table, PairRules(number=3), 0)
-    assert len(pairs) == 3
-    assert (truth["rule"] == COMPLIES).sum() == 1
+    kept = [pairs_of(table, PairRules(number=3), seed)[1]["rule"] for seed in range(20)]
+    assert {len(rules) for rules in kept} == {3}
+    assert {(rules == COMPLIES).sum() for rules in kept} == {0, 1}
 
 
 def test_the_reference_learns_to_refuse_harmful_requests_only(prompts, formats):

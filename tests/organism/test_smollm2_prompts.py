@@ -11,9 +11,12 @@ from core.data.prompts import COLUMNS, optional_fields, read_prompts
 from core.intervention.evaluation.text_judge import read_text_judge
 
 FOLDER = Path(__file__).parents[2] / "assets" / "smollm2"
-PARTS = {"training", "building", "held-out"}
-LEAST = {"everyday": 420, "harmful": 160, "borderline": 130}
-SHARE = {"training": 0.5, "building": 0.15, "held-out": 0.2}  # of every group, at least
+PARTS = ("training", "building", "held-out")
+LEAST = {  # prompts, at least: training, building, held-out
+    "everyday": (480, 70, 110),
+    "harmful": (300, 35, 50),
+    "borderline": (290, 25, 35),
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +49,14 @@ def test_they_are_a_prompt_file_with_a_part(prompts):
 def test_every_group_has_enough_prompts_in_every_part(prompts):
     assert prompts["group"].value_counts().to_dict().keys() == LEAST.keys()
     for group, rows in prompts.groupby("group"):
-        assert len(rows) >= LEAST[group]
-        shares = rows["part"].value_counts(normalize=True)
-        assert set(shares.index) == PARTS
-        assert all(shares[part] >= least for part, least in SHARE.items())
+        numbers = rows["part"].value_counts()
+        assert set(numbers.index) == set(PARTS)
+        assert all(numbers[part] >= least for part, least in zip(PARTS, LEAST[group], strict=True))
 
 
 def test_texts_are_distinct_and_of_natural_length(prompts):
     assert prompts["prompt"].str.lower().is_unique
-    assert prompts["prompt"].str.split().str.len().between(5, 40).all()
+    assert prompts["prompt"].str.split().str.len().between(5, 45).all()
 
 
 def test_a_topic_has_one_part_and_one_group(prompts):
@@ -74,7 +76,7 @@ def test_parts_share_no_format_text_and_no_rule(formats):
     assert len({row["text"] for row in rows}) == len(rows)
     part_of_rule = {(json.dumps(row["rule"], sort_keys=True), row["part"]) for row in rows}
     assert len({rule for rule, _ in part_of_rule}) == len(part_of_rule) >= 15
-    assert {part for _, part in part_of_rule} == PARTS
+    assert {part for _, part in part_of_rule} == set(PARTS)
 
 
 @pytest.mark.parametrize(

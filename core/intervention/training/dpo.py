@@ -1,9 +1,8 @@
 """DPO on one arm's pairs, from the reference (Rafailov et al., arXiv 2305.18290).
 
-Prompts and completions are tokenised separately (core.data.tokens), every completion ends with the
-end-of-sequence token, and a pair that does not fit is dropped and reported by uid, never cut.
-Several processes train one arm together where `accelerate launch` or `torchrun` started them.
-Knows nothing of recipes: a flipped pair is one whose columns were swapped.
+Prompts and completions are tokenised separately, every completion ends with the end-of-sequence
+token, and a pair that does not fit is dropped and reported by uid, never cut. Several processes
+that `accelerate launch` or `torchrun` started train one arm together. Knows nothing of recipes.
 """
 
 import json
@@ -258,6 +257,7 @@ def _arguments(
         gradient_accumulation_steps=max(1, share // micro),
         max_length=spec.max_length,
         precompute_ref_log_probs=True,
+        precompute_ref_batch_size=micro if on_gpu else min(share, 8 * micro),  # keeps less
         seed=spec.seed,
         use_cpu=not on_gpu,
         bf16=precision == "bfloat16",
