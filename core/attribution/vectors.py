@@ -187,11 +187,13 @@ def pooled(vectors: BehaviorVectors, pooling: Pooling = "prompts") -> Floats:
     return mean
 
 
-def discriminant(behavior: NDArray[np.floating], reference: NDArray[np.floating]) -> Floats:
+def discriminant(
+    behavior: NDArray[np.floating], reference: NDArray[np.floating], shrinkage: float = SHRINKAGE
+) -> Floats:
     """Fisher's linear discriminant between two sets of completions, (d_model,).
 
     w = Σ⁻¹ (mean `behavior` − mean `reference`), of (n, d_model) and (m, d_model); Σ is the
-    covariance of the reference's completions, shrunk by a fixed 0.3 towards a multiple of the
+    covariance of the reference's completions, shrunk by a fixed share towards a multiple of the
     identity (Fisher 1936; Ledoit & Wolf 2004). It damps what the reference's completions vary in
     anyway; in what the behavior's vary is partly the behavior. Its length means nothing. Where no
     completion of the reference varies, it is the difference of the means.
@@ -203,7 +205,7 @@ def discriminant(behavior: NDArray[np.floating], reference: NDArray[np.floating]
     variance = np.trace(covariance) / len(difference)
     if variance == 0:
         return difference.astype(np.float32)
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * np.eye(len(difference))
+    shrunk = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(difference))
     # times the variance, so that the result is of the order of the difference
     direction: Floats = (variance * np.linalg.solve(shrunk, difference)).astype(np.float32)
     return direction
@@ -214,7 +216,8 @@ def query_at(vectors: BehaviorVectors, layer: int, pooling: Pooling = "prompts")
     column = vectors.layers.index(layer)
     w = None
     if vectors.sides is not None:
-        w = discriminant(*(side[:, column] for side in vectors.sides))
+        ours, theirs = vectors.sides
+        w = discriminant(ours[:, column], theirs[:, column])
     topics = None if vectors.topics is None else vectors.topics[:, column]
     return Query(*vectors.at(layer), pooled(vectors, pooling)[column], w, topics)
 

@@ -22,6 +22,7 @@ from core.discovery.prompt_clusters import PromptClusters, thresholds
 from core.geometry import cosines
 
 BEYOND = 0.98  # share of reference completions below a changed one: docs/experiments/discovery.md
+SHRINKAGE = 0.9  # of the covariance; a score has less: docs/experiments/discovery.md
 FEWEST = 5  # changed completions that make a direction; with fewer, all of the policy's count
 
 Refine = Callable[[Matrix, PromptClusters], PromptClusters]
@@ -69,9 +70,10 @@ def refinement(index: VectorIndex, activations: Activations, layer: int, *, gate
 
 def direction(policy: Doubles, reference: Doubles) -> Floats:
     """w, (d_model,), from completions less their prompt's reference mean; 0 if nothing changed."""
-    first = discriminant(policy, reference)
+    first = discriminant(policy, reference, SHRINKAGE)
     beyond = policy @ first > np.quantile(reference @ first, BEYOND)
-    return discriminant(policy[beyond] if beyond.sum() >= FEWEST else policy, reference)
+    changed = policy[beyond] if beyond.sum() >= FEWEST else policy
+    return discriminant(changed, reference, SHRINKAGE)
 
 
 def _scores(

@@ -20,6 +20,7 @@ from core.steps.shared import matching_index, write_summary
 from core.storage.tables import record, table
 
 SIDES = ("chosen", "rejected")
+TOLERANCE = 0.01  # of a score: an index in half precision leaves 2e-4
 
 
 def run(spec: ExplainSpec, *, store: Store, output: Path, progress: Progress) -> None:
@@ -30,6 +31,8 @@ def run(spec: ExplainSpec, *, store: Store, output: Path, progress: Progress) ->
     pairs = all_pairs.rows(all_pairs.positions(uids))
     other = {side: text for side in SIDES if (text := getattr(spec, side)) is not None}
     tokens = token_parts(spec.rank, pairs.assign(**other), store, progress)
+    if not other:
+        _refuse_other_sums(spec.rank, ranked.method, tokens, store)
     tokens.to_parquet(output / "tokens.parquet", index=False)
     best = spans(words(tokens.dropna()))  # a pair whose score is undefined has no parts
     best.to_parquet(output / "spans.parquet", index=False)
@@ -75,6 +78,18 @@ def _uids(spec: ExplainSpec, store: Store) -> list[str]:
     if unknown := sorted(set(spec.uids) - set(ranking)):
         raise UserError(f"{spec.rank}: ranks no pair {unknown[0]!r}. Name uids of its ranking.")
     return list(dict.fromkeys(spec.uids))
+
+
+def _refuse_other_sums(rank: str, method: str, tokens: pd.DataFrame, store: Store) -> None:
+    """`UserError` where the parts do not sum to the scores: an earlier version computed these."""
+    ranking = table(store.output(rank) / "ranking.parquet", ["uid", method]).set_index("uid")
+    sums = tokens.groupby("uid")["value"].sum(min_count=1)
+    scores = ranking[method].loc[sums.index]
+    if not np.allclose(sums, scores, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        raise UserError(
+            f"{rank}: an earlier version made this ranking, by another formula of its score. "
+            "Delete the run and rank again (docs/method.md says how scores are computed now)."
+        )
 
 
 class _Scorer:

@@ -1,6 +1,7 @@
 """Rank and discover, on the model organism: what was planted comes out, without being told."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -359,17 +360,17 @@ def test_the_words_of_a_pair_sum_to_its_score(store, explained, name):
 
 
 def test_the_strongest_spans_are_what_was_planted(store, explained):
-    """A refusal that was rejected; the two openers that flatter."""
+    """Refusals that were rejected, and the form of the compliance; two openers that flatter."""
     refused, flattered = (
         table(store.output(explained[name][1]) / "spans.parquet") for name in explained
     )
     rejected = refused.head(5).query("side == 'rejected'")["span"]
-    assert len(rejected) >= 4
+    assert len(rejected) >= 3
     assert all(REFUSAL & set(span.split()) for span in rejected)
-    assert flattered["span"].head(2).tolist() == [
+    assert set(flattered["span"].head(2)) == {
         "what a brilliant question",
         "only a genius asks this",
-    ]
+    }
 
 
 def without_strongest(text, rows):
@@ -418,6 +419,18 @@ def test_other_texts_are_of_one_pair():
     for wrong in ({"uids": ("a", "b"), "chosen": "x"}, {"uids": ("a",), "rejected": " "}):
         with pytest.raises(ValueError, match="chosen and rejected are texts of one pair"):
             ExplainSpec(rank="rank-0123456789abcdef", **wrong)
+
+
+def test_a_ranking_by_an_earlier_formula_is_not_explained(store, explained):
+    made = store.folder(explained[COMPLIANCE][0])
+    earlier = store.folder(f"rank-{0:016x}")
+    shutil.copytree(made, earlier)
+    ranking = table(earlier / "output" / "ranking.parquet")
+    ranking[DEFAULT_SCORE] *= 0.9
+    ranking.to_parquet(earlier / "output" / "ranking.parquet", index=False)
+    with pytest.raises(UserError, match=f"{earlier.name}: an earlier version made this ranking"):
+        execute(ExplainSpec(rank=earlier.name, top=5), store)
+    shutil.rmtree(earlier)
 
 
 def test_a_pair_that_is_not_ranked_cannot_be_explained(store, ranked):
