@@ -188,24 +188,26 @@ def pooled(vectors: BehaviorVectors, pooling: Pooling = "prompts") -> Floats:
 
 
 def discriminant(
-    behavior: NDArray[np.floating], reference: NDArray[np.floating], shrinkage: float = SHRINKAGE
+    behavior: NDArray[np.floating], reference: NDArray[np.floating], *, damp_both: bool = False
 ) -> Floats:
     """Fisher's linear discriminant between two sets of completions, (d_model,).
 
     w = Σ⁻¹ (mean `behavior` − mean `reference`), of (n, d_model) and (m, d_model); Σ is the
-    covariance of the reference's completions, shrunk by a fixed share towards a multiple of the
+    covariance of the reference's completions, shrunk by a fixed 0.3 towards a multiple of the
     identity (Fisher 1936; Ledoit & Wolf 2004). It damps what the reference's completions vary in
-    anyway; in what the behavior's vary is partly the behavior. Its length means nothing. Where no
-    completion of the reference varies, it is the difference of the means.
+    anyway; in what the behavior's vary is partly the behavior. `damp_both`: Σ is the covariance
+    within both sets, for sets most of which show nothing. Its length means nothing. Where nothing
+    varies, it is the difference of the means.
     """
     ours, theirs = behavior.astype(np.float64), reference.astype(np.float64)
     difference = ours.mean(axis=0) - theirs.mean(axis=0)
-    within = theirs - theirs.mean(axis=0)
+    damped = (ours, theirs) if damp_both else (theirs,)
+    within = np.concatenate([side - side.mean(axis=0) for side in damped])
     covariance = within.T @ within / len(within)
     variance = np.trace(covariance) / len(difference)
     if variance == 0:
         return difference.astype(np.float32)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(difference))
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * np.eye(len(difference))
     # times the variance, so that the result is of the order of the difference
     direction: Floats = (variance * np.linalg.solve(shrunk, difference)).astype(np.float32)
     return direction

@@ -22,7 +22,6 @@ from core.discovery.prompt_clusters import PromptClusters, thresholds
 from core.geometry import cosines
 
 BEYOND = 0.98  # share of reference completions below a changed one: docs/experiments/discovery.md
-SHRINKAGE = 0.9  # of the covariance; a score has less: docs/experiments/discovery.md
 FEWEST = 5  # changed completions that make a direction; with fewer, all of the policy's count
 
 Refine = Callable[[Matrix, PromptClusters], PromptClusters]
@@ -70,10 +69,10 @@ def refinement(index: VectorIndex, activations: Activations, layer: int, *, gate
 
 def direction(policy: Doubles, reference: Doubles) -> Floats:
     """w, (d_model,), from completions less their prompt's reference mean; 0 if nothing changed."""
-    first = discriminant(policy, reference, SHRINKAGE)
+    first = discriminant(policy, reference, damp_both=True)
     beyond = policy @ first > np.quantile(reference @ first, BEYOND)
     changed = policy[beyond] if beyond.sum() >= FEWEST else policy
-    return discriminant(changed, reference, SHRINKAGE)
+    return discriminant(changed, reference, damp_both=True)
 
 
 def _scores(
