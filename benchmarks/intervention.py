@@ -42,7 +42,7 @@ def run() -> dict[str, Any]:
     """Rates of every arm, effects of the edits, and predictions."""
     store = Store(environment.default_workspace())
     plan = investigation.open_project(store)
-    rank, behavior = _ranking(plan, store)
+    rank, behavior = ranking(plan, store)
     suggested = _suggested(store, rank)
     edits = _edits(store, rank, suggested)
     arms = _arms(plan, store, edits, _source(plan, store, rank))
@@ -80,7 +80,7 @@ def _for_json(values: Agreement) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in values._asdict().items()}
 
 
-def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
+def ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
     """The newest ranking for the first behavior that rose; investigates if there is none."""
     for rank in store.finished("rank"):
         spec = store.spec(rank, RankSpec)
@@ -88,7 +88,7 @@ def _ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
         if risen and spec.behavior.name == risen[0].name:
             return rank, risen[0]
     investigation.investigate(store, lambda spec: execute(spec, store))
-    return _ranking(plan, store)
+    return ranking(plan, store)
 
 
 def _suggested(store: Store, rank: str) -> int:

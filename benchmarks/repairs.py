@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.intervention import ranking
 from core import environment
 from core.demo import investigation
 from core.intervention.arms import baseline, edited_and_control
 from core.intervention.edits.checks import n_touched
 from core.intervention.edits.votes import WITHOUT
-from core.intervention.evaluation.results import rose
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.recipes import Action, Edit, EditSpec, TopK
-from core.specs.steps import RankSpec, TrainSpec
+from core.specs.steps import TrainSpec
 from core.stats import LEAST_SEEDS, seed_interval
 from core.storage.atomic import write_atomic
 from core.storage.tables import record
@@ -101,17 +101,6 @@ def compare(
         "better_than_flipping": better(table),
         "cpu_seconds_per_training": costs(store, repairs),
     }
-
-
-def ranking(plan: Project, store: Store) -> tuple[str, Behavior]:
-    """The newest ranking for the first behavior that rose; investigates if there is none."""
-    for rank in store.finished("rank"):
-        spec = store.spec(rank, RankSpec)
-        risen = rose(plan.behaviors, investigation.rates(store, spec.generate))
-        if risen and spec.behavior.name == risen[0].name:
-            return rank, risen[0]
-    investigation.investigate(store, lambda spec: execute(spec, store))
-    return ranking(plan, store)
 
 
 def plans(
