@@ -228,6 +228,18 @@ def test_what_was_typed_survives_a_reload_until_the_project_is_created(open_page
     assert "Nothing is changed yet." in page_text(app)
 
 
+def test_a_field_is_drawn_with_the_value_that_it_has(open_page):
+    """A browser that missed the first drawing takes, and sends back, what the next one has."""
+    app = fill(open_page("setup"), **organisms())
+    app.segmented_control("judge-kind").set_value("Ready flags").run()
+    assert list(app.multiselect("judge-sets").proto.default) == [0]
+    app.run()
+    assert list(app.multiselect("judge-sets").proto.default) == [0]
+    app.multiselect("judge-sets").set_value(["hedging"]).run()
+    drawn = app.multiselect("judge-sets")
+    assert [drawn.options[i] for i in drawn.proto.default] == drawn.value == ["hedging"]
+
+
 def test_a_damaged_draft_is_told_and_a_new_one_begun(open_page, store):
     (store.workspace / "inputs").mkdir(parents=True)
     (store.workspace / "inputs" / "draft.json").write_text("{")

@@ -26,6 +26,11 @@ from pages.components import cache, text
 DRAFT = "setup-draft"
 TYPES = ["jsonl", "json", "csv", "gz", "parquet", "arrow"]
 PROMPTS = ["jsonl", "csv", "yaml", "yml", "txt"]
+START = {  # each kind of widget's setting for the value that it starts with
+    **dict.fromkeys(("text_input", "text_area"), "value"),
+    **dict.fromkeys(("multiselect", "segmented_control"), "default"),
+    **dict.fromkeys(("selectbox", "radio"), "index"),
+}
 
 
 def draft() -> dict[str, Any]:
@@ -81,12 +86,16 @@ def changing() -> bool:
 
 
 def kept(widget: Callable[..., Any], label: str, *arguments: Any, key: str, **settings: Any) -> Any:
-    """A widget whose value is restored when the page is opened again."""
+    """A widget whose value is restored when the page is opened again.
+
+    It is drawn with the value that it has: a browser that missed the first drawing, as a run that
+    is interrupted may never reach it, takes the value that it is drawn with and sends it back.
+    """
     options = arguments[0] if arguments else None
-    if key not in st.session_state and key in draft() and _is_offered(draft()[key], options):
-        st.session_state[key] = draft()[key]
-    if key in st.session_state:  # a default beside a value of the session is refused
-        settings = {k: v for k, v in settings.items() if k not in ("value", "index", "default")}
+    value = st.session_state.get(key, draft().get(key))
+    if value is not None and _is_offered(value, options):
+        setting = START[widget.__name__]
+        settings[setting] = options.index(value) if setting == "index" else value
     value = widget(label, *arguments, key=key, **settings)
     remember_drawn(key, value)
     return value
