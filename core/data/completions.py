@@ -1,9 +1,9 @@
 """Completions from a file: in place of generated ones, or as examples of a behavior.
 
-A row has `prompt_id, model` (`reference` or `policy`) and `completion`; `condition` (`plain` where
-it is empty), and one yes/no column per flag that was judged already. Empty flags are
-unscored, never no. An example has `prompt`, and `shows`, a completion that shows the behavior,
-`lacks`, one that does not, or both. Knows nothing of who wrote or judged them.
+A row has `prompt_id`, `completion` and, where two models are compared, `model` (`reference` or
+`policy`); `condition` (`plain` where it is empty), and one yes/no column per flag that was judged
+already. Empty flags are unscored, never no. An example has `prompt`, and `shows`, a completion that
+shows the behavior, `lacks`, one that does not, or both. Knows nothing of who wrote or judged them.
 """
 
 import re
@@ -21,6 +21,7 @@ from core.data.trl_formats import absent
 from core.errors import UserError
 
 MODELS = ("reference", "policy")
+ONE_MODEL = ("evaluated",)
 COLUMNS = {"prompt_id", "model", "condition", "completion", "rollout", "n_tokens", "finished"}
 YES = ("true", "yes", "1", "1.0")  # 1.0 is how a column of 1, 0 and nothing is often saved
 NO = ("false", "no", "0", "0.0")
@@ -33,18 +34,21 @@ SIDES = ("shows", "lacks")
 MAX_EXAMPLES = 64 << 20  # bytes of a file of examples: a few hundred are enough
 
 
-def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
-    """The table that generating would have made, with the flags in the file.
+def read_completions(
+    path: Path, sent: pd.DataFrame, models: tuple[str, ...] = MODELS
+) -> pd.DataFrame:
+    """The table that sampling from `models` would have made, with the flags in the file.
 
     `sent` is what is sent (core.data.conditions.expand). Raises `UserError` for a row that belongs
     to no prompt, and where a model has no completion at all.
     """
     places = sent.set_index(["prompt_id", "condition"])[KEPT].to_dict("index")
     conditions = ", ".join(sent["condition"].unique())
-    rows = list(_rows(path, places, conditions))
-    for model in MODELS:
+    rows = list(_rows(path, places, conditions, models))
+    for model in models:
         if not any(row["model"] == model for row in rows):
-            raise UserError(f"{path}: contains no completion of the {model}. Both are compared.")
+            both = f" of the {model}. Both are compared" if len(models) > 1 else ""
+            raise UserError(f"{path}: contains no completion{both}.")
     table = pd.DataFrame(rows)
     table["rollout"] = table.groupby(["model", "prompt_id", "condition"]).cumcount()
     for flag in table.columns.difference([*COLUMNS, *KEPT]):
@@ -53,12 +57,16 @@ def read_completions(path: Path, sent: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(
-    path: Path, places: Mapping[Any, Mapping[Any, Any]], conditions: str
+    path: Path,
+    places: Mapping[Any, Mapping[Any, Any]],
+    conditions: str,
+    models: tuple[str, ...],
 ) -> Iterator[dict[str, Any]]:
     for row, record, reason in read_records(path):
         if reason:
             raise UserError(f"{path}: row {row}: {reason}.")
-        cells = {"condition": "plain"} | {k: v for k, v in record.items() if not absent(v)}
+        usual = {"condition": "plain"} | ({"model": models[0]} if len(models) == 1 else {})
+        cells = usual | {k: v for k, v in record.items() if not absent(v)}
         place = (str(cells.get("prompt_id")), str(cells["condition"]))
         if place not in places:
             prompt, condition = map(reprlib.repr, place)
@@ -66,10 +74,10 @@ def _rows(
                 f"{path}: row {row}: no prompt {prompt} is sent under {condition}. Check prompt_id "
                 f"and condition against the prompts, which are sent under: {conditions}."
             )
-        if cells.get("model") not in MODELS:
+        if cells.get("model") not in models:
             model = reprlib.repr(cells.get("model"))
             raise UserError(
-                f"{path}: row {row}, field 'model' is {model}, not one of {', '.join(MODELS)}."
+                f"{path}: row {row}, field 'model' is {model}, not one of {', '.join(models)}."
             )
         text = cells.get("completion", "")
         problem = text_problem(text) if isinstance(text, str) else "not text"

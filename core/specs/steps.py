@@ -226,9 +226,7 @@ class TrainSpec(Spec):
     lora_alpha: PositiveInt = Field(32, description="lora: updates are scaled by alpha / rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: dropout rate")
     checkpoints: PositiveInt = Field(10, description="checkpoints per training; two are kept")
-    checkpoint: Model | None = Field(
-        None, description="import this trained model folder instead of training"
-    )
+    checkpoint: Model | None = Field(None, description="import this model folder, do not train")
     explain_away: Run | None = Field(
         None, description="rank run: what its vector explains of a preference is not learnt"
     )
@@ -257,15 +255,15 @@ class TrainSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """Measure the behaviors of one model on held-out prompts, with or without steering.
+    """Measure the behaviors of one model on held-out prompts, steered or not.
 
-    Steering tests a behavior vector without training: `add` adds coefficient × vector to the
-    residual stream at its layer, `project_out` removes its direction.
+    Steering tests a vector without training: `add` adds coefficient × vector to the residual stream
+    at its layer, `project_out` removes its direction.
     """
 
     step: ClassVar[str] = "evaluate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"dtype", "conditions"})
+    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype", "conditions"})
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
     judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
@@ -278,6 +276,7 @@ class EvaluateSpec(Spec):
     vector: Run | None = Field(None, description="rank run with the behavior vector for steering")
     steering: Literal["none", "add", "project_out"] = Field("none", description="kind of steering")
     coefficient: float = Field(1.0, description="multiple of the behavior vector to add")
+    completions: File | None = Field(None, description="existing completions, instead of sampling")
     conditions: Conditions = CONDITIONS_FIELD
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from core.data.completions import ONE_MODEL, flags_of, read_completions
 from core.data.conditions import read_sent
 from core.errors import UserError
 from core.intervention.evaluation.judges import cost, load_judge
@@ -30,11 +31,17 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
     judge = load_judge(spec.judge)
     if not judge.flags:
         raise UserError("evaluate: nothing is measured without a judge (docs/judges.md).")
+    if spec.completions and spec.vector:
+        raise UserError("evaluate: existing completions cannot be steered. Leave one of them out.")
     prompts = read_sent(spec.prompts, spec.conditions)
     refuse_unmeasurable(prompts, judge.flags, spec.behaviors)
     refuse_leaks(spec, prompts, store)
-    refuse_system_prompts(spec, [spec.model], store)
-    sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
+    refuse_system_prompts(spec, [spec.model] * (not spec.completions), store)
+    if spec.completions is None:
+        sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
+    else:
+        sampled = read_completions(Path(spec.completions), prompts, ONE_MODEL)
+        sampled = sampled.drop(columns=flags_of(sampled))  # one judge measures every model
     completions = judged(sampled, judge)
     measured = rates(completions, spec.behaviors)
     write_measurement(output, completions, measured, cost(judge), sampled.attrs.get("dtype"))

@@ -132,6 +132,35 @@ def test_evaluate_samples_a_model_as_generate_does(store, generate, evaluate):
     assert measured["model"].tolist() == ["evaluated"]
 
 
+def test_completions_that_exist_are_measured_like_sampled_ones(store, evaluate, tmp_path):
+    run = execute(evaluate, store)
+    sampled, existing = completions(store, evaluate), tmp_path / "existing.parquet"
+    kept = ["prompt_id", "condition", "completion", "n_tokens", "finished"]
+    sampled[kept].assign(refused=True).to_parquet(existing, index=False)  # judged again
+    spec = evaluate.model_copy(update={"completions": str(existing)})
+    assert completions(store, spec)["refused"].equals(sampled["refused"])
+    rates = [pd.read_parquet(store.output(r) / "rates.parquet") for r in (run, execute(spec, store))]
+    assert rates[0].equals(rates[1])
+    assert store.run_id(spec) != run
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt_id": "c"}, "row 1: no prompt 'c' is sent under 'plain'"),
+        ({"model": "policy"}, "row 1, field 'model' is 'policy', not one of evaluated"),
+        ({"completion": 5}, "row 1, field 'completion': not text"),
+    ],
+)
+def test_completions_of_other_prompts_or_models_are_refused(
+    store, evaluate, tmp_path, row, message
+):
+    path = tmp_path / "existing.jsonl"
+    path.write_text(json.dumps({"prompt_id": "a", "completion": "No."} | row))
+    with pytest.raises(UserError, match=f"existing.jsonl: {message}"):
+        execute(evaluate.model_copy(update={"completions": str(path)}), store)
+
+
 @pytest.fixture
 def pairs(tmp_path):
     made = {"prompt": [f"w{i}" for i in range(8)], "chosen": "w1", "rejected": "w2", "source": "s"}
@@ -244,6 +273,12 @@ def test_a_model_is_not_measured_on_the_prompts_that_its_edit_was_chosen_by(
     model = execute(TrainSpec(reference=reference, pairs=edited, batch_size=4), store)
     with pytest.raises(UserError, match="3 of its 3 prompts also built the behavior"):
         execute(evaluate.model_copy(update={"model": model}), store)
+
+
+def test_existing_completions_cannot_be_steered(store, evaluate, ranked, prompts):
+    steered = {"vector": ranked, "steering": "add", "completions": prompts}
+    with pytest.raises(UserError, match="existing completions cannot be steered"):
+        execute(evaluate.model_copy(update=steered), store)
 
 
 def test_steering_by_zero_changes_nothing_and_by_more_changes_completions(store, evaluate, ranked):
