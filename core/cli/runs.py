@@ -194,7 +194,10 @@ def show_words(store: Store, uid: str, rank: str | None, as_json: bool) -> None:
     run = store.run_id(of_best)
     ready = store.state(run) == "finished" and _tokens(store, run, uid).size
     run = run if ready else run_spec(of_pair, store, quiet=as_json)
-    table = words(_tokens(store, run, uid).dropna())
+    tokens = _tokens(store, run, uid).dropna()
+    if tokens.empty:
+        raise UserError(f"{rank}: pair {uid!r} has no score to split: its vector is undefined.")
+    table = words(tokens)
     if as_json:
         content = {"run": run, "uid": uid, "score": float(table["value"].sum())}
         click.echo(json.dumps(content | {"words": records(table[["side", "word", "value"]])}))

@@ -8,11 +8,12 @@ core.data.pair_table.
 """
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from glob import escape
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from core.data import parquet
 from core.data import schema as typed
 from core.data.pairs import CHUNK, TEXTS, Chunk, See, usable_pairs
 from core.data.quality import Examination, Health
-from core.data.readers import kind
+from core.data.readers import files, kind, opened, read_records
 from core.data.trl_formats import as_record
 from core.errors import UserError
 from core.storage.atomic import sweep, writing_atomic
@@ -91,6 +92,28 @@ def weights(path: Path, name: str) -> pd.Series | None:
             f"{name}: weight is 0 for every pair: nothing would be trained. Raise some."
         )
     return values.set_axis(table["uid"])
+
+
+def weighted(path: Path) -> bool:
+    """Whether the pairs of any file have weights: read up to the first one."""
+    if not any(map(_may_weigh, files(path))):
+        return False
+    return any(table["weight"].notna().any() for table in _stream(path, ["weight"]))
+
+
+def _may_weigh(file: Path) -> bool:
+    """Whether a file names a field `weight`; only JSON's rows may have fields of their own."""
+    form = kind(file)
+    if not form.startswith(".json"):
+        return any("weight" in line.value for line in islice(read_records(file), 1))
+    with opened(file) as stream, suppress(EOFError, OSError, zlib.error):  # cut off
+        tail = b""
+        while block := stream.read(1 << 24):
+            if b'"weight"' in tail + block:
+                return True
+            tail = block[-8:]
+        return False
+    return True
 
 
 def _stream(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:

@@ -134,7 +134,7 @@ def _refuse_other_format(path: Path, form: str) -> None:
 def _json_lines(path: Path) -> Iterator[Line]:
     """Every line that is not blank; a file cut off inside gzip ends with a reason."""
     row = 0
-    with _opened(path) as stream:
+    with opened(path) as stream:
         try:
             while raw := stream.readline(MAX_LINE):
                 row += 1
@@ -266,9 +266,10 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _text(path: Path) -> Iterator[io.TextIOWrapper]:
-    with _opened(path) as raw:
+    with opened(path) as raw:
         yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 
-def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
+def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    """The bytes of a file, unpacked where its name ends in .gz."""
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")

@@ -253,7 +253,7 @@ def repeat(store: Store, run: str, execute: Callable[[Spec], str]) -> str:
 def _check_unchanged(store: Store, run: str, spec: Spec) -> None:
     """`UserError` where the content behind the spec's references has changed."""
     then, now = store.record(run)["contents"], store.contents(spec)
-    changed = [name for name in now if now[name] != then.get(name)]
+    changed = [name for name in references(spec) if now.get(name) != then.get(name)]
     if changed:
         paths = ", ".join(f"{name} ({getattr(spec, name)})" for name in changed)
         raise UserError(f"{run} cannot be repeated: changed since: {paths}.")

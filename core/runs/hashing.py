@@ -20,6 +20,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from core.data import canonical
 from core.data.readers import files
 from core.environment import default_workspace
 from core.errors import UserError
@@ -96,6 +97,18 @@ def fingerprint_judge(path: Path) -> str:
             part = fingerprint((path.parent / name).resolve())
             digest = hashlib.sha256(f"{digest}:{part}".encode()).hexdigest()
     return digest
+
+
+def weighted(pairs: Path) -> bool:
+    """Whether a pairs file has weights; a file that cannot be read has none."""
+    return pairs.exists() and _weighted(pairs, fingerprint_file(pairs))
+
+
+@lru_cache(maxsize=64)
+def _weighted(pairs: Path, _digest: str) -> bool:
+    with suppress(UserError):
+        return canonical.weighted(pairs)
+    return False
 
 
 @lru_cache(maxsize=64)

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
 EVENTS_PER_SECOND = 10
 TOLERANCE = 2.0  # seconds; start times come from the boot time in whole seconds
 Report = Callable[[int, int], None]  # done, total; may raise `Cancelled`
+State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 NotedReport = Callable[[int, int, str], None]  # done, total, note; may raise `Cancelled`
 
 
@@ -87,6 +88,27 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         if _is_valid(event):
             events.append(event)
     return events
+
+
+def latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events of a run since it was last queued, or started."""
+    starts = [i for i, e in enumerate(events) if e["event"] == "queued"]
+    starts = starts or [i for i, e in enumerate(events) if e["event"] == "started"]
+    return events[starts[-1] :] if starts else events
+
+
+def state_of(folder: Path, events: list[dict[str, Any]]) -> State:
+    """The state of a run, by its events and processes."""
+    if (folder / "output").is_dir():
+        return "finished"
+    if not events:
+        return "absent"
+    last = events[-1]
+    if last["event"] in ("failed", "cancelled"):
+        return last["event"]
+    if live_process(last, folder) is None:
+        return "failed"
+    return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"
 
 
 def _append(path: Path, line: str) -> None:

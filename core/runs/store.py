@@ -17,7 +17,7 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -26,9 +26,10 @@ from core.data.pair_table import PairColumns, open_columns
 from core.errors import READ_ONLY, UserError, first_problem
 from core.runs import hashing
 from core.runs.hashing import fingerprint_file, fingerprint_judge, fingerprint_model
-from core.runs.progress import live_process, read_events
+from core.runs.progress import State, latest_attempt, read_events, state_of
 from core.specs.base import Spec, identity, references
-from core.specs.steps import STEPS, IndexSpec, is_run
+from core.specs.recipes import EditSpec
+from core.specs.steps import STEPS, IndexSpec, TrainSpec, is_run
 from core.storage.atomic import write_atomic
 from core.storage.object_store import shard_files, url_of
 from core.storage.tables import record
@@ -37,8 +38,8 @@ KILLED = (
     "Its process ended without a message: it was killed (often out of memory), the machine was "
     "switched off, or the disk was full. Start the run again; its checkpoints are kept."
 )
+WEIGHTS = "weights"  # among the contents behind a spec
 S = TypeVar("S", bound=Spec)
-State = Literal["absent", "waiting", "running", "failed", "cancelled", "finished"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,18 @@ class Store:
         return f"{spec.step}-{identity(spec, self.contents(spec))}"
 
     def contents(self, spec: Spec) -> dict[str, str]:
-        """The fingerprint of what each reference field of a spec refers to."""
-        return {
+        """The fingerprint of what each reference field of a spec refers to.
+
+        Also `WEIGHTS`, where training heeds weights that earlier versions read past: their run
+        of the same spec is another one.
+        """
+        contents = {
             name: self._content(ref.kind, getattr(spec, name))
             for name, ref in references(spec).items()
             if getattr(spec, name) is not None
         }
+        weighted = isinstance(spec, EditSpec | TrainSpec) and self._weighted(spec.pairs)
+        return contents | ({WEIGHTS: "of the loss"} if weighted else {})
 
     def folder(self, run: str) -> Path:
         """The folder of a run, whether or not it exists. `UserError` for what is no id."""
@@ -138,12 +145,12 @@ class Store:
 
     def state(self, run: str) -> State:
         """The state, as files and processes show it: true after any crash."""
-        return _state(self.folder(run), self.events(run))
+        return state_of(self.folder(run), self.events(run))
 
     def info(self, run: str) -> RunInfo:
         """State, time and progress of one run."""
         folder, events = self.folder(run), self.events(run)
-        attempt, state = _latest_attempt(events), _state(folder, events)
+        attempt, state = latest_attempt(events), state_of(folder, events)
         latest = {event["event"]: event for event in attempt}
         progress, failed = latest.get("progress", {}), latest.get("failed", {})
         started = latest.get("started", attempt[0])["time"] if attempt else 0.0
@@ -268,6 +275,15 @@ class Store:
         shutil.rmtree(output)
         return "" if ours else url
 
+    def _weighted(self, pairs: str) -> bool:
+        """Whether pairs have weights of which their own id does not tell."""
+        if not is_run(pairs):
+            return hashing.weighted(Path(pairs))
+        if self.state(pairs) != "finished" or WEIGHTS in self.record(pairs)["contents"]:
+            return False
+        edits = self.spec(pairs, EditSpec).edits
+        return all(edit.weight is None for edit in edits) and hashing.weighted(self.pairs(pairs))
+
     def _content(self, kind: str, reference: str) -> str:
         if is_run(reference):
             return reference
@@ -279,22 +295,3 @@ class Store:
         if kind == "judge":
             return fingerprint_judge(path) if path.suffix else reference
         return fingerprint_file(path)
-
-
-def _latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    starts = [i for i, e in enumerate(events) if e["event"] == "queued"]
-    starts = starts or [i for i, e in enumerate(events) if e["event"] == "started"]
-    return events[starts[-1] :] if starts else events
-
-
-def _state(folder: Path, events: list[dict[str, Any]]) -> State:
-    if (folder / "output").is_dir():
-        return "finished"
-    if not events:
-        return "absent"
-    last = events[-1]
-    if last["event"] in ("failed", "cancelled"):
-        return last["event"]
-    if live_process(last, folder) is None:
-        return "failed"
-    return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"

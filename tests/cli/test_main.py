@@ -17,7 +17,7 @@ from core.cli.main import cli, main
 from core.demo.investigation import ORGANISM
 from core.runs.store import Store
 from core.specs import project
-from core.specs.steps import STEPS
+from core.specs.steps import STEPS, ExplainSpec
 from core.workspace.checks import model_facts
 from tests.gguf_files import tiny_llama, write_gguf
 from tests.pages import workspaces
@@ -217,6 +217,34 @@ def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_t
     assert adopted.returncode == 0, adopted.stderr
     (size,) = json.loads(adopted.stdout)["sizes"]
     assert (size["edit"], size["k"], size["adopted"]) == (edit, k, True)
+
+
+def test_the_words_of_a_pair_are_printed_with_their_part_of_its_score(pairtrace, tmp_path):
+    store, rng = Store(tmp_path / "workspace"), np.random.default_rng(0)
+    rank = workspaces.investigate(store, workspaces.make_project(tmp_path), rng)["rank compliance"]
+    parts = [
+        ("pair-000", "chosen", "Su", 0.25), ("pair-000", "chosen", "re,", 0.25),
+        ("pair-000", "rejected", "I\x1b[31m", -0.125), ("pair-001", "chosen", "Yes", np.nan),
+    ]  # fmt: skip
+    tokens = pd.DataFrame(parts, columns=["uid", "side", "text", "value"])
+    run = workspaces.finish(store, ExplainSpec(rank=rank), tokens=tokens)
+    show = ("-w", store.workspace, "explain", "show")
+    shown = json.loads(pairtrace(*show, "pair-000", "--json").stdout)
+    assert (shown["run"], shown["score"]) == (run, 0.375)
+    assert [(row["word"], row["value"]) for row in shown["words"]] == [
+        ("Sure,", 0.5),
+        ("I\x1b[31m", -0.125),
+    ]
+    printed = pairtrace(*show, "pair-000").stdout
+    assert "Sure," in printed
+    assert "+0.5000" in printed
+    assert "\x1b[31m" not in printed
+    undefined = pairtrace(*show, "pair-001")
+    assert undefined.returncode == 2
+    assert "pair 'pair-001' has no score" in undefined.stderr
+    unknown = pairtrace(*show, "nobody")
+    assert unknown.returncode == 2
+    assert f"{rank}: ranks no pair 'nobody'" in unknown.stderr
 
 
 @pytest.mark.slow

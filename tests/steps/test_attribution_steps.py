@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from sklearn.metrics import average_precision_score
 
 from core.attribution.contributions import words
 from core.attribution.validity import layer_curve, verdict
 from core.attribution.vectors import behavior_vectors, passing_prompts
+from core.cli.runs import show_words
 from core.discovery import alarms
 from core.discovery.clustering import Tree, cut, levels
 from core.errors import UserError
@@ -413,6 +415,17 @@ def test_another_text_of_a_pair_is_scored_and_the_pair_stays(store, explained):
     new = table(store.output(run) / "tokens.parquet")
     assert "".join(new.loc[new["side"].eq("chosen"), "text"]) == refusal
     assert new["value"].sum() < old["value"].sum() / 2
+
+
+def test_a_pair_that_was_not_explained_is_when_it_is_asked_for(store, explained):
+    rank_run = explained[COMPLIANCE][0]
+    ranking = table(store.output(rank_run) / "ranking.parquet").dropna().set_index("uid")
+    uid = ranking.index[-1]
+    words = [uid, "--rank", rank_run, "--json"]
+    done = CliRunner().invoke(show_words, words, obj=store, catch_exceptions=False)
+    shown = json.loads(done.stdout)
+    assert shown["run"] == store.run_id(ExplainSpec(rank=rank_run, uids=(uid,)))
+    assert shown["score"] == pytest.approx(ranking.at[uid, DEFAULT_SCORE], abs=2e-4)
 
 
 def test_other_texts_are_of_one_pair():

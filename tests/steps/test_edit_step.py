@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +11,9 @@ from core.data.canonical import write_pairs
 from core.data.pairs import read_pairs
 from core.runs.execute import execute
 from core.runs.store import Store
+from core.specs.base import identity, references
 from core.specs.recipes import Contains, Edit, EditSpec, Where
+from core.specs.steps import TrainSpec
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
@@ -18,6 +21,14 @@ ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "workspace")
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
+    return tmp_path / "model"
 
 
 @pytest.fixture
@@ -115,3 +126,37 @@ def test_relabelling_without_a_judge_is_refused(spec):
     voted = Edit(action="relabel", recipe=spec.edits[0].recipe, relabel={"prefer": ("refused",)})
     with pytest.raises(ValueError, match="relabel needs a judge"):
         EditSpec(pairs=spec.pairs, edits=(voted,))
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz", "pairs.parquet", "pairs.csv"])
+def test_a_training_that_read_past_weights_is_not_taken_for_one_that_heeds_them(
+    store, spec, model_folder, tmp_path, name
+):
+    pairs = read_pairs(spec.pairs).pairs
+    for weight, heeded in ((None, False), (np.nan, False), ("", False), (0.5, True)):
+        given = pairs if weight is None else pairs.assign(weight=[weight] * 10)
+        if name.endswith("csv"):
+            given.to_csv(tmp_path / name, index=False)
+        else:
+            write_pairs(given.replace("", None), tmp_path / name)
+        trained = TrainSpec(reference=str(model_folder), pairs=str(tmp_path / name))
+        edited = spec.model_copy(update={"pairs": str(tmp_path / name)})
+        for asked in (trained, edited):
+            before = {name: store.contents(asked)[name] for name in references(asked)
+                      if getattr(asked, name) is not None}  # fmt: skip
+            earlier = f"{asked.step}-{identity(asked, before)}"
+            assert (store.run_id(asked) != earlier) is heeded
+
+
+def test_a_training_on_an_edit_of_weighted_pairs_has_one_id_before_and_after_the_edit(
+    store, spec, model_folder
+):
+    write_pairs(read_pairs(spec.pairs).pairs.assign(weight=0.5), Path(spec.pairs))
+    trained = TrainSpec(reference=str(model_folder), pairs=store.run_id(spec))
+    before = store.run_id(trained)
+    edit = execute(spec, store)
+    assert store.run_id(trained) == before
+    record = store.record(edit)  # as an earlier version wrote it
+    del record["contents"]["weights"]
+    store.write_record(edit, record)
+    assert store.run_id(trained) != before
