@@ -139,7 +139,9 @@ def test_completions_that_exist_are_measured_like_sampled_ones(store, evaluate, 
     sampled[kept].assign(refused=True).to_parquet(existing, index=False)  # judged again
     spec = evaluate.model_copy(update={"completions": str(existing)})
     assert completions(store, spec)["refused"].equals(sampled["refused"])
-    rates = [pd.read_parquet(store.output(r) / "rates.parquet") for r in (run, execute(spec, store))]
+    rates = [
+        pd.read_parquet(store.output(r) / "rates.parquet") for r in (run, execute(spec, store))
+    ]
     assert rates[0].equals(rates[1])
     assert store.run_id(spec) != run
 
