@@ -23,7 +23,7 @@ from core.cli.terminal import (
     seeds_option,
 )
 from core.demo import investigation
-from core.intervention.arms import proposed
+from core.intervention.arms import imported, proposed
 from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes
 from core.report.export import export_training
@@ -156,19 +156,26 @@ def export_command(store: Store, edit: str, out: str, seed: int, as_json: bool) 
 @click.argument("checkpoint", type=click.Path(file_okay=False))
 @click.option("--edit", help="Edit run that it was trained on [default: the unedited pairs].")
 @click.option("--seed", default=0, show_default=True, help="Training seed that it was made with.")
+@click.option("--completions", help="What it wrote to the held-out prompts: judged, not sampled.")
 @as_json_option
 @click.pass_obj
 def import_command(
-    store: Store, checkpoint: str, edit: str | None, seed: int, as_json: bool
+    store: Store,
+    checkpoint: str,
+    edit: str | None,
+    seed: int,
+    completions: str | None,
+    as_json: bool,
 ) -> None:
     """Take a finished checkpoint as an arm's training: same architecture and tokenizer, or refused.
 
     What is imported is a train run like any other: evaluate and compare it.
     """
     plan = project.load(store.workspace)
-    folder = str(Path(checkpoint).expanduser().resolve())
-    spec = plan.train(edit or plan.pairs, seed).model_copy(update={"checkpoint": folder})
-    report(run_spec(spec, store, quiet=as_json), store, as_json=as_json)
+    answers = Path(completions) if completions else None
+    specs = imported(plan, store, edit or plan.pairs, seed, Path(checkpoint), answers)
+    runs = [run_spec(spec, store, quiet=as_json) for spec in specs]
+    report(runs[-1], store, as_json=as_json)
 
 
 def _print_story(story: EditStory) -> None:

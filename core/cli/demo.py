@@ -55,7 +55,7 @@ def demo_command(
 ) -> None:
     """Run the main job on an embedded organism, then open the app.
 
-    The edit of the suggested pairs and its control are retrained in the background meanwhile.
+    SmolLM2's retrained arms are shipped; those of the tiny organism are trained in the background.
     """
 
     def run(spec: Spec) -> str:
@@ -66,9 +66,10 @@ def demo_command(
         gguf.smollm2()
     if not headless:
         runs = investigation.investigate(store, run, folder)
-        _, _, arms = investigation.proof(store, runs, action=action, seeds=seeds)
-        for spec in (spec for arm in arms for spec in arm.specs()):
-            jobs.start(store, spec)
+        if not investigation.import_arms(store, run, folder):
+            _, _, arms = investigation.proof(store, runs, action=action, seeds=seeds)
+            for spec in (spec for arm in arms for spec in arm.specs()):
+                jobs.start(store, spec)
         serve([store.workspace], port)
         return
     result = investigation.prove(store, run, action=action, seeds=seeds, organism=folder)

@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import Field
 
 from core.errors import UserError
-from core.intervention.arms import Arm, edited_and_control
+from core.intervention.arms import Arm, edited_and_control, imported
 from core.intervention.edits.select import method_of
 from core.intervention.evaluation.results import rose
 from core.runs.store import Store
 from core.specs import project
-from core.specs.base import Spec
+from core.specs.base import Record, Spec
 from core.specs.project import Project
-from core.specs.recipes import Action, Edit, TopK
+from core.specs.recipes import Action, Edit, EditSpec, TopK
 from core.specs.steps import ExplainSpec
+from core.storage.parse import json_file
 from core.storage.tables import record
 from core.storage.tables import table as read_table
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 SMOLLM2 = Path(__file__).parents[2] / "assets" / "smollm2"
 ORGANISMS = {"tiny": ORGANISM, "smollm2": SMOLLM2}
+ARMS = "arms/arms.json"  # in an organism's folder
 
 Runner = Callable[[Spec], str]  # finishes the run of a spec and returns its id
 
@@ -56,6 +59,30 @@ def investigate(store: Store, run: Runner, organism: Path = ORGANISM) -> dict[st
     runs["discover"] = run(plan.discover(generated, indexed))
     for name, model in (("reference", plan.reference), ("policy", plan.policy)):
         runs[f"evaluate: {name}"] = run(plan.evaluate(model))
+    return runs
+
+
+class FinishedArm(Record):
+    """An arm that was trained and sampled before; its files are beside `ARMS`."""
+
+    edits: tuple[Edit, ...]
+    control: int | None = None
+    seed: int
+    checkpoint: str = Field(description="model folder, or adapter")
+    completions: str = Field(description="of the held-out prompts")
+
+
+def import_arms(store: Store, run: Runner, organism: Path) -> list[str]:
+    """Import the arms that an organism is shipped with; ids of their evaluate runs.
+
+    What each was computed on, and when, is in the same file, which people read.
+    """
+    path, plan, runs = organism / ARMS, project.load(store.workspace), []
+    arms = json_file(path)["arms"] if path.is_file() else []
+    for arm in map(FinishedArm.model_validate, arms):
+        edit = EditSpec(edits=arm.edits, control=arm.control, pairs=plan.pairs, judge=plan.judge)
+        files = path.parent / arm.checkpoint, path.parent / arm.completions
+        runs.append([*map(run, imported(plan, store, run(edit), arm.seed, *files))][-1])
     return runs
 
 

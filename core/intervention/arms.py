@@ -7,6 +7,7 @@ of content, so every id is known before anything runs, and all jobs can be queue
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from core.errors import UserError
@@ -83,6 +84,27 @@ def proposed(
 def baseline(project: Project, store: Store, *, seeds: Sequence[int]) -> Arm:
     """The unedited pairs, retrained."""
     return _arm(project, store, "baseline", None, seeds)
+
+
+def imported(
+    project: Project,
+    store: Store,
+    pairs: str,
+    seed: int,
+    checkpoint: Path,
+    completions: Path | None = None,
+) -> list[Spec]:
+    """A training that was made elsewhere, and its measurement if its completions are given, too.
+
+    `pairs` is the edit run that it was trained on, or the project's pairs; `completions` are its
+    answers to the held-out prompts, sampled as the project says.
+    """
+    folder = {"checkpoint": str(checkpoint.expanduser().resolve())}
+    trained = project.train(pairs, seed).model_copy(update=folder)
+    if completions is None:
+        return [trained]
+    file = {"completions": str(completions.expanduser().resolve())}
+    return [trained, project.evaluate(store.run_id(trained)).model_copy(update=file)]
 
 
 def further_seeds(

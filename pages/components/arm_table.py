@@ -9,7 +9,7 @@ from core.intervention.evaluation.verdict import Verdict
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.recipes import EditSpec
-from core.specs.steps import TrainSpec
+from core.specs.steps import EvaluateSpec, TrainSpec
 from pages.components import cache, jobs
 
 
@@ -37,7 +37,11 @@ def all_measured(project: Project) -> pd.DataFrame:
     trained = measured.loc[measured["train"] != "", "train"]
     models = {project.reference, project.policy, *trained}
     planned = {store.run_id(project.evaluate(model)) for model in models}
-    return measured[measured["evaluate"].isin(planned)].reset_index(drop=True)
+    asked = {  # completions that were sampled elsewhere count as if they were sampled here
+        run: store.run_id(spec.model_copy(update={"completions": None}))
+        for run, spec in cache.specs(EvaluateSpec).items()
+    }
+    return measured[measured["evaluate"].map(asked).isin(planned)].reset_index(drop=True)
 
 
 @st.cache_data(

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
+from core import environment
 from core.data.tokens import template_hash
 from core.errors import UserError
-from core.models.folder import ModelFolder
+from core.models.folder import SMOLLM2, ModelFolder
 from core.models.loading import LoadedModel, load_model
 from core.runs.hashing import fingerprint_model, sha256
 from core.specs.steps import TrainSpec
@@ -78,6 +79,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
 def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[str, Any]:
     """Copy a model folder to `output/model`; return the content of `summary.json`.
 
+    An adapter is merged into its base, unless that is SmolLM2, which is found by its name.
     Raises `UserError` for another architecture or tokenizer, for weights that are missing, not
     finite, or still those of the reference.
     """
@@ -89,11 +91,12 @@ def import_checkpoint(checkpoint: Path, reference: Path, output: Path) -> dict[s
     moved = _largest_change(checkpoint, made, before)
     model = output / "model"
     model.mkdir(parents=True, exist_ok=True)
-    is_adapter = ModelFolder(checkpoint).is_adapter
-    if is_adapter:  # its base is a path, which may not outlive the run
+    source = ModelFolder(checkpoint)
+    merged = source.is_adapter and source.base.path != environment.model_cache() / SMOLLM2
+    if merged:  # its base is a path, which may not outlive the run
         made.model.save_pretrained(model)
         made.tokenizer.save_pretrained(model)
-    for path in () if is_adapter else checkpoint.iterdir():
+    for path in () if merged else checkpoint.iterdir():
         if path.suffix in COPIED and not path.name.startswith(LEFT_OUT):
             shutil.copy2(path, model / path.name)
     return {
