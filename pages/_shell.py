@@ -4,7 +4,7 @@ import streamlit as st
 
 from core import environment
 from core.errors import UserError
-from pages.components import access, cache, cart, jobs, shortcuts, text
+from pages.components import access, cache, cart, jobs, shortcuts, text, theme
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -24,7 +24,7 @@ def show_way_to_setup() -> None:
 
 
 environment.trust_code()  # the app runs nobody's code, however it was started
-st.set_page_config(page_title="PairTrace", layout="wide")
+st.set_page_config(layout="wide")
 cache.open_workspace()
 pages = [st.Page(f"{name}.py", title=name.capitalize(), url_path=name) for name in NAMES]
 home = st.Page(go_to_overview, title="PairTrace", default=True, visibility="hidden")
@@ -37,6 +37,7 @@ methods = st.Page("methods.py", title="Methods", url_path="methods")
 performance = st.Page("performance.py", title="Performance", url_path="performance")
 groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
 page = st.navigation(groups | {"Learn": [tour, methods, performance]})
+st.set_page_config(page_title=f"{page.title} · {cache.title()}")
 access.require_login()
 try:
     cache.require_served()
@@ -45,6 +46,7 @@ try:
         cart.show()
         jobs.show_queue()
         shortcuts.show()
+        theme.show([each.url_path for each in (*pages, setup, tour, methods, performance)])
     if ready or page in (setup, home, methods, performance):
         page.run()
     else:

@@ -64,7 +64,8 @@ def show_ours() -> None:
         st.info("This world does not teach this behavior.")
         return
     table = bench_results.quality_and_cost(chosen).replace({"method": SCORE_NAMES})
-    st.plotly_chart(quality_chart(table), key="scoreboard")
+    alt = "Average precision against CPU-seconds, one mark a method; the table has the numbers."
+    st.plotly_chart(quality_chart(table), key="scoreboard", alt=alt)
     show_table(table)
     show_problems(rows)
 
@@ -87,8 +88,10 @@ def show_retrainings() -> None:
     for column, action in zip(st.columns(2), ("remove", "flip"), strict=True):
         with column:
             st.caption(f"**{action}**")
-            chart = figures.dose_chart(bench_results.doses(result, action))
-            st.plotly_chart(chart.update_yaxes(range=[-0.02, 0.75]), key=f"retrained-{action}")
+            doses = bench_results.doses(result, action)
+            chart = figures.dose_chart(doses).update_yaxes(range=[-0.02, 0.75])
+            alt = figures.rates_in_words(doses.assign(behavior=doses["k"].map("{:,} pairs".format)))
+            st.plotly_chart(chart, key=f"retrained-{action}", alt=alt)
     st.dataframe(bench_results.effects(result), hide_index=True)
 
 

@@ -72,9 +72,7 @@ def show_behaviors(measured: pd.DataFrame) -> None:
         f"Rates on the prompts of {prompts}, which the attribution uses, too. Intervene and "
         f"Results measure on the held-out prompts of {heldout}, so their rates differ a little."
     )
-    lazy.expander(
-        "As a chart", lambda: st.plotly_chart(rates.chart(table), key="changes"), key="chart"
-    )
+    lazy.expander("As a chart", lambda: rates.show_chart(table), key="chart")
     lazy.expander("The numbers", lambda: rates.show_table(table), key="numbers")
 
 

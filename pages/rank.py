@@ -100,7 +100,12 @@ def show_scores(selected: pd.DataFrame) -> None:
     figure.update_layout(barmode="overlay", bargap=0, height=260, **theme.LAYOUT)
     figure.update_xaxes(title=SCORE_NAMES[score])
     figure.update_yaxes(title="pairs (log)", type="log", dtick=1)
-    st.plotly_chart(figure, key="scores")
+    low, middle, high = ranking["score"].quantile([0, 0.5, 1])
+    alt = (
+        f"Histogram of {SCORE_NAMES[score]}: from {low:.3f} over the median {middle:.3f} to "
+        f"{high:.3f}; {len(selected):,} of {len(ranking):,} pairs are selected."
+    )
+    st.plotly_chart(figure, key="scores", alt=alt)
 
 
 @st.fragment  # who reads on need not wait for the charts above

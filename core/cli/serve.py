@@ -28,7 +28,7 @@ SETTINGS = {
     "server.fileWatcherType": "none",
     "server.showEmailPrompt": False,
     "browser.gatherUsageStats": False,
-    "client.toolbarMode": "minimal",
+    "client.toolbarMode": "viewer",
     "client.showErrorLinks": False,
     "client.disableDataExport": False,
     "runner.magicEnabled": False,

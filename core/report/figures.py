@@ -49,6 +49,17 @@ def plain(text: str) -> str:
     return text.replace("<", "‹").replace("&", "＆")
 
 
+def rates_in_words(rates: pd.DataFrame, *, column: str = "arm") -> str:
+    """The mean rate of each model by behavior, as a chart's text alternative."""
+    means = rates.groupby(["behavior", column], sort=False)["rate"].mean().dropna().reset_index()
+    behaviors = [
+        f"{behavior}: "
+        + ", ".join(f"{n} {rate:.1%}" for n, rate in zip(rows[column], rows["rate"], strict=True))
+        for behavior, rows in means.groupby("behavior", sort=False)
+    ]
+    return f"Behavior rates. {'; '.join(behaviors)}."
+
+
 def rates_chart(rates: pd.DataFrame, *, column: str = "arm") -> go.Figure:
     """One row per behavior, one dot per model; has behavior, `column`, rate, low, high, n."""
     order = list(dict.fromkeys(rates["behavior"]))[::-1]

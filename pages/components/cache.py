@@ -74,6 +74,14 @@ def has_project() -> bool:
     return (store().workspace / projects.FILE).is_file()
 
 
+def title() -> str:
+    """What a browser's tab calls this workspace: by its project, where the file can be read."""
+    try:
+        return project().name
+    except UserError:
+        return "PairTrace"
+
+
 def table(run: str, name: str) -> pd.DataFrame:
     """A Parquet table of a finished run. Treat it as read-only: every visitor shares it."""
     return _table(str(store().output(run) / f"{name}.parquet"))

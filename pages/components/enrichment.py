@@ -30,9 +30,10 @@ def show(pairs: pd.DataFrame, selected: pd.Series, *, key: str) -> None:
         "Where they come from, by", columns, default=columns[0], required=True,
         format_func=NAMES.get, key=f"origin-{key}", help=HELP,
     )  # fmt: skip
-    st.text(_in_words(table))
+    words = _in_words(table)
+    st.text(words)
     rows = table[table["column"] == column].head(VALUES)
-    st.plotly_chart(_bars(rows.iloc[::-1]), key=f"origins-{key}")
+    st.plotly_chart(_bars(rows.iloc[::-1]), key=f"origins-{key}", alt=words)
     _offer(pairs, str(column), rows, key)
 
 

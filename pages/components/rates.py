@@ -69,6 +69,12 @@ def chart(rates: pd.DataFrame) -> go.Figure:
     return figures.rates_chart(rates.assign(behavior=prompts), column="model")
 
 
+def show_chart(rates: pd.DataFrame) -> None:
+    """The chart, and its numbers as its text alternative."""
+    alt = figures.rates_in_words(rates, column="model")
+    st.plotly_chart(chart(rates), key="changes", alt=alt)
+
+
 def show_table(rates: pd.DataFrame, *, column: str = "model") -> None:
     """The numbers behind the chart."""
     percents = {"rate": "rate", "low": "95% low", "high": "95% high"}

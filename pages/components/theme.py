@@ -1,11 +1,13 @@
-"""Colors, markers and layouts of charts and tables, the same on every page.
+"""Colors, markers and layouts of charts and tables, and light or dark, the same on every page.
 
 Colors are from Okabe and Ito's palette, which every kind of color vision tells apart, legible on
 light and dark; markers differ too, so that no meaning depends on color alone. Words of the data
 set are plain text in charts: Plotly would act on tags.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,30 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star")
 HEIGHT = 440  # pixels: the map and the choices above it fit a laptop
 LABEL = 40  # letters of a name in a chart
 STEPS = 33  # colors of a scale in a picture
+STYLES = Path(__file__).parents[2] / "assets" / "app.css"
+# Streamlit's menu switches between light and dark, but keeps the choice for the page that the
+# browser loaded first, by its path. This copies it to the paths of all pages.
+SAME_ON_EVERY_PAGE = """
+<script>
+if (!window.themeIsKept) {
+  window.themeIsKept = true;
+  const name = (path) => `stActiveTheme-${path}-v2`;
+  const loaded = new URL(performance.getEntriesByType("navigation")[0].name).pathname;
+  const copy = () => {
+    const choice = localStorage.getItem(name(loaded));
+    if (choice) for (const path of PATHS) localStorage.setItem(name(path), choice);
+  };
+  document.addEventListener("click", () => setTimeout(copy, 100));
+}
+</script>
+"""
+
+
+def show(paths: Sequence[str]) -> None:
+    """The styles of the app, and one choice of light or dark for the pages at all paths."""
+    st.html(STYLES)
+    script = SAME_ON_EVERY_PAGE.replace("PATHS", json.dumps(["/", *(f"/{path}" for path in paths)]))
+    st.html(script, unsafe_allow_javascript=True)
 
 
 def of_category(position: int) -> tuple[str, str]:

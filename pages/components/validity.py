@@ -75,10 +75,14 @@ def show_layers(rank: str) -> None:
     """Split-half and AUC over the layers, and the concentration, each against its null."""
     layers = cache.table(rank, "layers")
     left, middle, right = st.columns(3)
-    left.plotly_chart(_split_half(layers), key="split-half")
-    middle.plotly_chart(_auc(layers), key="auc")
-    if cache.summary(rank).get("concentration"):
-        right.plotly_chart(_concentration(cache.table(rank, "concentration")), key="concentration")
+    alt = _in_words(layers, "split_half", "Split-half cosine")
+    left.plotly_chart(_split_half(layers), key="split-half", alt=alt)
+    alt = _in_words(layers, "auc", "Held-out AUC")
+    middle.plotly_chart(_auc(layers), key="auc", alt=alt)
+    concentration = cache.summary(rank).get("concentration")
+    if concentration:
+        chart = _concentration(cache.table(rank, "concentration"))
+        right.plotly_chart(chart, key="concentration", alt=concentration["evidence"])
     with st.expander("What these words mean"):
         st.markdown(TERMS)
 
@@ -99,7 +103,15 @@ def show_agreement(ranking: pd.DataFrame, k: int, *, key: str) -> None:
         f"{k / len(ranking):.0%}). Rank correlation {rank_correlation(a, b):.2f}.",
         help=AGREEMENT_HELP,
     )
-    st.plotly_chart(_scatter(ranking, x, y, k), key=f"agreement-{key}")
+    alt = f"Every pair by {SCORE_NAMES[x]} and {SCORE_NAMES[y]}; the line above has the numbers."
+    st.plotly_chart(_scatter(ranking, x, y, k), key=f"agreement-{key}", alt=alt)
+
+
+def _in_words(layers: pd.DataFrame, column: str, name: str) -> str:
+    """The values of all layers beside chance, as a chart's text alternative."""
+    rows = zip(layers["layer"], layers[column], layers[f"null_{column}"], strict=True)
+    parts = [f"layer {layer} {value:.2f} (chance {null:.2f})" for layer, value, null in rows]
+    return f"{name} by layer: {', '.join(parts)}."
 
 
 def _split_half(layers: pd.DataFrame) -> go.Figure:

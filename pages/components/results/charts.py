@@ -45,7 +45,9 @@ Trainings = Mapping[str, tuple[str, int]]  # train run → arm, seed
 def show_arms(measured: pd.DataFrame, behavior: Behavior) -> None:
     """Before, control and edited on one line each, every retraining a dot."""
     chart = figures.seeds_chart(measured, [behavior.name]).update_layout(height=230)
-    st.plotly_chart(chart.update_yaxes(showticklabels=False), key="arms")
+    rows = measured[measured["behavior"] == behavior.name]
+    alt = figures.rates_in_words(rows)
+    st.plotly_chart(chart.update_yaxes(showticklabels=False), key="arms", alt=alt)
 
 
 def show_overlay(tables: Mapping[str, pd.DataFrame], behavior: Behavior) -> None:
@@ -54,7 +56,9 @@ def show_overlay(tables: Mapping[str, pd.DataFrame], behavior: Behavior) -> None
         table[table["behavior"] == behavior.name].assign(behavior=name)
         for name, table in tables.items()
     ]
-    st.plotly_chart(figures.seeds_chart(pd.concat(rows), list(tables)), key="overlay")
+    table = pd.concat(rows)
+    alt = figures.rates_in_words(table)
+    st.plotly_chart(figures.seeds_chart(table, list(tables)), key="overlay", alt=alt)
 
 
 def show_conditions(measured: pd.DataFrame, project: Project, behavior: Behavior) -> None:
@@ -67,8 +71,9 @@ def show_conditions(measured: pd.DataFrame, project: Project, behavior: Behavior
     words = "; ".join(f"{name}: {in_words(name, project.conditions)}" for name in names)
     st.caption(f"**With and without the trigger**: {text.escape(words)}")
     rows = table[table["arm"].isin(["reference", "policy", "random control", "edited"])]
-    chart = figures.rates_chart(by_arm(rows.assign(behavior=rows["condition"])))
-    st.plotly_chart(chart.update_layout(height=330), key="conditions")
+    means = by_arm(rows.assign(behavior=rows["condition"]))
+    chart = figures.rates_chart(means).update_layout(height=330)
+    st.plotly_chart(chart, key="conditions", alt=figures.rates_in_words(means))
 
 
 def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
@@ -88,7 +93,9 @@ def show_doses(project: Project, edit: str, behavior: Behavior) -> None:
     start = "baseline" if "baseline" in set(measured["arm"]) else "policy"
     unedited = measured[measured["arm"] == start].assign(k=0)
     starts = [unedited.assign(arm=arm) for arm in ("random control", "edited")]
-    st.plotly_chart(figures.dose_chart(pd.concat([*starts, edited])), key="doses")
+    doses = pd.concat([*starts, edited])
+    alt = figures.rates_in_words(doses.assign(behavior=doses["k"].map("{:,} pairs".format)))
+    st.plotly_chart(figures.dose_chart(doses), key="doses", alt=alt)
     st.caption(
         f"At 0 pairs: the {start}. Lines join the means over seeds; small dots are seeds; bars are "
         "95% intervals over three seeds or more."
@@ -166,7 +173,12 @@ def show_agreement(project: Project, behavior: Behavior) -> None:
     columns[3].metric("Mean error", error)
     if agreement.n < predict.LEAST_RUNS:
         st.warning(f"{agreement.n} retrainings say little; {predict.LEAST_RUNS} are wanted.")
-    st.plotly_chart(figures.agreement_chart(rows), key="agreement")
+    st.plotly_chart(
+        figures.agreement_chart(rows),
+        key="agreement",
+        alt="Each retraining's measured change of a rate against the predicted one. The numbers "
+        "above say how well they agree.",
+    )
     with st.expander("What these words mean"):
         st.markdown(AGREEMENT_TERMS)
 
@@ -218,7 +230,8 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
 def show_everything(measured: pd.DataFrame, project: Project) -> None:
     """Every behavior of every arm, seeds as dots, then the numbers."""
     names = [behavior.name for behavior in project.behaviors]
-    st.plotly_chart(figures.seeds_chart(measured, names), key="outcomes")
+    alt = figures.rates_in_words(measured)
+    st.plotly_chart(figures.seeds_chart(measured, names), key="outcomes", alt=alt)
     with st.expander("The numbers"):
         rates.show_table(arm_table.numbered(measured), column="model")
 
@@ -256,7 +269,8 @@ def _show_logs(
     """One small chart per column of the log."""
     for place, (column, title) in zip(st.columns(len(titles)), titles.items(), strict=True):
         place.caption(title)
-        place.plotly_chart(_curves(logs, trainings, column), key=f"curve-{column}")
+        alt = f"{title}, over optimizer steps, a line for each training."
+        place.plotly_chart(_curves(logs, trainings, column), key=f"curve-{column}", alt=alt)
 
 
 def _curves(logs: Mapping[str, pd.DataFrame], trainings: Trainings, column: str) -> go.Figure:
