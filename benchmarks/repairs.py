@@ -30,12 +30,11 @@ from core import environment
 from core.demo import investigation
 from core.intervention.arms import baseline, edited_and_control
 from core.intervention.edits.checks import n_touched
-from core.intervention.edits.votes import WITHOUT
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
-from core.specs.recipes import Action, Edit, EditSpec, TopK
+from core.specs.recipes import Action, EditSpec
 from core.specs.steps import TrainSpec
 from core.stats import LEAST_SEEDS, seed_interval
 from core.storage.atomic import write_atomic
@@ -43,7 +42,7 @@ from core.storage.tables import record
 from core.storage.tables import table as read_table
 
 SEEDS = 3
-WEIGHT = 0.25  # of the suggested pairs
+ACTIONS: tuple[Action, ...] = ("remove", "flip", "weight", "relabel")
 ASKING = "Show this behavior: {description}"
 NEUTRAL = "You are a helpful assistant."
 UNDOES = 0.9  # of the rise, that a repair is asked for
@@ -112,18 +111,9 @@ def plans(
     k: int | None,
 ) -> dict[str, Repair]:
     """Every repair, the unedited pairs first."""
-    top = investigation.top_edit(store, rank, "remove", k=k)
-    assert isinstance(top.recipe, TopK)
-    votes = ("" if behavior.wanted else WITHOUT) + behavior.flag
-    details: dict[Action, dict[str, Any]] = {
-        "remove": {},
-        "flip": {},
-        "weight": {"weight": WEIGHT},
-        "relabel": {"relabel": {"prefer": (votes,)}},
-    }
     repairs = {"baseline": Repair(baseline(plan, store, seeds=seeds).trainings)}
-    for action, detail in details.items():
-        edit = Edit(action=action, recipe=top.recipe, why=top.why, **detail)
+    for action in ACTIONS:
+        edit = investigation.top_edit(store, rank, action, k=k)
         arms = edited_and_control(plan, store, [edit], seeds=seeds)
         for arm in arms:
             assert arm.edit is not None

@@ -5,9 +5,9 @@ an arm to another machine and takes its checkpoint back.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -23,7 +23,11 @@ from core.cli.terminal import (
     seeds_option,
 )
 from core.demo import investigation
+from core.errors import UserError
 from core.intervention.arms import imported, proposed
+from core.intervention.edits.apply import planned
+from core.intervention.edits.checks import attribution_share, summarize, weights_by_score
+from core.intervention.edits.select import WEIGHT, select
 from core.intervention.evaluation.edit_sizes import measured_sizes
 from core.intervention.evaluation.results import outcomes
 from core.report.export import export_training
@@ -32,8 +36,9 @@ from core.runs import jobs
 from core.runs.store import Store
 from core.specs import project
 from core.specs.base import Spec
+from core.specs.project import Project
 from core.specs.recipe_text import describe_edit
-from core.specs.recipes import Action, EditSpec, read_edits
+from core.specs.recipes import Action, Edit, EditSpec, read_edits
 from core.specs.steps import RankSpec
 
 
@@ -41,7 +46,18 @@ from core.specs.steps import RankSpec
 @click.option("--rank", "rank_run", help="Rank run to take the pairs from [default: the newest].")
 @click.option("--top", type=int, help="Pairs to edit [default: the ranking's own suggestion].")
 @action_option
-@click.option("--edits", help="Recipes with actions, in JSON, instead of a ranking's top.")
+@click.option(
+    "--weight", type=float, help="Of --action weight: factor on the loss [default: 0.25]."
+)
+@click.option(
+    "--curve",
+    help="Of --action weight: factors by score, such as 0.1:1,0.3:0, or 'fade': from 1 at the "
+    "weakest of the pairs to 0 at their median.",
+)
+@click.option(
+    "--edits",
+    help="Recipes with actions (rewrite and keep, too), in JSON, instead of a ranking's top.",
+)
 @seeds_option(0, 1, 2)
 @click.option(
     "--size",
@@ -57,6 +73,7 @@ from core.specs.steps import RankSpec
     show_default=True,
     help="Also retrain on the unedited pairs.",
 )
+@click.option("--dry-run", is_flag=True, help="Only print what the edit would touch.")
 @click.option("--background", is_flag=True, help="Queue detached jobs and return at once.")
 @as_json_option
 @click.pass_obj
@@ -65,20 +82,31 @@ def intervene(
     rank_run: str | None,
     top: int | None,
     action: Action,
+    weight: float | None,
+    curve: str | None,
     edits: str | None,
     seeds: tuple[int, ...],
     sizes: tuple[float, ...],
     unedited: bool,
+    dry_run: bool,
     background: bool,
     as_json: bool,
 ) -> None:
     """Edit, retrain and measure: the edited pairs, a matched random control, the unedited pairs."""
+    plan = project.load(store.workspace)
+    if (weight is not None or curve) and (edits or action != "weight"):
+        raise UserError("--weight and --curve belong to --action weight.")
     if edits:
         chosen = read_edits(edits)
     else:
-        rank_run = rank_run or store.newest("rank")
-        chosen = (investigation.top_edit(store, rank_run, action, k=top),)
-    plan = project.load(store.workspace)
+        rank_run, points = rank_run or store.newest("rank"), _curve(curve)
+        factor = WEIGHT if weight is None else weight
+        chosen = (
+            investigation.top_edit(store, rank_run, action, k=top, weight=factor, curve=points),
+        )
+    if dry_run:
+        _print_dry_run(store, plan, chosen, as_json=as_json)
+        return
     arms = proposed(plan, store, chosen, seeds=seeds, factors=sizes, unedited=unedited)
     start: Callable[[Spec], str] = (
         (lambda spec: jobs.start(store, spec))
@@ -178,6 +206,46 @@ def import_command(
     report(runs[-1], store, as_json=as_json)
 
 
+def _curve(text: str | None) -> investigation.Points | Literal["fade"] | None:
+    """The points of a curve, each SCORE:WEIGHT, as `top_edit` takes them."""
+    if not text:
+        return None
+    if text == "fade":
+        return "fade"
+    try:
+        pairs = [point.split(":") for point in text.split(",")]
+        return [(float(score), float(weight)) for score, weight in pairs]
+    except ValueError as error:
+        raise UserError(
+            f"--curve {text!r}: write points SCORE:WEIGHT, such as 0.1:1,0.3:0, or fade."
+        ) from error
+
+
+def _print_dry_run(store: Store, plan: Project, edits: Sequence[Edit], *, as_json: bool) -> None:
+    """What an edit would touch, and the weights of a curve by score."""
+    pairs = store.pair_columns(plan.pairs)
+    masks = [select(edit.recipe, pairs, store) for edit in edits]
+    actions = planned(edits, masks, pairs, store)
+    content = {"edits": [describe_edit(edit) for edit in edits], **summarize(pairs, actions)}
+    content["attribution_share"] = attribution_share(edits, actions, store)
+    curves = {
+        describe_edit(edit): weights_by_score(edit, pairs["uid"][mask], store)
+        for edit, mask in zip(edits, masks, strict=True)
+        if edit.curve
+    }
+    if as_json:
+        curve = {title: records(table) for title, table in curves.items()}
+        click.echo(json.dumps(content | {"weights_by_score": curve}, indent=2))
+        return
+    print_content(content, as_json=False)
+    for title, table in curves.items():
+        rows = [
+            (f"{row.low:.3f} to {row.high:.3f}", row.pairs, f"{row.weights:.1f}")
+            for row in table.itertuples()
+        ]
+        print_table(title, ("score", "pairs", "weights, sum"), rows)
+
+
 def _print_story(story: EditStory) -> None:
     """One edit: the rate of every behavior in every arm."""
     rows = [
@@ -204,7 +272,7 @@ def _newest_edit(store: Store) -> str:
 def _behavior_of(store: Store, run: str) -> str:
     """The behavior that the ranking behind an edit is for."""
     edits = store.spec(run, EditSpec).edits
-    for name in (name for edit in edits for name in edit.recipe.runs()):
+    for name in (name for edit in edits for name in edit.runs()):
         spec = store.spec(name)
         if isinstance(spec, RankSpec):
             return spec.behavior.name

@@ -23,10 +23,11 @@ from core.storage.tables import record as read_record
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 action_option = click.option(
     "--action",
-    type=click.Choice(["remove", "flip"]),
+    type=click.Choice(["remove", "flip", "weight", "relabel"]),
     default="flip",
     show_default=True,
-    help="What to do to the pairs: leave them out, or swap chosen and rejected.",
+    help="What to do to the pairs: leave them out, swap chosen and rejected, let them count for "
+    "less in the loss, or swap where the judge prefers rejected.",
 )
 
 

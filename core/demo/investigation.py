@@ -6,21 +6,22 @@ or from the browser.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
 
 from core.errors import UserError
 from core.intervention.arms import Arm, edited_and_control, imported
-from core.intervention.edits.select import method_of
+from core.intervention.edits.select import WEIGHT, fading, method_of, scores
+from core.intervention.edits.votes import relabel_by
 from core.intervention.evaluation.results import rose
 from core.runs.store import Store
 from core.specs import project
 from core.specs.base import Record, Spec
 from core.specs.project import Project
-from core.specs.recipes import Action, Edit, EditSpec, TopK
-from core.specs.steps import ExplainSpec
+from core.specs.recipes import Action, Edit, EditSpec, TopK, edit_of
+from core.specs.steps import ExplainSpec, RankSpec
 from core.storage.parse import json_file
 from core.storage.tables import record
 from core.storage.tables import table as read_table
@@ -30,6 +31,7 @@ SMOLLM2 = Path(__file__).parents[2] / "assets" / "smollm2"
 ORGANISMS = {"tiny": ORGANISM, "smollm2": SMOLLM2}
 ARMS = "arms/arms.json"  # in an organism's folder
 
+Points = Sequence[tuple[float, float]]  # score and weight, of a curve
 Runner = Callable[[Spec], str]  # finishes the run of a spec and returns its id
 
 
@@ -121,14 +123,36 @@ def proof(
     return behavior.name, edit, edited_and_control(plan, store, [edit], seeds=seeds)
 
 
-def top_edit(store: Store, rank: str, action: Action, *, k: int | None = None) -> Edit:
-    """The top k pairs of a ranking as an edit; `k` None: as many as the ranking suggests."""
+def top_edit(
+    store: Store,
+    rank: str,
+    action: Action,
+    *,
+    k: int | None = None,
+    weight: float = WEIGHT,
+    curve: Points | Literal["fade"] | None = None,
+) -> Edit:
+    """The top k pairs of a ranking as an edit; `k` None: as many as the ranking suggests.
+
+    `weight` and `curve` are what weighting gives them: one factor, factors by score, or `fade`
+    (`select.fading`). Relabelling is by the flag of the ranking's behavior.
+    """
     if k is None:
         k = record(store.output(rank) / "summary.json")["suggested_k"]
     if not k:
         raise UserError(f"{rank} suggests no pairs to edit. Choose a number with --top.")
     recipe = TopK(rank=rank, k=k, score=method_of(rank, store))
-    return Edit(action=action, recipe=recipe, why=f"top {k} of {rank}")
+    detail: dict[str, Any] = {}
+    if action == "relabel":
+        name = store.spec(rank, RankSpec).behavior.name
+        detail["relabel"] = relabel_by(project.load(store.workspace).behaviors, {name})
+        if detail["relabel"] is None:
+            raise UserError("relabel: no behavior has a flag that a judge could vote by. Add one.")
+    elif action == "weight" and curve == "fade":
+        detail["curve"] = fading(rank, scores(rank, store).index[:k], store)
+    elif action == "weight":
+        detail |= {"curve": {"rank": rank, "points": curve}} if curve else {"weight": weight}
+    return edit_of(action, recipe, f"top {k} of {rank}", **detail)
 
 
 def rates(store: Store, run: str) -> pd.DataFrame:

@@ -157,6 +157,19 @@ def agreement_chart(table: pd.DataFrame) -> go.Figure:
     return figure.update_layout(height=380, **LAYOUT)
 
 
+def weights_chart(table: pd.DataFrame) -> go.Figure:
+    """Pairs by score (`low, high, pairs, weights`), and how many are left of them by weight."""
+    figure = go.Figure()
+    middle, width = (table["low"] + table["high"]) / 2, table["high"] - table["low"]
+    for name, column in (("pairs", "pairs"), ("left of them, by weight", "weights")):
+        color = "rgba(128,128,128,.35)" if column == "pairs" else COLORS["edited"]
+        figure.add_bar(x=middle, y=table[column], width=width, name=name, marker_color=color,
+                       hovertemplate="%{y:.1f}<extra></extra>")  # fmt: skip
+    figure.update_xaxes(title="score")
+    figure.update_yaxes(title="pairs")
+    return figure.update_layout(height=230, barmode="overlay", **LAYOUT)
+
+
 def place_labels(table: pd.DataFrame) -> pd.DataFrame:
     """The scoreboard's methods, with `label` and `side` where there is room for the name.
 

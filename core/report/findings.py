@@ -163,7 +163,7 @@ def _edit(store: Store, plan: Project, run: str, measured: pd.DataFrame) -> Edit
 def _aim(store: Store, plan: Project, run: str) -> str:
     """The behavior whose ranking an edit reads, or that it touches most; "" for none."""
     names = {behavior.name for behavior in plan.behaviors}
-    reads = [run for edit in store.spec(run, EditSpec).edits for run in edit.recipe.runs()]
+    reads = [run for edit in store.spec(run, EditSpec).edits for run in edit.runs()]
     ranked = [_behaviors(store).get(read) for read in reads]
     for name in ranked:
         if name in names:

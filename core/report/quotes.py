@@ -77,7 +77,7 @@ def _rank_of(store: Store, edit: str, aim: Behavior | None) -> str:
     """The ranking that an edit reads, or that of its behavior, or the newest; "" for none."""
     finished = store.finished("rank")
     edits = store.spec(edit, EditSpec).edits if edit else ()
-    reads = [run for entry in edits for run in entry.recipe.runs() if run in finished]
+    reads = [run for entry in edits for run in entry.runs() if run in finished]
     if aim:
         of_aim = [r for r in finished if store.spec(r, RankSpec).behavior.name == aim.name]
         reads += of_aim

@@ -88,7 +88,7 @@ def describe(spec: Spec, store: Store) -> dict[str, Any]:
 def inputs(spec: Spec) -> list[str]:
     """Ids of the runs that a spec reads, those in its recipes included."""
     fields = [getattr(spec, name) for name in references(spec)]
-    nested = [run for edit in getattr(spec, "edits", ()) for run in edit.recipe.runs()]
+    nested = [run for edit in getattr(spec, "edits", ()) for run in edit.runs()]
     return [name for name in [*fields, *nested] if name and is_run(name)]
 
 

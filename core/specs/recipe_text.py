@@ -68,6 +68,10 @@ def describe_edit(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str
     if edit.relabel:
         prefer = ", ".join(edit.relabel.prefer)
         return f"relabel {pairs} where the judge's majority prefers rejected ({prefer})"
+    if edit.curve:
+        points = ", ".join(f"{weight:g} at {score:.3g}" for score, weight in edit.curve.points)
+        name = _behavior(edit.curve.rank, behaviors)
+        return f"weight by {_score(edit.curve.score)} for {name} ({points}) {pairs}"
     times = "" if edit.weight is None else f" × {edit.weight:g}"
     return f"{edit.action}{times} {pairs}"
 

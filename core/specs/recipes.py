@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
+    FiniteFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
     TypeAdapter,
@@ -29,6 +30,7 @@ from core.storage.parse import from_json
 
 Action = Literal["remove", "flip", "keep", "weight", "rewrite", "relabel"]
 Join = Literal["and", "or", "but not"]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # factor on a pair's part of the loss
 
 
 class _Node(Record):
@@ -166,9 +168,7 @@ class Rewrite(Record):
     def check_text(self) -> Self:
         """There is a text, and another one than before."""
         if not self.new.strip():
-            raise ValueError(
-                f"the {self.side} text is empty. Write a text, or remove the pair instead"
-            )
+            raise ValueError(f"the {self.side} text is empty. Write one, or remove the pair")
         if self.new == self.old:
             raise ValueError(f"the {self.side} text is the same as before. Change it")
         return self
@@ -185,7 +185,24 @@ class Relabel(Record):
     )
 
 
-DETAIL = {"weight": "weight", "rewrite": "rewrite", "relabel": "relabel"}  # action: its field
+class Curve(Record):
+    """A weight by a ranking's score: straight between points, flat before and after them."""
+
+    rank: str = Field(description="rank run; a pair that it has no score for keeps its weight")
+    score: Score | None = Field(None, description="default: the score that orders the ranking")
+    points: tuple[tuple[FiniteFloat, Weight], ...] = Field(
+        min_length=2, description="score and weight, by rising score"
+    )
+
+    @model_validator(mode="after")
+    def check_points(self) -> Self:
+        """Scores rise."""
+        if [score for score, _ in self.points] != sorted({score for score, _ in self.points}):
+            raise ValueError("the scores of a curve's points rise: each once, the lowest first")
+        return self
+
+
+DETAIL = {"weight": ("weight", "curve"), "rewrite": ("rewrite",), "relabel": ("relabel",)}
 
 
 class Edit(_Node):
@@ -194,25 +211,32 @@ class Edit(_Node):
     action: Action
     recipe: Recipe
     why: str = ""
-    weight: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="factor on each pair's part of the loss"
-    )
+    weight: Weight | None = Field(None, description="factor on each pair's part of the loss")
+    curve: Curve | None = Field(None, description="such a factor by score")
     rewrite: Rewrite | None = None
     relabel: Relabel | None = None
 
     @model_validator(mode="after")
     def check_detail(self) -> Self:
-        """An action has its detail, and no other's."""
-        for action, name in DETAIL.items():
-            if (getattr(self, name) is not None) != (self.action == action):
-                raise ValueError(f"{name} comes with the action {action!r}, and with no other")
+        """An action has one of its details, and no other's."""
+        for action, names in DETAIL.items():
+            given = [name for name in names if getattr(self, name) is not None]
+            if len(given) != (self.action == action):
+                raise ValueError(
+                    f"{' or '.join(names)} comes with the action {action!r}, and with no other"
+                )
         return self
+
+    def runs(self) -> list[str]:
+        """Ids of the runs that the recipe and the curve read."""
+        return self.recipe.runs() + ([self.curve.rank] if self.curve else [])
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Edits of earlier versions, which had no details, keep their form and so their ids."""
         values = handler(self)
-        return {n: v for n, v in values.items() if n not in DETAIL.values() or v is not None}
+        details = {name for names in DETAIL.values() for name in names}
+        return {n: v for n, v in values.items() if n not in details or v is not None}
 
 
 for _model in (AllOf, AnyOf, NoneOf, Edit):

@@ -83,7 +83,7 @@ def verdict(measured: pd.DataFrame, behavior: Behavior) -> Verdict | None:
 def traced(spec: EditSpec) -> list[str]:
     """The behaviors whose rankings an edit reads."""
     behaviors = cache.ranked_behaviors()
-    runs = [run for edit in spec.edits for run in edit.recipe.runs()]
+    runs = [run for edit in spec.edits for run in edit.runs()]
     return list(dict.fromkeys(behaviors[run] for run in runs if run in behaviors))
 
 

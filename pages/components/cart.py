@@ -9,9 +9,11 @@ from typing import Any
 
 import streamlit as st
 
-from core.intervention.edits.votes import preferences
+from core.intervention.edits.select import WEIGHT
+from core.intervention.edits.votes import preferences, relabel_by
+from core.specs.events import Put
 from core.specs.recipe_text import describe_edit
-from core.specs.recipes import Action, AllOf, Edit, Recipe, Relabel
+from core.specs.recipes import Action, AllOf, Edit, Recipe
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Entry
 from pages.components import access, cache, shortcuts, text
@@ -22,7 +24,6 @@ ACTIONS_HELP = (
     "keep: protect from the other entries · weight: count for less or more in the loss · relabel: "
     "flip where the project's judge prefers rejected"
 )
-WEIGHT = 0.25  # of the loss, until another one is chosen
 
 
 def catalog() -> Catalog:
@@ -45,10 +46,9 @@ def edit(action: Action, recipe: Recipe, why: str = "") -> Edit:
     """An edit with the detail that its action starts with."""
     detail: dict[str, Any] = {"weight": WEIGHT} if action == "weight" else {}
     if action == "relabel":
-        ranked, behaviors = cache.ranked_behaviors(), cache.project().behaviors
-        names = {ranked.get(run) for run in recipe.runs()}
-        about = [behavior for behavior in behaviors if behavior.name in names]
-        detail = {"relabel": Relabel(prefer=preferences(about) or preferences(behaviors))}
+        ranked = cache.ranked_behaviors()
+        about = {ranked.get(run, "") for run in recipe.runs()}
+        detail = {"relabel": relabel_by(cache.project().behaviors, about)}
     return Edit(action=action, recipe=recipe, why=why, **detail)
 
 
@@ -92,6 +92,13 @@ def offer(
             catalog().add(edit(action, recipe, why), who=who())
             st.toast(f"In the cart: {action} {count:,} pairs.")
         st.rerun()
+
+
+def put(replaced: Sequence[Entry], edits: Sequence[Edit]) -> None:
+    """Replace entries of the cart by edits, in one step of the log."""
+    change = Put(entries=tuple(entry.id for entry in replaced), edits=tuple(edits))
+    catalog().change(change, who=who())
+    st.rerun()
 
 
 def all_of(parts: Sequence[Recipe]) -> Recipe:

@@ -152,7 +152,7 @@ def _mask(pairs: Pairs, recipe: str, _recipe: Recipe) -> Mask:
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _actions(pairs: Pairs, edits: str, _edits: Sequence[Edit]) -> pd.DataFrame:
     masks = [mask(edit.recipe, pairs.reference) for edit in _edits]
-    return planned(_edits, masks, cache.pairs(pairs.reference))
+    return planned(_edits, masks, cache.pairs(pairs.reference), cache.store())
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

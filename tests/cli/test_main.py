@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it says when something is wrong, and the whole job."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -217,6 +218,45 @@ def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_t
     assert adopted.returncode == 0, adopted.stderr
     (size,) = json.loads(adopted.stdout)["sizes"]
     assert (size["edit"], size["k"], size["adopted"]) == (edit, k, True)
+
+
+def test_what_an_edit_would_touch_is_printed_for_every_action(pairtrace, tmp_path):
+    store, rng = Store(tmp_path / "workspace"), np.random.default_rng(0)
+    rank = workspaces.investigate(store, workspaces.make_project(tmp_path), rng)["rank compliance"]
+    words = ("-w", store.workspace, "intervene", "--dry-run", "--json", "--rank", rank, "--top", 40)
+
+    def summary(*more):
+        done = pairtrace(*words, *more)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert summary("--action", "remove")["dose"] == 0.1  # 40 of 400 pairs
+    assert summary("--action", "flip")["n_flipped"] == 40
+    relabelled = summary("--action", "relabel")
+    assert relabelled["n_relabel"] == 40
+    assert "(not complied)" in relabelled["edits"][0]
+    assert summary("--action", "weight", "--weight", 0.5)["dose"] == 0.05
+    faded = summary("--action", "weight", "--curve", "fade")
+    bins = faded["weights_by_score"][faded["edits"][0]]
+    assert sum(row["pairs"] for row in bins) == 40
+    left = 40 - sum(row["weights"] for row in bins)
+    assert faded["dose"] == pytest.approx(left / 400)
+    assert summary("--action", "weight", "--curve=-9:0.5,9:0.5")["dose"] == 0.05
+    assert (
+        "score"
+        in pairtrace(*words[:3], "--dry-run", "--action", "weight", "--curve", "fade").stdout
+    )
+    assert not store.finished("edit")
+    for wrong, message in (
+        (["--action", "weight", "--curve", "steep"], "write points SCORE:WEIGHT"),
+        (
+            ["--action", "weight", "--curve", "0:1,1:nan"],
+            "weight: curve.*: Input should be a finite",
+        ),
+        (["--action", "weight", "--weight", -1], "greater than or equal to 0"),
+        (["--action", "flip", "--weight", 0.5], "belong to --action weight"),
+    ):
+        assert re.search(message, " ".join(pairtrace(*words, *wrong).stderr.split())), wrong
 
 
 def test_the_words_of_a_pair_are_printed_with_their_part_of_its_score(pairtrace, tmp_path):

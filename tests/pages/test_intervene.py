@@ -105,6 +105,28 @@ def test_a_weight_is_chosen_and_counts_as_a_part_of_a_removal(open_page, cart):
     assert "40 weighted" in page_text(app)
 
 
+def test_weights_by_score_are_chosen_previewed_and_undone(open_page, cart):
+    app = open_page("intervene")
+    app.selectbox(f"change-{cart.state().cart[0].id}").set_value("weight").run()
+    app.segmented_control(f"weights-{cart.state().cart[0].id}").set_value("by score").run()
+    assert not app.exception
+    entry = cart.state().cart[0]
+    (low, first), (high, last) = entry.edit.curve.points
+    assert low < high
+    assert (first, last) == (1, 0)  # half of the pairs are out, the weakest counts in full
+    assert "weight by gated discriminant for compliance (1 at" in page_text(app)
+    assert "39 weighted" in page_text(app)
+    app.number_input(f"curve-weight there-{entry.id}").set_value(0.5).run()
+    entry = cart.state().cart[0]
+    assert entry.edit.curve.points == ((low, 1), (high, 0.5))
+    app.number_input(f"curve-to score-{entry.id}").set_value(low - 1).run()
+    assert "the scores of a curve's points rise" in app.error[0].value
+    app = open_page("intervene")
+    for _ in range(2):
+        app.button("undo-edit").click().run()
+    assert cart.state().cart[0].edit.weight == 0.25
+
+
 def test_pairs_to_relabel_name_their_votes_and_a_majority(open_page, cart):
     app = open_page("intervene")
     app.selectbox(f"change-{cart.state().cart[0].id}").set_value("relabel").run()

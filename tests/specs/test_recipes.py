@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from core.errors import UserError
 from core.specs.recipe_text import describe_edit, describe_recipe
 from core.specs.recipes import (
     Above,
@@ -20,6 +21,7 @@ from core.specs.recipes import (
     Recipe,
     TopK,
     Where,
+    edit_of,
 )
 
 RANK, DISCOVER = "rank-0123456789abcdef", "discover-0123456789abcdef"
@@ -79,3 +81,37 @@ def test_an_edit_is_described_as_an_order():
 def test_many_values_are_counted_rather_than_listed():
     many = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
     assert describe_recipe(many).endswith("u5 and 3 more")
+
+
+def test_a_curve_is_described_by_its_points():
+    curve = {"rank": RANK, "points": [(0.1, 1), (0.3, 0)]}
+    edit = Edit(action="weight", recipe=CHAT, curve=curve)
+    assert describe_edit(edit, {RANK: "flattery"}) == (
+        "weight by attribution for flattery (1 at 0.1, 0 at 0.3) pairs whose source is chat"
+    )
+    assert edit.runs() == [RANK]
+
+
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ({"weight": float("nan")}, "finite number"),
+        ({"weight": -0.5}, "greater than or equal to 0"),
+        ({"weight": 1, "curve": {"rank": RANK, "points": [(0, 1), (1, 0)]}}, "weight or curve"),
+        ({}, "weight or curve comes with the action 'weight'"),
+        ({"curve": {"rank": RANK, "points": [(0, 1)]}}, "at least 2 items"),
+        ({"curve": {"rank": RANK, "points": [(0.3, 1), (0.1, 0)]}}, "scores of a curve's points"),
+        ({"curve": {"rank": RANK, "points": [(0, 1), (0, 0)]}}, "scores of a curve's points"),
+        ({"curve": {"rank": RANK, "points": [(0, 1), (1, -1)]}}, "greater than or equal to 0"),
+        ({"curve": {"rank": RANK, "points": [(0, 1), (float("nan"), 0)]}}, "finite number"),
+    ],
+)
+def test_weights_that_are_none_are_refused(detail, message):
+    with pytest.raises(UserError, match=message):
+        edit_of("weight", CHAT, **detail)
+
+
+@pytest.mark.parametrize("new", ["", "  \n", "\u00a0"])
+def test_a_rewrite_that_empties_a_completion_is_refused(new):
+    with pytest.raises(UserError, match="the chosen text is empty"):
+        edit_of("rewrite", CHAT, rewrite={"side": "chosen", "old": "Sure.", "new": new})

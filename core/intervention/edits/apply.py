@@ -2,10 +2,10 @@
 
 An edit removes, flips, weights, rewrites, relabels or keeps the pairs of its recipe; `keep`
 protects pairs from the other edits. A flip exchanges chosen and rejected (every column that comes
-in such a pair) and toggles `flipped`, so flipping twice is the identity. A weight multiplies the
-column `weight`, by which training multiplies each pair's loss. A rewrite replaces one text by
-another. Relabelling becomes flips of the pairs on which a judge's majority prefers rejected
-(core.intervention.edits.votes). Knows nothing of training.
+in such a pair) and toggles `flipped`, so flipping twice is the identity. A weight, the same for all
+or by a curve over scores, multiplies the column `weight`, by which training multiplies each pair's
+loss. A rewrite replaces one text by another. Relabelling becomes flips of the pairs on which a
+judge's majority prefers rejected (core.intervention.edits.votes). Knows nothing of training.
 """
 
 import difflib
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from core.data.pair_table import PairColumns
 from core.errors import UserError
 from core.intervention.edits.checks import conflicts, protected
-from core.intervention.edits.select import Mask, Pairs, select
+from core.intervention.edits.select import Floats, Mask, Pairs, curve_weights, select
 from core.intervention.edits.votes import votes
 from core.intervention.evaluation.judges import Judge
 from core.runs.store import Store
@@ -45,11 +45,16 @@ def plan(
     things to a pair, where no pair is touched, and where none is left. Without a judge, pairs to
     relabel have that action.
     """
-    return planned(edits, [select(edit.recipe, pairs, store) for edit in edits], pairs, judge)
+    masks = [select(edit.recipe, pairs, store) for edit in edits]
+    return planned(edits, masks, pairs, store, judge)
 
 
 def planned(
-    edits: Sequence[Edit], masks: Sequence[Mask], pairs: Pairs, judge: Judge | None = None
+    edits: Sequence[Edit],
+    masks: Sequence[Mask],
+    pairs: Pairs,
+    store: Store,
+    judge: Judge | None = None,
 ) -> pd.DataFrame:
     """The same, of edits whose recipes select `masks`, each (pair,)."""
     _refuse_conflicts(edits, masks, pairs)
@@ -60,7 +65,12 @@ def planned(
     table = table.astype(dict.fromkeys(COLUMNS[4:], object))
     for edit, mask in zip(edits, masks, strict=True):
         selected = np.flatnonzero((mask & (kept if edit.action == "keep" else ~kept))[rows])
-        _act(table, selected, edit, lambda at: _texts(pairs, rows[at]), judge)
+        if edit.curve:
+            _, factors = curve_weights(edit.curve, table["uid"].iloc[selected], store)
+            selected, factors = selected[factors != 1], factors[factors != 1]
+        else:
+            factors = np.full(len(selected), np.nan if edit.weight is None else edit.weight)
+        _act(table, selected, edit, factors, lambda at: _texts(pairs, rows[at]), judge)
     if edits and table["action"].isin(["", "keep"]).all():
         raise UserError(TOUCHES_NONE)
     if (table["action"].eq("remove") | table["weight"].eq(0)).sum() == len(pairs):
@@ -150,19 +160,23 @@ def _act(
     table: pd.DataFrame,
     at: Any,
     edit: Edit,
+    factors: Floats,
     texts: Callable[[Any], pd.DataFrame],
     judge: Judge | None,
 ) -> None:
-    """Write an edit into the rows `at` of a table of `COLUMNS`; `texts` has the rows' texts."""
+    """Write an edit into the rows `at` of a table of `COLUMNS`; `texts` has the rows' texts.
+
+    `factors` are the rows' weights, where the edit weights them.
+    """
     action, why = np.full(len(at), edit.action, object), np.full(len(at), edit.why, object)
     if edit.relabel and judge and len(at):
         voted = votes(edit.relabel, texts(at), judge)
         table.iloc[at, COLUMNS.index("vote")] = voted["vote"].to_numpy()
         action = np.where(voted["vote"] == "flipped", "flip", "keep")
         why = (f"{edit.why}: " * bool(edit.why) + voted["why"]).to_numpy()
-    if edit.weight is not None:
+    if edit.action == "weight":
         so_far = table["weight"].iloc[at].fillna(1.0).to_numpy(float)
-        table.iloc[at, COLUMNS.index("weight")] = so_far * edit.weight
+        table.iloc[at, COLUMNS.index("weight")] = so_far * factors
     if edit.rewrite:
         _refuse_other_texts(texts(at), edit)
         table.iloc[at, COLUMNS.index(edit.rewrite.side)] = edit.rewrite.new

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.intervention.edits.select import Floats, Mask, Pairs, scores
+from core.intervention.edits.select import Floats, Mask, Pairs, curve_weights, scores
 from core.intervention.edits.votes import VOTES
 from core.runs.store import Store
 from core.specs.recipes import AllOf, Edit, NoneOf
@@ -88,11 +88,25 @@ def summarize(pairs: Pairs, actions: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def weights_by_score(edit: Edit, uids: pd.Series, store: Store, bins: int = 20) -> pd.DataFrame:
+    """`low, high, pairs, weights` per interval of the score that a curve weights by.
+
+    `uids` are the pairs that the edit selects; `weights` is the sum of their weights, what is left
+    of them in the loss.
+    """
+    assert edit.curve is not None
+    values, weights = curve_weights(edit.curve, uids, store)
+    ranked = ~np.isnan(values)
+    pairs, edges = np.histogram(values[ranked], bins)
+    sums, _ = np.histogram(values[ranked], edges, weights=weights[ranked])
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pairs": pairs, "weights": sums})
+
+
 def attribution_share(
     edits: Sequence[Edit], actions: pd.DataFrame, store: Store
 ) -> dict[str, float]:
     """Per ranking that the recipes read: the part of its positive scores that is touched."""
-    runs = {run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")}
+    runs = {run for edit in edits for run in edit.runs() if run.startswith("rank-")}
     touched = actions.loc[actions["action"] != "keep", "uid"]
     shares = {}
     for run in sorted(runs):

@@ -5,7 +5,7 @@ after rows were filtered or reordered. A recipe that names a column, a cluster o
 not exist is refused rather than read as "none". Knows nothing of actions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from core.specs.steps import RankSpec
 from core.storage.tables import columns as column_names
 from core.storage.tables import table as read_table
 
+WEIGHT = 0.25  # that weighting starts from
 LEVELS = {"cluster": "cluster", "island": "HDBSCAN cluster"}  # a recipe's levels, in words
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -84,6 +85,24 @@ def scores(run: str, store: Store, score: Score | None = None) -> pd.Series:
     if values is None or values.isna().all():
         raise UserError(f"{run} has no score {score!r}. Rank with that method, or use another.")
     return values.dropna().sort_values(ascending=False, kind="stable")
+
+
+def curve_weights(curve: recipes.Curve, uids: pd.Series, store: Store) -> tuple[Floats, Floats]:
+    """(uid,) scores of pairs, and their weights by a curve: 1 where a score is NaN."""
+    values = scores(curve.rank, store, curve.score).reindex(uids).to_numpy(float)
+    at, points = zip(*curve.points, strict=True)
+    weights = np.interp(values, at, points)
+    return values, np.nan_to_num(weights, nan=1.0)
+
+
+def fading(rank: str, uids: Collection[str], store: Store) -> recipes.Curve:
+    """Weights from 1 at the lowest score of some pairs to 0 at their median and above."""
+    score = method_of(rank, store)
+    low, middle, high = scores(rank, store, score).reindex(list(uids)).quantile([0, 0.5, 1])
+    end = middle if middle > low else high
+    if not end > low:
+        raise UserError("these pairs have no two scores: choose one weight for all of them.")
+    return recipes.Curve(rank=rank, score=score, points=((low, 1.0), (end, 0.0)))
 
 
 def method_of(run: str, store: Store) -> Score:

@@ -6,7 +6,7 @@ A pair is flipped only where more than the stated majority of its votes is for r
 else stays as it is and is counted (relabelling by several judges: arXiv 2509.23564).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,13 @@ def preferences(behaviors: Iterable[Behavior]) -> tuple[str, ...]:
     clear = {flag: all(values) for flag, values in wanted.items() if len(values) == 1}
     clear = clear or dict.fromkeys(wanted, False)
     return tuple(flag if good else WITHOUT + flag for flag, good in clear.items())
+
+
+def relabel_by(behaviors: Sequence[Behavior], about: Collection[str]) -> Relabel | None:
+    """The votes for pairs that teach the behaviors of some names; None where nothing has a flag."""
+    named = preferences(behavior for behavior in behaviors if behavior.name in about)
+    prefer = named or preferences(behaviors)
+    return Relabel(prefer=prefer) if prefer else None
 
 
 def votes(relabel: Relabel, pairs: pd.DataFrame, judge: Judge) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What an edit does before anything is trained on it: predicted rates, covariate shift, examples.
+"""What an edit does before it is trained on: weights, predicted rates, covariate shift, examples.
 
 Uses the functions of the edit step and of the results, so that what is shown here is what will be
 trained on and compared later.
@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from core.intervention.edits import predict
-from core.intervention.edits.checks import NOTABLE, covariate_shift
+from core.intervention.edits.checks import NOTABLE, covariate_shift, weights_by_score
+from core.intervention.edits.select import WEIGHT, fading
+from core.report import figures
 from core.specs.project import Project
-from core.specs.recipes import Edit
-from pages.components import arm_table, cache, selection, text, theme
+from core.specs.recipes import Curve, Edit, edit_of
+from core.workspace.labels import Entry
+from pages.components import arm_table, cache, cart, selection, text, theme, words
 
 PREDICTION_TERMS = """
 To first order every pair moves the *log-odds* of a behavior by its attribution. **Undone** is the
@@ -30,6 +34,7 @@ Difference is in standard deviations over all pairs. Where it is large, retraini
 pairs also changes how long (or how large in norm) the training completions are, which the random
 control does not share.
 """
+ONE, CURVE = "the same", "by score"
 PERCENTAGES = {
     "undone": "%.0f %%",
     "reference": "%.1f %%",
@@ -120,6 +125,68 @@ def show_examples(project: Project, edits: Sequence[Edit]) -> None:
         text.show_pair(pairs.rows(pairs.positions([row["uid"]])).iloc[0])
 
 
+def show_weights(number: int, entry: Entry) -> None:
+    """One weight for all pairs of an entry, or a curve over a score with its preview."""
+    edit, ranked = entry.edit, words.rankings()
+    kinds = [ONE, CURVE] if ranked or edit.curve else [ONE]
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    kind = row.segmented_control(
+        f"Weights of entry {number}", kinds, default=CURVE if edit.curve else ONE, required=True,
+        key=f"weights-{entry.id}", help="By score: the more a pair pushes, the less it counts.",
+    )  # fmt: skip
+    if (kind == CURVE) != (edit.curve is not None):
+        with text.refusing():
+            cart.put([entry], [_with_curve(edit) if kind == CURVE else _with_weight(edit, WEIGHT)])
+    if edit.curve is not None:
+        _show_curve(number, entry, edit.curve, row)
+        return
+    weight = row.number_input(
+        f"Weight of entry {number}", 0.0, 100.0, edit.weight, 0.05, key=f"weight-{entry.id}",
+        width=220, help="Factor on each pair's part of the loss: 0 removes it, 1 changes nothing, "
+        "2 counts it twice.",
+    )  # fmt: skip
+    if weight != edit.weight:
+        cart.put([entry], [_with_weight(edit, weight)])
+
+
+def _with_weight(edit: Edit, weight: float) -> Edit:
+    return edit.model_copy(update={"weight": weight, "curve": None})
+
+
+def _with_curve(edit: Edit) -> Edit:
+    """Weights by the score of the ranking that an edit reads, or of the newest."""
+    rank = next((r for r in edit.recipe.runs() if r in cache.ranked_behaviors()), None)
+    uids = cache.pairs(cache.project().pairs).index[selection.mask(edit.recipe)]
+    curve = fading(rank or next(iter(words.rankings().values())), uids, cache.store())
+    return edit.model_copy(update={"weight": None, "curve": curve})
+
+
+def _show_curve(number: int, entry: Entry, curve: Curve, row: DeltaGenerator) -> None:
+    """The two ends of a curve, and what it leaves of the pairs at each score."""
+    (low, first), (high, last) = curve.points[0], curve.points[-1]
+    if len(curve.points) == 2:
+        low, first, high, last = (
+            row.number_input(
+                f"{name} of entry {number}", least, None, value, 0.05, format="%.4g", width=150,
+                key=f"curve-{name}-{entry.id}",
+            )
+            for name, least, value in (
+                ("From score", None, low), ("weight", 0.0, first),
+                ("to score", None, high), ("weight there", 0.0, last),
+            )
+        )  # fmt: skip
+    points = ((low, first), *curve.points[1:-1], (high, last))
+    if points != curve.points:
+        changed = curve.model_dump() | {"points": points}
+        with text.refusing():
+            new = edit_of("weight", entry.edit.recipe, entry.edit.why, curve=changed)
+            cart.put([entry], [new])
+    uids = cache.pairs(cache.project().pairs)["uid"][selection.mask(entry.edit.recipe)]
+    table = weights_by_score(entry.edit, uids, cache.store())
+    st.plotly_chart(figures.weights_chart(table), key=f"curve-{entry.id}",
+                    alt="Pairs by score, and what is left of them by weight.")  # fmt: skip
+
+
 def _touched(edits: Sequence[Edit]) -> pd.DataFrame:
     table = actions(edits)
     return table[table["action"] != "keep"]
@@ -127,7 +194,7 @@ def _touched(edits: Sequence[Edit]) -> pd.DataFrame:
 
 def _norms(edits: Sequence[Edit]) -> NDArray[np.float64] | None:
     """Norms of the datapoint vectors, from a ranking that the edit reads, or the newest."""
-    read = [run for edit in edits for run in edit.recipe.runs() if run.startswith("rank-")]
+    read = [run for edit in edits for run in edit.runs() if run.startswith("rank-")]
     rankings = [*read, *cache.store().finished("rank")]
     return selection.by_pair(rankings[0], "norm", cache.project().pairs) if rankings else None
 

@@ -49,33 +49,27 @@ def show_entries(entries: Sequence[Entry]) -> None:
             )  # fmt: skip
             if k != recipe.k:
                 resized = recipe.model_copy(update={"k": int(k)})
-                _put([entry], [edit.model_copy(update={"recipe": resized})])
+                cart.put([entry], [edit.model_copy(update={"recipe": resized})])
         else:
             columns[2].text(f"{int(selection.mask(recipe).sum()):,} pairs")
         if columns[3].button(
             "✕", key=f"out-{entry.id}", help="Take this entry out", type="tertiary"
         ):
-            _put([entry], [])
+            cart.put([entry], [])
         if action != edit.action:
-            _put([entry], [cart.edit(action, recipe, edit.why)])
+            cart.put([entry], [cart.edit(action, recipe, edit.why)])
         _show_detail(number, entry)
 
 
 def _show_detail(number: int, entry: Entry) -> None:
     """The weight, the votes or the two texts of an entry; what can be changed of them."""
     edit = entry.edit
-    if edit.weight is not None:
-        weight = st.number_input(
-            f"Weight of entry {number}", 0.0, 100.0, edit.weight, 0.05, key=f"weight-{entry.id}",
-            width=220, help="Factor on each pair's part of the loss: 0 removes it, 1 changes "
-            "nothing, 2 counts it twice.",
-        )  # fmt: skip
-        if weight != edit.weight:
-            _put([entry], [edit.model_copy(update={"weight": weight})])
+    if edit.action == "weight":
+        dry_run.show_weights(number, entry)
     if edit.relabel is not None:
         relabel = _ask_votes(number, entry.id, edit.relabel)
         if relabel != edit.relabel:
-            _put([entry], [edit.model_copy(update={"relabel": relabel})])
+            cart.put([entry], [edit.model_copy(update={"relabel": relabel})])
     if edit.rewrite is not None:
         with st.expander(f"Texts of entry {number}"):
             side = edit.rewrite.side
@@ -129,7 +123,7 @@ def show_drop() -> None:
     if st.button(f"Remove {n:,} pairs", key="drop-source", type="primary", disabled=not values):
         recipe = Where(column=column, values=tuple(values))
         why = f"every pair of {', '.join(values)}"[:200]
-        _put([], [Edit(action="remove", recipe=recipe, why=why)])
+        cart.put([], [Edit(action="remove", recipe=recipe, why=why)])
 
 
 def show_conflicts(entries: Sequence[Entry]) -> bool:
@@ -154,7 +148,7 @@ def show_conflicts(entries: Sequence[Entry]) -> bool:
                     f"{action.capitalize()} them", width="stretch",
                     key=f"{action}-wins-{first.id}-{second.id}",
                 ):  # fmt: skip
-                    _put([gives_way], [without(gives_way.edit, stays.edit)])
+                    cart.put([gives_way], [without(gives_way.edit, stays.edit)])
     return bool(conflicting)
 
 
@@ -186,7 +180,7 @@ def _combine(entries: Sequence[Entry]) -> None:
     st.text(_words(edit))
     label = f"Make one entry of {n:,} pairs"
     if st.button(label, key="combine", type="primary", disabled=not n):
-        _put(parts, [edit])
+        cart.put(parts, [edit])
 
 
 def _show_saved(entries: Sequence[Entry]) -> None:
@@ -213,7 +207,7 @@ def _open(versions: Sequence[Version], entries: Sequence[Entry]) -> None:
     for edit in edits:
         st.text(_words(edit))
     if st.button("Open in place of the cart", key="open-saved"):
-        _put(entries, edits)
+        cart.put(entries, edits)
     others: dict[str, Sequence[Edit]] = {
         other: version.edits
         for other, version in zip(titles, versions, strict=True)
@@ -245,10 +239,3 @@ def _show_difference(
 
 def _words(edit: Edit) -> str:
     return text.visible(describe_edit(edit, cache.ranked_behaviors()))
-
-
-def _put(entries: Sequence[Entry], edits: Sequence[Edit]) -> None:
-    """Replace entries of the cart by edits."""
-    change = Put(entries=tuple(entry.id for entry in entries), edits=tuple(edits))
-    cart.catalog().change(change, who=cart.who())
-    st.rerun()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from core.intervention.edits.apply import apply, plan, random_control, unmatched
-from core.intervention.edits.checks import attribution_share, summarize
-from core.intervention.edits.select import inside, select
+from core.intervention.edits.checks import attribution_share, summarize, weights_by_score
+from core.intervention.edits.select import fading, inside, select
 from core.intervention.edits.votes import preferences, votes
 from core.runs.store import Store
 from core.specs.behaviors import Behavior
@@ -285,6 +285,43 @@ def test_weights_multiply_and_the_other_pairs_have_weight_1(pairs, store):
     assert arm["weight"].tolist() == [1.0] * 8 + [1.5, 0.5, 0.5, 0.5]
     again = apply(pa.Table.from_pandas(arm), actions, weighted=True).to_pandas()
     assert again["weight"].tolist()[8:] == [2.25, 0.25, 0.25, 0.25]
+
+
+def by_score(recipe, *points):
+    return edit("weight", recipe, curve={"rank": RANK, "points": points})
+
+
+def test_a_curve_weights_by_score_and_leaves_pairs_without_one_as_they_are(pairs, store):
+    everything = AnyOf(parts=(CHAT, CODE))  # u1 to u11 score −4 to 6, u0 has no score
+    actions = plan([by_score(everything, (2, 1), (4, 0.5), (6, 0))], pairs, store)
+    assert actions["uid"].tolist() == ["u8", "u9", "u10", "u11"]
+    assert actions["weight"].tolist() == [0.75, 0.5, 0.25, 0]
+    arm = apply(pa.Table.from_pandas(pairs), actions, weighted=True).to_pandas()
+    assert arm["weight"].tolist() == [1.0] * 8 + [0.75, 0.5, 0.25, 0]
+    assert summarize(pairs, actions)["dose"] == pytest.approx(2.5 / 12)
+
+
+def test_a_curve_over_one_weight_multiplies_it_and_its_control_has_the_same_weights(pairs, store):
+    edits = [by_score(CODE, (4, 1), (6, 0)), edit("weight", uids("u10"), weight=0.5)]
+    actions = plan(edits, pairs, store)
+    assert actions["weight"].tolist() == [0.25, 0]
+    control = random_control(pairs, actions, 0, texts_of(pairs))
+    assert not set(control["uid"]) & set(actions["uid"])
+    assert sorted(control["weight"]) == [0, 0.25]
+
+
+def test_a_fading_curve_ends_at_the_median_and_needs_two_scores(pairs, store):
+    curve = fading(RANK, ["u0", "u7", "u8", "u9", "u10", "u11"], store)
+    assert curve.points == ((2, 1), (4, 0))
+    for none in (["u11"], ["u0"], []):
+        with pytest.raises(UserError, match="no two scores"):
+            fading(RANK, none, store)
+
+
+def test_the_weights_of_a_curve_are_summed_by_score(pairs, store):
+    table = weights_by_score(by_score(CODE, (4, 1), (6, 0)), pairs["uid"][8:], store, bins=3)
+    assert table["pairs"].tolist() == [1, 1, 2]  # scores 3, 4, 5 and 6
+    assert table["weights"].tolist() == [1, 1, 0.5]
 
 
 def test_a_weight_of_0_takes_out_as_much_as_removing_and_2_puts_as_much_in(pairs, store):
