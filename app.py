@@ -15,6 +15,8 @@ from pkgutil import walk_packages
 
 from streamlit.starlette import App
 
+from core.runs.jobs import allow_warm
+
 PAGES = Path(__file__).parent / "pages"
 
 
@@ -27,6 +29,7 @@ async def with_pages_imported(_: App) -> AsyncIterator[None]:
     after each run, which took longer than most pages.
     """
     import_pages()
+    allow_warm()
     gc.collect()  # garbage would be frozen, too
     gc.freeze()
     yield

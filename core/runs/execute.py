@@ -182,7 +182,9 @@ def _device(spec: Spec, store: Store, progress: Progress) -> Iterator[None]:
         return
     with ExitStack() as stack:
         stack.enter_context(environment.computing_on(project.device(store.workspace)))
-        for name in sorted(environment.taken()):  # the same order everywhere: no deadlock
+        taken = environment.taken()
+        shared = spec.shares_cpu() and set(taken) == {environment.CPU}
+        for name in [] if shared else sorted(taken):  # the same order everywhere: no deadlock
             note = f"for the device {name}"
             stack.enter_context(_locked(store.device_lock(name), progress, note))
         yield

@@ -3,14 +3,23 @@
 A job is `pairtrace <step> …` in its own session, writing to its run's folder; its state is read
 from that folder (core.runs.store). Jobs that depend on each other may be started together: each
 waits for its inputs and its device.
+
+Importing torch takes seconds, which is long for whoever waits for the words of one pair. So the
+app's server may keep one process per workspace that has imported what such a job needs (`warm`). It
+works on one after another, and ends with the server or after `IDLE_SECONDS` without any.
 """
 
+import importlib
+import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +29,17 @@ from filelock import FileLock
 
 from core.environment import launcher, prepared, refuse_trust
 from core.runs.commands import arguments, command
-from core.runs.execute import describe
+from core.runs.execute import describe, execute
 from core.runs.progress import Progress, live_process
 from core.runs.store import Store
 from core.specs.base import Spec
+from core.specs.steps import STEPS
 
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
 NICE = 10  # of long jobs: a tenth of the CPU time of others, where cores are scarce
+HEAVY = ("core.models.loading", "core.models.extraction.activations")
+WARM = ("explain",)  # steps that a warm process takes
+IDLE_SECONDS = 600.0
 WORK = ("spawned", "waiting", "started", "progress")  # events of a process that works on the run
 
 
@@ -47,12 +60,98 @@ def start(store: Store, spec: Spec) -> str:
         progress = Progress(store.folder(run) / "progress.jsonl")
         progress.event("queued", command=command(spec, store), who=store.who)
         try:
-            process = _spawn(store, spec, run)
+            process = _hand_over(store, spec) or _spawn(store, spec, run)
         except OSError as error:
             progress.event("failed", error=f"its process could not be started: {error}")
             raise
         progress.event("spawned", pid=process.pid)
     return run
+
+
+def finished_within(store: Store, run: str, seconds: float) -> bool:
+    """Whether a run finishes within some seconds; waits for it until then."""
+    end = time.monotonic() + seconds
+    while store.state(run) not in ("finished", "failed", "cancelled"):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return store.state(run) == "finished"
+
+
+def allow_warm() -> None:
+    """Let this process keep warm processes: the app's server."""
+    _warm.allowed = True
+
+
+def warm(store: Store) -> None:
+    """Have a process ready for brief jobs of this workspace, where this process may keep one."""
+    with _warm.lock:
+        process = _warm.processes.get(store.workspace)
+        if not _warm.allowed or not store.writable or (process and process.poll() is None):
+            return
+        _warm.processes[store.workspace] = subprocess.Popen(
+            [sys.executable, "-c", "from core.runs import jobs; jobs.work()"],
+            cwd=Path(__file__).parents[2],
+            env=prepared(store.workspace),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def work() -> None:
+    """What a warm process does: a job per line of its input, until there is no more input."""
+    for module in ("core.steps.explain", *HEAVY):
+        importlib.import_module(module)
+    while line := _next_line():
+        job = json.loads(line)
+        store = Store(job["workspace"], who=job["who"])
+        spec = STEPS[job["step"]].model_validate(job["spec"])
+        with (
+            (store.folder(store.run_id(spec)) / "log.txt").open("a") as log,
+            redirect_stdout(log),
+            redirect_stderr(log),
+            suppress(Exception),  # recorded in the run
+        ):
+            execute(spec, store)
+
+
+def _next_line() -> str:
+    timer = threading.Timer(IDLE_SECONDS, os._exit, [0])
+    timer.start()
+    line = sys.stdin.readline()
+    timer.cancel()
+    return line
+
+
+def _hand_over(store: Store, spec: Spec) -> subprocess.Popen[bytes] | None:
+    """The warm process of this workspace, which then works on a job; None where there is none."""
+    with _warm.lock:
+        process = _warm.processes.get(store.workspace)
+        if spec.step not in WARM or process is None or process.poll() is not None:
+            return None
+        job = {"workspace": str(store.workspace), "who": store.who, "step": spec.step}
+        line = json.dumps(job | {"spec": spec.model_dump(mode="json")}) + "\n"
+        assert process.stdin is not None
+        try:
+            process.stdin.write(line.encode())
+            process.stdin.flush()
+        except OSError:
+            return None
+        return process
+
+
+@dataclass
+class _Warm:
+    """The warm processes that this process keeps, by workspace."""
+
+    allowed: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    processes: dict[Path, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+
+_warm = _Warm()
 
 
 def cancel(store: Store, run: str) -> None:

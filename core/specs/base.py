@@ -60,6 +60,10 @@ class Spec(Record):
         """Whether this run of the step queues for the device."""
         return self.uses_device
 
+    def shares_cpu(self) -> bool:
+        """Whether it takes no turn on a CPU: it is of one pair, and done in no time."""
+        return len(getattr(self, "uids", ())) == 1
+
 
 def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
     """The fields of a spec that name an input, with the kind of input."""

@@ -1,7 +1,11 @@
 """The explain step: which words of a pair its score comes from."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -12,14 +16,21 @@ from core.attribution.similarity import Query, mean_context, mean_vector
 from core.attribution.vectors import query_at
 from core.data.tokens import completion_pieces, encode_completions, encode_prompts
 from core.errors import UserError
+from core.models.folder import ModelFolder
+from core.runs.hashing import fingerprint_file, fingerprint_model
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.steps import ExplainSpec, IndexSpec, RankSpec
 from core.steps.rank import scored_layers, vectors_of
 from core.steps.shared import matching_index, write_summary
+from core.storage.atomic import writing_atomic
 from core.storage.tables import record, table
 
+if TYPE_CHECKING:
+    from core.models.loading import LoadedModel
+
 SIDES = ("chosen", "rejected")
+KEPT = 2 << 30  # bytes of weights at most of a model that stays in memory between two pairs
 TOLERANCE = 0.01  # of a score: an index in half precision leaves 2e-4
 
 
@@ -47,16 +58,14 @@ def token_parts(rank: str, pairs: pd.DataFrame, store: Store, progress: Progress
     """
     from core.models.extraction.activations import segment_streams
     from core.models.extraction.batch import Prompted
-    from core.models.loading import load_model
 
     ranked = store.spec(rank, RankSpec)
     index = matching_index(ranked, store)
     layers = scored_layers(ranked, index, record(store.output(rank) / "summary.json")["layer"])
-    _, _, vectors = vectors_of(ranked, store, index, progress)
-    queries = [query_at(vectors, layer, ranked.pooling) for layer in layers]
+    queries = _queries(rank, ranked, index, layers, store, progress)
     scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
     model = store.model(store.spec(ranked.index, IndexSpec).model)
-    loaded = load_model(model, dtype=index.manifest.dtype, blocks=max(layers))
+    loaded = _loaded(model, index.manifest.dtype, max(layers))
     encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
     prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
     items = [Prompted(prompt, sides) for prompt, *sides in zip(prompts, *encoded, strict=True)]
@@ -78,6 +87,50 @@ def _uids(spec: ExplainSpec, store: Store) -> list[str]:
     if unknown := sorted(set(spec.uids) - set(ranking)):
         raise UserError(f"{spec.rank}: ranks no pair {unknown[0]!r}. Name uids of its ranking.")
     return list(dict.fromkeys(spec.uids))
+
+
+def _queries(
+    rank: str,
+    ranked: RankSpec,
+    index: VectorIndex,
+    layers: Sequence[int],
+    store: Store,
+    progress: Progress,
+) -> list[Query]:
+    """What the scores of a ranking multiply with; kept, as the model reads completions for it."""
+    ranking = fingerprint_file(store.output(rank) / "ranking.parquet")
+    path = store.workspace / "cache" / "queries" / f"{ranking}.npz"
+    with suppress(OSError, ValueError, BadZipFile), np.load(path) as kept:
+        names = [[n for n in kept if n.endswith(f"-{layer}")] for layer in layers]
+        return [Query(**{n.partition("-")[0]: kept[n] for n in of_layer}) for of_layer in names]
+    _, _, vectors = vectors_of(ranked, store, index, progress)
+    queries = [query_at(vectors, layer, ranked.pooling) for layer in layers]
+    arrays = {
+        f"{name}-{layer}": value
+        for layer, query in zip(layers, queries, strict=True)
+        for name, value in vars(query).items()
+        if value is not None
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing_atomic(path) as part, part.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+    return queries
+
+
+def _loaded(folder: Path, dtype: str, blocks: int) -> "LoadedModel":
+    """The model, kept by a process that explains pair after pair, unless it is large."""
+    from core.models.loading import load_model
+
+    if sum(file.stat().st_size for file in ModelFolder(folder).weights) > KEPT:
+        return load_model(folder, dtype=dtype, blocks=blocks)
+    return _kept(folder, fingerprint_model(folder), dtype, blocks)
+
+
+@lru_cache(maxsize=1)
+def _kept(folder: Path, _fingerprint: str, dtype: str, blocks: int) -> "LoadedModel":
+    from core.models.loading import load_model
+
+    return load_model(folder, dtype=dtype, blocks=blocks)
 
 
 def _refuse_other_sums(rank: str, method: str, tokens: pd.DataFrame, store: Store) -> None:

@@ -17,6 +17,7 @@ from pages.components import cache, text
 ACTIVE = ("waiting", "running")
 STARTABLE = ("absent", "failed", "cancelled")
 POLL_SECONDS = 1.0
+BRIEFLY = 0.8  # seconds that a click waits for a brief run
 
 
 def panel(spec: Spec, label: str) -> str | None:
@@ -81,9 +82,15 @@ def describe(info: RunInfo) -> str:
 
 def start(*specs: Spec) -> None:
     """Start runs in the background and draw the page again; a run waits for its inputs."""
-    for spec in specs:
-        jobs.start(cache.store(), spec)
+    runs = [jobs.start(cache.store(), spec) for spec in specs]
+    if len(runs) == 1 and specs[0].step in jobs.WARM:
+        jobs.finished_within(cache.store(), runs[0], BRIEFLY)  # drawn once, with its result
     st.rerun()
+
+
+def warm() -> None:
+    """Have what explains a pair ready, for when it is asked for."""
+    jobs.warm(cache.store())
 
 
 def stop(runs: Sequence[str]) -> None:

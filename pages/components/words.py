@@ -102,6 +102,7 @@ def show_scored(pair: pd.Series, rank: str) -> None:
     """One pair by the score of a ranking, and a place to try other texts."""
     tokens = cache.tokens(rank, pair["uid"])
     text.show_pair(pair, tokens)
+    jobs.warm()
     if tokens is None:
         spec = ExplainSpec(rank=rank, uids=(pair["uid"],))
         with st.expander("Color these words by their part of the score"):

@@ -11,7 +11,7 @@ from core.runs.execute import execute, inputs, repeat
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
 from core.specs.recipes import EditSpec
-from core.specs.steps import EvaluateSpec, TrainSpec
+from core.specs.steps import EvaluateSpec, ExplainSpec, TrainSpec
 
 
 def test_a_run_is_published_with_its_cost_and_provenance(store, edit_spec):
@@ -93,6 +93,20 @@ def test_a_run_waits_for_its_own_gpu_alone(
         execute(spec, store, listen=listen)
     assert ("waiting" in seen) == waits
     assert ("started" in seen) != waits
+
+
+@pytest.mark.parametrize(("uids", "waits"), [(("a",), False), (("a", "b"), True), ((), True)])
+def test_one_pair_is_explained_while_a_cpu_is_taken(store, uids, waits):
+    rank = "rank-0123456789abcdef"
+    (store.folder(rank) / "output").mkdir(parents=True)
+    spec = ExplainSpec(rank=rank, uids=uids)
+
+    def listen(event):
+        if event["event"] == "waiting":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with store.device_lock("cpu"), pytest.raises(Cancelled if waits else UserError):
+        execute(spec, store, listen=listen)  # the ranking is none: found once it has its turn
 
 
 def test_two_threads_asking_for_one_run_compute_it_once(store, edit_spec):

@@ -13,7 +13,7 @@ from core.runs import jobs
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.recipes import EditSpec
-from core.specs.steps import TrainSpec
+from core.specs.steps import ExplainSpec, TrainSpec
 
 PATIENCE = 60  # seconds; a busy machine starts processes slowly
 
@@ -164,3 +164,26 @@ def test_a_killed_job_is_failed_and_can_be_started_again(store, edit_spec):
         assert wait_for(store, run, "failed") == "failed"
     assert jobs.start(store, edit_spec) == run
     assert wait_for(store, run, "finished", "failed") == "finished"
+
+
+def test_a_warm_process_works_on_one_job_after_another_and_ends_when_it_is_idle(store, monkeypatch):
+    """The jobs fail, as their ranking does not exist: that is recorded like any other end."""
+    specs = [ExplainSpec(rank="rank-0123456789abcdef", uids=(uid,)) for uid in "abc"]
+    jobs.warm(store)
+    assert not jobs._warm.processes  # only the app's server keeps some
+    monkeypatch.setattr(jobs._warm, "allowed", True)
+    jobs.warm(store)
+    (process,) = jobs._warm.processes.values()
+    for spec in specs[:2]:
+        run = jobs.start(store, spec)
+        assert wait_for(store, run, "failed") == "failed"
+        assert "rank-0123456789abcdef is absent" in store.info(run).error
+        worked = {e["pid"] for e in store.events(run) if e["event"] in ("spawned", "failed")}
+        assert worked == {process.pid}
+    jobs.warm(store)
+    assert list(jobs._warm.processes.values()) == [process]
+    process.stdin.close()
+    process.wait(PATIENCE)
+    run = jobs.start(store, specs[2])  # by a process of its own
+    assert wait_for(store, run, "failed") == "failed"
+    assert process.pid not in {event["pid"] for event in store.events(run)}
