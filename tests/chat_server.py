@@ -1,4 +1,4 @@
-"""A local HTTP server that speaks the chat-completions protocol, and misbehaves as told.
+"""A local HTTP server that speaks the completions protocols, and misbehaves as told.
 
 `behave(number, question) -> Reply` decides what the n-th request (from 0) gets. It counts requests,
 how many were under way at once, and keeps what was sent.
@@ -16,9 +16,11 @@ from tests.local_server import Quiet, listening
 
 @dataclass
 class Reply:
-    """`text` as a chat completion; or a `body` of another kind, or no answer before `hold`."""
+    """`text` as a completion; or a `body` of another kind, or no answer before `hold`."""
 
     text: str = "50"
+    finish: str = "stop"
+    tokens: tuple[int, int] = (100, 10)  # read, written
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class ChatServer:
 
     def __init__(self, behave: Callable[[int, dict[str, Any]], Reply]) -> None:
         self.behave = behave
+        self.models: list[str] = []
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -61,14 +64,24 @@ def chat_server(
     shared = ChatServer(behave)
 
     class Handler(Quiet):
+        def do_GET(self):
+            assert self.path == "/v1/models"
+            names = [{"id": name, "object": "model"} for name in shared.models]
+            body = json.dumps({"object": "list", "data": names}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def do_POST(self):
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = shared.begin(question, dict(self.headers))
             try:
-                assert self.path == "/v1/chat/completions"
+                chat = "messages" in question
+                assert self.path == f"/v1{'/chat' if chat else ''}/completions"
                 if reply.hold is not None:
                     reply.hold.wait(30)
-                body = reply.body if reply.body is not None else completion(reply.text)
+                body = reply.body if reply.body is not None else completion(reply, chat)
                 shared.end()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
@@ -84,17 +97,18 @@ def chat_server(
         yield shared
 
 
-def completion(text: str) -> bytes:
+def completion(reply: Reply, chat: bool) -> bytes:
+    choice = {"index": 0, "finish_reason": reply.finish}
+    text = {"message": {"role": "assistant", "content": reply.text}} if chat else {}
+    read, written = reply.tokens
     return json.dumps(
         {
-            "object": "chat.completion",
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "object": "chat.completion" if chat else "text_completion",
+            "choices": [choice | (text or {"text": reply.text})],
+            "usage": {
+                "prompt_tokens": read,
+                "completion_tokens": written,
+                "total_tokens": read + written,
+            },
         }
     ).encode()

@@ -6,7 +6,6 @@
 - `judge`: `pairtrace judge`
 - `runs`: `pairtrace runs` and `discover show`
 - `arms`: `pairtrace intervene`, `adopt` and `elsewhere`
-- `serve`: Starting the browser app
-- `demo`: `pairtrace demo`, `app` and `organism`
+- `demo`: `pairtrace demo`, `app` and `organism`; starting the browser app
 - `bench`: `pairtrace bench`
 """

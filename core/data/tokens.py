@@ -34,6 +34,11 @@ def encode_prompts(
     A prompt that the template refuses (say, for its system turn) is an error, or has no ids where
     not `strict`.
     """
+    return encode_texts(tokenizer, render_prompts(tokenizer, prompts, strict=strict))
+
+
+def render_prompts(tokenizer: Any, prompts: Sequence[str], *, strict: bool = True) -> list[str]:
+    """The texts that `encode_prompts` encodes: the prompts under the chat template."""
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
             f"{tokenizer.name_or_path}: the tokenizer has no chat template. "
@@ -51,7 +56,7 @@ def encode_prompts(
                     "template."
                 ) from error
             texts.append("")
-    return _ids(tokenizer, texts)
+    return texts
 
 
 def asked_for(tokenizer: Any, prompts: Sequence[str], sentence: str) -> tuple[list[str], str]:
@@ -88,7 +93,7 @@ def encode_completions(
     """`encode_completion` of several, in one call of the tokenizer."""
     last = [tokenizer.eos_token_id] if end else []
     texts = [_completion_text(tokenizer, completion) for completion in completions]
-    return [ids + last for ids in _ids(tokenizer, texts)]
+    return [ids + last for ids in encode_texts(tokenizer, texts)]
 
 
 def completion_pieces(tokenizer: Any, completion: str) -> tuple[list[str], list[int]]:
@@ -162,7 +167,8 @@ def _completion_text(tokenizer: Any, completion: str) -> str:
     return text[len(opening) :].rstrip().removesuffix(tokenizer.eos_token or "").rstrip()
 
 
-def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts as they are, without tokens before or after."""
     if not texts:
         return []
     ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]

@@ -73,6 +73,18 @@ def sample(
     )
 
 
+@torch.inference_mode()
+def shortfalls(loaded: LoadedModel, prompt: list[int], completion: list[int]) -> list[float]:
+    """How far each token of a completion is below the model's likeliest one, in logits, (token,).
+
+    0 where the token is what the model writes at temperature 0.
+    """
+    ids = torch.tensor([prompt + completion], device=loaded.device)
+    logits = loaded.model(ids, logits_to_keep=len(completion) + 1).logits[0, :-1].float()
+    chosen = logits.gather(1, ids[0, len(prompt) :, None].to(logits.device))[:, 0]
+    return (logits.amax(1) - chosen).tolist()
+
+
 def _report(progress: Report, before: int, total: int, done: int) -> None:
     progress(before + done, total, "completions")
 
@@ -121,7 +133,7 @@ def _sample_batch(
     progress: Callable[[int], None],
 ) -> tuple[list[list[int]], Array]:
     """Tokens of each row without the end token, and whether the model wrote one."""
-    model, ends = loaded.model, _end_tokens(loaded)
+    model, ends = loaded.model, end_tokens(loaded)
     cache = DynamicCache(config=model.config)
     distinct = list(dict.fromkeys(map(tuple, prompts)))
     place = {prompt: at for at, prompt in enumerate(distinct)}
@@ -192,7 +204,7 @@ def _left_padded(prompts: list[tuple[int, ...]], loaded: LoadedModel) -> tuple[T
     return torch.tensor(ids, device=loaded.device), torch.tensor(mask, device=loaded.device)
 
 
-def _end_tokens(loaded: LoadedModel) -> list[int]:
+def end_tokens(loaded: LoadedModel) -> list[int]:
     """The tokenizer's end token and those that the model's generation settings name."""
     ids = getattr(loaded.model.generation_config, "eos_token_id", None)
     ids = ids if isinstance(ids, list) else [ids]

@@ -39,8 +39,9 @@ def arguments(spec: Spec, store: Store) -> list[str]:
 
 
 def options(spec_type: type[Spec]) -> list[click.Option]:
-    """One command-line option per field; its default is None, for the project to fill."""
-    return [_option(name, field) for name, field in spec_type.model_fields.items()]
+    """One command-line option per field, inputs first; default None, for the project to fill."""
+    inputs, fields = references(spec_type), spec_type.model_fields
+    return [_option(name, fields[name]) for name in sorted(fields, key=lambda n: n not in inputs)]
 
 
 def build(spec_type: type[Spec], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:

@@ -1,4 +1,4 @@
-"""Base classes of the records: `Record`, and `Spec` with the identity of a run.
+"""Base classes of the records: `Record`, `Spec` with the identity of a run, and `Sampled`.
 
 A spec names its inputs by reference: a file, a model folder, or the id of an earlier run. Its
 identity replaces every reference by the content behind it, so the same work gets the same run id
@@ -12,7 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+
+from core.environment import ENDPOINT_KEY
+from core.models.api.url_guard import checked
 
 RefKind = Literal["file", "judge", "model", "pairs", "run"]
 
@@ -36,6 +47,13 @@ DTYPE: Any = Field(
 )
 
 
+def _checked(url: str) -> str:
+    return checked(url, ENDPOINT_KEY) if url else url
+
+
+Url = Annotated[str, AfterValidator(_checked)]  # without a key: specs are stored and shown
+
+
 class Record(BaseModel):
     """An immutable record that refuses unknown fields."""
 
@@ -49,6 +67,7 @@ class Spec(Record):
     step: ClassVar[str]
     resumable: ClassVar[bool] = False  # continues from what an earlier attempt left
     later: ClassVar[frozenset[str]] = frozenset()  # fields that earlier versions did not have
+    places: ClassVar[frozenset[str]] = frozenset()  # where and how fast, not what: in no run's id
     uses_device: ClassVar[bool] = True  # queues for the accelerator (or for the CPU's cores)
     distributed: ClassVar[bool] = False  # several processes may make one run together
 
@@ -63,6 +82,26 @@ class Spec(Record):
     def shares_cpu(self) -> bool:
         """Whether it takes no turn on a CPU: it is of one pair, and done in no time."""
         return len(getattr(self, "uids", ())) == 1
+
+
+class Sampled(Spec):
+    """A step that samples completions, of models that are loaded here or served elsewhere."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"dtype", "sampler", "template"})
+    places: ClassVar[frozenset[str]] = frozenset({"url", "concurrency", "dollars_per_hour"})
+    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
+    max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")
+    seed: int = Field(0, description="random seed of the sampling")
+    dtype: Dtype = DTYPE
+    sampler: Literal["hf", "openai"] = Field(
+        "hf", description="hf: load the model here; openai: ask a server for completions (--url)"
+    )
+    url: Url = Field("", description="openai: the model's server, such as http://host:8000/v1")
+    template: Literal["ours", "theirs"] = Field(
+        "ours", description="openai: who applies the chat template, this program or the server"
+    )
+    concurrency: PositiveInt = Field(64, description="openai: requests under way at each server")
+    dollars_per_hour: float = Field(0, ge=0, description="openai: price of the servers, for costs")
 
 
 def references(spec: Spec | type[Spec]) -> dict[str, Ref]:
@@ -85,9 +124,10 @@ def identity(spec: Spec, contents: Mapping[str, str]) -> str:
     """Sixteen hex digits of SHA-256 over the settings and the content behind each reference.
 
     `contents` maps every reference field to a fingerprint of what it refers to. A field in `later`
-    is left out at its default, so that runs of earlier versions keep their ids.
+    is left out at its default, so that runs of earlier versions keep their ids; one in `places`
+    always, so that a run goes on at another server.
     """
-    values = spec.model_dump(mode="json") | dict(contents)
+    values = spec.model_dump(mode="json", exclude={*spec.places}) | dict(contents)
     for name in spec.later:
         if getattr(spec, name) == type(spec).model_fields[name].default:
             del values[name]

@@ -7,12 +7,10 @@ what users read is the description. Knows nothing of how a step works.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from core.data.conditions import CONDITIONS, Condition, named_apart
-from core.environment import ENDPOINT_KEY
-from core.models.api.url_guard import checked
-from core.specs.base import DTYPE, Dtype, File, Judge, Model, Pairs, Run, Spec
+from core.specs.base import DTYPE, Dtype, File, Judge, Model, Pairs, Run, Sampled, Spec, Url
 from core.specs.behaviors import DEFAULT_SCORE, Behavior, ContrastSpec, Score
 from core.specs.recipes import EditSpec
 
@@ -47,12 +45,13 @@ class ConvertSpec(Spec):
     columns: dict[str, str] = Field({}, description="JSON: field → column that provides it")
 
 
-class GenerateSpec(Spec):
+class GenerateSpec(Sampled):
     """Sample completions of reference and policy, and judge each of them."""
 
     step: ClassVar[str] = "generate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype", "conditions"})
+    later: ClassVar[frozenset[str]] = Sampled.later | {"completions", "conditions"}
+    places: ClassVar[frozenset[str]] = Sampled.places | {"policy_url"}
     reference: Model = Field(description="model before DPO")
     policy: Model = Field(description="model after DPO")
     prompts: File = Field(description="prompts that may show the behavior (JSONL, CSV, YAML, text)")
@@ -60,10 +59,7 @@ class GenerateSpec(Spec):
         description="judge: a world file or judge file (TOML), 'refusal' or 'none' (no flags)"
     )
     rollouts: PositiveInt = Field(8, description="completions per prompt, condition and model")
-    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
-    max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")
-    seed: int = Field(0, description="random seed of the sampling")
-    dtype: Dtype = DTYPE
+    policy_url: Url = Field("", description="openai: the policy's server; default: --url's")
     completions: File | None = Field(None, description="existing completions, instead of sampling")
     conditions: Conditions = CONDITIONS_FIELD
 
@@ -178,14 +174,8 @@ class SuggestSpec(Spec):
     uses_device: ClassVar[bool] = False
     discover: Run = Field(description="discover run with the clusters")
     llm: str = Field(min_length=1, description="name of the model at the endpoint")
-    url: str = Field("", description="endpoint, https://…/v1; default: $PAIRTRACE_ENDPOINT_URL")
+    url: Url = Field("", description="endpoint, https://…/v1; default: $PAIRTRACE_ENDPOINT_URL")
     examples: PositiveInt = Field(5, description="pairs of each cluster in the prompt")
-
-    @field_validator("url")
-    @classmethod
-    def check_url(cls, url: str) -> str:
-        """An allowed address without a key: specs are stored and shown."""
-        return checked(url, ENDPOINT_KEY) if url else url
 
 
 class TrainSpec(Spec):
@@ -254,7 +244,7 @@ class TrainSpec(Spec):
         return self
 
 
-class EvaluateSpec(Spec):
+class EvaluateSpec(Sampled):
     """Measure the behaviors of one model on held-out prompts, steered or not.
 
     Steering tests a vector without training: `add` adds coefficient × vector to the residual stream
@@ -263,16 +253,12 @@ class EvaluateSpec(Spec):
 
     step: ClassVar[str] = "evaluate"
     resumable: ClassVar[bool] = True
-    later: ClassVar[frozenset[str]] = frozenset({"completions", "dtype", "conditions"})
+    later: ClassVar[frozenset[str]] = Sampled.later | {"completions", "conditions"}
     model: Model = Field(description="model to measure: a folder, or a train run")
     prompts: File = Field(description="held-out prompts (JSONL)")
     judge: Judge = Field(description="judge: a world file or judge file (TOML), or 'refusal'")
     behaviors: tuple[Behavior, ...] = Field(description="JSON list of the behaviors to measure")
     rollouts: PositiveInt = Field(4, description="completions per prompt and condition")
-    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 is greedy")
-    max_new_tokens: PositiveInt = Field(64, description="maximum tokens of a completion")
-    seed: int = Field(0, description="random seed of the sampling")
-    dtype: Dtype = DTYPE
     vector: Run | None = Field(None, description="rank run with the behavior vector for steering")
     steering: Literal["none", "add", "project_out"] = Field("none", description="kind of steering")
     coefficient: float = Field(1.0, description="multiple of the behavior vector to add")

@@ -21,6 +21,7 @@ from core.steps.shared import (
     refuse_system_prompts,
     sample_completions,
     sampled_once,
+    served_completions,
     write_measurement,
 )
 from core.storage.tables import arrays
@@ -33,23 +34,28 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
         raise UserError("evaluate: nothing is measured without a judge (docs/judges.md).")
     if spec.completions and spec.vector:
         raise UserError("evaluate: existing completions cannot be steered. Leave one of them out.")
+    if spec.sampler == "openai" and spec.vector:
+        raise UserError("evaluate: a served model cannot be steered. Add --sampler hf.")
     prompts = read_sent(spec.prompts, spec.conditions)
     refuse_unmeasurable(prompts, judge.flags, spec.behaviors)
     refuse_leaks(spec, prompts, store)
     refuse_system_prompts(spec, [spec.model] * (not spec.completions), store)
     if spec.completions is None:
-        sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
+        sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, output, progress))
     else:
         sampled = read_completions(Path(spec.completions), prompts, ONE_MODEL)
         sampled = sampled.drop(columns=flags_of(sampled))  # one judge measures every model
     completions = judged(sampled, judge)
     measured = rates(completions, spec.behaviors)
-    write_measurement(output, completions, measured, cost(judge), sampled.attrs.get("dtype"))
+    write_measurement(output, completions, measured, cost(judge), sampled.attrs)
 
 
 def _sampled(
-    spec: EvaluateSpec, prompts: pd.DataFrame, store: Store, progress: Progress
+    spec: EvaluateSpec, prompts: pd.DataFrame, store: Store, output: Path, progress: Progress
 ) -> pd.DataFrame:
+    if spec.sampler == "openai":
+        models = {"evaluated": (store.model(spec.model), spec.url)}
+        return served_completions(models, prompts, spec, output, progress)
     loaded = load_model(store.model(spec.model), dtype=spec.dtype)
     with _steered(loaded.model, spec, store):
         return sample_completions(loaded, prompts, spec, progress).assign(model="evaluated")

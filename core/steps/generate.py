@@ -16,6 +16,7 @@ from core.steps.shared import (
     refuse_system_prompts,
     sample_completions,
     sampled_once,
+    served_completions,
     write_measurement,
 )
 
@@ -26,24 +27,30 @@ def run(spec: GenerateSpec, *, store: Store, output: Path, progress: Progress) -
     prompts = read_sent(spec.prompts, spec.conditions)
     refuse_system_prompts(spec, [spec.reference, *[spec.policy] * (not spec.completions)], store)
     if spec.completions is None:
-        sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, progress))
-        completions, dtype = judged(sampled, judge), sampled.attrs.get("dtype")
+        sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, output, progress))
+        completions, sampling = judged(sampled, judge), sampled.attrs
         flags = list(judge.flags)
     else:
-        dtype = None
+        sampling = {}
         completions = read_completions(Path(spec.completions), prompts)
         flags = list(flags_of(completions))
         if not flags:
             completions, flags = judged(completions, judge), list(judge.flags)
     measured = rates(completions, every_behavior(prompts, flags))
-    write_measurement(output, completions, measured, cost(judge), dtype)
+    write_measurement(output, completions, measured, cost(judge), sampling)
     progress(len(completions), len(completions), "judged")
 
 
 def _sampled(
-    spec: GenerateSpec, prompts: pd.DataFrame, store: Store, progress: Progress
+    spec: GenerateSpec, prompts: pd.DataFrame, store: Store, output: Path, progress: Progress
 ) -> pd.DataFrame:
-    """What reference and policy write, one after the other."""
+    """What reference and policy write: one after the other, or at the same time where served."""
+    if spec.sampler == "openai":
+        models = {
+            "reference": (store.model(spec.reference), spec.url),
+            "policy": (store.model(spec.policy), spec.policy_url or spec.url),
+        }
+        return served_completions(models, prompts, spec, output, progress)
     per_model = len(prompts) * spec.rollouts
     tables = []
     for start, name in ((0, "reference"), (per_model, "policy")):

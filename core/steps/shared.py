@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from core.models.loading import LoadedModel
 
 SAMPLED = "sampled.parquet"  # completions that are not judged yet
+SERVED = "served.jsonl"  # completions that a server has written so far
+SERVER_SECONDS = 600  # for one completion: a busy server queues what it is asked
 
 
 def write_summary(output: Path, summary: Mapping[str, Any]) -> None:
@@ -139,10 +141,70 @@ def sample_completions(
         seed=spec.seed,
         progress=report,
     )
-    repeated = prompts.loc[prompts.index.repeat(spec.rollouts)].reset_index(drop=True)
-    completions = repeated.join(drawn.drop(columns="prompt"))
+    completions = _joined(prompts, drawn, spec.rollouts)
     completions.attrs["dtype"] = in_words(loaded.model.dtype)
     return completions
+
+
+def served_completions(
+    models: Mapping[str, tuple[Path, str]],
+    prompts: pd.DataFrame,
+    spec: GenerateSpec | EvaluateSpec,
+    output: Path,
+    progress: Progress,
+) -> pd.DataFrame:
+    """`sample_completions` of models by name, each a folder and the URL of its server.
+
+    Has the column `model`, and the attribute `served`: how they were asked, and what it took.
+    """
+    from core.models.api.client import Endpoint
+    from core.models.api.served import connect, sample_served
+
+    texts, servers = prompts["prompt"].tolist(), []
+    sampling: dict[str, Any] = {
+        "temperature": spec.temperature,
+        "max_new_tokens": spec.max_new_tokens,
+    }
+    for name, (folder, url) in models.items():
+        if not url:
+            raise UserError(f"{spec.step} --sampler openai: give --url, the server of the {name}.")
+        progress(0, 0, f"comparing the {name} with what {url} serves")
+        endpoint = Endpoint(
+            model=folder.name, url=url, concurrency=spec.concurrency, timeout=SERVER_SECONDS
+        )
+        servers.append(
+            connect(folder, endpoint, texts, template=spec.template, dtype=spec.dtype, **sampling)
+        )
+    tables, took = sample_served(
+        servers,
+        texts,
+        rollouts=spec.rollouts,
+        seed=spec.seed,
+        kept=output / SERVED,
+        progress=progress,
+        **sampling,
+    )
+    completions = pd.concat(
+        [
+            _joined(prompts, drawn, spec.rollouts).assign(model=name)
+            for name, drawn in zip(models, tables, strict=True)
+        ],
+        ignore_index=True,
+    )
+    completions.attrs["served"] = {
+        "sampler": spec.sampler,
+        "template": spec.template,
+        "parameters": ", ".join(servers[0].parameters) or "none beside OpenAI's",
+        **took,
+        "tokens_per_second": round(took["completion_tokens"] / max(took["seconds"], 1e-9), 1),
+        "dollars": round(spec.dollars_per_hour * took["seconds"] / 3600, 4),
+    }
+    return completions
+
+
+def _joined(prompts: pd.DataFrame, drawn: pd.DataFrame, rollouts: int) -> pd.DataFrame:
+    repeated = prompts.loc[prompts.index.repeat(rollouts)].reset_index(drop=True)
+    return repeated.join(drawn.drop(columns="prompt"))
 
 
 def write_measurement(
@@ -150,11 +212,12 @@ def write_measurement(
     completions: pd.DataFrame,
     rates: pd.DataFrame,
     judging: dict[str, float],
-    dtype: str | None,
+    sampling: Mapping[Any, Any],
 ) -> None:
     """Write the three files that generate and evaluate have in common.
 
-    `dtype` is the arithmetic of the sampling, None where nothing was sampled.
+    `sampling`: its arithmetic, `dtype`, absent where nothing was sampled here, and what a server
+    took, `served`.
     """
     completions.to_parquet(output / "completions.parquet", index=False)
     rates.to_parquet(output / "rates.parquet", index=False)
@@ -164,7 +227,9 @@ def write_measurement(
         "n_unfinished": int((~completions["finished"]).sum()),
         "n_tokens": int(completions["n_tokens"].sum()),
         "judging": judging,
-        "dtype": dtype,
+        "dtype": sampling.get("dtype"),
+        **sampling.get("served", {}),
     }
     write_summary(output, summary)
-    (output / SAMPLED).unlink(missing_ok=True)  # last: until then it saves sampling again
+    for name in (SAMPLED, SERVED):  # last: until then they save sampling again
+        (output / name).unlink(missing_ok=True)

@@ -1,23 +1,26 @@
 """Many questions to a language model at a time; every answer is kept on disk and asked for once.
 
-The answers are one SQLite file. The key of an answer is the SHA-256 of the whole request (model,
+The answers are one SQLite file. The key of an answer is the SHA-256 of the complete request (model,
 messages, settings): a changed word is a new question, and an unchanged one never costs twice.
 Answers are written as they come, so a stop, a crash or a dead endpoint loses none, and several
-processes may write at once. What has no answer in the end is None, never a guess; an endpoint that
-gives no sign of life is a `UserError`. The file contains no keys and no addresses. Knows nothing of
-what is asked.
+processes may write at once. `Journal` keeps those of one run instead, millions of them, as lines
+that only its process appends. What has no answer in the end is None, never a guess; an endpoint
+that gives no sign of life is a `UserError`. The files contain no keys and no addresses. Knows
+nothing of what is asked.
 """
 
 import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.errors import UserError, in_database
 from core.models.api.client import Answer, Endpoint, Outcome, client, persist
@@ -27,6 +30,9 @@ CHUNK = 500  # keys in one query
 BUSY_SECONDS = 60.0  # how long to wait for another process
 DAMAGED = "Delete the file to ask everything again."
 
+BEAT = 0.5  # seconds between two looks at what came
+
+K = TypeVar("K")
 Message = dict[str, str]  # role, content
 Report = Callable[[int, int], None]
 
@@ -51,7 +57,9 @@ class Answers:
     def write(self, key: str, answer: Answer) -> None:
         """Keep one answer; it is on disk when this returns."""
         with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, *answer))
+            database.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, *answer[:3])
+            )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -66,6 +74,73 @@ class Answers:
                 yield database
         except sqlite3.DatabaseError as error:
             raise in_database(self.path, error, DAMAGED) from error
+
+
+class Journal:
+    """Completions so far: a file of JSON lines, appended to once a second, and what they took.
+
+    A line is a completion, or the seconds since the one before. One process writes it, that of the
+    run; a line that a kill broke off is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answers: dict[tuple[int, int], Answer] = {}
+        names = ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds")
+        self.totals: dict[str, float] = dict.fromkeys(names, 0)
+        self.lines: list[str] = []
+        self.since = time.monotonic()
+        complete = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        for number, line in enumerate(complete.splitlines(), start=1):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{path}, line {number}: damaged. Delete the file.") from error
+        if path.exists() and path.stat().st_size > len(complete) + 1:
+            with path.open("r+b") as stream:
+                stream.truncate(len(complete) + (1 if complete else 0))
+
+    def __enter__(self) -> "Journal":
+        self.since = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write()
+
+    def missing(self, at: int, rows: int) -> list[int]:
+        """Which of so many rows of a server have no completion."""
+        return [row for row in range(rows) if (at, row) not in self.answers]
+
+    def add(self, at: int, row: int, answer: Answer, attempts: int) -> None:
+        """Keep the completion of one row of one server."""
+        self._append({"row": [at, row, *answer], "attempts": attempts})
+
+    def beat(self) -> None:
+        """Write what came in, at most once a second."""
+        if time.monotonic() - self.since > 1:
+            self._write()
+
+    def _write(self) -> None:
+        now = time.monotonic()
+        if self.lines:
+            self._append({"seconds": round(now - self.since, 3)})
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write("".join(self.lines))
+        self.lines, self.since = [], now
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._take(record)
+        self.lines.append(json.dumps(record) + "\n")  # ASCII: no half of a surrogate pair
+
+    def _take(self, record: dict[str, Any]) -> None:
+        self.totals["seconds"] += record.get("seconds", 0)
+        if "row" in record:
+            at, row, *rest = record["row"]
+            answer = self.answers[at, row] = Answer(*rest)
+            self.totals["requests"] += record["attempts"]
+            self.totals["retries"] += record["attempts"] - 1
+            self.totals["prompt_tokens"] += answer.prompt_tokens
+            self.totals["completion_tokens"] += answer.completion_tokens
 
 
 @dataclass
@@ -151,18 +226,49 @@ def _key(question: dict[str, Any]) -> str:
 def _outcomes(
     endpoint: Endpoint, missing: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, Outcome]]:
-    """Each question's outcome as it comes; when the reader stops, what has not begun is dropped."""
+    """Each question's outcome as it comes."""
     if not missing:
         return
-    stop = threading.Event()
-    with client(endpoint) as api, ThreadPoolExecutor(endpoint.concurrency) as pool:
-        futures: dict[Future[Outcome], str] = {
-            pool.submit(persist, api, endpoint, question, stop): key
-            for key, question in missing.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    with client(endpoint) as api:
+
+        def ask_one(_: int, key: str, stop: threading.Event) -> Outcome:
+            return persist(api, endpoint, missing[key], stop)
+
+        with closing(under_way(ask_one, [iter(missing)], [endpoint.concurrency])) as outcomes:
+            for _, key, outcome in outcomes:
+                if outcome is not None:
+                    yield key, outcome
+
+
+def under_way(
+    ask_one: Callable[[int, K, threading.Event], Outcome],
+    queues: Sequence[Iterator[K]],
+    widths: Sequence[int],
+) -> Generator[tuple[int, K, Outcome | None]]:
+    """(queue, key, outcome) as outcomes come; at least twice a second, without one.
+
+    `ask_one(queue, key, stop)` asks a question, in threads, of each queue as many at a time as
+    `widths` has. When the reader stops, what has not begun is dropped.
+    """
+    pending: dict[Future[Outcome], tuple[int, K]] = {}
+    stop, pool = threading.Event(), ThreadPoolExecutor(sum(widths))
+
+    def refill(queue: int) -> None:
+        for key in islice(queues[queue], 1):
+            pending[pool.submit(ask_one, queue, key, stop)] = (queue, key)
+
+    try:
+        for queue, width in enumerate(widths):
+            for _ in range(width):
+                refill(queue)
+        while pending:
+            done, _ = wait(pending, BEAT, FIRST_COMPLETED)
+            if not done:
+                yield *next(iter(pending.values())), None
+            for future in done:
+                queue, key = pending.pop(future)
+                refill(queue)
+                yield queue, key, future.result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)

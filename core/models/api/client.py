@@ -1,10 +1,11 @@
 """One question to an OpenAI-compatible endpoint: where to send it, and how long to persist.
 
-`POST <url>/chat/completions`, by the `openai` client (the extra `judge`). Rate limits, server
-errors, timeouts and bodies that are no answer are tried again with growing pauses, as far apart as
-the server asks; a refused key or model, and a redirect, which is never followed, is a `UserError`
-at once. The key is read from the environment when it is sent and is in no file, message or record.
-`core.models.api.batch` sends many and keeps the answers.
+`POST <url>/chat/completions`, or `/completions` for a question that is a text, by the `openai`
+client (the extra `judge`). Rate limits, server errors, timeouts and bodies that are no answer are
+tried again with growing pauses, as far apart as the server asks; a refused key or model, and a
+redirect, which is never followed, is a `UserError` at once. The key is read from the environment
+when it is sent and is in no file, message or record. `core.models.api.batch` sends many and keeps
+the answers.
 """
 
 import random
@@ -27,6 +28,7 @@ from core.models.api.url_guard import checked, refuse_metadata
 
 PATH = "/chat/completions"
 LONGEST_PAUSE = 60.0  # seconds between two attempts, whatever the server asks for
+REASON = 200  # characters of a server's own words
 SENT = {  # headers; not those in which the library describes this machine and $OPENAI_…
     *("host", "connection", "accept", "accept-encoding", "user-agent"),
     *("content-type", "content-length"),
@@ -72,11 +74,12 @@ class Endpoint(BaseModel):
 
 
 class Answer(NamedTuple):
-    """A model's text, and the tokens that it read and wrote."""
+    """A model's text, the tokens that it read and wrote, and why it ended in the server's words."""
 
     text: str
     prompt_tokens: int
     completion_tokens: int
+    finish: str = ""
 
 
 class Outcome(NamedTuple):
@@ -85,6 +88,7 @@ class Outcome(NamedTuple):
     answer: Answer | None
     problem: str = ""
     silent: bool = False
+    attempts: int = 1
 
 
 def client(endpoint: Endpoint) -> Any:
@@ -137,7 +141,7 @@ def persist(
         growing = endpoint.pause * 2**attempt * random.uniform(0.75, 1.25)  # not all at once
         if stop.wait(min(max(pause, growing), LONGEST_PAUSE)):
             break
-    return outcome
+    return outcome._replace(attempts=attempt + 1)
 
 
 def _attempt(
@@ -146,9 +150,14 @@ def _attempt(
     """One attempt, and the least pause before another; None where another is no use."""
     import openai
 
-    messages = [{**m, "content": _without_halves(m["content"])} for m in question["messages"]]
+    rest = {name: _without_halves(value) for name, value in question.items()}
     try:
-        answer = _read(api.chat.completions.create(**{**question, "messages": messages}))
+        if "messages" in question:
+            named = {name: rest.pop(name) for name in ("model", "messages")}
+            answer = _read(api.chat.completions.create(**named, extra_body=rest))
+        else:
+            named = {name: rest.pop(name) for name in ("model", "prompt")}
+            answer = _read(api.completions.create(**named, extra_body=rest))
     except openai.APITimeoutError:
         return Outcome(None, "no answer in time", silent=True), 0
     except openai.APIConnectionError as error:
@@ -175,23 +184,46 @@ def _refused(endpoint: Endpoint, response: Any) -> tuple[Outcome, float | None]:
         ) from None
     if status in (408, 409, 425, 429) or status >= 500:
         return Outcome(None, f"HTTP {status}", silent=True), _retry_after(response.headers)
-    return Outcome(None, f"HTTP {status}"), None  # this question is refused: too long, filtered
+    # this question is refused: too long, filtered, a parameter that the server does not know
+    return Outcome(None, f"HTTP {status}{_reason(response)}"), None
+
+
+def _reason(response: Any) -> str:
+    """What the server says against a question, in one line, without the key."""
+    try:
+        body = response.json()
+        message = body.get("error", body.get("detail", body.get("message", "")))
+        message = message.get("message", "") if isinstance(message, dict) else message
+    except (ValueError, AttributeError):
+        return ""
+    message = " ".join(str(message).split())
+    key = endpoint_key()
+    message = message.replace(key, "…") if key else message
+    return f" ({message[:REASON]})" if message else ""
 
 
 def _read(completion: Any) -> Answer | None:
-    """The answer in a chat completion; None in any other body, which the library lets pass."""
+    """The answer in a completion; None in any other body, which the library lets pass."""
     try:
-        text, usage = completion.choices[0].message.content, completion.usage
+        choice, usage = completion.choices[0], completion.usage
+        text = choice.message.content if hasattr(choice, "message") else choice.text
         names = ("prompt_tokens", "completion_tokens")
-        counts = (int(getattr(usage, name, 0) or 0) for name in names)
-        return Answer(text, *counts) if isinstance(text, str) else None
+        read, written = (int(getattr(usage, name, 0) or 0) for name in names)
+        finish = str(getattr(choice, "finish_reason", "") or "")
+        return Answer(text, read, written, finish) if isinstance(text, str) else None
     except (ValueError, IndexError, TypeError, AttributeError):
         return None
 
 
-def _without_halves(text: str) -> str:
-    """With U+FFFD for half a surrogate pair, which UTF-8 cannot express."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _without_halves(value: Any) -> Any:
+    """With U+FFFD for half a surrogate pair, which UTF-8 cannot express, in every text."""
+    if isinstance(value, dict):
+        return {name: _without_halves(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_halves(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _retry_after(headers: Any) -> float:

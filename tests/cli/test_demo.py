@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks._browser import free_port, wait_until_up
-from core.cli.serve import SETTINGS, arguments
+from core.cli.demo import SETTINGS, arguments
 
 ROOT = Path(__file__).parents[2]
 OPEN_TO_ALL = """
