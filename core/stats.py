@@ -6,7 +6,7 @@ intervals are 95%. Knows nothing of behaviors or judges: unscored completions mu
 counted, before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from scipy.special import betaincinv, stdtrit
 DRAWS = 4000
 TAIL = 0.025  # of a 95% interval, on either side
 LEAST_SEEDS = 3
+ORIGINS = ("source", "chosen_model", "rejected_model")  # columns that say where a pair is from
+STANDS_OUT = 0.05  # q of a value that is called enriched
 
 Array = NDArray[np.float64]
 
@@ -129,3 +131,35 @@ def q_values(p: ArrayLike) -> Array:
     """p-values, (n,), corrected for testing n times (Benjamini–Hochberg 1995), in [0, 1]."""
     corrected: Array = scipy.stats.false_discovery_control(np.asarray(p, float))
     return corrected
+
+
+def origins(
+    pairs: pd.DataFrame | Mapping[str, pd.Series], selected: Collection[str]
+) -> pd.DataFrame:
+    """One row per value: `column, value, n, selected, share, low, high, base, enrichment, p, q`.
+
+    `pairs` are columns by name, with unique `uid`s; `selected` names some. `share` is of the
+    selected pairs, with a 95% interval; `base` of all pairs; `enrichment` is share over base, 1 at
+    chance; `p` is the chance of so many or more, `q` is corrected over all values; most significant
+    first. Columns that the pairs lack are left out; a pair without a value counts for none.
+    """
+    is_selected = pairs["uid"].isin(list(selected)).to_numpy(bool)
+    columns = [name for name in ORIGINS if name in pairs and pairs[name].notna().any()]
+    table = pd.concat([_of_column(pairs[c], is_selected, c) for c in columns], ignore_index=True)
+    table["q"] = q_values(table["p"])
+    order = ["q", "enrichment"]
+    return table.sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def _of_column(values: pd.Series, selected: NDArray[np.bool_], column: str) -> pd.DataFrame:
+    defined = values.notna().to_numpy(bool)
+    total, size = int(defined.sum()), int((defined & selected).sum())
+    n = values[defined].astype(str).value_counts()
+    k = values[defined & selected].astype(str).value_counts().reindex(n.index, fill_value=0)
+    table = pd.DataFrame({"column": column, "value": n.index, "n": n.array, "selected": k.array})
+    table["share"] = table["selected"] / size if size else np.nan
+    table["low"], table["high"] = share_interval(table["selected"], size)
+    table["base"] = table["n"] / total
+    table["enrichment"] = table["share"] / table["base"]
+    table["p"] = chance_of_at_least(table["selected"], size, table["n"], total)
+    return table

@@ -6,7 +6,6 @@
 - `contributions`: Each token's part of a pair's score, and the words that contribute most
 - `validity`: Tests of behavior vectors against chance
 - `concentration`: Sparse or diffuse attribution; where to cut a ranking
-- `enrichment`: Sources and generators that are enriched among selected pairs
 - `index`: The vector index of all pairs, on disk
 - `baselines`: Other rankings, for comparison
 - `evaluation`: How good a ranking is

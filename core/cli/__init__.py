@@ -7,5 +7,5 @@
 - `runs`: `pairtrace runs` and `discover show`
 - `arms`: `pairtrace intervene`, `adopt` and `elsewhere`
 - `demo`: `pairtrace demo`, `app` and `organism`; starting the browser app
-- `bench`: `pairtrace bench`
+- `bench`: `pairtrace selftest` and `bench`
 """

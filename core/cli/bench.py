@@ -1,4 +1,4 @@
-"""`pairtrace bench`: run a benchmark, or all of those that the Performance page shows.
+"""`pairtrace selftest` and `bench`: test a model; run a benchmark, or all that a page shows.
 
 `bench all` runs each benchmark in a child process, so that none inherits another's caches or
 threads, and writes one file with date and kind of machine.
@@ -9,18 +9,81 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from core.cli.terminal import as_json_option, print_content
+from core.cli.terminal import as_json_option, print_content, print_table
+from core.demo.investigation import ORGANISM
 from core.errors import UserError
+from core.models import selftest as models
 from core.report import bench_results
+from core.runs import hashing
 from core.runs.store import Store
+from core.specs import project
 from core.storage.atomic import write_atomic
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@click.command()
+@click.option("--model", help="Model folder [default: the project's reference, or the organism's].")
+@click.option("--pairs", help="Pairs that are read [default: the project's, or the organism's].")
+@click.option("--layer", type=click.IntRange(0), help="Layer that is read [default: the last].")
+@click.option("-n", "count", type=click.IntRange(1), default=models.PAIRS, show_default=True)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice([*models.ERRORS]),
+    multiple=True,
+    default=("float32", "bfloat16"),
+    show_default=True,
+    help="Arithmetic that is tested; may be given several times.",
+)
+@as_json_option
+@click.pass_obj
+def selftest(
+    store: Store,
+    model: str | None,
+    pairs: str | None,
+    layer: int | None,
+    count: int,
+    dtypes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Test whether a model gives the same vectors however it is read; exit status 1 if not.
+
+    Packed against plain pass, pairs together against each alone, twice the same pass, and
+    bfloat16 against float32. An index does so, on 8 pairs, with a model that is new here.
+    """
+    from core.attribution.index.build import sample_items  # torch, as reading the settings
+    from core.models.loading import read_config
+
+    plan = project.load(store.workspace) if (store.workspace / project.FILE).exists() else None
+    default = plan or project.load(ORGANISM)
+    folder = store.model(model or default.reference)
+    items = sample_items(folder, store.pair_columns(pairs or default.pairs), count)
+    last = read_config(folder).num_hidden_layers - 1
+    if layer is not None and layer > last:
+        raise UserError(f"--layer {layer}: the last layer of {folder} is {last}.")
+    read = last if layer is None else layer
+    checks = models.selftest(folder, items, [read], dtypes=dtypes)
+    models.keep(store.workspace / "cache", hashing.fingerprint_model(folder), checks)
+    passed = all(check.passed for check in checks)
+    content = {"model": str(folder), "layer": read, "pairs": len(items)}
+    rows = [asdict(check) for check in checks]
+    if as_json:
+        print_content({**content, "passed": passed, "checks": rows}, as_json=True)
+    else:
+        print_content(content, as_json=False)
+        shown = [
+            [*list(row.values())[:-1], "passed" if row["passed"] else "FAILED"] for row in rows
+        ]
+        print_table("selftest", ["check", "dtype", "measured", "bound", ""], shown)
+    if not passed:
+        sys.exit(1)
 
 
 @click.command()

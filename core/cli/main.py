@@ -13,7 +13,7 @@ import click
 from core import environment
 from core.attribution.index.layout import verify
 from core.cli.arms import adopt, elsewhere, intervene
-from core.cli.bench import bench
+from core.cli.bench import bench, selftest
 from core.cli.demo import app, demo_command, organism
 from core.cli.inputs import behavior_command, data, fetch_command, presets_command
 from core.cli.judge import judge
@@ -198,7 +198,7 @@ for _command in (
     *(data, judge, behavior_command, fetch_command, presets_command),
     *(demo_command, app, organism),
     *(intervene, adopt, elsewhere),
-    *(runs, bench),
+    *(runs, selftest, bench),
 ):
     cli.add_command(_command)
 

@@ -1,16 +1,24 @@
 """The index step: the vectors of all pairs on disk; plans, then computes what is missing."""
 
 import errno
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from core import environment
 from core.attribution.index.autotune import best_budget
-from core.attribution.index.build import ShardReader, open_tasks
-from core.attribution.index.layout import Manifest, VectorIndex, sweep, write_manifest
+from core.attribution.index.build import ShardReader, items_of, open_tasks, read_tokens
+from core.attribution.index.layout import (
+    Manifest,
+    VectorIndex,
+    read_pair_list,
+    sweep,
+    write_manifest,
+)
 from core.attribution.index.plan import make_plan, planned
 from core.attribution.similarity import save_mean_contexts
 from core.data.tokens import template_hash
@@ -25,6 +33,7 @@ from core.models.devices import (
     token_budget,
 )
 from core.models.loading import load_tokenizer, read_config
+from core.models.selftest import FIRST_PAIRS, first_contact
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.workers import pick
@@ -36,6 +45,7 @@ def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> N
     """Write the index of `spec` into `output`, reusing what an earlier attempt left there."""
     try:
         manifest = _plan(spec, store, output, progress)
+        _test_model(spec, store, output, manifest, progress)
         _compute(spec, store, output, manifest, progress)
         save_mean_contexts(VectorIndex.open(output))
     except OSError as error:
@@ -107,6 +117,30 @@ def _wanted(spec: IndexSpec, contents: dict[str, str], folder: Path, template: s
         n_skipped=0,
         shards=(),
     )
+
+
+def _test_model(
+    spec: IndexSpec, store: Store, output: Path, manifest: Manifest, progress: Progress
+) -> None:
+    """Test a model that is new here on some of the pairs; warn of what failed.
+
+    Workers of a Ray cluster may be on other machines: `pairtrace selftest` tests it there.
+    """
+    if environment.executor().startswith("ray") or not manifest.n_pairs:
+        return
+    listed = read_pair_list(output)
+    rows = np.unique(np.linspace(0, len(listed) - 1, FIRST_PAIRS).astype(int))
+    failed = first_contact(
+        store.model(spec.model),
+        manifest.model_hash,
+        items_of(listed.iloc[rows], read_tokens(output))[0],
+        manifest.layers,
+        manifest.dtype,
+        store.workspace / "cache",
+        lambda done, total: progress(done, total, "testing a model that is new here"),
+    )
+    for line in failed:
+        logging.getLogger(__name__).warning(line)
 
 
 def _weights(folder: Path, device: torch.device, dtype: torch.dtype) -> int:

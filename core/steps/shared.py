@@ -4,6 +4,7 @@ Loads torch only inside the functions that compute with a model, so that light s
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from core.attribution.vectors import Activations
 from core.data.quality import Health
 from core.errors import UserError
 from core.models.folder import check_takes_system_prompts
+from core.models.selftest import doubts
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.behaviors import ContrastSpec
@@ -69,7 +71,10 @@ def reference_activations(
     progress: Progress,
     layers: tuple[int, ...] | None = None,
 ) -> Activations:
-    """The reference's activations on completions, at some layers of the index [default: all]."""
+    """The reference's activations on completions, at some layers of the index [default: all].
+
+    Warns of what failed when the model was tested.
+    """
     from core.attribution.completions import completion_activations
     from core.models.loading import load_model
 
@@ -78,6 +83,8 @@ def reference_activations(
         isinstance(made, ContrastSpec) and isinstance(spec, RankSpec)
     ):
         raise UserError(f"{spec.step} reads no completions from {spec.generate}.")
+    for line in doubts(store.workspace / "cache", index.model_hash, index.manifest.dtype):
+        logging.getLogger(__name__).warning(line)
     layers = layers or index.layers
     loaded = load_model(store.model(made.reference), dtype=index.manifest.dtype, blocks=max(layers))
     activations = completion_activations(

@@ -15,12 +15,13 @@ from core.data.pair_table import PairColumns, open_columns, version
 from core.environment import default_workspace
 from core.errors import UserError
 from core.intervention.edits.select import method_of
+from core.models import selftest
 from core.runs.store import Store
 from core.specs import project as projects
 from core.specs.base import Spec
 from core.specs.behaviors import Score
 from core.specs.project import Project
-from core.specs.steps import ExplainSpec, RankSpec
+from core.specs.steps import ExplainSpec, IndexSpec, RankSpec
 from core.storage import tables
 from core.workspace import recent
 from pages.components import access, text
@@ -139,6 +140,13 @@ def ranked_behaviors() -> dict[str, str]:
 def ranking_score(rank: str) -> Score:
     """The score that a ranking is ordered by."""
     return method_of(rank, store())
+
+
+def doubts(rank: str) -> list[str]:
+    """What failed when the model behind a ranking was tested, in sentences."""
+    index = store().spec(rank, RankSpec).index
+    model = store().record(index)["contents"]["model"]
+    return selftest.doubts(store().workspace / "cache", model, store().spec(index, IndexSpec).dtype)
 
 
 def tokens(rank: str, uid: str, **texts: str) -> pd.DataFrame | None:

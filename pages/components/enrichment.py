@@ -4,8 +4,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attribution.enrichment import COLUMNS, STANDS_OUT, origins
 from core.specs.recipes import Where
+from core.stats import ORIGINS, STANDS_OUT, origins
 from pages.components import cart, text, theme
 
 NAMES = {"source": "source", "chosen_model": "chosen by", "rejected_model": "rejected by"}
@@ -25,7 +25,7 @@ def show(pairs: pd.DataFrame, selected: pd.Series, *, key: str) -> None:
     explains it with q ≤ 0.05.
     """
     table = origins(pairs, list(selected))
-    columns = [name for name in COLUMNS if name in set(table["column"])]
+    columns = [name for name in ORIGINS if name in set(table["column"])]
     column = st.segmented_control(
         "Where they come from, by", columns, default=columns[0], required=True,
         format_func=NAMES.get, key=f"origin-{key}", help=HELP,

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.attribution.evaluation.metrics import overlap_at, rank_correlation
 from core.specs.behaviors import SCORE_NAMES
-from pages.components import cache, pickers, theme
+from pages.components import cache, pickers, text, theme
 
 TERMS = """
 - **Layer**: where in the model the vectors are read; layer *l* is what decoder block *l* reads.
@@ -39,12 +39,14 @@ HEIGHT = 280  # pixels of each of the three charts
 
 
 def banner(rank: str) -> None:
-    """One line: valid or not, at which layer, from how many prompts."""
+    """One line: valid or not, at which layer, from how many prompts; and doubts in the model."""
     summary = cache.summary(rank)
     verdict = (
         f"Behavior vector at layer {summary['layer']}, from {summary['n_prompts_passed']} of "
         f"{summary['n_prompts']} prompts. {summary['verdict']}"
     )
+    for line in cache.doubts(rank):
+        st.warning(text.escape(line))
     left, right = st.columns(2)
     if summary["valid"]:
         left.success(verdict)

@@ -9,7 +9,9 @@ from benchmarks import _browser, _families, pages, training
 from core.cli.main import cli
 from core.cli.terminal import print_content
 from core.errors import UserError
+from core.models.extraction import llama
 from core.report import bench_results
+from tests.attribution.index.test_layout import random_pairs
 from tests.tiny_models import save_tiny_model
 
 
@@ -109,3 +111,21 @@ def test_rows_are_printed_as_a_table_and_as_they_are_in_json(capsys):
     assert [line.strip("│ ").split() for line in lines if "data" in line] == [["data", "│", "0.5"]]
     print_content(content, as_json=True)
     assert json.loads(capsys.readouterr().out) == content
+
+
+def test_a_selftest_prints_what_it_measured_and_fails_with_a_status(tmp_path, monkeypatch):
+    model = save_tiny_model(tmp_path / "model")
+    pairs = tmp_path / "pairs.jsonl"
+    random_pairs(9).to_json(pairs, orient="records", lines=True)
+    words = ["-w", str(tmp_path / "w"), "selftest", "--model", str(model), "--pairs", str(pairs)]
+    done = CliRunner().invoke(cli, [*words, "--dtype", "float32", "--json"])
+    said = json.loads(done.output)
+    assert (done.exit_code, said["passed"], said["pairs"], said["layer"]) == (0, True, 9, 3)
+    assert [check["passed"] for check in said["checks"]] == [True] * 3
+    right = llama.streams
+    monkeypatch.setattr(llama, "streams", lambda m, i, p, *rest: right(m, i, p.flip(0), *rest))
+    done = CliRunner().invoke(cli, [*words, "--dtype", "float32"])
+    assert done.exit_code == 1
+    assert "FAILED" in done.output
+    done = CliRunner().invoke(cli, [*words, "--layer", "4"])
+    assert "the last layer of" in str(done.exception)

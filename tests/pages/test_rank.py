@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 
+from core.models import selftest
+from core.models.selftest import Check
 from core.specs import project as projects
 from core.specs.steps import ExplainSpec
 from core.workspace.catalog import Catalog
@@ -46,6 +48,14 @@ def test_the_validity_stands_above_the_ranking(open_page, investigated):
     app = open_page("rank")
     assert "5 of 6 prompts" in app.success[0].value
     assert "Without a defined similarity: 1 of 400 pairs" in page_text(app)
+
+
+def test_a_model_that_failed_its_test_is_doubted_above_the_ranking(open_page, investigated, store):
+    model = store.record(investigated["index"])["contents"]["model"]
+    failed = Check("batch invariance", "float32", 0.4, "at most 0.0001", passed=False)
+    selftest.keep(store.workspace / "cache", model, [failed])
+    (line,) = [w.value for w in open_page("rank").warning if "Do not trust" in w.value]
+    assert "batch invariance in float32: 0.4, where at most 0.0001 is right" in line
 
 
 def test_a_sparse_behavior_is_said_to_be(open_page, investigated):

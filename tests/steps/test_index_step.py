@@ -13,6 +13,7 @@ from core.attribution.similarity import mean_context
 from core.data.pairs import read_pairs
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
+from core.models.extraction import llama
 from core.models.extraction.activations import segment_means
 from core.models.loading import load_tokenizer
 from core.runs.execute import execute
@@ -209,3 +210,15 @@ def test_tokens_and_rows_left_out_are_those_of_the_file_read_at_once(
     assert skipped[["row", "field"]].values.tolist() == [
         *([6, "chosen"], [12, "uid"], [21, "rejected"]),
     ]
+
+
+def test_a_model_that_fails_its_test_is_warned_of_and_one_that_passes_is_not(
+    spec: IndexSpec, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(spec.model_copy(update={"layers": (1,)}), store)
+    assert "trust" not in caplog.text
+    right = llama.streams
+    monkeypatch.setattr(llama, "streams", lambda m, i, p, *rest: right(m, i, p.flip(0), *rest))
+    (store.workspace / "cache" / "selftests.json").unlink()
+    execute(spec.model_copy(update={"layers": (2,)}), store)
+    assert "Do not trust this model's vectors: packed pass against plain pass" in caplog.text

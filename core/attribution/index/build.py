@@ -24,10 +24,13 @@ from core.attribution.index.layout import (
     write_vectors,
 )
 from core.attribution.index.plan import TOKENS
+from core.data.pair_table import PairColumns
+from core.data.pairs import TEXTS
+from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
-from core.models.loading import load_model, on_cores
+from core.models.loading import load_model, load_tokenizer, on_cores, read_config
 
 Ids = NDArray[np.int32]
 
@@ -108,6 +111,21 @@ def items_of(pairs: pd.DataFrame, tokens: Ids) -> tuple[list[Prompted], NDArray[
         owners += [len(items)] * (len(completions) // 2)
         items.append(Prompted(prompt, completions))
     return items, np.array(owners, np.int64)
+
+
+def sample_items(model: Path, pairs: PairColumns, count: int) -> list[Prompted]:
+    """`count` pairs spread over a data set, as an index reads them; those that do not fit are left
+    out."""
+    longest, tokenizer = read_config(model).max_position_embeddings, load_tokenizer(model)
+    rows = pairs.rows(np.unique(np.linspace(0, len(pairs) - 1, count).astype(int)))
+    prompts, *sides = (rows[field].tolist() for field in TEXTS)
+    ids = [encode_prompts(tokenizer, prompts, strict=False)]
+    ids += [encode_completions(tokenizer, texts) for texts in sides]
+    items = [Prompted(prompt, after) for prompt, *after in zip(*ids, strict=True)]
+    fit = [i for i in items if 0 not in i.lengths and i.lengths[0] + max(i.lengths[1:]) <= longest]
+    if not fit:
+        raise UserError(f"none of {len(items)} pairs fits {model}. Name other pairs.")
+    return fit
 
 
 def _ids(pairs: pd.DataFrame, tokens: Ids) -> Iterator[tuple[list[int], list[int], list[int]]]:

@@ -39,11 +39,13 @@ def segment_means(
     layers: Sequence[int],
     *,
     budget: int | None = None,
+    packed: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Means:
     """Mean of the residual stream over each prompt and each completion, at each of `layers`.
 
-    `budget` is the number of tokens in one forward pass (default: `token_budget`);
+    `budget` is the number of tokens in one forward pass (default: `token_budget`); not `packed`:
+    one completion at a time, by the library's own attention, which is slow and must agree.
     `progress(done, total)` counts items. `ValueError` where a prompt or completion has no token.
     """
     for number, item in enumerate(items):
@@ -52,7 +54,7 @@ def segment_means(
     limit = budget or token_budget(
         next(model.parameters()).device, model.config, model.dtype, n_layers=len(layers)
     )
-    means_of = _packed_means if _packs(model) else _unpacked_means
+    means_of = _packed_means if packed and _packs(model) else _unpacked_means
     contexts, completions, done = [], [], 0
     with torch.inference_mode():
         for batch in batches(items, limit):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.attribution.enrichment import COLUMNS
 from core.intervention.edits.checks import conflicts, overlap, without
 from core.intervention.edits.votes import WITHOUT
 from core.specs.events import Add, Drop, Put, SaveEdit
 from core.specs.recipe_text import describe_edit, describe_recipe
 from core.specs.recipes import Edit, Relabel, TopK, Where, combined
+from core.stats import ORIGINS
 from core.workspace.labels import Entry, Version
 from pages.components import cache, cart, selection, text
 from pages.components.clusters import history
@@ -108,7 +108,7 @@ def show_tools(entries: Sequence[Entry]) -> None:
 def show_drop() -> None:
     """Pairs of a source, or that a model wrote, as an entry of their own."""
     pairs = cache.pairs(cache.project().pairs)
-    columns = [name for name in COLUMNS if name in pairs]
+    columns = [name for name in ORIGINS if name in pairs]
     column = st.selectbox("By", columns, format_func=COLUMN_NAMES.get, key="drop-column")
     counts = pairs[column].astype(str).value_counts().head(selection.OFFERED)
     values = st.multiselect(

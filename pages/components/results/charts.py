@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attribution.enrichment import COLUMNS
 from core.data.conditions import PLAIN, in_words
 from core.intervention.edits import predict
 from core.intervention.evaluation import edit_sizes
@@ -18,6 +17,7 @@ from core.report import figures
 from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.recipes import EditSpec
+from core.stats import ORIGINS
 from pages.components import arm_table, cache, enrichment, jobs, rates, text, theme
 from pages.components.intervene import dry_run
 
@@ -192,7 +192,7 @@ def show_sources(project: Project, edit: str, behavior: Behavior) -> None:
     pairs = cache.pairs(project.pairs)
     column = st.segmented_control(
         "By",
-        [name for name in COLUMNS if name in pairs],
+        [name for name in ORIGINS if name in pairs],
         default="source",
         required=True,
         format_func=enrichment.NAMES.get,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.attribution.enrichment import STANDS_OUT, origins
+from core.stats import STANDS_OUT, origins
 
 
 def pairs(rng, n=2000):
