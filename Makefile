@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= workspace
 PORT ?= 8501
 
-.PHONY: demo demo-llm app test check wheel lint bench docs performance faults soak audit clean
+.PHONY: demo demo-llm app test check wheel lint bench gpu docs performance faults soak audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/pairtrace --workspace $(WORKSPACE) demo --port $(PORT)
@@ -42,6 +42,11 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/pairtrace bench extraction
 	$(BIN)/pairtrace bench query
+
+# Prove and measure everything on a GPU, in 12 minutes, with any Python that has the packages of
+# docs/gpu.md; ARGS="--device cpu --tiny" is the same with tiny models on a CPU.
+gpu:
+	OMP_NUM_THREADS=1 $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(ARGS)
 
 # The API, from docstrings, into build/docs; whatever pdoc warns of is an error.
 docs: $(VENV)/installed-dev

@@ -27,13 +27,13 @@ def published_loop(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
     """Datapoint vectors, (pair, d_model), one completion at a time through all blocks."""
 
     def mean(prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
-        ids = torch.tensor([[*prompt, *completion]])
+        ids = torch.tensor([[*prompt, *completion]], device=model.device)
         mask = torch.ones_like(ids)
         output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
         return output.hidden_states[layer][0, len(prompt) :].float().mean(dim=0)
 
     rows = [mean(i.prompt, i.completions[0]) - mean(i.prompt, i.completions[1]) for i in items]
-    return torch.stack(rows).numpy()
+    return torch.stack(rows).cpu().numpy()
 
 
 def datapoints(model: Any, items: Sequence[Prompted], layer: int) -> Floats:
@@ -48,12 +48,14 @@ def sharing_prompts(items: Sequence[Prompted]) -> list[Prompted]:
     return [Prompted(prompt, [c for i in group for c in i.completions]) for prompt, group in groups]
 
 
-def random_items(n: int, *, vocabulary: int) -> list[Prompted]:
+def random_items(
+    n: int, *, vocabulary: int, means: Sequence[int] = LENGTHS, longest: int = 600
+) -> list[Prompted]:
     """Random pairs whose lengths are log-normal with the means LENGTHS, as in preference data."""
     random = np.random.default_rng(0)
     lengths = [
-        np.clip(random.lognormal(np.log(mean) - 0.125, 0.5, n), 8, 600).astype(int)
-        for mean in LENGTHS
+        np.clip(random.lognormal(np.log(mean) - 0.125, 0.5, n), 8, longest).astype(int)
+        for mean in means
     ]
 
     def ids(length: int) -> list[int]:

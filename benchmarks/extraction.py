@@ -81,7 +81,7 @@ def _compare(model: Any, cut: Any, items: list[Prompted], layer: int) -> dict[st
         peak = gemm_peak(dtype)
         seconds, vectors[name] = timed(lambda m=truncated: datapoints(m, items, layer))
         peak = max(peak, gemm_peak(dtype))
-        flops = _flops(cut, unique)
+        flops = least_flops(cut, unique)
         result[name] = {
             "cpu_seconds": seconds,
             "tokens_per_cpu_second": count_tokens(unique) / seconds,
@@ -166,7 +166,7 @@ def gemm_peak(dtype: torch.dtype) -> float:
     return best
 
 
-def _flops(cut: Any, items: Sequence[Prompted]) -> float:
+def least_flops(cut: Any, items: Sequence[Prompted]) -> float:
     """The minimum FLOPs of reading the items, in the blocks of a truncated model."""
     blocks = decoder_blocks(cut)
     linear = 2 * sum(p.numel() for p in blocks.parameters() if p.dim() == 2) * count_tokens(items)

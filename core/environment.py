@@ -12,8 +12,8 @@ import platform
 import re
 import shlex
 from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.errors import UserError
@@ -204,7 +204,9 @@ def prepare(
     in the workspace, since site-packages may be read-only, in a folder for the version of
     pynndescent, which numba does not check. Nothing contacts a hub.
     """
-    compiled = f"pynndescent-{version('pynndescent')}"
+    compiled = "pynndescent"
+    with suppress(PackageNotFoundError):  # a machine for models alone needs no maps
+        compiled += f"-{version('pynndescent')}"
     settings = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
