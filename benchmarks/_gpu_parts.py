@@ -33,12 +33,12 @@ from benchmarks._loop import (
 from benchmarks.extraction import least_flops
 from benchmarks.memory import ORGANISM, joined_pairs
 from core import environment
+from core.attribution import selftest as tests
 from core.attribution.index.autotune import fastest
 from core.attribution.index.build import sample_items
 from core.data.pair_table import open_columns
 from core.demo import investigation
 from core.geometry import cosines
-from core.models import selftest as tests
 from core.models.devices import candidates, device_name, pick_device, token_budget
 from core.models.extraction.attention import Tiles, Trie
 from core.models.extraction.batch import Prompted

@@ -7,6 +7,7 @@
 - `validity`: Tests of behavior vectors against chance
 - `concentration`: Sparse or diffuse attribution; where to cut a ranking
 - `index`: The vector index of all pairs, on disk
+- `selftest`: Whether a model gives the vectors it should, on this device
 - `baselines`: Other rankings, for comparison
 - `evaluation`: How good a ranking is
 """

@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
+from core.attribution import selftest as models
 from core.cli.terminal import as_json_option, print_content, print_table
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
-from core.models import selftest as models
 from core.report import bench_results
 from core.runs import hashing
 from core.runs.store import Store
@@ -79,9 +79,10 @@ def selftest(
     else:
         print_content(content, as_json=False)
         shown = [
-            [*list(row.values())[:-1], "passed" if row["passed"] else "FAILED"] for row in rows
+            (c.check, c.dtype, c.in_numbers(), c.bound, "passed" if c.passed else "FAILED")
+            for c in checks
         ]
-        print_table("selftest", ["check", "dtype", "measured", "bound", ""], shown)
+        print_table("selftest", ("check", "dtype", "measured", "bound", ""), shown)
     if not passed:
         sys.exit(1)
 

@@ -8,7 +8,6 @@
 - `residual`: The residual stream, read and written by hooks
 - `generation`: Seeded sampling of completions
 - `memory`: Peak memory of a model's steps, from its shape
-- `selftest`: Whether a model gives the vectors it should, on this device
 - `classifier`: Label probabilities of a sequence classifier
 - `extraction`: Mean residual-stream activations from one packed forward pass
 - `api`: OpenAI-compatible endpoints

@@ -20,6 +20,7 @@ from core.attribution.index.layout import (
     write_manifest,
 )
 from core.attribution.index.plan import make_plan, planned
+from core.attribution.selftest import FIRST_PAIRS, first_contact
 from core.attribution.similarity import save_mean_contexts
 from core.data.tokens import template_hash
 from core.errors import UserError
@@ -33,7 +34,6 @@ from core.models.devices import (
     token_budget,
 )
 from core.models.loading import load_tokenizer, read_config
-from core.models.selftest import FIRST_PAIRS, first_contact
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.workers import pick

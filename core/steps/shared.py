@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from core.attribution.index.layout import VectorIndex
+from core.attribution.selftest import doubts
 from core.attribution.vectors import Activations
 from core.data.quality import Health
 from core.errors import UserError
 from core.models.folder import check_takes_system_prompts
-from core.models.selftest import doubts
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.specs.behaviors import ContrastSpec

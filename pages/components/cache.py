@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
+from core.attribution import selftest
 from core.data.pair_table import PairColumns, open_columns, version
 from core.environment import default_workspace
 from core.errors import UserError
 from core.intervention.edits.select import method_of
-from core.models import selftest
 from core.runs.store import Store
 from core.specs import project as projects
 from core.specs.base import Spec

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from core.models import selftest
-from core.models.selftest import Check
+from core.attribution import selftest
+from core.attribution.selftest import Check
 from core.specs import project as projects
 from core.specs.steps import ExplainSpec
 from core.workspace.catalog import Catalog

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from core.models import selftest
+from core.attribution import selftest
+from core.attribution.selftest import doubts, first_contact
 from core.models.extraction import llama
 from core.models.extraction.batch import Prompted
-from core.models.selftest import doubts, first_contact
 from tests.models.extraction.test_activations import random_items
 from tests.tiny_models import save_tiny_model
 
