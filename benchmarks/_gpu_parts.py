@@ -298,8 +298,7 @@ def training(job: Job) -> None:
     from transformers.trainer_utils import SaveStrategy
 
     from core.intervention.training import dpo
-    from core.intervention.training.reference_logps import LogProbCache
-    from core.intervention.training.tokens import write_tokens
+    from core.intervention.training.tokens import LogProbCache, write_tokens
     from core.specs.steps import TrainSpec
 
     size = job.size

@@ -10,7 +10,7 @@ import pytest
 
 from core.data.pair_table import open_columns
 from core.errors import UserError
-from core.intervention.training.reference_logps import LogProbCache
+from core.intervention.training.tokens import LogProbCache
 from core.report.findings import gather
 from core.runs.execute import execute
 from core.specs import project as projects

@@ -31,8 +31,7 @@ from core.intervention.training.checkpoints import (
     refuse_full_disk,
 )
 from core.intervention.training.packed_pass import pairs_per_pass
-from core.intervention.training.reference_logps import LogProbCache
-from core.intervention.training.tokens import inoculated, lengths, write_tokens
+from core.intervention.training.tokens import LogProbCache, inoculated, lengths, write_tokens
 from core.intervention.training.trainer import ArmConfig, ArmTrainer, Watch
 from core.models.devices import is_offloaded, pick_device, spreading
 from core.models.loading import LoadedModel, load_model, merge_adapter

@@ -29,8 +29,7 @@ from trl import DPOConfig, DPOTrainer
 from core.errors import UserError
 from core.intervention.training.checkpoints import refuse_full_disk, seal
 from core.intervention.training.packed_pass import trains_packed, use_packed_pass
-from core.intervention.training.reference_logps import LogProbCache, log_prob_key
-from core.intervention.training.tokens import TERMS
+from core.intervention.training.tokens import TERMS, LogProbCache, log_prob_key
 from core.runs.progress import Cancelled, NotedReport
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give

@@ -21,10 +21,11 @@ from safetensors.torch import load_file
 from core.data.tokens import encode_completion, encode_prompt
 from core.errors import UserError
 from core.intervention.training.dpo import train
-from core.intervention.training.reference_logps import LogProbCache, log_prob_key
 from core.intervention.training.tokens import (
+    LogProbCache,
     inoculated,
     lengths,
+    log_prob_key,
     tokenize,
     with_terms,
     write_tokens,

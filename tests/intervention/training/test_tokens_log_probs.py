@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from core.intervention.training.reference_logps import LogProbCache, log_prob_key
+from core.intervention.training.tokens import LogProbCache, log_prob_key
 
 
 def test_values_of_many_writers_are_merged(tmp_path):
@@ -41,7 +41,7 @@ def test_a_writer_that_is_killed_loses_only_what_it_was_writing(tmp_path):
     dying = (
         "import os, sys, pandas as pd\n"
         "from pathlib import Path\n"
-        "from core.intervention.training.reference_logps import LogProbCache\n"
+        "from core.intervention.training.tokens import LogProbCache\n"
         "write = pd.DataFrame.to_parquet\n"
         "def half(table, path, **known):\n"
         "    write(table, path, **known)\n"
