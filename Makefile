@@ -53,7 +53,7 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	OMP_NUM_THREADS=1 $(BIN)/python -W error::UserWarning -m pdoc --output-directory build/docs core
 
-# What the Performance page shows, measured again on this machine.
+# What the Methods page shows, measured again on this machine.
 performance: $(VENV)/installed-dev
 	$(BIN)/pairtrace bench all
 

@@ -29,7 +29,7 @@ from core.runs.store import Store
 
 PAGES = (
     "overview", "setup", "data", "behaviors", "rank", "map", "clusters", "intervene", "results",
-    "tour", "performance",
+    "tour",
 )  # fmt: skip
 UNLINKED = ("setup",)  # once there is a project
 SORTED = ("uid", "prompt", "chosen", "rejected", "source", "chosen_model")

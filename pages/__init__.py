@@ -9,8 +9,7 @@
 - `clusters`: Clusters with words, examples, names, marks and notes
 - `intervene`: Edits, their dry run, and training on them
 - `results`: Rates after retraining, and what got worse
-- `methods`: Quality and cost of the ways of ranking
-- `performance`: Measured speed
+- `methods`: Quality, cost and speed of the ways of ranking
 - `tour`: Guided tour in eight steps
 - `_shell`: The shell around every page
 - `components`: Parts that pages share, then those of one page, by page

@@ -1,10 +1,10 @@
-"""The shell around every page: navigation, and the workspace and the edit cart in the sidebar."""
+"""The shell around every page: navigation, workspace and edit cart; bars of jobs and tour."""
 
 import streamlit as st
 
 from core import environment
 from core.errors import UserError
-from pages.components import access, cache, cart, jobs, shortcuts, text, theme
+from pages.components import access, cache, cart, jobs, shortcuts, text, theme, tour
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -32,22 +32,28 @@ ready = cache.has_project()
 setup = st.Page(
     "setup.py", title="Set up", url_path="setup", visibility="hidden" if ready else "visible"
 )
-tour = st.Page("tour.py", title="Guided tour", url_path="tour")
-methods = st.Page("methods.py", title="Methods", url_path="methods")
-performance = st.Page("performance.py", title="Performance", url_path="performance")
+learn = [
+    st.Page("tour.py", title="Guided tour", url_path="tour"),
+    st.Page("methods.py", title="Methods", url_path="methods"),
+]
 groups = {"": [*pages, home, setup] if ready else [setup, *pages, home]}
-page = st.navigation(groups | {"Learn": [tour, methods, performance]})
-st.set_page_config(page_title=f"{page.title} · {cache.title()}")
+page = st.navigation(groups | {"Learn": learn})
+paths = [each.url_path for each in (*pages, setup, *learn)]
 access.require_login()
+title = f"{page.title} · {cache.title()}"
+st.set_page_config(page_title=title)
 try:
     cache.require_served()
     with st.sidebar:
         cache.show_workspace()
         cart.show()
-        jobs.show_queue()
         shortcuts.show()
-        theme.show([each.url_path for each in (*pages, setup, tour, methods, performance)])
-    if ready or page in (setup, home, methods, performance):
+        theme.show(paths)
+    if ready and page != home:
+        with st.container(key="bars"):
+            jobs.show_bar(title)
+            tour.show_bar(page.url_path)
+    if ready or page in (setup, home, learn[1]):
         page.run()
     else:
         show_way_to_setup()

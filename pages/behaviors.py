@@ -260,4 +260,6 @@ else:
     if rank is not None:
         validity.banner(rank)
         validity.show_layers(rank)
+st.header("Try a prompt of your own")
+completions.show_try(project)
 offer_contrast()

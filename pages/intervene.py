@@ -79,17 +79,21 @@ def choose_arms(edits: list[Edit]) -> tuple[list[Arm], tuple[float, ...]]:
     st.header("3 · The arms")
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     n = row.number_input(
-        "Training seeds per arm", 1, 10, LEAST_SEEDS, key="seeds", width=220,
-        help="Fewer than 3 shows no noise, and gives no interval.",
+        "Training seeds per arm", 1, 10, cache.last("seeds", LEAST_SEEDS, range(1, 11)),
+        key="seeds", width=220, help="Fewer than 3 shows no noise, and gives no interval.",
     )  # fmt: skip
     unedited = row.checkbox(
-        "Baseline: retrain on the unedited pairs too", value=True, key="baseline",
+        "Baseline: retrain on the unedited pairs too", key="baseline",
+        value=cache.last("baseline", True, (True, False)),
         help="What retraining changes by itself. Trained once, whatever the edits.",
     )  # fmt: skip
     several = row.checkbox(
         "Dose-response: also at ¼, ½ and 2 × the size", key="dose", disabled=not total_k(edits),
+        value=cache.last("dose", False, (True, False)),
         help="Every top k of the edit times these factors, each with a control of its own.",
     )  # fmt: skip
+    for key, value in (("seeds", n), ("baseline", unedited), ("dose", several)):
+        cache.keep(key, value)
     sizes = FACTORS if several and total_k(edits) else ()
     plan = proposed(project, store, edits, seeds=range(n), factors=sizes, unedited=bool(unedited))
     top_k = [total_k(arm.edit.edits) if arm.edit else 0 for arm in plan]

@@ -65,8 +65,10 @@ def show_behaviors(measured: pd.DataFrame) -> None:
         both = table[table["behavior"] == behavior.name].set_index("model")
         if len(both):
             rows.append((behavior, both.loc["reference"], both.loc["policy"]))
-    for row in sorted(rows, key=lambda row: list(MARKS).index(verdict(*row)[0])):
-        show_change(*row)
+    rows.sort(key=lambda row: list(MARKS).index(verdict(*row)[0]))
+    for place, row in enumerate(rows):
+        with st.container(key=f"change-{place}"):
+            show_change(*row)
     prompts, heldout = (text.escape(Path(f).name) for f in (project.prompts, project.heldout))
     st.caption(
         f"Rates on the prompts of {prompts}, which the attribution uses, too. Intervene and "

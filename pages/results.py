@@ -274,6 +274,7 @@ if measured["arm"].isin(["edited", "random control"]).any():
         "Dose": lambda: charts.show_doses(project, chosen, behavior),
         "Predicted and measured": lambda: charts.show_agreement(project, behavior),
         "Completions": lambda: show_completions(behavior),
+        "Try it": lambda: completions.show_try(project),
         "Spot-check": lambda: spot_check.show(measured, behavior),
         "Sources": lambda: charts.show_sources(project, chosen, behavior),
         "Training": lambda: charts.show_training(trainings),

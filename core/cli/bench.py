@@ -122,7 +122,7 @@ def bench(
 ) -> None:
     """Measure: extraction, methods, discovery, … (a name in `benchmarks/`), in the workspace.
 
-    `all` measures what the Performance page shows and writes it to --out, by default the file
+    `all` measures what the Methods page shows and writes it to --out, by default the file
     that page reads.
     """
     if name == "all":
@@ -152,7 +152,7 @@ def bench(
 
 
 def measure_all(store: Store, path: Path) -> Path:
-    """Run every benchmark of the Performance page, one after another, and write the file."""
+    """Run every benchmark of the Methods page, one after another, and write the file."""
     results = {name: _in_child_process(store, name) for name in bench_results.BENCHMARKS}
     write_atomic(path, json.dumps(bench_results.performance_record(results), indent=1) + "\n")
     return path

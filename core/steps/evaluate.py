@@ -30,7 +30,7 @@ from core.storage.tables import arrays
 def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write `completions.parquet`, `rates.parquet` and `summary.json`."""
     judge = load_judge(spec.judge)
-    if not judge.flags:
+    if spec.behaviors and not judge.flags:
         raise UserError("evaluate: nothing is measured without a judge (docs/judges.md).")
     if spec.completions and spec.vector:
         raise UserError("evaluate: existing completions cannot be steered. Leave one of them out.")
@@ -38,7 +38,8 @@ def run(spec: EvaluateSpec, *, store: Store, output: Path, progress: Progress) -
         raise UserError("evaluate: a served model cannot be steered. Add --sampler hf.")
     prompts = read_sent(spec.prompts, spec.conditions)
     refuse_unmeasurable(prompts, judge.flags, spec.behaviors)
-    refuse_leaks(spec, prompts, store)
+    if spec.behaviors:  # else prompts are only tried
+        refuse_leaks(spec, prompts, store)
     refuse_system_prompts(spec, [spec.model] * (not spec.completions), store)
     if spec.completions is None:
         sampled = sampled_once(output, lambda: _sampled(spec, prompts, store, output, progress))

@@ -4,9 +4,8 @@ Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the
 low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
 in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, training loses
 time in what is no product of matrices, and a GPU's rate is an assumption. On the shipped organism
-every step is within a factor of two (docs/experiments/costs.md). A forecast is the median time of
-the workspace's finished runs of a step, or extrapolates the pace of a run under way; runs that
-share a device come one after the other.
+every step is within a factor of two (docs/experiments/costs.md). A forecast takes the median time
+that a step worked here, else its estimate, or the pace of a run under way, one run after the other.
 """
 
 import shutil
@@ -20,6 +19,7 @@ import psutil
 
 from core import environment
 from core.attribution.vectors import FEWEST
+from core.data import quality
 from core.data.completions import paired, read_examples
 from core.data.prompts import read_group
 from core.runs.store import RunInfo, Store
@@ -27,8 +27,8 @@ from core.runs.workers import worker_count
 from core.specs.behaviors import Contrast
 from core.specs.project import Project
 from core.storage.object_store import on_this_machine
-from core.workspace.checks import ModelFacts
-from core.workspace.measurable import check_kept
+from core.workspace.checks import ModelFacts, model_facts
+from core.workspace.measurable import check_kept, texts_sent
 
 CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
@@ -46,6 +46,7 @@ VECTOR_BYTES = 6  # per number, pair and layer: three vectors in float16
 FEWER_LAYERS = " Keep fewer layers: [index] layers = [..]."
 OVERHEAD = 1.5e9  # bytes of a process with torch
 MAP_SECONDS = 3.5e-4  # per pair, projection and clusters
+SETTLED = 0.1  # of a run's work; before, its pace is mostly that of loading
 
 
 @dataclass(frozen=True)
@@ -250,12 +251,25 @@ class Forecast(NamedTuple):
     unknown: tuple[str, ...]
 
 
+def estimated_seconds(store: Store, project: Project) -> dict[str, float]:
+    """The estimate of each step by its name; `UserError` where an input cannot be read."""
+    pairs = quality.size(store.pairs(project.pairs))
+    tokens = pairs.characters_per_pair / CHARACTERS_PER_TOKEN
+    answer = pairs.characters_per_answer / CHARACTERS_PER_TOKEN
+    files = (project.prompts, project.heldout)
+    prompts, heldout = (texts_sent(Path(f), project.conditions) if f else 0 for f in files)
+    work = Work(pairs.rows, tokens, prompts, heldout, 8, 64, answer_tokens=answer)
+    facts = model_facts(Path(project.reference), environment.roots())
+    costs = estimates(facts, work, this_machine(store.workspace))
+    return {cost.step.partition(",")[0]: cost.seconds for cost in costs}
+
+
 def typical_seconds(store: Store) -> dict[str, float]:
-    """Median wall-clock seconds of the finished runs, by step."""
-    seconds: dict[str, list[float]] = {}
-    for info in store.infos(state="finished"):
-        seconds.setdefault(info.step, []).append(info.seconds)
-    return {step: median(values) for step, values in seconds.items()}
+    """Median wall-clock seconds of the finished runs, by step; a tried prompt is no evaluation."""
+    infos = store.infos(state="finished")
+    most = {info.step: max(i.total for i in infos if i.step == info.step) for info in infos}
+    full = [info for info in infos if 2 * info.total >= most[info.step]]
+    return {step: median(i.seconds for i in full if i.step == step) for step in most}
 
 
 def forecast(steps: Iterable[str], typical: dict[str, float]) -> Forecast:
@@ -270,9 +284,10 @@ def time_left(infos: Iterable[RunInfo], typical: dict[str, float]) -> Forecast:
 
 
 def _time_left(info: RunInfo, typical: dict[str, float]) -> float | None:
-    if info.state == "running" and info.done and info.total:
-        return info.seconds * (info.total - info.done) / info.done
     usual = typical.get(info.step)
+    early = usual is not None and info.done < SETTLED * info.total
+    if info.state == "running" and info.done and info.total and not early:
+        return info.seconds * (info.total - info.done) / info.done
     return None if usual is None else max(0.0, usual - info.seconds * (info.state == "running"))
 
 

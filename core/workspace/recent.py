@@ -1,11 +1,12 @@
-"""Workspaces that the browser app offers, and drafts of projects that are not saved yet.
+"""Workspaces that the browser app offers, drafts of projects, and what people chose last.
 
 `pairtrace app FOLDER …` starts on several. What its owner opened is remembered in the folder for
 settings (`recent.json`), and offered only where no one but who is at this machine is served: a
 visitor never reaches a workspace that the owner of the server did not name for this server.
 
 A draft, what somebody filled in on Set up, is a file of the workspace (`DRAFT`) until the project
-is saved: one per workspace, whoever comes back to it.
+is saved: one per workspace, whoever comes back to it. Choices, such as the number of seeds or the
+step of the tour, are a file too (`CHOICES`), by person.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from filelock import FileLock
 
 from core import environment
 from core.errors import UserError
@@ -23,6 +25,7 @@ from core.storage.parse import from_json, json_file
 
 MOST = 12  # workspaces that are remembered
 DRAFT = Path("inputs", "draft.json")
+CHOICES = Path("inputs", "choices.json")
 
 
 def offered(*, alone: bool) -> dict[str, Path]:
@@ -74,6 +77,32 @@ def write_draft(workspace: Path, values: dict[str, Any]) -> None:
         write_atomic(workspace / DRAFT, json.dumps(values, indent=1))
     else:
         (workspace / DRAFT).unlink(missing_ok=True)
+
+
+def read_choices(workspace: Path, who: str) -> dict[str, Any]:
+    """What somebody chose last on the pages, by key; {} where no file can be read."""
+    chosen = _choices(workspace).get(who, {})
+    return chosen if isinstance(chosen, dict) else {}
+
+
+def write_choice(workspace: Path, who: str, key: str, value: Any) -> None:
+    """Keep one choice of somebody, beside all others."""
+    path = workspace / CHOICES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        chosen = read_choices(workspace, who) | {key: value}
+        write_atomic(path, json.dumps(_choices(workspace) | {who: chosen}, indent=1))
+
+
+def _choices(workspace: Path) -> dict[str, Any]:
+    path = workspace / CHOICES
+    if not path.is_file():
+        return {}
+    try:
+        content = from_json(path.read_text(encoding="utf-8"))
+    except ValueError:  # only a convenience: it is written again at the next choice
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _file() -> Path:

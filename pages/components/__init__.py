@@ -10,6 +10,7 @@
 - `lazy`: Expanders and tabs that draw nothing while they are closed
 - `jobs`: Runs on a page
 - `plan`: The steps of an investigation up to retraining
+- `tour`: The guided tour, and the bar that walks along
 - `pickers`: Choices that several pages offer
 - `region`: The region that was drawn on a map
 - `selection`: Selections of pairs and trial edits, asked of `core` and cached

@@ -4,6 +4,8 @@ A finished run never changes, so what is read from one is cached for as long as 
 by its path. Nothing here computes; the state of a run is read every time.
 """
 
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -28,9 +30,11 @@ from pages.components import access, text
 
 WORKSPACE = "workspace-folder"  # of the session
 QUERY = "project"  # of the URL
+CHOICES = "choices"  # of the session: what this person chose last, by key
 TABLES = 64  # in memory at most
 
 S = TypeVar("S", bound=Spec)
+T = TypeVar("T")
 
 
 def open_workspace() -> None:
@@ -81,6 +85,23 @@ def title() -> str:
         return project().name
     except UserError:
         return "PairTrace"
+
+
+def last(key: str, default: T, among: Container[T]) -> T:
+    """What this person chose last for a widget or the tour, if it is offered; else the default."""
+    if CHOICES not in st.session_state:
+        st.session_state[CHOICES] = recent.read_choices(store().workspace, access.who())
+    chosen = st.session_state.get(key, st.session_state[CHOICES].get(key, default))
+    return chosen if chosen in among else default
+
+
+def keep(key: str, value: object) -> None:
+    """Remember a choice: in the workspace, or for this visit where that cannot be written."""
+    if st.session_state[CHOICES].get(key) != value:
+        st.session_state[CHOICES][key] = value
+        if store().writable:
+            with suppress(OSError):
+                recent.write_choice(store().workspace, access.who(), key, value)
 
 
 def table(run: str, name: str) -> pd.DataFrame:

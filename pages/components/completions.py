@@ -1,10 +1,28 @@
-"""Completions of the same prompt by two models side by side, with the judge's verdicts."""
+"""Completions of the same prompt by several models side by side: measured, or tried.
+
+What is measured comes with the judge's verdicts. A prompt of one's own is only completed: a run of
+the evaluate step without behaviors for each model, so that a repeated question costs nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
 
 import pandas as pd
 import streamlit as st
 
-from core.specs.behaviors import Behavior
-from pages.components import cache, rates, text
+from core.specs.behaviors import NO_JUDGE, Behavior
+from core.specs.project import Project
+from core.specs.recipe_text import describe_edit
+from core.specs.recipes import EditSpec
+from core.specs.steps import EvaluateSpec, TrainSpec
+from core.workspace import checks
+from pages.components import cache, jobs, rates, text
+
+TRIED = "tried"  # of the session: runs by model of the prompt that was tried last
+COLUMNS = 3  # models side by side
+ROLLOUTS = 3
+STRONGEST = 4.0  # times the vector; more breaks any model
 
 
 def compare(left: tuple[str, str], right: tuple[str, str], behavior: Behavior, *, key: str) -> None:
@@ -56,3 +74,82 @@ def of_behavior(table: pd.DataFrame, behavior: Behavior) -> pd.DataFrame:
     """The completions that measure a behavior."""
     rows = (table["group"] == behavior.group) & (table["condition"] == behavior.condition)
     return table[rows]
+
+
+def show_try(project: Project) -> None:
+    """A prompt box that several models answer side by side, one of them steered."""
+    st.caption(
+        f"A prompt of your own, completed {ROLLOUTS} times by each model. Nothing is measured: a "
+        "rate takes many prompts."
+    )
+    models, vectors = _models(project), _vectors()
+    with st.form("try", border=False):
+        prompt = st.text_area("Prompt", key="try-prompt", max_chars=4000, height=90)
+        names = st.multiselect("Models", list(models), list(models)[:3], key="try-models")
+        left, right = st.columns([2, 3])
+        steer = left.selectbox("Steer the reference", ["no", *vectors], key="try-vector",
+                               help="Adds the behavior's vector to what the reference computes "
+                               "at every token, beside the models above.")  # fmt: skip
+        times = right.slider(
+            "Times the vector", -STRONGEST, STRONGEST, 1.0, 0.25, key="try-times",
+            help="1 adds the mean difference between the two models' completions; below 0 takes "
+            "it away. Large values break any model.",
+        )  # fmt: skip
+        if st.form_submit_button("Complete it", type="primary", key="try") and prompt.strip():
+            specs = {name: _trial(project, models[name], prompt) for name in names}
+            if steer != "no":
+                added = {"vector": vectors[steer], "steering": "add", "coefficient": times}
+                steered = _trial(project, project.reference, prompt).model_copy(update=added)
+                specs[f"reference + {times:g} × {steer}"] = steered
+            store = cache.store()
+            st.session_state[TRIED] = {name: store.run_id(spec) for name, spec in specs.items()}
+            jobs.start(*specs.values())
+    runs = st.session_state.get(TRIED, {})
+    if runs:
+        jobs.follow(list(runs.values()), lambda: _show_tried(runs))
+
+
+def _models(project: Project) -> dict[str, str]:
+    """What can be asked, by name: reference, policy, and every trained arm, the newest first."""
+    models = {"reference": project.reference, "policy": project.policy}
+    models = {name: model for name, model in models.items() if model}
+    edits, behaviors = cache.specs(EditSpec), cache.ranked_behaviors()
+    for run, training in cache.specs(TrainSpec).items():
+        if cache.store().state(run) == "finished":
+            edit = edits.get(training.pairs)
+            what = "; ".join(describe_edit(each, behaviors) for each in edit.edits) if edit else ""
+            arm = "baseline" if edit is None else "edited" if edit.control is None else "control"
+            name = text.short(f"{arm}, seed {training.seed} {what and f'· {what}'}", 70)
+            models[name if name not in models else f"{name} · {run}"] = run
+    return models
+
+
+def _vectors() -> dict[str, str]:
+    """The newest finished ranking of each behavior: its vector steers."""
+    ranked = reversed(cache.ranked_behaviors().items())
+    return {name: run for run, name in ranked if cache.store().state(run) == "finished"}
+
+
+def _trial(project: Project, model: str, prompt: str) -> EvaluateSpec:
+    row = {"prompt_id": "tried", "group": "tried", "topic": "", "prompt": prompt.strip()}
+    content = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+    name = f"tried-{sha256(content).hexdigest()[:12]}.jsonl"
+    cache.store().require_writable()
+    path = checks.keep_upload(name, content, cache.store().workspace)
+    settings = project.overrides_of("evaluate") | {"rollouts": ROLLOUTS}
+    return EvaluateSpec(model=model, prompts=str(path), judge=NO_JUDGE, behaviors=(), **settings)
+
+
+def _show_tried(runs: Mapping[str, str]) -> None:
+    """Each model's completions in a column, or how far it is."""
+    names = list(runs)
+    for row in range(0, len(names), COLUMNS):
+        for column, name in zip(st.columns(COLUMNS), names[row : row + COLUMNS], strict=False):
+            with column:
+                st.markdown(f"**{text.escape(name)}**")
+                info = cache.store().info(runs[name])
+                if info.state != "finished":
+                    (st.error if info.error else st.text)(text.visible(info.error or info.state))
+                    continue
+                for completion in cache.table(info.id, "completions")["completion"]:
+                    text.box("completion", completion)

@@ -1,23 +1,30 @@
 """Runs on a page: start, watch, stop and retry them, and the command that does the same.
 
 Pages poll only while something runs, in one fragment per run; when the state of the run changes
-the whole page is drawn again.
+the whole page is drawn again. A bar above every page says what runs, and the title of the
+browser's tab how far it is, and that it ended.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 
+import pandas as pd
 import streamlit as st
 
+from core.errors import UserError
 from core.runs import commands, jobs
 from core.runs.store import RunInfo
 from core.specs.base import Spec
+from core.specs.project import Project
+from core.workspace import estimates
+from core.workspace.estimates import Forecast
 from pages.components import cache, text
 
 ACTIVE = ("waiting", "running")
 STARTABLE = ("absent", "failed", "cancelled")
 POLL_SECONDS = 1.0
 BRIEFLY = 0.8  # seconds that a click waits for a brief run
+BATCH, ENDED = "jobs-batch", "jobs-ended"  # of the session: runs since the last rest; what ended
 
 
 def panel(spec: Spec, label: str) -> str | None:
@@ -64,11 +71,37 @@ def follow(runs: Sequence[str], draw: Callable[[], None], *, every: float = POLL
     st.fragment(_followed, run_every=every if live else None)(runs, states, draw)
 
 
-def show_queue() -> None:
-    """What runs and what waits, for the sidebar; draws the page again when that changes."""
+def show_bar(title: str) -> None:
+    """What runs, above a page whose tab has this title; then that it ended, until one goes on."""
     active = _active()
     if active:
-        st.fragment(_queue, run_every=2 * POLL_SECONDS)(active)
+        batch = [*st.session_state.get(BATCH, []), *(info.id for info in active)]
+        st.session_state[BATCH] = list(dict.fromkeys(batch))
+        st.session_state.pop(ENDED, None)
+        st.fragment(_bar, run_every=2 * POLL_SECONDS)(active, title)
+        return
+    if BATCH in st.session_state:
+        st.session_state[ENDED] = (title, st.session_state.pop(BATCH))
+    where, batch = st.session_state.get(ENDED, ("", []))
+    if where == title:
+        _show_ended([cache.store().info(run) for run in batch], title)
+    else:
+        st.session_state.pop(ENDED, None)
+
+
+def seconds() -> dict[str, float]:
+    """How long each step takes: by what it took here, else by the estimate that Set up shows."""
+    store = cache.store()
+    return _estimated(str(store.workspace), cache.project()) | estimates.typical_seconds(store)
+
+
+def in_words(expected: Forecast) -> str:
+    """A forecast in seconds, or in minutes; what it leaves out."""
+    seconds, unknown = expected
+    if unknown and not seconds:
+        return f"unknown: no {unknown[0]} ran here yet"
+    time = f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s"
+    return f"{time} and {unknown[0]} runs, of which none ran here yet" if unknown else time
 
 
 def describe(info: RunInfo) -> str:
@@ -135,15 +168,62 @@ def _show_run(run: str) -> None:
     command(store.spec(run))
 
 
-def _queue(before: list[RunInfo]) -> None:
+def _bar(before: list[RunInfo], title: str) -> None:
     active = _active()
     if [(info.id, info.state) for info in active] != [(info.id, info.state) for info in before]:
         st.rerun()
+    infos = [cache.store().info(run) for run in st.session_state.get(BATCH, [])]
+    ended = len(infos) - len(active)
+    share = (ended + sum(map(_share, active))) / max(len(infos), 1)
     running = [info for info in active if info.state == "running"]
-    st.caption(f"{len(running)} running, {len(active) - len(running)} waiting")
-    for info in running:
-        label = f"{info.step} · {info.note}" if info.note else info.step
-        st.progress(_share(info), text=text.escape(label))
+    notes = [f"{info.step} ({info.note})" if info.note else info.step for info in running]
+    left = in_words(estimates.time_left(active, seconds()))
+    words = (
+        f"**{text.escape(', '.join(notes) or active[0].step)}** · {len(running)} running, "
+        f"{len(active) - len(running)} waiting, {ended} ended · left: {left}"
+    )
+    with st.container(horizontal=True, vertical_alignment="center", key="job-bar"):
+        st.progress(share, text=words)
+        with st.popover("Jobs"):
+            _list(infos)
+    st.set_page_config(page_title=f"{share:.0%} · {title}")
+
+
+def _list(infos: Sequence[RunInfo]) -> None:
+    """The runs of the bar: state, work done and time worked, which waiting is no part of."""
+    rows = [{"run": info.id, "state and progress": describe(info)} for info in infos]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    st.caption("They go on when this page, or the app, is closed.")
+    if st.button("Stop all", key="stop-all"):
+        stop([info.id for info in infos if info.state in ACTIVE])
+
+
+def _show_ended(infos: Sequence[RunInfo], title: str) -> None:
+    failed = [info for info in infos if info.state == "failed"]
+    finished = [info for info in infos if info.state == "finished"]
+    took = in_words(Forecast(sum(info.seconds for info in infos), ())).removeprefix("about ")
+    with st.container(horizontal=True, vertical_alignment="center", key="job-bar"):
+        if failed:
+            st.error(text.escape(f"{failed[0].step} failed: {failed[0].error}"), icon="⚠️")
+        elif len(finished) < len(infos):
+            st.info(f"Stopped: {len(finished)} of {len(infos)} runs are finished.")
+        else:
+            st.success(f"Done: {len(infos)} runs, {took} of work.", icon="✅")
+        st.button("✕", key="job-bar-out", help="Take this line away", on_click=_forget)
+    mark = "✕ failed" if failed else "✓ done" if len(finished) == len(infos) else "■ stopped"
+    st.set_page_config(page_title=f"{mark} · {title}")
+
+
+def _forget() -> None:
+    st.session_state.pop(ENDED, None)
+
+
+@st.cache_data(show_spinner=False, max_entries=8, hash_funcs={Project: Project.model_dump_json})
+def _estimated(workspace: str, project: Project) -> dict[str, float]:
+    try:
+        return estimates.estimated_seconds(cache.store(), project)
+    except UserError:  # an input is missing: its step will say so
+        return {}
 
 
 def _active() -> list[RunInfo]:

@@ -16,6 +16,8 @@ import pytest
 
 from benchmarks._browser import free_port, wait_until_up
 from core.runs.store import Store
+from core.specs.recipes import Edit, TopK
+from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +153,15 @@ def project(store, tmp_path):
 @pytest.fixture
 def investigated(store, project):
     return workspaces.investigate(store, project, np.random.default_rng(0))
+
+
+@pytest.fixture
+def retrained(store, project, investigated):
+    """With an edit in the cart and its arms measured, so that no page is empty."""
+    rank = investigated["rank compliance"]
+    workspaces.intervene(store, project, rank, np.random.default_rng(0))
+    Catalog(store.workspace).add(Edit(action="flip", recipe=TopK(rank=rank, k=5)), who="analyst")
+    return store
 
 
 def settle(page) -> None:

@@ -5,11 +5,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from core.specs.recipes import Edit, TopK
-from core.workspace.catalog import Catalog
 from tests.browser.conftest import settle
 from tests.pages import workspaces
 
@@ -18,20 +15,11 @@ AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PAGES = (
     *("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results"),
-    *("tour", "methods", "performance", "setup"),
+    *("tour", "methods", "setup"),
 )
 # Streamlit's own, which no setting of ours reaches: the sidebar's list of pages nests a list's
 # items in a `div` where a group of pages has a title.
 OURS = {"include": [["body"]], "exclude": [['[data-testid="stSidebarNavItems"]']]}
-
-
-@pytest.fixture
-def retrained(store, project, investigated):
-    """With an edit in the cart and its arms measured, so that no page is empty."""
-    rank = investigated["rank compliance"]
-    workspaces.intervene(store, project, rank, np.random.default_rng(0))
-    Catalog(store.workspace).add(Edit(action="flip", recipe=TopK(rank=rank, k=5)), who="analyst")
-    return store
 
 
 def violations(tab) -> list[str]:
@@ -97,3 +85,16 @@ def test_no_column_of_a_table_of_pairs_is_hidden_at_1000_pixels(served, tab, inv
             wide = tab.evaluate("document.querySelector('[data-testid=stMain]').clientWidth")
             assert wide >= 750
             assert tab.evaluate("document.documentElement.scrollWidth") <= 1000
+
+
+def test_the_tab_says_how_far_a_job_is_and_that_it_ended(served, tab, investigated, store, project):
+    spec = project.train(project.pairs, seed=0)
+    run = workspaces.begin(store, spec, "running")
+    with served(store.workspace) as address:
+        tab.goto(f"{address}/rank")
+        tab.wait_for_function(f"document.title === '30% · Rank · {project.name}'")
+        tab.get_by_text("1 running, 0 waiting").wait_for()
+        (store.folder(run) / "output").mkdir()
+        tab.wait_for_function(f"document.title === '✓ done · Rank · {project.name}'")
+        tab.get_by_role("button", name="✕").click()
+        tab.wait_for_function(f"document.title === 'Rank · {project.name}'")

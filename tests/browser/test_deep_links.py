@@ -7,7 +7,7 @@ from tests.browser.conftest import PAIRTRACE, STREAMLIT, serving, settle
 pytestmark = pytest.mark.browser
 NAMES = [
     *("Overview", "Data", "Behaviors", "Rank", "Map", "Clusters", "Intervene", "Results"),
-    *("Guided tour", "Methods", "Performance"),
+    *("Guided tour", "Methods"),
 ]
 
 

@@ -3,9 +3,11 @@
 import pytest
 
 from core.workspace.catalog import Catalog
+from pages.components.tour import ADD, CHART, PROMPTS, ROWS, TRAIN, VERDICT, WORST
 from tests.browser.conftest import new_tab, settle
 
 pytestmark = pytest.mark.browser
+RINGS = (WORST, PROMPTS, ROWS, CHART, ADD, TRAIN, VERDICT)  # of steps 2 to 8
 
 
 def test_an_edit_is_made_and_undone_with_keys_alone(served, tab, investigated, store):
@@ -48,7 +50,7 @@ def test_keys_work_as_soon_as_the_text_of_a_page_is_there(served, chromium, inve
 
 
 def test_the_whole_tour_is_reached_by_tabbing(served, tab, investigated, store):
-    """From the top of the page, Tab comes to every link and box of the tour, and Enter follows."""
+    """From the top of the page, Tab comes to every button of the tour, and Enter follows."""
     with served(store.workspace) as address:
         tab.goto(f"{address}/tour")
         settle(tab)
@@ -58,22 +60,23 @@ def test_the_whole_tour_is_reached_by_tabbing(served, tab, investigated, store):
             tab.keyboard.press("Tab")
             said = tab.evaluate("document.activeElement.innerText || ''").strip()
             reached.append(said)
-            if said == "Open Rank →":
+            if said == "Go to Rank →":
                 break
-        assert {"Open Overview →", "Open Behaviors →", "Open Rank →"} <= set(reached)
+        assert {"Go to Overview →", "Go to Behaviors →", "Go to Rank →"} <= set(reached)
         tab.keyboard.press("Enter")
         tab.get_by_role("heading", name="Which pairs taught it?").wait_for()
 
 
-def test_what_was_seen_stays_ticked_while_other_pages_are_read(served, tab, investigated, store):
-    with served(store.workspace) as address:
+def test_the_tour_walks_along_and_rings_what_to_click(served, tab, retrained):
+    """From the first step to the last by its bar alone; the thing to click is on every page."""
+    with served(retrained.workspace) as address:
         tab.goto(f"{address}/tour")
         settle(tab)
-        tab.get_by_text("1 of 8 steps done").wait_for()
-        tab.get_by_text("Seen it").first.click()
-        tab.get_by_text("2 of 8 steps done").wait_for()
-        tab.get_by_text("Open Behaviors →").click()
-        tab.get_by_role("heading", name="What do the two models say?").wait_for()
-        tab.get_by_text("Guided tour", exact=True).click()
-        tab.get_by_role("heading", name="Find the culprit in ten minutes").wait_for()
-        tab.get_by_text("2 of 8 steps done").wait_for()
+        tab.get_by_role("button", name="Go to Overview →").nth(1).click()
+        for step, ring in enumerate(RINGS, start=2):
+            tab.get_by_text(f"Step {step} of 8").wait_for()
+            tab.locator(ring).first.wait_for()
+            style = f"getComputedStyle(document.querySelector('{ring}')).outlineStyle"
+            tab.wait_for_function(f"{style} === 'solid'")
+            tab.get_by_role("button", name="Next →" if step < 8 else "Finish").click()
+        tab.get_by_text("Step 8 of 8").wait_for(state="detached")

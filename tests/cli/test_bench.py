@@ -1,4 +1,4 @@
-"""`pairtrace bench`: which benchmarks there are, and the file that the Performance page reads."""
+"""`pairtrace bench`: which benchmarks there are, and the file that the Methods page reads."""
 
 import json
 

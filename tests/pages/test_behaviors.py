@@ -1,7 +1,12 @@
 """Behaviors: both models' completions side by side, and whether their difference is a direction."""
 
+import json
+
+import pandas as pd
+
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
+from core.specs.steps import EvaluateSpec
 from tests.pages import workspaces
 from tests.pages.conftest import page_text
 
@@ -60,3 +65,23 @@ def test_a_log_that_holds_only_the_error_is_not_shown_beside_it(open_page, proje
     run = workspaces.begin(store, project.generate(), "failed", error="no such model")
     (store.folder(run) / "log.txt").write_text("Error: no such model\n")
     assert page_text(open_page("behaviors")).count("no such model") == 1
+
+
+def test_a_prompt_is_tried_on_both_models_side_by_side(open_page, investigated, project, store):
+    row = {"prompt_id": "tried", "group": "tried", "topic": "", "prompt": "Say **hi**"}
+    path = store.workspace / "tried.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    for name in ("reference", "policy"):
+        spec = EvaluateSpec(
+            model=getattr(project, name), prompts=str(path), judge="none", behaviors=(), rollouts=3
+        )
+        texts = pd.DataFrame({"completion": [f"the {name} says <b>hi</b>"]})
+        workspaces.finish(store, spec, completions=texts)
+    app = open_page("behaviors")
+    app.text_area("try-prompt").set_value("Say **hi**")
+    app.button("try").click().run()
+    assert not app.exception
+    drawn = "".join(str(html.proto.body) for html in app.get("html"))
+    for name in ("reference", "policy"):
+        assert f"the {name} says &lt;b&gt;hi&lt;/b&gt;" in drawn
+    assert not store.infos(state="running")

@@ -56,6 +56,16 @@ def test_baseline_edited_and_control_are_proposed_with_three_seeds(open_page, ca
     assert app.button("start-arms").label.startswith("Start: 20 runs")
 
 
+def test_seeds_and_arms_are_remembered_for_the_next_visit(open_page, cart):
+    app = open_page("intervene")
+    app.number_input("seeds").set_value(1).run()
+    app.checkbox("baseline").uncheck().run()
+    app.switch_page("results.py").run()
+    for again in (app.switch_page("intervene.py").run(), open_page("intervene")):
+        assert list(arms_of(again)["arm"]) == ["edited", "random control"]
+        assert list(arms_of(again)["seeds"]) == [1, 1]
+
+
 def test_several_sizes_are_one_click(open_page, cart):
     app = open_page("intervene")
     app.checkbox("dose").check().run()

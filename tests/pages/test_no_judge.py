@@ -37,7 +37,7 @@ def unjudged(store, project, rng):
     return plan
 
 
-@pytest.mark.parametrize("name", [*PAGES, "tour", "methods", "performance", "setup"])
+@pytest.mark.parametrize("name", [*PAGES, "tour", "methods", "setup"])
 def test_every_page_opens(open_page, unjudged, name):
     app = open_page(name)
     assert not app.exception

@@ -77,7 +77,7 @@ def test_a_url_names_one_of_the_projects_that_are_served(
 def test_what_runs_is_shown_on_every_page(open_page, investigated, project, store):
     workspaces.begin(store, project.train(project.pairs, seed=0), "running")
     app = open_page("rank")
-    assert "1 running, 0 waiting" in page_text(app)
+    assert "1 running, 0 waiting" in str(app.get("progress")[0].proto)
 
 
 @pytest.mark.parametrize("name", NAMES)

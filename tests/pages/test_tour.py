@@ -21,16 +21,28 @@ def test_what_is_computed_is_ticked_and_reading_is_next(open_page, investigated)
     assert "The edit cart is empty." in text
 
 
-def test_links_name_the_behavior_that_rose(open_page, investigated):
-    links = open_page("tour").get("page_link")
-    rank = [one.proto for one in links if one.proto.label == "Open Rank →"]
-    assert {one.query_string for one in rank} == {"behavior=compliance"}
-
-
-def test_what_the_reader_has_seen_is_ticked(open_page, investigated):
+def test_a_step_opens_its_page_with_the_behavior_that_rose(open_page, investigated):
     app = open_page("tour")
-    app.checkbox("tour-What did training change?").check().run()
-    assert "✓ 2 · What did training change?" in page_text(app)
+    app.button("tour-4").click().run()
+    assert app.title[0].value == "Which pairs taught it?"
+    assert app.selectbox("behavior").value == "compliance"
+
+
+def test_the_bar_walks_along_and_progress_is_kept(open_page, investigated):
+    app = open_page("tour")
+    app.button("tour-2").click().run()
+    assert "Step 2 of 8 · What did training change?" in page_text(app)
+    app.button("tour-next").click().run()
+    assert app.title[0].value == "What do the two models say?"
+    assert "Step 3 of 8 · Read what it says now" in page_text(app)
+    app.button("tour-next").click().run()
+    assert app.title[0].value == "Which pairs taught it?"
+    app.button("tour-back").click().run()
+    again = open_page("tour")  # another visit
+    assert "Step 3 of 8" in page_text(again)
+    assert "✓ 2 · What did training change?" in page_text(again)
+    again.button("tour-out").click().run()
+    assert "Step 3 of 8" not in page_text(open_page("tour"))
 
 
 def test_a_cart_that_holds_pairs_is_a_step_done(open_page, investigated, store):
@@ -46,7 +58,7 @@ def test_a_measured_edit_is_answered(open_page, investigated, project, store, rn
     assert "8.0%" in page_text(app)
 
 
-@pytest.mark.parametrize("name", ["tour", "methods", "performance"])
+@pytest.mark.parametrize("name", ["tour", "methods"])
 def test_no_page_of_this_group_changes_anything(open_page, investigated, store, name):
     before = sorted(path for path in store.workspace.rglob("*"))
     open_page(name)

@@ -277,6 +277,18 @@ def test_a_model_is_not_measured_on_the_prompts_that_its_edit_was_chosen_by(
         execute(evaluate.model_copy(update={"model": model}), store)
 
 
+def test_a_prompt_is_tried_without_a_judge_even_one_that_built_the_vector(
+    store, evaluate, generate
+):
+    steered = {"vector": rank(store, generate), "steering": "add", "coefficient": 0.0}
+    trial = evaluate.model_copy(update={"judge": "none", "behaviors": ()})
+    plain, tried = completions(store, trial), completions(store, trial.model_copy(update=steered))
+    assert (plain["completion"] == completions(store, evaluate)["completion"]).all()
+    assert (tried["completion"] == plain["completion"]).all()
+    with pytest.raises(UserError, match="nothing is measured without a judge"):
+        execute(evaluate.model_copy(update={"judge": "none"}), store)
+
+
 def test_existing_completions_cannot_be_steered(store, evaluate, ranked, prompts):
     steered = {"vector": ranked, "steering": "add", "completions": prompts}
     with pytest.raises(UserError, match="existing completions cannot be steered"):

@@ -9,12 +9,14 @@ from core import environment
 from core.data import quality
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
-from core.runs.store import RunInfo
+from core.runs.store import RunInfo, Store
+from core.specs import project as projects
 from core.workspace.checks import ModelFacts, model_facts
 from core.workspace.estimates import (
     CHARACTERS_PER_TOKEN,
     Machine,
     Work,
+    estimated_seconds,
     estimates,
     forecast,
     this_machine,
@@ -171,6 +173,13 @@ def test_an_index_takes_the_time_of_the_cores_that_its_workers_compute_on(tmp_pa
     assert len({found["train, per arm and seed"] for found in seconds.values()}) == 1
 
 
+def test_every_step_of_a_project_has_an_estimate_before_anything_ran(tmp_path):
+    seconds = estimated_seconds(Store(tmp_path), projects.load(ORGANISM))
+    steps = {"generate", "index", "rank", "discover", "edit", "train", "evaluate"}
+    assert set(seconds) == steps
+    assert 2 < seconds["train"] < 200
+
+
 TYPICAL = {"train": 60.0}
 
 
@@ -185,6 +194,7 @@ def info(state: str, *, step: str = "train", seconds: float = 0, done: int = 0) 
         ([info("waiting"), info("waiting")], 120, ()),
         ([info("running", seconds=20)], 40, ()),
         ([info("running", seconds=30, done=3)], 70, ()),
+        ([info("running", seconds=5, done=0)], 55, ()),
         ([info("finished", seconds=99), info("failed")], 0, ()),
         ([info("waiting", step="evaluate"), info("absent")], 60, ("evaluate",)),
     ],

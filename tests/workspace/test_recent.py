@@ -56,3 +56,16 @@ def test_a_damaged_list_is_written_again(tmp_path, content):
     assert recent.remembered() == []
     recent.remember([tmp_path / "b"])
     assert recent.remembered() == [tmp_path / "b"]
+
+
+def test_choices_are_kept_by_person_and_a_damaged_file_is_written_again(tmp_path):
+    recent.write_choice(tmp_path, "ana", "seeds", 1)
+    recent.write_choice(tmp_path, "ana", "baseline", False)
+    recent.write_choice(tmp_path, "ben", "seeds", 5)
+    assert recent.read_choices(tmp_path, "ana") == {"seeds": 1, "baseline": False}
+    assert recent.read_choices(tmp_path, "ben") == {"seeds": 5}
+    assert recent.read_choices(tmp_path, "cem") == {}
+    (tmp_path / recent.CHOICES).write_text('{"ana": [1]')
+    assert recent.read_choices(tmp_path, "ana") == {}
+    recent.write_choice(tmp_path, "ana", "seeds", 2)
+    assert recent.read_choices(tmp_path, "ana") == {"seeds": 2}

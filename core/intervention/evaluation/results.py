@@ -173,6 +173,8 @@ def _origins(store: Store, project: Project) -> Iterator[tuple[str, dict[str, An
     before = {fingerprint_model(Path(getattr(project, name))): name for name in BEFORE}
     for run in store.finished("evaluate"):
         spec = store.spec(run, EvaluateSpec)
+        if not spec.behaviors:  # a prompt was tried
+            continue
         origin = {"arm": "", "edit": "", "seed": pd.NA, "evaluate": run, "train": ""}
         yield run, origin | _origin(run, spec, store, before)
 

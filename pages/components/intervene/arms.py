@@ -8,21 +8,22 @@ import streamlit as st
 from core.intervention.arms import Arm
 from core.intervention.evaluation.edit_sizes import total_k
 from core.runs.store import RunInfo
-from core.workspace.estimates import Forecast, forecast, time_left, typical_seconds
+from core.workspace.estimates import Forecast, forecast, time_left
 from pages.components import cache, jobs
 
 STARTABLE = ("absent", "failed", "cancelled")
 
 
 def cost(arms: Sequence[Arm]) -> str:
-    """How long the runs that are still to do will take, from those that are finished here."""
+    """What is still to do and how long it will take."""
     store = cache.store()
     missing = [s for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"]
     steps = [spec.step for spec in missing if spec.step != "edit"]
     if not steps:
         return "All of it is done."
     counts = " + ".join(f"{steps.count(step)} × {step}" for step in dict.fromkeys(steps))
-    return f"Still to do: {counts}. {_duration(forecast(steps, typical_seconds(store)))}"
+    left = jobs.in_words(forecast(steps, jobs.seconds()))
+    return f"Still to do: {counts}, one after the other: {left}."
 
 
 def time(arms: Sequence[Arm]) -> str:
@@ -31,20 +32,12 @@ def time(arms: Sequence[Arm]) -> str:
     steps = [
         s.step for arm in arms for s in arm.specs() if store.state(store.run_id(s)) != "finished"
     ]
-    return in_words(forecast(steps, typical_seconds(store)).seconds)
+    return in_words(forecast(steps, jobs.seconds()).seconds)
 
 
 def in_words(seconds: float) -> str:
     """A duration in seconds, or in minutes."""
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
-
-
-def _duration(expected: Forecast) -> str:
-    seconds, unknown = expected
-    if unknown and not seconds:
-        return f"How long is not known: no {unknown[0]} ran here yet."
-    rest = f", and {unknown[0]} runs, of which none ran here yet" if unknown else ""
-    return f"About {in_words(seconds)}{rest}, one after the other, by what such runs took here."
+    return jobs.in_words(Forecast(seconds, ())).removeprefix("about ")
 
 
 def watch(arms: Sequence[Arm]) -> None:
@@ -63,7 +56,7 @@ def _show_runs(names: Mapping[str, str]) -> None:
     done = states.count("finished")
     text = ", ".join([f"{done} of {len(infos)} runs finished", *counts])
     if active:
-        text += ". " + _duration(time_left(active, typical_seconds(store)))
+        text += f". Left: {jobs.in_words(time_left(active, jobs.seconds()))}."
     st.progress(done / len(infos), text=text)
     table = pd.DataFrame([_row(info, names[info.id]) for info in infos])
     st.dataframe(table, hide_index=True, height="content")
