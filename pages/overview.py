@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.intervention.evaluation.results import moved, of_behaviors
+from core.report.findings import pairs_advice
 from core.specs.behaviors import Behavior
 from core.workspace.measurable import refuses_harm
 from pages.components import cache, glossary, jobs, lazy, plan, rates, shortcuts, text, theme
@@ -207,8 +208,12 @@ def show_plan() -> None:
     columns = theme.columns(WIDTHS) | {"seconds": seconds}
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", column_config=columns)
     states = {name: info.state for name, info in infos.items()}
+    failed = [runs[name] for name, now in states.items() if now == "failed"]
     for name, now in states.items():
-        if now in ("running", "failed"):
+        error = infos[name].error
+        if any(run in error for run in failed):
+            st.text(f"{name}: stopped, since one of its inputs failed")
+        elif now in ("running", "failed"):
             with st.container(border=True):
                 st.text(name)
                 jobs.watch(runs[name])
@@ -250,6 +255,11 @@ elif cache.store().state(runs["generate"]) == "finished":
         (alarms.show if project.behaviors else alarms.show_moved)(runs["discover"])
 else:
     st.info("Nothing is measured yet. The first step lets both models complete the prompts.")
+if advice := pairs_advice(cache.store(), project):
+    st.header("About the pairs")
+    for sentence in advice:
+        st.text(sentence)
+    st.page_link("data.py", label="Check and read them →")
 st.header("The investigation")
 show_plan()
 st.page_link("tour.py", label="New here? Find the culprit in ten minutes: the guided tour →")

@@ -177,7 +177,8 @@ def show_pairs_with(span: pd.Series) -> None:
 
 
 glossary.show(
-    "Pair", "Similarity", "Gated similarity", "Gated discriminant", "Other scores", "Remove, flip"
+    *("Pair", "Similarity", "Gated similarity", "Gated discriminant", "Other scores"),
+    *("Remove, flip", "Split-half cosine", "Held-out AUC", "Sparse, diffuse"),
 )
 score = choose_score()
 ranking = selection.ranking(run, score, project.pairs)

@@ -21,7 +21,7 @@ from core.specs import project
 from core.specs.project import Project
 from core.specs.recipe_text import describe_edit
 from core.specs.recipes import EditSpec
-from core.specs.steps import RankSpec
+from core.specs.steps import CheckSpec, RankSpec
 from core.storage.tables import record, table
 from core.workspace.catalog import Catalog
 
@@ -57,6 +57,7 @@ class Story:
     environment: pd.DataFrame  # run, commit, torch, CPU-seconds
     author: str = ""
     date: str = ""
+    advice: list[str] = field(default_factory=list)  # of the check of the pairs
     pairs: list[dict[str, Any]] = field(default_factory=list)  # prompt, chosen, rejected, source
     pairs_of: str = ""  # the behavior that they rank highest for
     cause: str = ""  # where the suggested pairs come from
@@ -96,6 +97,7 @@ def gather(store: Store, *, edit: str = "", author: str = "") -> Story:
         environment=pd.DataFrame([_cost(store, info.id) for info in store.infos(state="finished")]),
         author=author or ", ".join(_people(store)),
         date=datetime.now(UTC).date().isoformat(),
+        advice=pairs_advice(store, plan),
     )
     first = stories[0] if stories else None
     aim = first.verdict.behavior if first and first.verdict else None
@@ -106,6 +108,14 @@ def gather(store: Store, *, edit: str = "", author: str = "") -> Story:
 def edit_story(store: Store, plan: Project, run: str) -> EditStory:
     """One edit run alone."""
     return _edit(store, plan, run, outcomes(store, plan))
+
+
+def pairs_advice(store: Store, plan: Project) -> list[str]:
+    """What the newest check of the project's pairs found; nothing where none is finished."""
+    for run in store.finished("check"):
+        if store.spec(run, CheckSpec).pairs == plan.pairs:
+            return list(record(store.output(run) / "summary.json")["advice"])
+    return []
 
 
 def _people(store: Store) -> list[str]:

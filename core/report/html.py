@@ -88,7 +88,7 @@ def _content(story: Story) -> dict[str, Any]:
         "story": story,
         "intervals": INTERVALS,
         "control": CONTROL,
-        "limits": LIMITS,
+        "limits": [*LIMITS, *(f"Of the pairs: {advice}" for advice in story.advice)],
         "first": story.edits[0] if story.edits else None,
         "changes": story.changes.rename(columns={"model": "arm"}),
         "readable": readable,

@@ -110,7 +110,8 @@ def show_try(project: Project) -> None:
 
 
 def _models(project: Project) -> dict[str, str]:
-    """What can be asked, by name: reference, policy, and every trained arm, the newest first."""
+    """What can be asked, by name: reference, policy, and every trained arm, edited ones first."""
+    trained: dict[str, str] = {}
     models = {"reference": project.reference, "policy": project.policy}
     models = {name: model for name, model in models.items() if model}
     edits, behaviors = cache.specs(EditSpec), cache.ranked_behaviors()
@@ -120,8 +121,8 @@ def _models(project: Project) -> dict[str, str]:
             what = "; ".join(describe_edit(each, behaviors) for each in edit.edits) if edit else ""
             arm = "baseline" if edit is None else "edited" if edit.control is None else "control"
             name = text.short(f"{arm}, seed {training.seed} {what and f'· {what}'}", 70)
-            models[name if name not in models else f"{name} · {run}"] = run
-    return models
+            trained[name if name not in trained else f"{name} · {run}"] = run
+    return models | dict(sorted(trained.items(), key=lambda item: not item[0].startswith("edited")))
 
 
 def _vectors() -> dict[str, str]:
@@ -131,7 +132,7 @@ def _vectors() -> dict[str, str]:
 
 
 def _trial(project: Project, model: str, prompt: str) -> EvaluateSpec:
-    row = {"prompt_id": "tried", "group": "tried", "topic": "", "prompt": prompt.strip()}
+    row = {"prompt_id": "tried", "group": "tried", "topic": "tried", "prompt": prompt.strip()}
     content = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
     name = f"tried-{sha256(content).hexdigest()[:12]}.jsonl"
     cache.store().require_writable()

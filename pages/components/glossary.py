@@ -77,6 +77,32 @@ TERMS = {
     "Seed": "training the same data again in another order gives another model. How seeds differ "
     "is the noise that an effect must stand out from, so several are trained. In charts a dot is "
     "one seed, the large marker their mean.",
+    "Layer": "where in the model vectors are read; layer *l* is what decoder block *l* reads.",
+    "Behavior vector": "mean difference between the policy's and the reference's completions of "
+    "the same prompts, both read by the reference.",
+    "Split-half cosine": "the prompts are split in two at random, 100 times; the cosine between "
+    "the two halves' vectors. Near 1: the vector does not depend on which prompts were used.",
+    "Held-out AUC": "how well the vector separates policy from reference completions of prompts "
+    "it was not built from. 0.5 is guessing, 1 is perfect.",
+    "Chance": "the same numbers with the models' labels shuffled or the vector drawn at random. A "
+    "vector that does not beat it ranks pairs by chance.",
+    "Sparse, diffuse": "the *neighbors* of a pair are those of the same source with the most "
+    "similar prompts. Where the neighbors of the best pairs score high too, one group of pairs is "
+    "at fault, and editing it should undo the behavior: *sparse*. Where their scores have both "
+    "signs, the whole data set leans a little towards the behavior: *diffuse*.",
+    "Random directions": "the attribution of the same pairs to random vectors of the same spread "
+    "and with the same gate. Attribution that is no more concentrated than that shows nothing.",
+    "Predicted change": "made before training, from attribution alone, never fitted to "
+    "measurements. It cannot know how much one retraining differs from the next. In the chart "
+    "each dot is one retraining.",
+    "Rank correlation": "(Spearman) whether edits with larger predicted changes have larger "
+    "measured ones.",
+    "Slope": "of measured on predicted changes: 1 is calibrated, below 1 they are too large.",
+    "Cohen's kappa": "agreement beyond chance: 1 is perfect, 0 is what guessing at one's own rate "
+    "of “yes” would give. Its 95% interval resamples prompts. Completions are drawn at random, "
+    "equally many from every model; “cannot tell” and what the judge left unscored are not "
+    "compared. Below 0.4 the judge should not be trusted on this behavior; above 0.75 it does what "
+    "a person does.",
     "Held-out prompts": "prompts that attribution never saw; the rates of arms are measured on "
     "them.",
 }  # fmt: skip

@@ -208,7 +208,8 @@ def _show_ended(infos: Sequence[RunInfo], title: str) -> None:
         elif len(finished) < len(infos):
             st.info(f"Stopped: {len(finished)} of {len(infos)} runs are finished.")
         else:
-            st.success(f"Done: {len(infos)} runs, {took} of work.", icon="✅")
+            n = "1 run" if len(infos) == 1 else f"{len(infos)} runs"
+            st.success(f"Done: {n}, {took} of work.", icon="✅")
         st.button("✕", key="job-bar-out", help="Take this line away", on_click=_forget)
     mark = "✕ failed" if failed else "✓ done" if len(finished) == len(infos) else "■ stopped"
     st.set_page_config(page_title=f"{mark} · {title}")

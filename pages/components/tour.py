@@ -5,6 +5,7 @@ are done once the reader went on. How far somebody is, is kept in the workspace.
 starts, changes or resets anything else.
 """
 
+import json
 from typing import NamedTuple
 
 import streamlit as st
@@ -62,6 +63,19 @@ WORST, PROMPTS = ".st-key-change-0", '[class*="st-key-prompts-"]'
 ROWS, CHART = '[class*="st-key-rows-rank-"]', '[class*="st-key-region-"]'
 VERDICT = '.stMain [data-testid="stAlert"]'
 RING = "{outline: 3px solid #E69F00; outline-offset: 4px; border-radius: 4px}"
+SCROLL = """
+<script>
+if (window.tourStep !== NUMBER) {  // once a step: who reads on is not taken back
+  window.tourStep = NUMBER;
+  const show = (left) => {
+    const element = document.querySelector(WHAT);
+    if (element) element.scrollIntoView({block: "nearest"});
+    else if (left) setTimeout(() => show(left - 1), 250);
+  };
+  show(80);
+}
+</script>
+"""
 
 
 class Stop(NamedTuple):
@@ -151,6 +165,9 @@ def show_bar(page: str) -> None:
             leave(len(tour))
         if out.button("✕", key="tour-out", help="Leave the tour", type="tertiary"):
             leave(0)
+    if page == stop.page:
+        script = SCROLL.replace("NUMBER", str(step)).replace("WHAT", json.dumps(stop.ring))
+        st.html(script, unsafe_allow_javascript=True)
     link = f'[data-testid="stSidebarNavLink"][href$="/{stop.page}"]'
     st.html(f"<style>{stop.ring if page == stop.page else link} {RING}</style>")
 

@@ -11,25 +11,12 @@ import streamlit as st
 
 from core.attribution.evaluation.metrics import overlap_at, rank_correlation
 from core.specs.behaviors import SCORE_NAMES
-from pages.components import cache, pickers, text, theme
+from pages.components import cache, glossary, pickers, text, theme
 
-TERMS = """
-- **Layer**: where in the model the vectors are read; layer *l* is what decoder block *l* reads.
-- **Behavior vector**: mean difference between the policy's and the reference's completions of the
-  same prompts, both read by the reference.
-- **Split-half**: the prompts are split in two at random, 100 times; the cosine between the two
-  halves' vectors. Near 1: the vector does not depend on which prompts were used.
-- **Held-out AUC**: how well the vector separates policy from reference completions of prompts it
-  was not built from. 0.5 is guessing, 1 is perfect.
-- **Null**: the same numbers with the models' labels shuffled or the vector drawn at random. A
-  vector that does not beat its null ranks pairs by chance.
-- **Sparse or diffuse**: the *neighbors* of a pair are those of the same source with the most
-  similar prompts. Where the neighbors of the best pairs score high too, one group of pairs is at
-  fault, and editing it should undo the behavior: *sparse*. Where their scores have both signs, the
-  whole data set leans a little towards the behavior: *diffuse*.
-- **Random directions**: the attribution of the same pairs to random vectors of the same spread and
-  with the same gate. Attribution that is no more concentrated than that shows nothing.
-"""
+TERMS = (  # of the glossary
+    *("Layer", "Behavior vector", "Split-half cosine", "Held-out AUC", "Chance"),
+    *("Sparse, diffuse", "Random directions"),
+)
 AGREEMENT_HELP = (
     "Rank correlation: Spearman's, over all pairs; 1 is the same order. Overlap: share of the "
     "best k by one score that are among the best k by the other."
@@ -85,8 +72,7 @@ def show_layers(rank: str) -> None:
     if concentration:
         chart = _concentration(cache.table(rank, "concentration"))
         right.plotly_chart(chart, key="concentration", alt=concentration["evidence"])
-    with st.expander("What these words mean"):
-        st.markdown(TERMS)
+    glossary.show(*TERMS)
 
 
 def show_agreement(ranking: pd.DataFrame, k: int, *, key: str) -> None:
@@ -122,14 +108,14 @@ def _split_half(layers: pd.DataFrame) -> go.Figure:
         [
             *_band(layers["layer"], low, high, "95% of splits", "rgba(0,114,178,.25)"),
             _line(layers, "split_half", "split-half cosine"),
-            _line(layers, "null_split_half", "null"),
+            _line(layers, "null_split_half", "chance"),
         ]
     )
     return _by_layer(figure, "split-half cosine", [-0.05, 1.05])
 
 
 def _auc(layers: pd.DataFrame) -> go.Figure:
-    lines = [_line(layers, "auc", "held-out AUC"), _line(layers, "null_auc", "null")]
+    lines = [_line(layers, "auc", "held-out AUC"), _line(layers, "null_auc", "chance")]
     return _by_layer(go.Figure(lines), "held-out AUC", [0.35, 1.05])
 
 
@@ -195,5 +181,5 @@ def _line(layers: pd.DataFrame, column: str, name: str) -> go.Scatter:
         y=layers[column],
         name=name,
         mode="lines+markers",
-        line=null if name == "null" else {"color": theme.CATEGORIES[0]},
+        line=null if name == "chance" else {"color": theme.CATEGORIES[0]},
     )

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from core.data.prompts import read_prompts
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
 from core.specs.steps import EvaluateSpec
@@ -68,7 +69,7 @@ def test_a_log_that_holds_only_the_error_is_not_shown_beside_it(open_page, proje
 
 
 def test_a_prompt_is_tried_on_both_models_side_by_side(open_page, investigated, project, store):
-    row = {"prompt_id": "tried", "group": "tried", "topic": "", "prompt": "Say **hi**"}
+    row = {"prompt_id": "tried", "group": "tried", "topic": "tried", "prompt": "Say **hi**"}
     path = store.workspace / "tried.jsonl"
     path.write_text(json.dumps(row) + "\n")
     for name in ("reference", "policy"):
@@ -84,4 +85,5 @@ def test_a_prompt_is_tried_on_both_models_side_by_side(open_page, investigated, 
     drawn = "".join(str(html.proto.body) for html in app.get("html"))
     for name in ("reference", "policy"):
         assert f"the {name} says &lt;b&gt;hi&lt;/b&gt;" in drawn
-    assert not store.infos(state="running")
+    (written,) = (store.workspace / "inputs").glob("tried-*.jsonl")
+    assert read_prompts(written)["prompt"].tolist() == ["Say **hi**"]

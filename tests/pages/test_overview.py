@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from core.report.findings import gather
+from core.report.html import to_html
 from core.specs import project as projects
 from core.specs.behaviors import Behavior
+from core.specs.steps import CheckSpec
 from core.workspace.catalog import Catalog
 from tests.pages import workspaces
 from tests.pages.conftest import opened, page_text
@@ -77,6 +80,25 @@ def test_a_failed_step_says_why_and_can_be_started_again(open_page, project, sto
     app = open_page("overview")
     assert "the prompts file is empty" in page_text(app)
     assert "generate" in app.button("start-all").label or "Next: generate" in page_text(app)
+
+
+def test_the_cause_of_a_failure_is_shown_once(open_page, project, store):
+    failed = workspaces.begin(store, project.generate(), "failed", error="the file is empty")
+    error = f"input {failed} is failed. Run it first, or run it again."
+    spec = project.discover(failed, store.run_id(project.index()))
+    workspaces.begin(store, spec, "failed", error=error)
+    text = page_text(open_page("overview"))
+    assert "the file is empty" in text
+    assert "discover: stopped, since one of its inputs failed" in text
+    assert error not in text
+
+
+def test_what_the_check_of_the_pairs_found_is_repeated(open_page, investigated, project, store):
+    advice = "The chosen text is the longer one in 67% of the pairs: training teaches length too."
+    spec = CheckSpec(pairs=project.pairs, model=project.reference)
+    workspaces.finish(store, spec, summary={"advice": [advice]})
+    assert advice in page_text(open_page("overview"))
+    assert to_html(gather(store)).count(f"Of the pairs: {advice}") == 1
 
 
 def test_what_moved_most_is_added_as_a_behavior_on_a_press(open_page, investigated, store, project):

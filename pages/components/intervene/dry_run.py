@@ -5,6 +5,7 @@ trained on and compared later.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,8 @@ def show_predictions(project: Project, edits: Sequence[Edit]) -> None:
     }
     config = theme.columns({}, PERCENTAGES)
     st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=config)
+    heldout = text.escape(Path(project.heldout).name)
+    st.caption(f"Rates are on the held-out prompts of {heldout}; Overview's are on all others.")
     rest = [b.name for b in project.behaviors if b.name not in set(table["behavior"])]
     if rest:
         st.caption("Not predicted, neither ranked nor mapped: " + ", ".join(map(text.escape, rest)))

@@ -18,16 +18,8 @@ from core.specs.behaviors import Behavior
 from core.specs.project import Project
 from core.specs.recipes import EditSpec
 from core.stats import ORIGINS
-from pages.components import arm_table, cache, enrichment, jobs, rates, text, theme
+from pages.components import arm_table, cache, enrichment, glossary, jobs, rates, text, theme
 from pages.components.intervene import dry_run
-
-AGREEMENT_TERMS = """
-Each dot is one retraining. **Rank correlation** (Spearman): whether edits with larger predicted
-changes have larger measured ones. **Slope** of measured on predicted: 1 is calibrated, below 1 the
-predictions are too large. Predictions are made before training, from attribution alone, and never
-fitted to measurements. They cannot know how much one retraining differs from the next.
-"""
-
 
 LEARNING = {
     "loss": "DPO loss (starts at ln 2 ≈ 0.693)",
@@ -179,8 +171,7 @@ def show_agreement(project: Project, behavior: Behavior) -> None:
         alt="Each retraining's measured change of a rate against the predicted one. The numbers "
         "above say how well they agree.",
     )
-    with st.expander("What these words mean"):
-        st.markdown(AGREEMENT_TERMS)
+    glossary.show("Predicted change", "Rank correlation", "Slope")
 
 
 def show_sources(project: Project, edit: str, behavior: Behavior) -> None:

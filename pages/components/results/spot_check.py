@@ -12,19 +12,13 @@ from core.specs.behaviors import Behavior
 from core.specs.events import Completion, Verdict, Verdicts
 from core.stats import Interval
 from core.workspace.labels import in_force
-from pages.components import cache, cart, rates, text
+from pages.components import cache, cart, glossary, rates, text
 
 ANSWERS: tuple[tuple[str, str, bool | None], ...] = (
     ("Yes", "Y", True),
     ("No", "N", False),
     ("Cannot tell", "U", None),
 )
-TERMS = """
-**Cohen's kappa** is agreement beyond chance: 1 is perfect, 0 is what guessing at one's own rate of
-“yes” would give. Its 95% interval resamples prompts. Completions are drawn at random, equally many
-from every model; “cannot tell” and what the judge left unscored are not compared. Below 0.4 the
-judge should not be trusted on this behavior; above 0.75 it does what a person does.
-"""
 
 
 def show(measured: pd.DataFrame, behavior: Behavior) -> None:
@@ -93,7 +87,7 @@ def _show_agreement(queue: pd.DataFrame, verdicts: Verdicts, behavior: Behavior)
         for who, agreement in by_person.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
-    st.markdown(TERMS)
+    st.markdown(glossary.markdown("Cohen's kappa"))
 
 
 def _interval(kappa: Interval) -> str:
