@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from core.environment import DEVICES, DEVICES_IN_WORDS
 from core.runs.execute import execute
+from core.runs.progress import Pace
 from core.runs.store import Store
 from core.specs.base import Spec
 from core.storage.tables import record as read_record
@@ -77,16 +79,20 @@ def bar(title: str, *, shown: bool) -> Iterator[Listener | None]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None, note="")
+        task = progress.add_task(title, total=None, note="", left="")
+        pace = Pace()
 
         def listen(event: dict[str, Any]) -> None:
+            pace.add(event)
             counts = {"completed": event.get("done"), "total": event.get("total")}
             progress.update(
                 task,
                 note=event.get("note") or "",
+                left="" if pace.left is None else f"{timedelta(seconds=round(pace.left))} left",
                 **{name: value for name, value in counts.items() if value is not None},
             )
 

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -41,15 +41,19 @@ class Progress:
         self.stop = threading.Event()
         self._last = 0.0
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units of work are finished. Raises `Cancelled` after a stop."""
+    def __call__(self, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        """`done` of `total` units are finished. Raises `Cancelled` after a stop.
+
+        `work` is the share of the work, in [0, 1], where units differ in size.
+        """
         if self.stop.is_set():
             raise Cancelled
         now = time.monotonic()
         if done < total and now - self._last < 1 / EVENTS_PER_SECOND:
             return
         self._last = now
-        self.event("progress", done=done, total=total, note=note)
+        share = {} if work is None else {"work": round(float(work), 6)}
+        self.event("progress", done=done, total=total, note=note, **share)
 
     def event(self, name: str, *, pid: int | None = None, **fields: Any) -> None:
         """Append one event of a process, by default this one."""
@@ -109,6 +113,46 @@ def state_of(folder: Path, events: list[dict[str, Any]]) -> State:
     if live_process(last, folder) is None:
         return "failed"
     return "waiting" if last["event"] in ("queued", "spawned", "waiting") else "running"
+
+
+class Pace:
+    """Time that the part of a run under way still needs, from its progress events.
+
+    A part begins where its total changes or its count falls. Its pace is that since its first
+    finished unit: what came before, such as loading a model, happens once.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[Any, Any] = (None, 0)
+        self._points: list[tuple[float, float]] = []  # time and share: begin, first unit, latest
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the run into account, in their order."""
+        done, total = event.get("done"), event.get("total")
+        if event["event"] != "progress" or not (isinstance(done, int) and isinstance(total, int)):
+            return
+        if total != self._before[0] or done < self._before[1]:
+            self._points = []
+        self._before = total, done
+        point = event["time"], float(event.get("work", done / total if total else 1.0))
+        keep = 2 if len(self._points) > 1 and self._points[1][1] > self._points[0][1] else 1
+        self._points = [*self._points[:keep], point]
+
+    @property
+    def left(self) -> float | None:
+        """Seconds; None before there is a pace."""
+        if len(self._points) < 2 or self._points[-1][1] <= self._points[0][1]:
+            return None
+        (start, first), (now, share) = self._points[len(self._points) - 2], self._points[-1]
+        return (1 - share) * (now - start) / (share - first) if share > first else None
+
+
+def seconds_left(events: Iterable[Mapping[str, Any]]) -> float | None:
+    """Time that a run with these events still needs; None before there is a pace."""
+    pace = Pace()
+    for event in events:
+        pace.add(event)
+    return pace.left
 
 
 def _append(path: Path, line: str) -> None:

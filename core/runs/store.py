@@ -26,7 +26,7 @@ from core.data.pair_table import PairColumns, open_columns
 from core.errors import READ_ONLY, UserError, first_problem
 from core.runs import hashing
 from core.runs.hashing import fingerprint_file, fingerprint_judge, fingerprint_model
-from core.runs.progress import State, latest_attempt, read_events, state_of
+from core.runs.progress import State, latest_attempt, read_events, seconds_left, state_of
 from core.specs.base import Spec, identity, references
 from core.specs.recipes import EditSpec
 from core.specs.steps import STEPS, IndexSpec, TrainSpec, is_run
@@ -55,6 +55,7 @@ class RunInfo:
     total: int
     note: str
     error: str
+    left: float | None = None  # seconds of the part under way, at its pace
 
 
 class Store:
@@ -164,6 +165,7 @@ class Store:
             total=progress.get("total", 0),
             note=progress.get("note", ""),
             error=failed.get("error", "") or (KILLED if state == "failed" else ""),
+            left=seconds_left(attempt) if state == "running" else None,
         )
 
     def infos(self, step: str | None = None, state: State | None = None) -> list[RunInfo]:

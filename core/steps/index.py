@@ -11,7 +11,7 @@ import torch
 
 from core import environment
 from core.attribution.index.autotune import best_budget
-from core.attribution.index.build import ShardReader, items_of, open_tasks, read_tokens
+from core.attribution.index.build import ShardReader, items_of, open_tasks, read_tokens, work_done
 from core.attribution.index.layout import (
     Manifest,
     VectorIndex,
@@ -34,6 +34,7 @@ from core.models.devices import (
     token_budget,
 )
 from core.models.loading import load_tokenizer, read_config
+from core.models.memory import Shape
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.workers import pick
@@ -166,15 +167,15 @@ def _compute(
     sweep(output)
     tasks = open_tasks(output, manifest)
     done = manifest.n_pairs - sum(task.shard.stop - task.shard.start for task in tasks)
-    note = f"pairs at {len(manifest.layers)} layers"
-    progress(done, manifest.n_pairs, note)
+    note, model = f"pairs at {len(manifest.layers)} layers", store.model(spec.model)
+    work = work_done(output, tasks, Shape.of(model))
 
     def tick(n_pairs: int) -> None:
-        progress(done + n_pairs, manifest.n_pairs, note)
+        progress(done + n_pairs, manifest.n_pairs, note, work=work[done + n_pairs])
 
-    model = store.model(spec.model)
+    tick(0)
     executor = pick(environment.executor(), shared=(output, model))
     make = partial(ShardReader, output, model)
     for n_pairs in executor(make, tasks, tick):
         done += n_pairs
-        progress(done, manifest.n_pairs, note)
+        tick(0)

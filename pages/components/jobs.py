@@ -7,6 +7,7 @@ browser's tab how far it is, and that it ended.
 
 import inspect
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import pandas as pd
 import streamlit as st
@@ -110,6 +111,7 @@ def describe(info: RunInfo) -> str:
     if info.state in ACTIVE and info.total:
         parts.append(f"{info.done:,} of {info.total:,}")
     parts += [f"{info.seconds:.0f} s"] if info.seconds else []
+    parts += [f"about {timedelta(seconds=round(info.left))} left"] if info.left else []
     return " · ".join([*parts, info.note] if info.note else parts)
 
 

@@ -28,7 +28,7 @@ from tests.tiny_models import save_tiny_model
 class StopsHalfway(Progress):
     """A stop that is asked for once twenty pairs are done."""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
+    def __call__(self, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
         if done > 20 and "layers" in note:
             raise Cancelled
 

@@ -6,7 +6,7 @@ to any process. A task is computed on one core: the same bytes on any machine of
 the executor. Does not know which process it runs in, nor how vectors are stored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from core.errors import UserError
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import load_model, load_tokenizer, on_cores, read_config
+from core.models.memory import Shape
 
 Ids = NDArray[np.int32]
 
@@ -49,6 +50,36 @@ def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
     for shard, layer, _ in damaged(folder, manifest):
         layers.setdefault(shard, []).append(layer)
     return [Task(shard, tuple(missing)) for shard, missing in layers.items()]
+
+
+def work_done(folder: Path, tasks: Sequence[Task], shape: Shape) -> NDArray[np.float64]:
+    """(pair + 1,) share of an index's work that is done after so many pairs, the tasks' pairs last.
+
+    A pair's work is its operations in a block: those of its tokens, and attention, which grows with
+    the square of its length. A prompt counts for the first of the pairs that share it.
+    """
+    listed, ids = read_pair_list(folder), read_tokens(folder)
+    prompt, chosen, rejected = (listed[f"n_{field}"].to_numpy(float) for field in TEXTS)
+    per_token = 2 * (shape.first(shape.blocks) - shape.embeddings) / shape.blocks
+    per_score = 4 * shape.heads
+    cost = per_token * (chosen + rejected)
+    cost += per_score * sum(side * (prompt + side / 2) for side in (chosen, rejected))
+    cost += _is_new(listed, ids) * (per_token * prompt + per_score * prompt**2 / 2)
+    is_open = np.zeros(len(listed), bool)
+    for task in tasks:
+        is_open[task.shard.start : task.shard.stop] = True
+    done = np.concatenate([[0.0], cost[~is_open], cost[is_open]]).cumsum()
+    return done / max(done[-1], 1.0)
+
+
+def _is_new(listed: pd.DataFrame, ids: Ids) -> NDArray[np.bool_]:
+    """(pair,) whether its prompt is another one than that of the pair before."""
+    size, start = listed["n_prompt"].to_numpy(), listed["offset"].to_numpy()
+    is_new = np.ones(len(size), bool)
+    for row in np.flatnonzero(size[1:] == size[:-1]) + 1:
+        before, this = (ids[start[at] : start[at] + size[at]] for at in (row - 1, row))
+        is_new[row] = not np.array_equal(before, this)
+    return is_new
 
 
 class ShardReader:
