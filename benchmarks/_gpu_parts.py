@@ -198,7 +198,7 @@ def index(job: Job) -> None:
     tokens, flops = count_tokens(unique), least_flops(model, unique)
     priced = index_bytes(
         shape, dtype=str(dtype).removeprefix("torch."), layers=1, deepest=size.layer,
-        pairs=len(items), tokens_per_pair=tokens / len(items),
+        pairs=len(items), tokens_per_pair=tokens / len(items), gpu=job.device.type == "cuda",
     )  # fmt: skip
     job.record({
         "pairs": len(items), "tokens": tokens, "seconds": seconds,
@@ -310,7 +310,9 @@ def training(job: Job) -> None:
     on_gpu = job.device.type == "cuda"
     free = torch.cuda.mem_get_info()[0] if on_gpu else 64e9
     longest = 2048
-    price = partial(dpo_bytes, shape, batch=size.batch, longest=longest, bfloat16=on_gpu)
+    price = partial(
+        dpo_bytes, shape, batch=size.batch, longest=longest, bfloat16=on_gpu, gpu=on_gpu
+    )
     method = "full" if price() < 0.9 * free else "lora"
     spec = TrainSpec(
         reference="large", pairs="pairs", batch_size=size.batch, method=method, learning_rate=1e-6,
@@ -392,7 +394,8 @@ def sampling(job: Job) -> None:
         "tokens_per_second": tokens / seconds, "peak_bytes": job.peak_bytes(),
         "priced_bytes": sampling_bytes(
             _shape(loaded.model), dtype=str(job.dtype).removeprefix("torch."),
-            completions=len(drawn), tokens=longest,
+            prompts=len(prompts), rollouts=size.rollouts, tokens=longest,
+            gpu=job.device.type == "cuda",
         ),
     })  # fmt: skip
     job.headlines["sampling"] = f"{tokens / seconds:,.0f} tokens/s, {len(drawn)} completions"

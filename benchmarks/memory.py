@@ -20,18 +20,17 @@ from core.models.memory import Shape, dpo_bytes, index_bytes, sampling_bytes
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 SHAPES = {"random 8x512": (512, 8, 8_192), "random 2x1024": (1024, 2, 100_352)}
-TOKENS = 9_000  # of an index, about: two passes
+TOKENS = 6_000  # of all texts, about: more than one pass
 CASES: tuple[tuple[str, str, str, int], ...] = (  # step, model, dtype, texts joined to one
     ("index", "organism", "float32", 1),
     ("index", "smollm2", "float32", 1),
-    ("index", "smollm2", "float32", 9),
     ("index", "smollm2", "bfloat16", 9),
     ("index", "random 8x512", "float32", 3),
     ("index", "random 2x1024", "float32", 3),
     ("sample", "organism", "float32", 1),
     ("sample", "smollm2", "float32", 3),
     ("train", "organism", "float32", 1),
-    ("train", "smollm2", "float32", 3),
+    ("train", "smollm2", "float32", 1),
     ("train", "random 8x512", "float32", 3),
 )
 
@@ -104,12 +103,15 @@ def joined_pairs(joined: int, tokens: int) -> pd.DataFrame:
 
 def _case(step: str, model: Path, dtype: str, joined: int) -> dict[str, Any]:
     """Priced and measured bytes of one step in this process."""
+    from core.data.tokens import encode_prompts
+    from core.models.loading import load_tokenizer
     from core.runs.execute import execute
     from core.runs.store import Store
     from core.specs import project
     from core.specs.steps import EvaluateSpec, IndexSpec, TrainSpec
 
     shape, plan = Shape.of(model), project.load(ORGANISM)
+    gpu = environment.taken() != [environment.CPU]
     with tempfile.TemporaryDirectory() as folder:
         environment.prepare(Path(folder))
         pairs = joined_pairs(joined, TOKENS)
@@ -122,7 +124,7 @@ def _case(step: str, model: Path, dtype: str, joined: int) -> dict[str, Any]:
             tokens = listed[["n_prompt", "n_chosen", "n_rejected"]].sum(axis=1)
             priced = index_bytes(
                 shape, dtype=dtype, layers=shape.blocks, deepest=shape.blocks - 1,
-                pairs=len(listed), tokens_per_pair=float(tokens.mean()),
+                pairs=len(listed), tokens_per_pair=float(tokens.mean()), gpu=gpu,
             )  # fmt: skip
         elif step == "sample":
             prompts = pd.read_json(plan.heldout, lines=True)[:24]
@@ -131,8 +133,12 @@ def _case(step: str, model: Path, dtype: str, joined: int) -> dict[str, Any]:
                 model=str(model), prompts=str(Path(folder) / "prompts.jsonl"), judge="refusal",
                 behaviors=(), rollouts=8, max_new_tokens=32, dtype=dtype,
             )  # fmt: skip
-            execute(spec, store)
-            priced = sampling_bytes(shape, dtype=dtype, completions=24 * 2 * 8, tokens=64)
+            rows = pd.read_parquet(store.output(execute(spec, store)) / "completions.parquet")
+            ids = encode_prompts(load_tokenizer(model), rows["prompt"].unique().tolist())
+            priced = sampling_bytes(
+                shape, dtype=dtype, prompts=len(ids), rollouts=8, gpu=gpu,
+                tokens=max(map(len, ids)) + int(rows["n_tokens"].max()),
+            )  # fmt: skip
         else:
             spec = TrainSpec(
                 reference=str(model), pairs=inputs["pairs"], batch_size=16, checkpoints=1,
@@ -140,7 +146,8 @@ def _case(step: str, model: Path, dtype: str, joined: int) -> dict[str, Any]:
             )  # fmt: skip
             execute(spec, store)
             longest = _longest(model, pairs)
-            priced = dpo_bytes(shape, batch=16, longest=longest, bfloat16=dtype == "bfloat16")
+            half = dtype == "bfloat16"
+            priced = dpo_bytes(shape, batch=16, longest=longest, bfloat16=half, gpu=gpu)
     return {"priced": priced, "measured": _measured()}
 
 

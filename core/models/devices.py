@@ -21,14 +21,12 @@ import torch
 from core import environment
 from core.environment import processor
 from core.errors import UserError
+from core.models.memory import CPU_BUDGET, CPU_STREAM, GPU_BUDGET
 
 SPREAD = "balanced"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-CPU_STREAM = 2 << 20  # bytes of the stream of one pass on a CPU
-CPU_BUDGET = (2048, 4096)  # tokens, least and most: near the best of all that was measured
 CPU_BUDGETS = (512, 1024, 2048, 4096, 8192)
-GPU_BUDGET = 32768
 GPU_BUDGETS = (8192, 16384, GPU_BUDGET, 65536)
 GPU_LEAST = 2048
 GPU_SHARE = 0.25  # of the free memory: copies for attention are not counted, nor fragments

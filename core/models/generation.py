@@ -23,9 +23,7 @@ from core.data.tokens import encode_prompts
 from core.errors import UserError
 from core.models.devices import computes_on_several
 from core.models.loading import LoadedModel
-
-ROWS = 1024  # completions in one batch at most
-CPU_CACHE_BYTES = 256 << 20  # keys and values of one batch; larger ones fall out of a CPU's caches
+from core.models.memory import CPU_CACHE_BYTES, ROWS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Report = Callable[[int, int, str], None]

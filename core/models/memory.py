@@ -8,7 +8,6 @@ is measured (docs/experiments/memory.md). Loads neither torch nor a model.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -18,15 +17,16 @@ from core.models.folder import ModelFolder
 CPU_STREAM = 2 << 20  # bytes of the stream of one pass on a CPU
 CPU_BUDGET = (2048, 4096)  # tokens, least and most: near the best of all that was measured
 GPU_BUDGET = 32768
-TOKENS_PER_FORWARD = 32_768  # of a training; larger batches are split
+TOKENS_PER_FORWARD = 32_768  # of a training; larger batches are split, gradients accumulated
 ACTIVATIONS = 1 << 30  # bytes that a training's pass may keep on a CPU: nothing is checkpointed
 ROWS = 1024  # completions that are sampled at once, at most
 CPU_CACHE_BYTES = 256 << 20  # their keys and values; larger ones fall out of a CPU's caches
 SHARD_TOKENS = (8192, 1 << 20)  # least and most in one shard of an index
 SHARDS = 32  # aimed at between those bounds
-LOGITS = 1 << 24  # that exist at once in a training on a CPU
+CHUNK = 1 << 24  # logits that exist at once in a training on a CPU: 64 MB
 ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 MEANS = 28  # bytes per number of a shard's means: lists, stacks and differences in float32
+HOLES = 0.3  # of what was freed before the peak: the heap keeps it, fitted
 LOADED = {
     "index": 0.52e9,
     "generate": 0.5e9,
@@ -46,29 +46,39 @@ class Shape:
     vocabulary: int
     tied: bool
     parameters: int
-    adapted: bool = False  # low-rank updates are added to all of it before it is cut
+    stored: int = 4  # bytes of a weight in the files
 
     @classmethod
-    def of(cls, folder: Path | str) -> "Shape":
-        """That of a model folder; of an adapter, its base's."""
-        model = ModelFolder.of(folder)
-        config: dict[str, Any] = model.config
-        config = {**config, **(config.get("text_config") or {})}
-        width, heads = config["hidden_size"], config.get("num_attention_heads") or 1
-        per_head = config.get("head_dim") or width // heads
+    def of(cls, folder: Path | str | ModelFolder) -> "Shape":
+        """That of a model folder; of an adapter, its base's. Sizes that the settings lack are
+        those of most models."""
+        model = ModelFolder.of(folder).base
+        config = model.config.get("text_config", model.config)
+
+        def size(name: str, default: int = 1) -> int:
+            value = config.get(name)
+            return value if isinstance(value, int) and value > 0 else default
+
+        width, heads = size("hidden_size"), size("num_attention_heads")
+        per_head = size("head_dim", max(width // heads, 1))
         kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-        size = sum(file.stat().st_size for file in model.base.weights)
+        n_bytes = sum(file.stat().st_size for file in model.weights)
         return cls(
-            blocks=config["num_hidden_layers"],
+            blocks=size("num_hidden_layers"),
             d_model=width,
-            mlp=config.get("intermediate_size") or 4 * width,
+            mlp=size("intermediate_size", 4 * width),
             heads=per_head * heads,
-            keys=per_head * (config.get("num_key_value_heads") or heads),
-            vocabulary=config.get("vocab_size") or 0,
+            keys=per_head * size("num_key_value_heads", heads),
+            vocabulary=size("vocab_size"),
             tied=bool(config.get("tie_word_embeddings")),
-            parameters=size // ITEMSIZE.get(kind, 4),
-            adapted=model.is_adapter,
+            parameters=n_bytes // (4 if kind == "float32" else 2),
+            stored=4 if kind == "float32" else 2,
         )
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files."""
+        return self.parameters * self.stored
 
     @property
     def embeddings(self) -> int:
@@ -82,8 +92,6 @@ class Shape:
 
     def first(self, blocks: int) -> int:
         """Parameters of the embeddings and the first `blocks` blocks."""
-        if self.adapted:
-            return self.parameters
         inside = self.parameters - self.embeddings * (1 if self.tied else 2)
         return self.embeddings + inside * blocks // self.blocks
 
@@ -98,65 +106,85 @@ def free_bytes() -> int:
 
 
 def index_bytes(
-    shape: Shape, *, dtype: str, layers: int, deepest: int, pairs: int, tokens_per_pair: float
+    shape: Shape,
+    *,
+    dtype: str,
+    layers: int,
+    deepest: int,
+    pairs: int,
+    tokens_per_pair: float,
+    gpu: bool = False,
 ) -> float:
     """Of an index that keeps `layers` layers, the deepest of which is `deepest`.
 
     A pass has the widest of a block's states and the streams that are kept; a shard's means are in
-    memory until it is written.
+    memory until it is written. While it is loaded, a model's files are mapped beside it. A model
+    that is new is tested in float32 first, if it fits (core.attribution.selftest).
     """
-    size, gpu = ITEMSIZE[dtype], _on_gpu()
-    most = GPU_BUDGET if gpu else min(max(CPU_STREAM // (shape.d_model * size), 2048), 4096)
+    size = ITEMSIZE[dtype]
+    least, most = CPU_BUDGET
+    rule = min(max(CPU_STREAM // (shape.d_model * size), least), most)
     total = pairs * tokens_per_pair
-    tokens = min(total, max(most, tokens_per_pair))
+    tokens = min(total, max(GPU_BUDGET if gpu else rule, tokens_per_pair))
     states = max(
         2 * shape.mlp + 3 * shape.d_model, shape.d_model + 6 * shape.heads + 4 * shape.keys
     )
     numbers = states + 2 * (shape.heads + shape.keys) + layers * shape.d_model
     passing = tokens * (numbers * size + 4 * shape.d_model)
-    weights = size * shape.first(deepest)
     if gpu:
-        return weights + passing
+        return size * shape.first(deepest) + passing
+    weights, mapped = ((n * shape.first(deepest)) for n in (size, shape.stored))
     in_shard = min(max(total / SHARDS, SHARD_TOKENS[0]), SHARD_TOKENS[1]) / tokens_per_pair
     means = min(pairs, in_shard) * layers * shape.d_model * MEANS
-    return LOADED["index"] + weights + passing + means
+    reading = passing + means
+    usual = weights + max(reading, mapped) + HOLES * min(reading, mapped)
+    tested = 4 * shape.first(deepest) + mapped + HOLES * (weights + reading)
+    return LOADED["index"] + (usual if dtype == "float32" else max(usual, tested))
 
 
-def sampling_bytes(shape: Shape, *, dtype: str, completions: int, tokens: float) -> float:
-    """Of sampling `completions` of `tokens` each with their prompts."""
-    size, gpu = ITEMSIZE[dtype], _on_gpu()
+def sampling_bytes(
+    shape: Shape, *, dtype: str, prompts: int, rollouts: int, tokens: float, gpu: bool = False
+) -> float:
+    """Of sampling `rollouts` completions of each prompt, of `tokens` with it at most.
+
+    Keys and values, and either the logits of a step or the states of the prompts.
+    """
+    size, completions = ITEMSIZE[dtype], prompts * rollouts
     cached = 2 * shape.blocks * shape.keys * size * tokens
-    budget = free_bytes() // 4 if gpu else CPU_CACHE_BYTES
-    rows = min(completions, ROWS, max(1, budget // cached))
+    fit = completions if gpu else max(1, CPU_CACHE_BYTES // cached)
+    rows = min(completions, ROWS, fit)
     logits = rows * shape.vocabulary * (size + 3 * 4)
-    prompts = rows * tokens * size * (2 * shape.mlp + 6 * shape.d_model)
-    return (
-        (0 if gpu else LOADED["generate"])
-        + size * shape.parameters
-        + rows * cached
-        + max(logits, prompts)
-    )
+    states = max(rows // rollouts, 1) * tokens * size * (2 * shape.mlp + 6 * shape.d_model)
+    weights = size * shape.parameters
+    if gpu:
+        return weights + rows * cached + max(logits, states)
+    mapped = shape.stored * shape.parameters
+    sampling = 2 * rows * cached + max(logits, states)  # a cache grows by copying
+    return LOADED["generate"] + weights + max(sampling, mapped)
 
 
 def dpo_bytes(
-    shape: Shape, *, batch: int, longest: int, low_rank: int = 0, bfloat16: bool = False
+    shape: Shape,
+    *,
+    batch: int,
+    longest: int,
+    low_rank: int = 0,
+    bfloat16: bool = False,
+    gpu: bool = False,
 ) -> float:
     """Of DPO with batches of `batch` pairs whose longer text has `longest` tokens, at most.
 
     `low_rank`: numbers of low-rank updates that are trained in place of all weights.
     """
-    gpu, n = _on_gpu(), shape.parameters
-    trained = low_rank or n
-    weights = (2 if bfloat16 and low_rank else 4) * n + 12 * trained
+    size = shape.parameters
+    weights = (2 if bfloat16 and low_rank else 4) * size + 12 * (low_rank or size)
     per_token = shape.blocks * shape.kept_per_token * 4
     kept = TOKENS_PER_FORWARD if gpu else ACTIVATIONS // per_token
-    tokens = min(2 * longest * batch, max(2 * longest, min(TOKENS_PER_FORWARD, kept)))
+    fit = max(1, min(TOKENS_PER_FORWARD, kept) // (2 * longest))  # pairs; a divisor of the batch
+    tokens = 2 * longest * max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fit)
     if gpu:  # inputs of every block, one block computed again, casts of all weights
         passing = tokens * 4 * (shape.blocks * shape.d_model + shape.kept_per_token)
-        return weights + passing + (2 * n if bfloat16 else 0)
+        return weights + passing + (2 * size if bfloat16 else 0)
     head = 0 if low_rank else 4 * shape.embeddings
-    return LOADED["train"] + weights + tokens * per_token + head + 12 * LOGITS
-
-
-def _on_gpu() -> bool:
-    return environment.taken() != [environment.CPU]
+    logits = 12 * min(CHUNK, tokens * shape.vocabulary)
+    return LOADED["train"] + weights + tokens * per_token + head + logits

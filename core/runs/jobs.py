@@ -2,7 +2,8 @@
 
 A job is `pairtrace <step> …` in its own session, writing to its run's folder; its state is read
 from that folder (core.runs.store). Jobs that depend on each other may be started together: each
-waits for its inputs and its device.
+waits for its inputs and its device. Time is forecast by the median of the workspace's finished runs
+of a step, or by the pace of a run under way; runs that share a device come one after the other.
 
 Importing torch takes seconds, which is long for whoever waits for the words of one pair. So the
 app's server may keep one process per workspace that has imported what such a job needs (`warm`). It
@@ -16,13 +17,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import psutil
 from filelock import FileLock
@@ -31,10 +33,11 @@ from core.environment import launcher, prepared, refuse_trust
 from core.runs.commands import arguments, command
 from core.runs.execute import describe, execute
 from core.runs.progress import Progress, live_process
-from core.runs.store import Store
+from core.runs.store import RunInfo, Store
 from core.specs.base import Spec
 from core.specs.steps import STEPS
 
+SETTLED = 0.1  # of a run's work; before, what such runs took is a better guess
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
 NICE = 10  # of long jobs: a tenth of the CPU time of others, where cores are scarce
 HEAVY = ("core.models.loading", "core.models.extraction.activations")
@@ -233,3 +236,43 @@ def _stop(workers: list[psutil.Process]) -> None:
         if member.is_running():
             with suppress(psutil.NoSuchProcess):
                 member.kill()
+
+
+class Forecast(NamedTuple):
+    """Expected seconds until all runs are done, and the steps that have no finished run yet."""
+
+    seconds: float
+    unknown: tuple[str, ...]
+
+
+def typical_seconds(store: Store) -> dict[str, float]:
+    """Median wall-clock seconds of the finished runs, by step; a tried prompt is no evaluation."""
+    infos = store.infos(state="finished")
+    most = {info.step: max(i.total for i in infos if i.step == info.step) for info in infos}
+    full = [info for info in infos if 2 * info.total >= most[info.step]]
+    return {step: median(i.seconds for i in full if i.step == step) for step in most}
+
+
+def forecast(steps: Iterable[str], typical: dict[str, float]) -> Forecast:
+    """The time of runs that have not begun."""
+    return _total((step, typical.get(step)) for step in steps)
+
+
+def time_left(infos: Iterable[RunInfo], typical: dict[str, float]) -> Forecast:
+    """The time that waiting and running runs still need."""
+    open_states = ("absent", "waiting", "running")
+    return _total((i.step, _time_left(i, typical)) for i in infos if i.state in open_states)
+
+
+def _time_left(info: RunInfo, typical: dict[str, float]) -> float | None:
+    usual = typical.get(info.step)
+    early = usual is not None and info.done < SETTLED * info.total
+    if info.state == "running" and info.left is not None and not early:
+        return info.left
+    return None if usual is None else max(0.0, usual - info.seconds * (info.state == "running"))
+
+
+def _total(runs: Iterable[tuple[str, float | None]]) -> Forecast:
+    times = list(runs)
+    unknown = dict.fromkeys(step for step, seconds in times if seconds is None)
+    return Forecast(sum(seconds or 0.0 for _, seconds in times), tuple(unknown))

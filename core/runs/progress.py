@@ -52,7 +52,7 @@ class Progress:
         if done < total and now - self._last < 1 / EVENTS_PER_SECOND:
             return
         self._last = now
-        share = {} if work is None else {"work": round(float(work), 6)}
+        share: dict[str, Any] = {} if work is None else {"work": round(float(work), 6)}
         self.event("progress", done=done, total=total, note=note, **share)
 
     def event(self, name: str, *, pid: int | None = None, **fields: Any) -> None:

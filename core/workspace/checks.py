@@ -22,6 +22,7 @@ from core.data.prompts import read_group
 from core.errors import UserError
 from core.models import gguf
 from core.models.folder import CONFIG, ModelFolder, check_takes_system_prompts, similarity
+from core.models.memory import Shape
 from core.runs import hashing
 from core.specs.behaviors import Contrast
 from core.specs.project import Project
@@ -41,13 +42,25 @@ LONGEST_NAME = 200  # bytes of an uploaded file's name; most file systems take 2
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Family, shape and size of a model, from its config.json and files."""
+    """Family, size and shape of a model, from its config.json and files."""
 
     kind: str
-    blocks: int
-    d_model: int
-    parameters: int
-    bytes: int
+    shape: Shape
+
+    @property
+    def blocks(self) -> int:
+        """Decoder blocks."""
+        return self.shape.blocks
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.shape.d_model
+
+    @property
+    def parameters(self) -> int:
+        """Weights in all."""
+        return self.shape.parameters
 
 
 def allowed_path(text: str, roots: Sequence[Path]) -> Path:
@@ -90,22 +103,14 @@ def model_facts(folder: Path, roots: Sequence[Path] = ()) -> ModelFacts:
     `UserError` if weights, tokenizer or chat template are missing, or the weights are quantized.
     """
     model = ModelFolder(base_of(folder, roots) or folder)
-    config = _shape(model)
-    size = sum(file.stat().st_size for file in model.weights)
+    config, shape = _shape(model), Shape.of(model)
     if not model.has_tokenizer:
         raise UserError(f"{model.path}: has no tokenizer (tokenizer.json).")
     if not model.has_chat_template:
         raise UserError(
             f"{model.path}: has no chat template. Add chat_template.jinja to the folder."
         )
-    kind = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-    return ModelFacts(
-        kind=str(config.get("model_type", "unknown")),
-        blocks=config["num_hidden_layers"],
-        d_model=config["hidden_size"],
-        parameters=size // (4 if kind == "float32" else 2),
-        bytes=size,
-    )
+    return ModelFacts(str(config.get("model_type", "unknown")), shape)
 
 
 def base_of(policy: Path, roots: Sequence[Path] = ()) -> Path | None:

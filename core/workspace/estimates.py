@@ -1,18 +1,17 @@
-"""Cost of each step: an estimate for this machine before it runs, a forecast once runs finished.
+"""Cost of each step: an estimate for this machine before it runs.
 
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
 low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
 in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, training loses
 time in what is no product of matrices, and a GPU's rate is an assumption. On the shipped organism
-every step is within a factor of two (docs/experiments/costs.md). A forecast takes the median time
-that a step worked here, else its estimate, or the pace of a run under way, one run after the other.
+every step is within a factor of two (docs/experiments/costs.md).
 """
 
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import psutil
@@ -22,7 +21,8 @@ from core.attribution.vectors import FEWEST
 from core.data import quality
 from core.data.completions import paired, read_examples
 from core.data.prompts import read_group
-from core.runs.store import RunInfo, Store
+from core.models.memory import dpo_bytes, index_bytes, sampling_bytes
+from core.runs.store import Store
 from core.runs.workers import worker_count
 from core.specs.behaviors import Contrast
 from core.specs.project import Project
@@ -44,9 +44,10 @@ CHECKPOINT_BYTES = 12  # per trained weight: itself and two moments in float32
 LORA_RANK = 16
 VECTOR_BYTES = 6  # per number, pair and layer: three vectors in float16
 FEWER_LAYERS = " Keep fewer layers: [index] layers = [..]."
+LONGEST = 2  # longest text of pairs, in mean ones
+MOST_TOKENS = 2048  # that a training takes, with its default settings
 OVERHEAD = 1.5e9  # bytes of a process with torch
 MAP_SECONDS = 3.5e-4  # per pair, projection and clusters
-SETTLED = 0.1  # of a run's work; before, its pace is mostly that of loading
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Work:
     max_new_tokens: int
     answer_tokens: float = 64.0  # of a completion, at most max_new_tokens
     low_rank: bool = False  # DPO trains low-rank updates, not all weights
+    batch_size: int = 32  # pairs per step of DPO
+    dtype: str = "auto"  # of the models: bfloat16 on a GPU, float32 elsewhere
 
 
 @dataclass(frozen=True)
@@ -122,30 +125,51 @@ def _free(place: Path) -> int:
 
 
 def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]:
-    """One row per step; the model is in float32, or in bfloat16 on a GPU.
+    """One row per step; memory is of the card with a GPU, of the process without.
 
     A ranking fetches one layer of vectors that are outside the workspace. An index makes the copy
     of the pairs that all steps and pages read; a training keeps its pairs' tokens and its
     checkpoints until it has written the model.
     """
-    n, rate = model.parameters, machine.flops
-    weights = n * (2 if machine.gpu else 4) + OVERHEAD
+    n, rate, shape, gpu = model.parameters, machine.flops, model.shape, machine.gpu
+    dtype = ("bfloat16" if gpu else "float32") if work.dtype == "auto" else work.dtype
     tokens = work.pairs * work.tokens_per_pair
-    # low rank: weights have no gradients or moments, but the merge at the end needs them twice
-    operations, bytes_each = (6, 8.0) if work.low_rank else (8, 20.0)
+    operations = 6 if work.low_rank else 8
     trained = 2 * LORA_RANK * n / model.d_model if work.low_rank else n  # as of square matrices
     checkpoint = CHECKPOINT_BYTES * trained
     answer = work.rollouts * min(work.answer_tokens, work.max_new_tokens)
     written, measured = work.texts_sent * answer, work.heldout_sent * answer
     text = tokens * CHARACTERS_PER_TOKEN
+    longer = max(work.tokens_per_pair - work.answer_tokens, 1)  # of a prompt with one completion
+    sampling = partial(
+        sampling_bytes,
+        shape,
+        dtype=dtype,
+        rollouts=work.rollouts,
+        tokens=longer - work.answer_tokens + work.max_new_tokens,
+        gpu=gpu,
+    )
     layer = 1.0 * VECTOR_BYTES * model.d_model * work.pairs
     vectors, ids = layer * model.blocks, tokens * TOKEN_BYTES
     return [
-        Estimate("generate", 2 * 2 * n * written * SAMPLING / rate, weights, 0),
+        Estimate(
+            "generate",
+            2 * 2 * n * written * SAMPLING / rate,
+            sampling(prompts=work.texts_sent),
+            0,
+        ),
         Estimate(
             "index",
             2 * n * tokens / machine.index_flops,
-            weights,
+            index_bytes(
+                shape,
+                dtype=dtype,
+                layers=model.blocks,
+                deepest=model.blocks - 1,
+                pairs=work.pairs,
+                tokens_per_pair=work.tokens_per_pair,
+                gpu=gpu,
+            ),
             text + ids if machine.shards else text + ids + vectors,
             shards=vectors if machine.shards else 0.0,
         ),
@@ -165,11 +189,23 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
         Estimate(
             "train, per arm and seed",
             operations * (n + ELEMENTWISE * model.blocks * model.d_model) * tokens / rate,
-            bytes_each * n + OVERHEAD,
+            dpo_bytes(
+                shape,
+                batch=work.batch_size,
+                longest=min(round(LONGEST * longer), MOST_TOKENS),
+                low_rank=round(trained) if work.low_rank else 0,
+                bfloat16=dtype == "bfloat16",
+                gpu=gpu,
+            ),
             4.0 * n,
             ids + max(CHECKPOINTS * checkpoint - 4.0 * n, (CHECKPOINTS - 1) * checkpoint),
         ),
-        Estimate("evaluate, per model", 2 * n * measured * SAMPLING / rate, weights, 0),
+        Estimate(
+            "evaluate, per model",
+            2 * n * measured * SAMPLING / rate,
+            sampling(prompts=work.heldout_sent),
+            0,
+        ),
     ]
 
 
@@ -244,13 +280,6 @@ def warnings(costs: Iterable[Estimate], machine: Machine) -> list[str]:
     return lines
 
 
-class Forecast(NamedTuple):
-    """Expected seconds until all runs are done, and the steps that have no finished run yet."""
-
-    seconds: float
-    unknown: tuple[str, ...]
-
-
 def estimated_seconds(store: Store, project: Project) -> dict[str, float]:
     """The estimate of each step by its name; `UserError` where an input cannot be read."""
     pairs = quality.size(store.pairs(project.pairs))
@@ -262,36 +291,3 @@ def estimated_seconds(store: Store, project: Project) -> dict[str, float]:
     facts = model_facts(Path(project.reference), environment.roots())
     costs = estimates(facts, work, this_machine(store.workspace))
     return {cost.step.partition(",")[0]: cost.seconds for cost in costs}
-
-
-def typical_seconds(store: Store) -> dict[str, float]:
-    """Median wall-clock seconds of the finished runs, by step; a tried prompt is no evaluation."""
-    infos = store.infos(state="finished")
-    most = {info.step: max(i.total for i in infos if i.step == info.step) for info in infos}
-    full = [info for info in infos if 2 * info.total >= most[info.step]]
-    return {step: median(i.seconds for i in full if i.step == step) for step in most}
-
-
-def forecast(steps: Iterable[str], typical: dict[str, float]) -> Forecast:
-    """The time of runs that have not begun."""
-    return _total((step, typical.get(step)) for step in steps)
-
-
-def time_left(infos: Iterable[RunInfo], typical: dict[str, float]) -> Forecast:
-    """The time that waiting and running runs still need."""
-    open_states = ("absent", "waiting", "running")
-    return _total((i.step, _time_left(i, typical)) for i in infos if i.state in open_states)
-
-
-def _time_left(info: RunInfo, typical: dict[str, float]) -> float | None:
-    usual = typical.get(info.step)
-    early = usual is not None and info.done < SETTLED * info.total
-    if info.state == "running" and info.done and info.total and not early:
-        return info.seconds * (info.total - info.done) / info.done
-    return None if usual is None else max(0.0, usual - info.seconds * (info.state == "running"))
-
-
-def _total(runs: Iterable[tuple[str, float | None]]) -> Forecast:
-    times = list(runs)
-    unknown = dict.fromkeys(step for step, seconds in times if seconds is None)
-    return Forecast(sum(seconds or 0.0 for _, seconds in times), tuple(unknown))

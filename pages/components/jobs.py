@@ -14,11 +14,11 @@ import streamlit as st
 
 from core.errors import UserError
 from core.runs import commands, jobs
+from core.runs.jobs import Forecast
 from core.runs.store import RunInfo
 from core.specs.base import Spec
 from core.specs.project import Project
 from core.workspace import estimates
-from core.workspace.estimates import Forecast
 from pages.components import cache, text
 
 ACTIVE = ("waiting", "running")
@@ -93,7 +93,7 @@ def show_bar(title: str) -> None:
 def seconds() -> dict[str, float]:
     """How long each step takes: by what it took here, else by the estimate that Set up shows."""
     store = cache.store()
-    return _estimated(str(store.workspace), cache.project()) | estimates.typical_seconds(store)
+    return _estimated(str(store.workspace), cache.project()) | jobs.typical_seconds(store)
 
 
 def in_words(expected: Forecast) -> str:
@@ -179,7 +179,7 @@ def _bar(before: list[RunInfo], title: str) -> None:
     share = (ended + sum(map(_share, active))) / max(len(infos), 1)
     running = [info for info in active if info.state == "running"]
     notes = [f"{info.step} ({info.note})" if info.note else info.step for info in running]
-    left = in_words(estimates.time_left(active, seconds()))
+    left = in_words(jobs.time_left(active, seconds()))
     words = (
         f"**{text.escape(', '.join(notes) or active[0].step)}** · {len(running)} running, "
         f"{len(active) - len(running)} waiting, {ended} ended · left: {left}"

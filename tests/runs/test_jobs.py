@@ -10,8 +10,9 @@ import pytest
 from filelock import FileLock
 
 from core.runs import jobs
+from core.runs.jobs import forecast, time_left
 from core.runs.progress import Progress
-from core.runs.store import Store
+from core.runs.store import RunInfo, Store
 from core.specs.recipes import EditSpec
 from core.specs.steps import ExplainSpec, TrainSpec
 
@@ -187,3 +188,31 @@ def test_a_warm_process_works_on_one_job_after_another_and_ends_when_it_is_idle(
     run = jobs.start(store, specs[2])  # by a process of its own
     assert wait_for(store, run, "failed") == "failed"
     assert process.pid not in {event["pid"] for event in store.events(run)}
+
+
+TYPICAL = {"train": 60.0}
+
+
+def info(state: str, *, step: str = "train", seconds: float = 0, done: int = 0) -> RunInfo:
+    run = f"{step}-0123456789abcdef"
+    left = 7.0 * (10 - done) if done else None
+    return RunInfo(run, step, state, 0.0, seconds, done, 10 if done else 0, "", "", left)
+
+
+@pytest.mark.parametrize(
+    ("infos", "seconds", "unknown"),
+    [
+        ([info("waiting"), info("waiting")], 120, ()),
+        ([info("running", seconds=20)], 40, ()),
+        ([info("running", seconds=30, done=3)], 49, ()),
+        ([info("running", seconds=5, done=0)], 55, ()),
+        ([info("finished", seconds=99), info("failed")], 0, ()),
+        ([info("waiting", step="evaluate"), info("absent")], 60, ("evaluate",)),
+    ],
+)
+def test_the_time_left_is_extrapolated_or_what_such_runs_took(infos, seconds, unknown):
+    assert time_left(infos, TYPICAL) == (seconds, unknown)
+
+
+def test_a_forecast_names_steps_that_never_ran():
+    assert forecast(["train", "train", "evaluate"], TYPICAL) == (120, ("evaluate",))

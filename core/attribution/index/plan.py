@@ -32,6 +32,7 @@ from core.data.pair_table import PairColumns
 from core.data.pairs import SKIPPED, TEXTS
 from core.data.tokens import encode_completions, encode_prompts
 from core.errors import UserError
+from core.models.memory import SHARD_TOKENS, SHARDS
 from core.runs.progress import Report
 from core.storage.object_store import PLACE, settle, shard_files
 from core.storage.tables import data_frame
@@ -40,8 +41,6 @@ LENGTHS = tuple(f"n_{field}" for field in TEXTS)
 TOKENS = "tokens.bin"
 LEFT_OUT = "skipped.parquet"
 CHUNK = 512  # pairs tokenised at once
-SHARD_TOKENS = (8192, 1 << 20)  # least and most in one shard
-SHARDS = 32  # aimed at between those bounds
 
 
 def make_plan(

@@ -24,10 +24,8 @@ from core.models.devices import computes_on_several
 from core.models.extraction.attention import Tiles, Trie
 from core.models.extraction.batch import NAME as PACKED
 from core.models.extraction.batch import can_pack
+from core.models.memory import ACTIVATIONS, CHUNK, TOKENS_PER_FORWARD
 
-TOKENS_PER_FORWARD = 32_768  # larger batches are split and their gradients accumulated
-ACTIVATIONS = 1 << 30  # bytes that a forward pass may keep on a CPU, where nothing is checkpointed
-CHUNK = 1 << 24  # logits that exist at once on a CPU: 64 MB
 COLUMNS = 1 << 15  # of the vocabulary in one tile of TRL's kernel
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
 SCALED = (  # settings of heads whose logits are scaled or capped, which is not done here

@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.intervention.arms import Arm
 from core.intervention.evaluation.edit_sizes import total_k
+from core.runs.jobs import Forecast, forecast, time_left
 from core.runs.store import RunInfo
-from core.workspace.estimates import Forecast, forecast, time_left
 from pages.components import cache, jobs
 
 STARTABLE = ("absent", "failed", "cancelled")

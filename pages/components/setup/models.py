@@ -102,7 +102,7 @@ def _show_model(folder: Path) -> Model | None:
     st.caption(
         (f"LoRA adapter of {text.escape(str(base))}, with it " if base else "")
         + f"{text.escape(facts.kind)} · {facts.parameters / 1e6:,.1f}M parameters · "
-        f"{facts.blocks} blocks × {facts.d_model} · {in_bytes(facts.bytes)}"
+        f"{facts.blocks} blocks × {facts.d_model} · {in_bytes(facts.shape.bytes)}"
     )
     return folder, facts
 
