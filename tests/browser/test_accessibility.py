@@ -75,7 +75,7 @@ def test_the_tab_is_called_by_the_page_and_the_project(served, tab, investigated
             tab.wait_for_function(f"document.title === '{title} · {project.name}'")
 
 
-def test_no_column_of_a_table_of_pairs_is_hidden_at_1000_pixels(served, tab, investigated, store):
+def test_at_1000_pixels_nothing_overflows_beside_a_narrow_sidebar(served, tab, investigated, store):
     """No page is wider than the window, and the sidebar leaves three quarters of it."""
     tab.set_viewport_size({"width": 1000, "height": 800})
     with served(store.workspace) as address:
