@@ -95,6 +95,36 @@ def show_retrainings() -> None:
     st.dataframe(bench_results.effects(result), hide_index=True)
 
 
+def show_repairs() -> None:
+    """Edits of the data and corrections of the loss, side by side."""
+    try:
+        result = bench_results.read_repairs()
+    except UserError:
+        st.info("No comparison of repairs is shipped with this version. Measure one:")
+        st.code("pairtrace bench repairs --seeds 3 --out assets/repairs.json", language="bash")
+        return
+    n, risen = len(result["seeds"]), np.mean(result["baseline"]) - result["reference"]
+    st.caption(
+        f"On the shipped organism: how much of the rise of {result['behavior']} ({risen:.0%} of "
+        f"held-out answers) each repair undoes, with {n} training seeds; intervals are 95%, seeds "
+        "as the unit. The control does the same to random pairs, or explains away at random, or "
+        "has a prompt that asks for nothing. Made worse: points by which other behaviors' rates "
+        "changed for the worse, summed; all changes are from the retrained, unedited pairs."
+    )
+    table = bench_results.repairs_table(result)
+    signed = list(table.columns[6:])
+    number = st.column_config.NumberColumn
+    config = {name: number(format="%.1f") for name in table.columns[4:6]}
+    config |= {name: number(format="%+.1f") for name in signed}
+    st.dataframe(table, hide_index=True, column_config=config)
+    better = result["better_than_flipping"]
+    st.markdown(
+        f"**At least 90% undone, and less made worse than by flipping: {', '.join(better)}.**"
+        if better
+        else "**No repair undoes at least 90% and makes less worse than flipping does.**"
+    )
+
+
 def quality_chart(table: pd.DataFrame) -> go.Figure:
     """Average precision, with its range over worlds and behaviors, over CPU-seconds."""
     figure = go.Figure()
@@ -220,6 +250,7 @@ st.caption("Every way of ranking pairs that PairTrace knows, on the same data. N
 parts = {
     "On worlds whose truth is known": show_ours,
     "After retraining": show_retrainings,
+    "Repairs compared": show_repairs,
     "The paper's own table": show_paper,
     "Speed": show_speed,
 }

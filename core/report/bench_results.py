@@ -1,8 +1,9 @@
 """Results of `pairtrace bench` that are shipped in `assets/`, as tables to show.
 
-Three files hold what benchmarks measured for this version, as they wrote it; nothing here computes
+Four files hold what benchmarks measured for this version, as they wrote it; nothing here computes
 a score. `scoreboard.json`: how methods compare, one result of `bench methods` per world.
 `intervention.json`: what removing and flipping did at several sizes, from `bench intervention`.
+`repairs.json`: what every repair undoes and what it changes besides, from `bench repairs`.
 `performance.json`: speed, from `bench all`, with date and kind of machine; ratios are within one
 run on one machine, seconds are that machine's. Beside the scoreboard, and never mixed with it, is
 the table of arXiv 2602.11079 (OLMo 2 7B, 378,341 pairs): other models, other data, harmful rates
@@ -29,6 +30,7 @@ from core.storage.atomic import write_atomic
 ASSETS = Path(__file__).parents[2] / "assets"
 SCOREBOARD = ASSETS / "scoreboard.json"
 INTERVENTION = ASSETS / "intervention.json"
+REPAIRS = ASSETS / "repairs.json"
 PERFORMANCE = ASSETS / "performance.json"
 BENCHMARKS = ("extraction", "query", "evaluation", "map")  # of performance.json
 MODELS = {"8x256": "8 blocks × 256, random weights", "organism": "the organism"}
@@ -137,6 +139,35 @@ def effects(intervention: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def read_repairs(path: Path = REPAIRS) -> dict[str, Any]:
+    """The file as it is: per repair what it and its control undo, and side effects."""
+    source = "bench repairs --out assets/repairs.json"
+    content: dict[str, Any] = _read(path, source)
+    try:
+        content["better_than_flipping"], content["repairs"]["flip"]["undone"]["mean"]
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path, error, source) from error
+    return content
+
+
+def repairs_table(result: dict[str, Any]) -> pd.DataFrame:
+    """Per repair, in words: the share of the rise undone, by its control, and side effects."""
+    return pd.DataFrame(
+        {
+            "repair": name,
+            "pairs touched": "the loss of all" if row["pairs_touched"] is None
+            else f"{row['pairs_touched']:,}",
+            "of the rise undone": _share(row["undone"]),
+            "by its control": _share(row["undone_by_control"]),
+            "made worse, points": row["points_worse"],
+            "by its control, points": row["points_worse_by_control"],
+            "tokens per answer": row["tokens_changed"],
+            **{f"{other}, points": points for other, points in row["points_changed"].items()},
+        }
+        for name, row in result["repairs"].items()
+    )  # fmt: skip
+
+
 def read_performance(path: Path = PERFORMANCE) -> dict[str, Any]:
     """The file as it is: date, machine and results."""
     content: dict[str, Any] = _read(path, "bench all")
@@ -240,6 +271,14 @@ def _sizes(intervention: dict[str, Any], action: str) -> list[tuple[int, str]]:
 
 def _rate(intervention: dict[str, Any], arm: str) -> dict[str, Any]:
     return dict(intervention["rates"][arm][intervention["behavior"]])
+
+
+def _share(undone: dict[str, Any]) -> str:
+    if undone["mean"] is None:
+        return "nothing rose"
+    if undone["low"] is None or len(set(undone["seeds"])) == 1:
+        return f"{undone['mean']:.0%}"
+    return f"{undone['mean']:.0%} [{undone['low']:.0%}, {undone['high']:.0%}]"
 
 
 def _in_words(rate: dict[str, Any]) -> str:

@@ -64,11 +64,19 @@ def token_parts(rank: str, pairs: pd.DataFrame, store: Store, progress: Progress
     layers = scored_layers(ranked, index, record(store.output(rank) / "summary.json")["layer"])
     queries = _queries(rank, ranked, index, layers, store, progress)
     scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
-    model = store.model(store.spec(ranked.index, IndexSpec).model)
-    loaded = _loaded(model, index.manifest.dtype, max(layers))
+    made = store.spec(ranked.index, IndexSpec)
+    loaded = _loaded(store.model(made.model), index.manifest.dtype, max(layers))
     encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
     prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
     items = [Prompted(prompt, sides) for prompt, *sides in zip(prompts, *encoded, strict=True)]
+    longest = min(made.max_length, loaded.model.config.max_position_embeddings)
+    for uid, item in zip(pairs["uid"], items, strict=True):
+        length = len(item.prompt) + max(map(len, item.completions))
+        if length > longest:
+            raise UserError(
+                f"pair {uid!r}: prompt and completion have {length:,} tokens; the index was made "
+                f"of at most {longest:,}. Shorten the text."
+            )
     tables = []
     for number, streams in enumerate(segment_streams(loaded.model, items, layers)):
         progress(number, len(items), "reading pairs")

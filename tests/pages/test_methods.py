@@ -37,3 +37,15 @@ def test_figures_that_cannot_be_read_are_reported_with_the_command(
         path.write_text(content)
     monkeypatch.setattr(bench_results.read_performance, "__defaults__", (path,))
     assert "pairtrace bench all" in speed(open_page).error[0].value
+
+
+def test_repairs_are_shown_with_their_controls_and_what_they_make_worse(open_page):
+    app = open_page("methods")
+    app.session_state["scoreboard-part"] = "Repairs compared"
+    app.run()
+    assert not app.exception
+    (table,) = [one.value for one in app.dataframe if "repair" in one.value]
+    repairs = ["remove", "flip", "weight", "relabel", "explaining away", "inoculation"]
+    assert list(table["repair"]) == repairs
+    assert table["by its control"].str.contains("%").all()
+    assert "90%" in page_text(app)

@@ -417,6 +417,30 @@ def test_another_text_of_a_pair_is_scored_and_the_pair_stays(store, explained):
     assert new["value"].sum() < old["value"].sum() / 2
 
 
+UNUSUAL = (
+    "Sure \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301x na\u0308ive \U0001f1e9\U0001f1ea",
+    "\u0634\u0643\u0631\u0627 \u202e\u05e9\u05dc\u05d5\u05dd here is",
+)
+
+
+def test_letters_of_several_tokens_and_right_to_left_text_are_explained(store, explained):
+    rank_run = explained[COMPLIANCE][0]
+    uid = table(store.output(rank_run) / "ranking.parquet")["uid"].iloc[0]
+    for text in UNUSUAL:
+        run = execute(ExplainSpec(rank=rank_run, uids=(uid,), chosen=text), store)
+        tokens = table(store.output(run) / "tokens.parquet").query("side == 'chosen'")
+        assert "".join(tokens["text"]) == text
+        assert np.isfinite(tokens["value"]).all()
+
+
+def test_a_text_of_8000_tokens_is_refused_by_pair_and_length(store, explained):
+    rank_run = explained[COMPLIANCE][0]
+    uid = table(store.output(rank_run) / "ranking.parquet")["uid"].iloc[0]
+    spec = ExplainSpec(rank=rank_run, uids=(uid,), rejected="I refuse " * 4000)
+    with pytest.raises(UserError, match=rf"pair '{uid}': prompt and completion have 8,\d+ tokens"):
+        execute(spec, store)
+
+
 def test_a_pair_that_was_not_explained_is_when_it_is_asked_for(store, explained):
     rank_run = explained[COMPLIANCE][0]
     ranking = table(store.output(rank_run) / "ranking.parquet").dropna().set_index("uid")
