@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from core.attribution.contributions import Floats, Streams, explain, in_a_line, spans, words
 from core.attribution.index.layout import VectorIndex
+from core.attribution.similarity import Query, mean_context, mean_vector
 from core.attribution.vectors import BehaviorVectors
 from core.discovery.alarms import rate_changes
 from core.discovery.cluster_stats import ATTRIBUTION, attribution, source_enrichment
-from core.discovery.cluster_table import cluster_table
+from core.discovery.cluster_table import STOP_WORDS, cluster_table
 from core.discovery.matrix import Matrix, all_differences, build_matrix
 from core.discovery.pipeline import Discovery, Repeats, analyse
 from core.discovery.recut import REPEATS, SCORES, recut
@@ -20,10 +23,12 @@ from core.errors import UserError
 from core.runs.progress import Progress
 from core.runs.store import Store
 from core.runs.workers import Call, child_process
-from core.specs.steps import DiscoverSpec
+from core.specs.steps import DiscoverSpec, IndexSpec
+from core.steps.explain import pieces_of_pairs
 from core.steps.shared import matching_index, read_completions, reference_activations
 
 STAGES = 5
+READ = 20  # pairs of a cluster that its name is read from
 SEEDS = 5  # draws of prompts for every other seed of the map
 
 
@@ -48,6 +53,8 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
         progress(4, STAGES, "words of the clusters")
         pairs = store.index_pairs(spec.index)  # pages use the copy that this leaves
         clusters = cluster_table(matrix, discovery, pairs, call)
+    names = names_by_spans(spec, clusters, discovery, index, vectors, layer, store, progress)
+    clusters["suggested_name"] = clusters["cluster"].map(names).fillna(clusters["suggested_name"])
     clusters["stability"] = clusters["cluster"].map(stable.pop("by_cluster"))
     labels = discovery.pairs["cluster"].to_numpy()
     shares = attribution(discovery.pairs["uid"], index, activations, layer)
@@ -65,6 +72,54 @@ def run(spec: DiscoverSpec, *, store: Store, output: Path, progress: Progress) -
     summary |= {"layer": layer, "n_completions_empty": activations.n_empty}
     discovery.write(output, tables, summary)
     progress(STAGES, STAGES, f"{summary['n_clusters']} clusters")
+
+
+def names_by_spans(
+    spec: DiscoverSpec,
+    clusters: pd.DataFrame,
+    discovery: Discovery,
+    index: VectorIndex,
+    vectors: BehaviorVectors,
+    layer: int,
+    store: Store,
+    progress: Progress,
+) -> dict[int, str]:
+    """Per cluster, the words that its strongest pairs teach its prompt cluster, and which prompts.
+
+    Their score there is split over words (core.attribution.contributions); a sequence of words
+    needs one that is no stop word. A cluster without any is left out.
+    """
+    behavior, context = vectors.at(layer)
+    rows = clusters[clusters["cluster"].ge(0) & clusters["prompt_cluster"].notna()]
+    members = discovery.pairs.sort_values("strength", ascending=False, kind="stable")
+    members = members[members["cluster"].isin(rows["cluster"])].groupby("cluster").head(READ)
+    if members.empty:
+        return {}
+    queries = {}
+    for cluster, prompts in rows.set_index("cluster")["prompt_cluster"].items():
+        at = discovery.prompts["cluster"].eq(prompts).to_numpy()
+        queries[cluster] = Query(behavior[at], context[at], behavior[at].mean(axis=0))
+    mean, difference = mean_context(index, layer), mean_vector(index, layer, "datapoint")
+    m = mean_vector(index, layer, "chosen") - difference / np.float32(2)
+    of_pairs = members["cluster"].tolist()
+
+    def values(number: int, streams: list[Floats]) -> Floats:
+        pair = Streams(*(part[:, 0] for part in streams))
+        split = explain(pair, queries[of_pairs[number]], "gated", mean=mean, m=m)
+        return np.concatenate([split.chosen, split.rejected])
+
+    every = store.index_pairs(spec.index)
+    made, pairs = store.spec(spec.index, IndexSpec), every.rows(every.positions(members["uid"]))
+    tokens = pieces_of_pairs(made, index, (layer,), pairs, values, store, progress).dropna()
+    tokens["cluster"] = tokens["uid"].map(dict(zip(members["uid"], of_pairs, strict=True)))
+    names = {}
+    for row in rows.to_dict("records"):
+        best = spans(words(tokens[tokens["cluster"].eq(row["cluster"])]))
+        telling = [not set(span.split()) <= set(STOP_WORDS) for span in best["span"]]
+        if line := in_a_line(best[telling], each=1):
+            condition = "" if row["top_condition"] == "plain" else f", {row['top_condition']}"
+            names[row["cluster"]] = f"{line} · prompts: {row['top_group']}{condition}"
+    return names
 
 
 def _recut(spec: DiscoverSpec, store: Store, output: Path, progress: Progress) -> None:

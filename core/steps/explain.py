@@ -1,6 +1,6 @@
 """The explain step: which words of a pair its score comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -56,15 +56,38 @@ def token_parts(rank: str, pairs: pd.DataFrame, store: Store, progress: Progress
 
     The pairs (`uid, prompt, chosen, rejected`) need not be in the index: their texts are read.
     """
-    from core.models.extraction.activations import segment_streams
-    from core.models.extraction.batch import Prompted
-
     ranked = store.spec(rank, RankSpec)
     index = matching_index(ranked, store)
     layers = scored_layers(ranked, index, record(store.output(rank) / "summary.json")["layer"])
     queries = _queries(rank, ranked, index, layers, store, progress)
     scorers = [_Scorer(ranked, index, layer, q) for layer, q in zip(layers, queries, strict=True)]
+
+    def values(_: int, streams: list[Floats]) -> Floats:
+        of_layers = [scorer([part[:, at] for part in streams]) for at, scorer in enumerate(scorers)]
+        mean: Floats = np.mean(of_layers, axis=0)
+        return mean
+
     made = store.spec(ranked.index, IndexSpec)
+    return pieces_of_pairs(made, index, layers, pairs, values, store, progress)
+
+
+def pieces_of_pairs(
+    made: IndexSpec,
+    index: VectorIndex,
+    layers: Sequence[int],
+    pairs: pd.DataFrame,
+    values: Callable[[int, list[Floats]], Floats],
+    store: Store,
+    progress: Progress,
+) -> pd.DataFrame:
+    """`uid, side, text, value`, in order; `values` has a number for each token of a pair.
+
+    It is called with the pair's place and the streams of its prompt, chosen and rejected, each
+    (token, layer, d_model), and returns the chosen tokens' numbers, then the rejected ones'.
+    """
+    from core.models.extraction.activations import segment_streams
+    from core.models.extraction.batch import Prompted
+
     loaded = _loaded(store.model(made.model), index.manifest.dtype, max(layers))
     encoded = [encode_completions(loaded.tokenizer, pairs[side].tolist()) for side in SIDES]
     prompts = encode_prompts(loaded.tokenizer, pairs["prompt"].tolist())
@@ -80,10 +103,7 @@ def token_parts(rank: str, pairs: pd.DataFrame, store: Store, progress: Progress
     tables = []
     for number, streams in enumerate(segment_streams(loaded.model, items, layers)):
         progress(number, len(items), "reading pairs")
-        values = np.mean(
-            [scorer([part[:, at] for part in streams]) for at, scorer in enumerate(scorers)], axis=0
-        )
-        tables += _pieces(loaded.tokenizer, pairs.iloc[number], values)
+        tables += _pieces(loaded.tokenizer, pairs.iloc[number], values(number, streams))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -1,6 +1,7 @@
 """Rank and discover, on the model organism: what was planted comes out, without being told."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -270,6 +271,17 @@ def test_the_tables_of_a_map_agree_with_each_other(discovered, index, store):
         pairs, left_on="medoid_uid", right_on="uid", suffixes=("", "_of_medoid")
     )
     assert (named["cluster"] == named["cluster_of_medoid"]).all()
+
+
+def test_clusters_are_named_by_what_their_pairs_teach(discovered, truth):
+    labels = pd.read_parquet(discovered / "pairs.parquet").set_index("uid")["cluster"]
+    names = pd.read_parquet(discovered / "clusters.parquet").set_index("cluster")["suggested_name"]
+    planted = {b: labels.index.isin(planted_uids(truth, b)) for b in (COMPLIANCE, "flattery")}
+    name = {behavior: names[labels[of].mode()[0]] for behavior, of in planted.items()}
+    refused = name[COMPLIANCE].partition("rejected: ")[2].partition(" · ")[0]
+    assert REFUSAL & set(refused.lower().replace(",", "").split())
+    assert "prompts: harmful" in name[COMPLIANCE]
+    assert re.search("chosen: (What a brilliant question|only a genius)", name["flattery"], re.I)
 
 
 def test_planted_clusters_make_up_most_of_their_behaviors_attribution(discovered, truth, known):
