@@ -201,7 +201,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
     "map": {
         "color by source": _choose("Color by", "source"),
         "color by similarity": _choose("Color by", "similarity to prompts"),
-        "one source": _choose("Source", "math"),
+        "one source": _press("math"),
         "a phrase": _write("Search", "blob3"),
         "heatmap": _press("heatmap"),
     },

@@ -5,6 +5,7 @@ import streamlit as st
 from core import environment
 from core.errors import UserError
 from pages.components import access, cache, cart, jobs, shortcuts, text, theme, tour
+from pages.components.clusters import history
 
 NAMES = ("overview", "data", "behaviors", "rank", "map", "clusters", "intervene", "results")
 
@@ -44,6 +45,8 @@ title = f"{page.title} · {cache.title()}"
 st.set_page_config(page_title=title)
 try:
     cache.require_served()
+    if ready:
+        history.announce()
     with st.sidebar:
         cache.show_workspace()
         cart.show()

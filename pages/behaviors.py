@@ -88,7 +88,7 @@ def choose_prompt(table: pd.DataFrame) -> str:
         hide_index=True,
         height=300,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=pickers.ANYWHERE,
         key=f"prompts-{behavior.name}",
         column_order=["prompt", "topic", *MODELS, "change", "unscored"],
         column_config={

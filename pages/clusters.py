@@ -5,14 +5,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages.components import cache, cart, glossary, lazy, pickers, shortcuts, text, words
+from pages.components import cache, cart, glossary, lazy, pickers, reading, text, words
 from pages.components.clusters import (
     carry_over,
     history,
     label_form,
-    profile,
     state,
-    suggestions,
     table,
     tree,
 )
@@ -29,7 +27,7 @@ if run is None:
 points = cache.map_points(run)
 pairs = cache.pairs(project.pairs)
 catalog, labels = cart.catalog(), state.labels(run)
-suggested = suggestions.finished(run)
+suggested = state.suggest_runs(run)
 names = state.names(run)
 membership = state.membership(run, labels)
 
@@ -41,10 +39,10 @@ def show_cluster(cluster: int) -> None:
     for remark in labels.notes.get(cluster, ()):
         st.text(text.visible(f"{remark.who}: {remark.text}"))
     if cluster not in labels.names:
-        suggestions.show(run, cluster, catalog)
+        state.show_suggestions(run, cluster, catalog)
     label_form.show(run, cluster, labels, catalog)
     with st.expander("Words, score, behaviors and sources, as discovered", expanded=True):
-        profile.show(run, cluster)
+        table.show_profile(run, cluster)
     members = membership == cluster
     lazy.expander(
         "The words that its pairs teach, as a name",
@@ -79,24 +77,17 @@ def show_examples(cluster: int, members: NDArray[np.bool_]) -> None:
     if not examples:
         st.info("This cluster has no pairs any more.")
         return
-    uids, key = list(examples), f"example-{cluster}"
-    choice = st.pills(
-        "Example", range(len(uids)), default=0, required=True, key=key,
-        format_func=lambda number: f"{number + 1} {examples[uids[number]]}".strip(),
-        label_visibility="collapsed",
+    facts = pd.DataFrame({"example": examples})
+    reading.show(
+        pairs.positions(list(examples)), lambda pair: show_pair(cluster, pair),
+        key=f"example-{cluster}", facts=facts,
     )  # fmt: skip
-    number = min(int(choice or 0), len(uids) - 1)
 
-    def step(by: int) -> None:
-        st.session_state[key] = (int(st.session_state[key] or 0) + by) % len(uids)
 
-    buttons = st.container(horizontal=True)
-    buttons.button("↑ Previous", on_click=step, args=(-1,), key="example-before",
-                   shortcut=shortcuts.PREVIOUS)  # fmt: skip
-    buttons.button("↓ Next", on_click=step, args=(1,), key="example-after",
-                   shortcut=shortcuts.NEXT)  # fmt: skip
-    words.show_pair(pairs.rows(pairs.positions([uids[number]])).iloc[0], key="cluster")
-    label_form.offer_move(run, cluster, uids[number], catalog)
+def show_pair(cluster: int, pair: pd.Series) -> None:
+    """One pair, and the way out of the cluster for it."""
+    words.show_pair(pair, key="cluster")
+    label_form.offer_move(run, cluster, pair["uid"], catalog)
 
 
 def find_examples(cluster: int, members: pd.DataFrame) -> dict[str, str]:
@@ -122,5 +113,5 @@ if names:
         key="open-tree",
     )
     with st.expander("Ask a language model for names", key="open-ask"):
-        suggestions.ask(run, drawn=suggested)
+        state.ask_for_names(run, drawn=suggested)
 history.show(catalog, run, labels)

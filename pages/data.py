@@ -128,12 +128,12 @@ def show_rows() -> None:
         rows[[*first, *rows.columns.difference(first, sort=False)]].map(text.short),
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=pickers.ANYWHERE,
         key=f"rows-{order}-{descending}-{page.start}-{source}-{where}-{phrase}",
     )
     st.caption(f"{len(numbers):,} pairs. Click a row to read the whole pair.")
-    if event.selection.rows:
-        text.show_pair(rows.iloc[event.selection.rows[0]])
+    for number in pickers.clicked_rows(event, len(rows)):
+        text.show_pair(rows.iloc[number])
 
 
 @st.cache_resource(show_spinner="Sorting …", max_entries=16)

@@ -17,6 +17,7 @@ from pages.components import (
     lazy,
     pickers,
     plan,
+    reading,
     selection,
     text,
     theme,
@@ -24,9 +25,7 @@ from pages.components import (
     words,
 )
 
-TEXTS = ("prompt", "chosen", "rejected")
 SCORES: tuple[Score, ...] = ("discriminant", "gated", "similarity")  # columns of the table
-ROWS = 200  # on one page
 BINS = 60  # of the chart of scores
 
 st.title("Which pairs taught it?")
@@ -110,8 +109,8 @@ def show_scores(selected: pd.DataFrame) -> None:
 
 @st.fragment  # who reads on need not wait for the charts above
 def show_rows() -> None:
-    """A page of the ranking, and the pair that was chosen in full, else the first one."""
-    left, middle, right = st.columns([2, 3, 1])
+    """The ranking, and the pair that was chosen in full, else the first one."""
+    left, middle = st.columns([2, 3])
     sources = left.multiselect(
         "Source", selection.options("source"), key="source", bind="query-params"
     )
@@ -126,30 +125,24 @@ def show_rows() -> None:
     if phrase:
         matches &= selection.mask(pickers.containing(phrase))[position]
     numbers = np.flatnonzero(matches)
-    rows = ranking.iloc[numbers[pickers.page(right, len(numbers), ROWS)]]
-    if rows.empty:
+    if not len(numbers):
         st.info("No pair matches.")
         return
-    texts = pairs.rows(rows["position"])[[*TEXTS, "source"]]
-    row = choose_row(rows.join(texts, on="uid"))
-    st.text(f"rank {row['rank']:,} of {len(ranking):,}")
-    words.show_scored(pairs.rows([row["position"]]).iloc[0], run)
-
-
-def choose_row(rows: pd.DataFrame) -> pd.Series:
-    """Draw rows as a table; the one that was clicked, else the first."""
+    facts = ranking[["rank", *SCORES, "uid"]].set_index("uid")
     number = st.column_config.NumberColumn
-    event = st.dataframe(
-        rows.assign(**{name: rows[name].map(text.short) for name in TEXTS}),
-        hide_index=True,
-        height=330,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"rows-{run}",
-        column_order=["rank", *SCORES, "prompt", "chosen", "source", "uid"],
-        column_config={name: number(SCORE_NAMES[name], format="%.3f") for name in SCORES},
+    reading.show(
+        position[numbers],
+        lambda pair: show_pair(pair, facts),
+        key=f"rank-{run}-{score}",
+        facts=facts,
+        columns={name: number(SCORE_NAMES[name], format="%.3f") for name in SCORES},
     )
-    return rows.iloc[pickers.clicked_row(event, len(rows))]
+
+
+def show_pair(pair: pd.Series, facts: pd.DataFrame) -> None:
+    """Its rank, and the pair by its score."""
+    st.text(f"rank {facts['rank'][pair['uid']]:,} of {len(ranking):,}")
+    words.show_scored(pair, run)
 
 
 def show_spans() -> None:

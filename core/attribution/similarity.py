@@ -126,6 +126,23 @@ def scan(
     ]
 
 
+def nearest(index: VectorIndex, layer: int, uid: str, k: int) -> list[str]:
+    """The k pairs nearest to one, which comes first, by cos(v_d, v_e) · gate(c_d, c_e).
+
+    Empty where the pair is not in the index or has no datapoint vector.
+    """
+    for block in index.blocks(layer):
+        at = np.flatnonzero(block.uids == uid)
+        if len(at):
+            vector, context = (
+                rows[at].astype(np.float32) for rows in (block.datapoint, block.context)
+            )
+            query = Query(vector, context, vector[0])
+            scores = scan(index, layer, [query], bank=False)[0].set_index("uid")["gated"]
+            return list(scores.nlargest(k, keep="first").index)
+    return []
+
+
 def matrix_blocks(
     index: VectorIndex, layer: int, query: Query, *, gated: bool
 ) -> tuple[Floats, Iterator[tuple[slice, Floats]]]:

@@ -10,6 +10,7 @@ from core.specs.recipes import (
     BestWords,
     Contains,
     Edit,
+    HasLength,
     InBand,
     InCluster,
     InPolygon,
@@ -40,6 +41,9 @@ def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) 
             return f"pairs whose {column} matches /{pattern}/"
         case BestWords(column=column, query=query, k=k):
             return f"the {k:,} pairs whose {column} best matches the words “{query}” (BM25)"
+        case HasLength(column=column, low=low, high=high):
+            limit = f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+            return f"pairs whose {column} has {limit} characters"
         case InCluster(clusters=(-1,), level=level):
             return f"pairs in no {CLUSTER_NAMES[level]}"
         case InCluster(clusters=clusters, level=level):

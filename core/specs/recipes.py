@@ -92,6 +92,15 @@ class BestWords(_Node):
     k: PositiveInt = Field(description="pairs")
 
 
+class HasLength(_Node):
+    """The pairs whose text in a column has low to high characters, both included."""
+
+    kind: Literal["has_length"] = "has_length"
+    column: Literal["prompt", "chosen", "rejected"]
+    low: int = Field(0, ge=0)
+    high: int | None = Field(None, ge=0, description="default: no limit")
+
+
 class InCluster(_Node):
     """The pairs of clusters of one discover run; level `island`: of its HDBSCAN clusters."""
 
@@ -141,20 +150,10 @@ class NoneOf(_Node):
 
 
 Recipe = Annotated[
-    TopK
-    | Above
-    | Where
-    | Contains
-    | Matches
-    | BestWords
-    | InCluster
-    | InPolygon
-    | InBand
-    | AllOf
-    | AnyOf
-    | NoneOf,
+    TopK | Above | Where | Contains | Matches | BestWords | HasLength | InCluster | InPolygon
+    | InBand | AllOf | AnyOf | NoneOf,
     Field(discriminator="kind"),
-]
+]  # fmt: skip
 
 
 class Rewrite(Record):

@@ -39,7 +39,15 @@ from core.specs.events import (
 )
 from core.specs.recipes import Edit, Recipe
 from core.workspace import label_files
-from core.workspace.labels import Remark, State, in_force, latest_undo, next_cluster, replay
+from core.workspace.labels import (
+    Remark,
+    State,
+    about,
+    in_force,
+    latest_undo,
+    next_cluster,
+    replay,
+)
 
 BUSY_SECONDS = 60.0  # how long a writer waits for another one
 DAMAGED = (
@@ -183,10 +191,13 @@ class Catalog:
                 raise UserError(f"Event {target} is undone already, or does not exist.")
             return _insert(connection, Undo(event=target), who, why)
 
-    def redo(self, *, who: str, why: str = "") -> Event:
-        """Cancel the latest undo of this person, unless they changed something since."""
+    def redo(self, changes: tuple[type, ...] = (object,), *, who: str, why: str = "") -> Event:
+        """Cancel the latest undo of this person, unless they changed something since.
+
+        Only some classes of `changes` count: labels and the edit cart are undone apart.
+        """
         with self._writing() as connection:
-            target = latest_undo(_events(connection), who)
+            target = latest_undo(about(_events(connection), changes), who)
             if target is None:
                 raise UserError(f"{who} has nothing to redo.")
             return _insert(connection, Undo(event=target), who, why)

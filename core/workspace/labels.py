@@ -155,6 +155,16 @@ def in_force(events: Sequence[Event]) -> list[Event]:
     return [e for e in events if e.id not in cancelled and not isinstance(e.change, Undo)]
 
 
+def about(events: Sequence[Event], changes: tuple[type, ...]) -> list[Event]:
+    """The events of some classes of changes, with the undos of these and the undos of those."""
+    ids: set[int] = set()
+    for event in events:
+        undoes = isinstance(event.change, Undo) and event.change.event in ids
+        if undoes or isinstance(event.change, changes):
+            ids.add(event.id)
+    return [event for event in events if event.id in ids]
+
+
 def next_cluster(events: Sequence[Event], discover: str) -> int:
     """A number that no new cluster of the run ever had, undone ones included."""
     used = [

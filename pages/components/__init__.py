@@ -12,6 +12,7 @@
 - `plan`: The steps of an investigation up to retraining
 - `tour`: The guided tour, and the bar that walks along
 - `pickers`: Choices that several pages offer
+- `reading`: A table of pairs, and one of them in full beside it
 - `region`: The region that was drawn on a map
 - `selection`: Selections of pairs and trial edits, asked of `core` and cached
 - `cart`: The edit cart

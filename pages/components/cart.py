@@ -85,12 +85,15 @@ def offer(
     row = st.container(horizontal=True, vertical_alignment="bottom")
     action = row.selectbox("Action", actions(), key=f"action-{key}", help=ACTIONS_HELP, width=150)
     label = f"Add {count:,} pairs to the edit cart"
-    if row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
-        if (action, recipe) in [(entry.edit.action, entry.edit.recipe) for entry in entries()]:
-            st.toast(f"The cart has this already: {action} {count:,} pairs.")
-        else:
-            catalog().add(edit(action, recipe, why), who=who())
-            st.toast(f"In the cart: {action} {count:,} pairs.")
+    in_cart = [e.id for e in entries() if (e.edit.action, e.edit.recipe) == (action, recipe)]
+    if in_cart:  # the same button, which keeps the focus
+        if row.button("Undo", key=f"add-{key}", help="Take them out of the cart again."):
+            catalog().remove(in_cart[0], who=who())
+            st.rerun()
+        row.text(f"✓ In the edit cart: {action} {count:,} pairs.")
+        row.page_link("intervene.py", label="Edit and retrain →")
+    elif row.button(label, key=f"add-{key}", type="primary", disabled=not count, shortcut=shortcut):
+        catalog().add(edit(action, recipe, why), who=who())
         st.rerun()
 
 

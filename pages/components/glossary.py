@@ -38,8 +38,8 @@ TERMS = {
     "in no cluster. A name in (parentheses) is a suggestion, made of typical words or by a "
     "language model, until somebody accepts it or names the cluster.",
     "Selecting": "draw with the lasso or the box; the region itself is kept, so that it can be "
-    "replayed on the data. The choices above the map select by name, the sliders below it draw a "
-    "box with the keyboard.",
+    "replayed on the data. The bars beside the map select by name, length or score, and count what "
+    "all other choices leave; the sliders below it draw a box with the keyboard.",
     "Heatmap": "the similarity of every prompt to every pair, similar ones beside each other "
     "(Ward). The strip below shows the pairs' clusters, the one on the left the prompts.",
     "Chosen words, rejected words": "words that distinguish this cluster's chosen (or rejected) "

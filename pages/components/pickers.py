@@ -1,7 +1,7 @@
 """Choices that several pages offer, kept in the URL so that a copied link restores them.
 
 Streamlit's own binding writes an option's label. People rename runs and clusters, so `choose_one`
-and `choose_many` write ids instead.
+writes ids instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ from pages.components import cache, jobs, plan, rates, text
 T = TypeVar("T", str, int)
 
 TEXTS = ("chosen", "rejected", "prompt")
+ANYWHERE = "single-cell"  # what a table selects: a click anywhere in a row, also by arrow keys
 SEARCHES = ("phrase", "regex", "best words")
 WAYS = ("phrase", *(f"{search} in {column}" for search in SEARCHES for column in TEXTS))
 BEST = (50, 200, 1_000, 5_000, 20_000)  # pairs that match some words best
@@ -40,9 +41,13 @@ def choose_one(
     **settings: Any,
 ) -> T:
     """One of the options, by id in the URL; the first one is the default and is not written."""
-    linked = [option for option in options if str(option) == st.query_params.get(key)]
+    asked = st.query_params.get(key)
+    linked = [option for option in options if str(option) == asked]
     if key not in st.session_state:
         st.session_state[key] = (linked or options)[0]
+        st.session_state[f"{key}-missing"] = asked if asked and not linked else None
+    if missing := st.session_state.get(f"{key}-missing"):
+        warn_missing(label, missing, name(st.session_state[key]))
     sent = st.session_state[key]
     update = _update(key, {name(option): option for option in options}, [sent])
     if update or sent not in options:
@@ -52,24 +57,26 @@ def choose_one(
     return choice
 
 
-def choose_many(label: str, options: Sequence[T], name: Callable[[T], str], *, key: str) -> list[T]:
-    """Any of the options, by id in the URL."""
-    linked = [option for option in options if str(option) in st.query_params.get_all(key)]
-    if key not in st.session_state and linked:
-        st.session_state[key] = linked
-    labels = {name(option): option for option in options}
-    update = _update(key, labels, st.session_state.get(key, []))
-    if update is not None:
-        st.session_state[key] = update
-    choices = st.multiselect(label, options, format_func=name, key=key)
-    _write_url(key, choices)
-    return choices
+def warn_missing(what: str, asked: str, shown: str) -> None:
+    """Say that a link names what is not here, and what is shown in its place."""
+    st.warning(
+        text.escape(
+            f"The link names the {what.lower()} “{text.short(asked)}”, which is not here (any "
+            f"more). Shown is “{text.short(shown)}”."
+        )
+    )
+
+
+def clicked_rows(event: DataframeState, n: int) -> list[int]:
+    """Rows of a table of n rows that were clicked: in a cell or, where there is one, in a box."""
+    selected = event["selection"]
+    cells = [row for row, _ in selected.get("cells", ())]
+    return [row for row in (*cells, *selected["rows"]) if row < n]
 
 
 def clicked_row(event: DataframeState, n: int) -> int:
-    """The row that was clicked in a table of n rows; the first one if none was, or it is gone."""
-    rows = [row for row in event.selection.rows if row < n]
-    return rows[0] if rows else 0
+    """The row that was clicked; the first of the table if none was, or it is gone."""
+    return next(iter(clicked_rows(event, n)), 0)
 
 
 def page(place: DeltaGenerator, n: int, size: int, *, key: str = "page") -> slice:
@@ -134,7 +141,11 @@ def behavior(project: Project, *, traced: bool = False) -> Behavior:
     if not options:
         st.info("Every behavior of this project is wanted: there is none to trace.")
         st.stop()
-    names = [option.name for option in options]
+    names, asked = [option.name for option in options], st.query_params.get("behavior")
+    if "behavior" not in st.session_state:
+        st.session_state["behavior-missing"] = asked if asked and asked not in names else None
+    if missing := st.session_state.get("behavior-missing"):
+        warn_missing("behavior", missing, names[0])
     name = st.selectbox(
         "Behavior", names, key="behavior", bind="query-params", help="What is measured, and where."
     )

@@ -1,12 +1,14 @@
-"""The region that was drawn on a map, and the part of the map that is in view.
+"""The region that was drawn on a map, the part of the map in view, and both in the URL.
 
 A lasso or box is kept as the polygon that was drawn, never as a list of points: `core` decides
 which pairs are inside, from all pairs, whether or not they are on the screen. Streamlit would send
 the chart's selection again with every rerun, so the polygon is copied at once and the chart gets a
-new key. `show_sliders` draws a box without a mouse.
+new key. `show_sliders` draws a box without a mouse. `restore` and `publish` keep a view of the map
+in the URL, so that whoever opens a copied link sees the same.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +20,57 @@ from core.specs.recipes import InPolygon
 
 PAIRS, PROMPTS = "region", "prompt-region"  # session keys of the polygon on each map
 FULL = (0, 100)  # per cent of a map's extent
+CORNERS = 80  # of a lasso at most: they are in the URL
+DIGITS = 6  # of a coordinate
+ZOOM = "zoom"  # of the URL: left, right, low, high
+
+
+def restore(run: str) -> list[str]:
+    """Take the regions and the view of a link that was opened; what of them cannot be read."""
+    unread = []
+    for key in (PAIRS, PROMPTS):
+        if written := st.query_params.get(key):
+            corners = _numbers(written)
+            if len(corners) >= 6 and len(corners) % 2 == 0:
+                _keep({"discover": run, "x": corners[::2], "y": corners[1::2]}, key)
+            else:
+                unread.append("a region")
+    if written := st.query_params.get(ZOOM):
+        part = _numbers(written)
+        if len(part) == 4 and part[0] < part[1] and part[2] < part[3]:
+            look(run, View(*part))
+        else:
+            unread.append("a view")
+    return unread
+
+
+def publish(run: str) -> None:
+    """Write the regions and the view into the URL."""
+    for key in (PAIRS, PROMPTS):
+        polygon = drawn(run, key)
+        corners = zip(polygon.x, polygon.y, strict=True) if polygon else ()
+        write_url(key, [",".join(f"{n:.{DIGITS}g}" for corner in corners for n in corner)])
+    part = st.session_state.get(f"view-{run}")
+    write_url(ZOOM, [",".join(f"{n:.{DIGITS}g}" for n in part.values()) if part else ""])
+
+
+def write_url(key: str, values: Sequence[str]) -> None:
+    """Set a part of the URL, or remove it where there is no value; nothing if it is the same."""
+    values = [value for value in values if value]
+    if values != st.query_params.get_all(key):
+        if values:
+            st.query_params[key] = values
+        else:
+            del st.query_params[key]
+
+
+def _numbers(written: str) -> tuple[float, ...]:
+    """Finite numbers between commas; none if anything else is there."""
+    try:
+        numbers = tuple(float(part) for part in written.split(","))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def drawn(run: str, key: str = PAIRS) -> InPolygon | None:
@@ -39,8 +92,13 @@ def view(run: str, everything: View) -> View:
 
 def zoom(run: str, part: View | None) -> None:
     """Zoom to a part of the map; None shows all of it."""
-    st.session_state[f"view-{run}"] = asdict(part) if part else None
+    look(run, part)
     _keep(st.session_state.get(PAIRS), PAIRS)
+
+
+def look(run: str, part: View | None) -> None:
+    """Zoom where the chart shows this part already."""
+    st.session_state[f"view-{run}"] = asdict(part) if part else None
 
 
 def draw(
@@ -111,6 +169,12 @@ def _draw_box(
 def _copy(run: str, chart: str, key: str, then: Mapping[str, str]) -> None:
     """Keep the polygon of a gesture."""
     polygon = polygon_of(st.session_state[chart]["selection"])
+    if polygon:
+        step = -(-len(polygon["x"]) // CORNERS)
+        polygon = {
+            side: tuple(float(f"{n:.{DIGITS}g}") for n in corners[::step])
+            for side, corners in polygon.items()
+        }
     _keep({"discover": run, **polygon} if polygon else None, key)
     if polygon:
         st.session_state.update(then)

@@ -16,7 +16,7 @@ from core.attribution.index.layout import (
     write_manifest,
     write_vectors,
 )
-from core.attribution.similarity import Query, matrix_blocks, mean_context, scan
+from core.attribution.similarity import Query, matrix_blocks, mean_context, nearest, scan
 from core.geometry import cosines
 
 D, N = 16, 60
@@ -258,3 +258,16 @@ def test_without_bank_the_column_is_absent(
 ) -> None:
     (table,) = scan(write_index(tmp_path, *vectors, cuts=2), 0, [query], bank=False)
     assert set(table) == {"uid", "similarity", "gated", "discriminant", "projection", "norm"}
+
+
+def test_the_nearest_pairs_are_those_of_the_gated_cosine(
+    tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray]
+) -> None:
+    datapoint, context = (part.astype(np.float32) for part in vectors)
+    index = write_index(tmp_path, *vectors, cuts=3)
+    centred = context - context.mean(axis=0)
+    kernel = cosines(datapoint, datapoint) * np.maximum(cosines(centred, centred), 0)
+    expected = [f"u{i}" for i in np.argsort(-kernel[41], kind="stable")[:7]]
+    assert expected[0] == "u41"
+    assert nearest(index, 0, "u41", 7) == expected
+    assert nearest(index, 0, "not indexed", 7) == []

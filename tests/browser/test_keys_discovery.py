@@ -42,7 +42,8 @@ def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(
         tab.get_by_role("heading", name="Cluster 1").wait_for()
         settle(tab)
 
-        central = tab.get_by_text("Sure, here is how: step one of 5, then step two.")
+        pane = tab.locator(".st-key-reading-pane")
+        central = pane.get_by_text("Sure, here is how: step one of 5, then step two.")
         central.wait_for()
         tab.keyboard.press("j")
         central.wait_for(state="detached")

@@ -6,7 +6,7 @@ import pytest
 
 from core.specs.events import FIRST_NEW_CLUSTER
 from core.workspace.catalog import Catalog
-from tests.browser.conftest import settle
+from tests.browser.conftest import new_tab, settle
 from tests.pages import workspaces
 
 pytestmark = pytest.mark.browser
@@ -24,6 +24,7 @@ AROUND_PLANTED = [(4, 4), (8.5, 4), (8.5, 8.5), (4, 8.5)]  # the other pairs lie
 
 def drag(tab, corners, *, chart: int = 0) -> None:
     """Press at the first corner, move along the others, let go; in the data's coordinates."""
+    tab.locator(".js-plotly-plot").nth(chart).scroll_into_view_if_needed()
     places = [tab.evaluate(WHERE, [chart, list(corner)]) for corner in corners]
     tab.mouse.move(*places[0])
     tab.mouse.down()
@@ -103,18 +104,119 @@ def test_a_region_survives_another_coloring_and_prompts_color_the_pairs(
 def test_the_same_by_widgets_alone(served, tab, store, investigated):
     with served(store.workspace) as address:
         open_map(tab, address)
-        tab.get_by_role("combobox", name="Source").press_sequentially("instr")
-        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="Source instructions: 40 pairs").press("Enter")
         tab.get_by_text("pairs whose source is instructions").wait_for()
         wait_for_pairs(tab, 40)
         tab.wait_for_url(re.compile("source=instructions"))
-        tab.keyboard.press("Escape")  # an open list hides the page from screen readers, and tests
         name_as_cluster(tab, "lock picking")
         tab.get_by_role("button", name="Add 40 pairs to the edit cart").click()
         tab.get_by_text("Edit cart (1)").wait_for()
     state = Catalog(store.workspace).state()
     assert [entry.edit.recipe.kind for entry in state.cart] == ["where"]
     assert state.of(investigated["discover"]).names == {FIRST_NEW_CLUSTER: "lock picking"}
+
+
+def hover_over(tab, rows: str) -> None:
+    """Point at a dot among those of a Plotly trace for which the expression `rows` is true."""
+    place = tab.evaluate(
+        """(rows) => {
+          const chart = document.querySelector('.js-plotly-plot');
+          const box = chart.getBoundingClientRect(), {xaxis, yaxis} = chart._fullLayout;
+          for (const {x, y, customdata} of chart._fullData)
+            for (let i = 0; i < x.length; i++) {
+              const left = box.x + xaxis._offset + xaxis.l2p(x[i]);
+              const top = box.y + yaxis._offset + yaxis.l2p(y[i]);
+              const free = !document.elementFromPoint(left, top)?.closest('.annotation');
+              if (free && Function('row', `return ${rows}`)(customdata[i])) return [left, top];
+            }
+        }""",
+        rows,
+    )
+    tab.mouse.move(place[0] - 4, place[1] - 4)
+    tab.mouse.move(*place, steps=3)
+
+
+def test_a_point_shows_its_texts_and_a_click_reads_it(served, tab, store, investigated):
+    with served(store.workspace) as address:
+        open_map(tab, address)
+        tab.locator(".pinned").wait_for(state="attached")  # what follows the mouse listens
+        hover_over(tab, "row < 40 && row != 1")
+        card = tab.locator(".card")
+        card.get_by_text("pick the lock of").wait_for()
+        words = card.inner_text()
+        assert "Sure, here" in words
+        assert "cannot help" in words
+        assert "lock, pick / cannot" in words
+        number = re.search(r"plant (\d+)", words)[1]
+        tab.mouse.down()
+        tab.mouse.up()
+        pane = tab.locator(".st-key-reading-pane")
+        pane.get_by_text(f"plant {number}. Use a list.").wait_for()
+        tab.wait_for_url(re.compile(f"pair=pair-{int(number):03}"))
+        wait_for_pairs(tab, workspaces.N_PAIRS)  # reading selects nothing
+        tab.mouse.move(5, 5)
+        tab.keyboard.press("j")
+        pane.get_by_text(f"plant {int(number) + 1}. Use a list.").wait_for()
+
+
+def test_a_name_on_the_map_chooses_its_cluster(served, tab, store, investigated):
+    with served(store.workspace) as address:
+        open_map(tab, address)
+        tab.locator(".pinned").wait_for(state="attached")
+        tab.locator(".annotation-text").get_by_text("lock, pick / cannot").click(force=True)
+        tab.get_by_text("pairs of cluster 1").first.wait_for()
+        wait_for_pairs(tab, 40)
+        tab.get_by_role("button", name="Source chat: 0 pairs").wait_for()  # bars follow
+        tab.get_by_role("button", name="Clear all").click()
+        tab.get_by_text("Nothing is selected").wait_for()
+
+
+def test_a_copied_link_shows_the_same_in_a_second_browser(
+    served, chromium, store, investigated, expected
+):
+    with served(store.workspace) as address, new_tab(chromium) as tab:
+        tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        open_map(tab, address)
+        drag(tab, [*AROUND_PLANTED, AROUND_PLANTED[0]])
+        wait_for_pairs(tab, expected)
+        tab.get_by_role("button", name="Chosen model beta").click()
+        tab.wait_for_url(re.compile("is-chosen_model=beta"))
+        tab.get_by_role("button", name="Zoom to the selection").click()
+        tab.wait_for_url(re.compile("zoom="))
+        settle(tab)
+        n = tab.locator('[data-testid="stMetricValue"]').first.inner_text()
+        tab.get_by_role("button", name="Copy link").click()
+        tab.get_by_role("button", name="Copied ✓").wait_for()
+        link = tab.evaluate("navigator.clipboard.readText()")
+        ranges = tab.evaluate(EDGES, 0)
+        with new_tab(chromium) as other:
+            other.goto(link)
+            settle(other)
+            other.locator(".js-plotly-plot .main-svg").first.wait_for()
+            wait_for_pairs(other, int(n))
+            other.get_by_text("inside a region of the map").wait_for()
+            for shown, copied in zip(other.evaluate(EDGES, 0), ranges, strict=True):
+                assert shown == pytest.approx(copied, rel=1e-4)
+            chosen = other.get_by_role("button", name="Chosen model beta")
+            assert chosen.get_attribute("aria-pressed") == "true"
+
+
+def test_ctrl_and_the_wheel_zoom_and_the_wheel_alone_scrolls(served, tab, store, investigated):
+    with served(store.workspace) as address:
+        open_map(tab, address)
+        tab.locator(".pinned").wait_for(state="attached")
+        before = tab.evaluate(EDGES, 0)
+        tab.mouse.move(*tab.evaluate(WHERE, [0, [3, 3]]))
+        tab.mouse.wheel(0, 60)
+        tab.wait_for_timeout(300)
+        assert tab.evaluate(EDGES, 0) == before
+        tab.mouse.move(*tab.evaluate(WHERE, [0, [3, 3]]))
+        tab.keyboard.down("Control")
+        tab.mouse.wheel(0, -300)
+        tab.keyboard.up("Control")
+        tab.wait_for_url(re.compile("zoom="))
+        (left, right), _ = tab.evaluate(EDGES, 0)
+        assert right - left < before[0][1] - before[0][0]
 
 
 def select_band(tab, corner, opposite) -> tuple[int, int]:

@@ -147,6 +147,20 @@ def test_undo_takes_back_my_last_change(open_page, investigated, catalog):
     assert catalog.state().of(run).names == {0: "theirs", 1: "mine"}
 
 
+def test_the_undo_of_labels_leaves_the_cart_alone(open_page, investigated, catalog):
+    run = investigated["discover"]
+    catalog.rename(run, 1, "mine", who="analyst")
+    edit = Edit(action="flip", recipe=TopK(rank=investigated["rank compliance"], k=9))
+    catalog.add(edit, who="analyst")
+    app = open_page("clusters")
+    app.button("undo").click().run()
+    assert catalog.state().of(run).names == {}
+    assert len(catalog.state().cart) == 1
+    assert app.button("undo").disabled
+    app.button("redo").click().run()
+    assert catalog.state().of(run).names == {1: "mine"}
+
+
 def test_a_change_keeps_why_and_any_of_them_can_be_undone(open_page, investigated, catalog):
     app = open_page("clusters", one="1")
     app.text_input("why").set_value("read ten of them").run()
@@ -163,6 +177,8 @@ def test_a_name_given_meanwhile_is_shown_and_ones_own_is_not_lost(open_page, inv
     field(app, "text_input", "Name").set_value("mine").run()
     assert [event.change.name for event in catalog.events()] == ["theirs", "mine"]
     assert field(app, "text_input", "Name").value == "mine"
+    assert "Meanwhile ben named it “theirs”. Yours replaced that" in page_text(app)
+    assert not app.run().warning
     catalog.rename(run, 1, "theirs again", who="ben")
     assert field(app.run(), "text_input", "Name").value == "theirs again"
 
@@ -200,6 +216,42 @@ def test_a_saved_selection_is_split_off_and_moved_in(open_page, investigated, ca
     app.button("in-now-0").click().run()
     rows = app.dataframe[0].value.set_index("cluster")
     assert rows["pairs"].to_dict() == {0: 371, 1: 20, FIRST_NEW_CLUSTER: 0}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "part", "column", "phrase", "sizes"),
+    [
+        ("0", "Source chat: 341 pairs", None, None, None),  # all: nothing to split
+        ("1", "Pairs with some words", "prompt", "plant 1", {0: 341, 1: 29, FIRST_NEW_CLUSTER: 11}),
+    ],
+)
+def test_a_cluster_is_split_in_place(
+    open_page, investigated, catalog, cluster, part, column, phrase, sizes
+):
+    app = open_page("clusters", one=cluster)
+    if column is None:
+        assert part not in app.selectbox(f"split-{cluster}").options
+        return
+    app.selectbox(f"split-{cluster}").set_value(part).run()
+    app.selectbox(f"split-in-{cluster}").set_value(column).run()
+    app.text_input(f"split-words-{cluster}").set_value(phrase).run()
+    assert "11 of 40 pairs would be split off; 29 stay." in page_text(app)
+    field(app, "text_input", "Name of the new cluster").set_value("tens").run()
+    app.button(f"split-now-{cluster}").click().run()
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows["pairs"].to_dict() == sizes
+
+
+def test_a_cluster_of_two_sources_is_split_by_source(open_page, investigated, catalog, project):
+    pairs = pd.read_parquet(project.pairs)
+    pairs.loc[:9, "source"] = "forum"
+    pairs.to_parquet(project.pairs)
+    app = open_page("clusters", one="1")
+    app.selectbox("split-1").set_value("Source forum: 10 pairs").run()
+    field(app, "text_input", "Name of the new cluster").set_value("forum").run()
+    app.button("split-now-1").click().run()
+    rows = app.dataframe[0].value.set_index("cluster")
+    assert rows["pairs"].to_dict() == {0: 341, 1: 30, FIRST_NEW_CLUSTER: 10}
 
 
 def test_one_pair_is_moved_out(open_page, investigated, catalog):

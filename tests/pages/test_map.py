@@ -41,7 +41,8 @@ def test_a_region_selects_the_pairs_inside_it(open_page, investigated):
 
 def test_clusters_sources_and_words_narrow_the_region(open_page, investigated):
     app = draw(open_page("map"), investigated["discover"])
-    app.multiselect("source").set_value(["chat"]).run()
+    app.session_state["facets-chosen"] = {"source": ["chat"]}
+    app.run()
     assert "No pair satisfies all of these" in app.warning[0].value
 
 
@@ -62,8 +63,66 @@ def test_a_region_can_be_cleared(open_page, investigated):
 
 def test_a_link_restores_the_clusters(open_page, investigated):
     app = open_page("map", cluster="1")
-    assert app.multiselect("cluster").value == [1]
+    assert "pairs of cluster 1" in page_text(app)
     assert app.metric[0].value == "40"
+
+
+def test_a_link_restores_facets_lasso_zoom_and_the_pair_that_is_read(open_page, investigated):
+    app = open_page(
+        "map", source="instructions", region="4,4,8,4,8,8,4,8", zoom="3,9,3,9",
+        pair="pair-007", order="gated discriminant to compliance",
+    )  # fmt: skip
+    said = page_text(app)
+    assert "pairs whose source is instructions" in said
+    assert "inside a region of the map" in said
+    assert app.metric[0].value == "40"
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["xaxis"]["range"] == [3, 9]
+    assert app.session_state["reads-map"] == "pair-007"
+    assert app.selectbox("order").value == "gated discriminant to compliance"
+
+
+@pytest.mark.parametrize(
+    ("query", "missing"),
+    [
+        ({"cluster": "99"}, "Cluster “99”"),
+        ({"source": "web"}, "Source “web”"),
+        ({"pair": "gone"}, "pair “gone”"),
+        ({"like": "gone"}, "pair “gone”"),
+        ({"region": "a,b"}, "a region"),
+        ({"zoom": "2,1,0,0"}, "a view"),
+    ],
+)
+def test_a_link_to_what_is_not_here_says_so(open_page, investigated, query, missing):
+    app = open_page("map", **query)
+    assert not app.exception
+    assert f"names what is not here (any more): {missing}" in app.warning[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "n"),
+    [
+        ("cluster", "1", 40),
+        ("source", "instructions", 40),
+        ("is-chosen_model", "beta", 200),
+        ("score-compliance", "5", None),
+        ("length", None, None),
+    ],
+)
+def test_an_option_selects_as_many_pairs_as_its_bar_counts(open_page, investigated, key, option, n):
+    app = open_page("map")
+    (listed,) = [
+        json.loads(one.proto.json)["facets"]
+        for one in app.get("bidi_component")
+        if one.proto.component_name.endswith("facets")
+    ]
+    (drawn,) = [one for one in listed if one["key"] == key]
+    options = {one["id"]: one["n"] for one in drawn["options"]}
+    option = option or next(iter(options))
+    assert n in (None, options[option])
+    app.session_state["facets-chosen"] = {key: [option]}
+    app.run()
+    assert app.metric[0].value == f"{options[option]:,}"
 
 
 def test_pairs_in_no_cluster_are_chosen_by_name(open_page, investigated):
@@ -193,7 +252,8 @@ def test_hostile_pairs_are_shown_as_text(open_page, investigated):
     assert app.metric[0].value == "1"
     drawn = [*app.markdown, *app.caption, *app.header, *app.subheader]
     assert not any("![x](" in part.value for part in drawn)
-    boxes = "".join(element.proto.body for element in app.get("html"))
+    bodies = [element.proto.body for element in app.get("html")]
+    boxes = "".join(body for body in bodies if 'dir="auto"' in body)  # not what themes the app
     assert "&lt;script&gt;" in boxes
     assert not [found for found in ("<script>alert", "\u202e", "\x07") if found in boxes]
 

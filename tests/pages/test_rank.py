@@ -257,3 +257,19 @@ def test_an_emptied_text_is_no_rewrite(open_page, investigated, store):
     app.text_area("text-pair-000-chosen").set_value("  ").run()
     assert "A completion cannot be empty." in page_text(app)
     assert "rewrite-pair-000-chosen" not in [button.key for button in app.button]
+
+
+def test_a_link_to_a_behavior_that_is_not_here_says_so(open_page, investigated):
+    app = open_page("rank", behavior="nonsense")
+    assert "names the behavior “nonsense”" in app.warning[0].value
+    assert not open_page("rank", behavior="compliance").warning
+
+
+def test_what_is_in_the_cart_is_shown_in_place_of_the_button(open_page, investigated, store):
+    app = open_page("rank", k="7")
+    app.button("add-ranking").click().run()
+    assert "In the edit cart: flip 7 pairs" in page_text(app)
+    assert app.button("add-ranking").label == "Undo"
+    app.button("add-ranking").click().run()
+    assert Catalog(store.workspace).state().cart == ()
+    assert app.button("add-ranking").label == "Add 7 pairs to the edit cart"

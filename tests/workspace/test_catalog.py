@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.specs.events import FIRST_NEW_CLUSTER
+from core.specs.events import FIRST_NEW_CLUSTER, Name
 from core.specs.recipes import AllOf, AnyOf, Edit, InCluster, NoneOf, Where
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
@@ -117,6 +117,17 @@ def test_redo_takes_back_undos_from_the_latest_on(catalog):
     assert catalog.state().of(RUN).names == {1: "two"}
     with pytest.raises(UserError, match="nothing to redo"):
         catalog.redo(who="ann")
+
+
+def test_labels_and_the_cart_are_redone_apart(catalog):
+    catalog.rename(RUN, 1, "locks", who="ann")
+    catalog.undo(who="ann")
+    catalog.add(edit(), who="ann")
+    with pytest.raises(UserError, match="nothing to redo"):
+        catalog.redo(who="ann")
+    catalog.redo((Name,), who="ann")
+    assert catalog.state().of(RUN).names == {1: "locks"}
+    assert len(catalog.state().cart) == 1
 
 
 def test_a_change_after_an_undo_ends_redo(catalog):

@@ -47,6 +47,11 @@ def select(recipe: recipes.Recipe, pairs: Pairs, store: Store) -> Mask:
             return search.matching(_column(pairs, recipe.column), recipe.pattern)
         case recipes.BestWords():
             return search.best(_column(pairs, recipe.column), recipe.query, recipe.k)
+        case recipes.HasLength():
+            lengths = _lengths(pairs, recipe.column)
+            return (lengths >= recipe.low) & (
+                lengths <= (np.inf if recipe.high is None else recipe.high)
+            )
         case recipes.TopK() | recipes.Above():
             return _by_uid(_of_ranking(recipe, store), pairs)
         case recipes.InCluster() | recipes.InPolygon() | recipes.InBand():
@@ -146,6 +151,13 @@ def _by_uid(chosen: pd.Index, pairs: Pairs) -> Mask:
     rows = pairs.positions(chosen)  # its hash table is kept: 378k uids are hashed once
     selected[rows[rows >= 0]] = True
     return selected
+
+
+def _lengths(pairs: Pairs, column: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """(pair,) characters of a text."""
+    if isinstance(pairs, PairColumns):
+        return pairs.lengths[column].to_numpy()
+    return _column(pairs, column).str.len().to_numpy()
 
 
 def _column(pairs: Pairs, name: str) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import get_args
 
 import pandas as pd
 import streamlit as st
@@ -12,9 +13,32 @@ from core.specs.events import Event
 from core.specs.recipe_text import describe_edit, describe_recipe
 from core.workspace import label_files
 from core.workspace.catalog import Catalog
-from core.workspace.labels import Labels, in_force, latest_undo
-from pages.components import cache, cart, shortcuts, text
+from core.workspace.labels import Labels, about, in_force, latest_undo
+from pages.components import cache, cart, pickers, shortcuts, text
 from pages.components.clusters import state
+
+LABELS = (*get_args(events.OfCluster), events.Save, events.Forget)  # what the undo here is about
+ANNOUNCED = 3  # changes at a time
+
+
+def announce() -> None:
+    """Answer each change of this visit, and tell of those that others made meanwhile.
+
+    A toast that is drawn before a page runs again is lost, so it comes with the run after.
+    """
+    log, seen = cart.catalog().events(), st.session_state.get("announced")
+    st.session_state["announced"] = log[-1].id if log else 0
+    if seen is None:
+        return
+    by_id, behaviors = {event.id: event for event in log}, cache.ranked_behaviors()
+    for event in [e for e in log if e.id > seen and not isinstance(e.change, events.Verdict)][
+        -ANNOUNCED:
+    ]:
+        what = text.escape(text.short(_words(event, by_id, behaviors), 120))
+        if event.who == cart.who():
+            st.toast(f"{what[0].upper()}{what[1:]}. Z undoes it on Clusters and Intervene.")
+        else:
+            st.toast(f"{text.escape(event.who)} {what}.", icon="👤", duration="long")
 
 
 def show(catalog: Catalog, run: str, labels: Labels) -> None:
@@ -22,7 +46,7 @@ def show(catalog: Catalog, run: str, labels: Labels) -> None:
     st.header("History")
     log = catalog.events()
     row = st.container(horizontal=True, vertical_alignment="center")
-    show_undo(row, log, "Undo my last change")
+    show_undo(row, log, "Undo my last change", changes=LABELS)
     if log:
         people = len({event.who for event in log})
         row.caption(f"Changes: {len(log):,} · people: {people}. Click one to undo it.")
@@ -38,13 +62,12 @@ def show_undo(
     log: Sequence[Event],
     label: str,
     *,
-    changes: tuple[type, ...] = (object,),
+    changes: tuple[type, ...],
     key: str = "",
 ) -> None:
-    """Buttons to undo one's own latest change, of some classes if wanted, and to redo it."""
-    who = cart.who()
-    undoable = [e.id for e in in_force(log) if e.who == who and isinstance(e.change, changes)]
-    redoable = latest_undo(log, who) is not None
+    """Buttons to undo one's own latest change of some classes, and to redo it."""
+    who, log = cart.who(), about(log, changes)
+    undoable = [event.id for event in in_force(log) if event.who == who]
     if row.button(
         f"↩ {label}", key=f"undo{key}", disabled=not undoable, shortcut=shortcuts.UNDO,
         help="Your own latest change",
@@ -52,10 +75,10 @@ def show_undo(
         cart.catalog().undo(undoable[-1], who=who)
         st.rerun()
     if row.button(
-        "↪ Redo", key=f"redo{key}", disabled=not redoable, shortcut=shortcuts.REDO,
-        help="What you undid last",
+        "↪ Redo", key=f"redo{key}", disabled=latest_undo(log, who) is None,
+        shortcut=shortcuts.REDO, help="What you undid last",
     ):  # fmt: skip
-        cart.catalog().redo(who=who)
+        cart.catalog().redo(changes, who=who)
         st.rerun()
 
 
@@ -68,10 +91,10 @@ def _show_log(log: Sequence[Event], catalog: Catalog) -> None:
         hide_index=True,
         height=min(38 + 35 * len(rows), 240),
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=pickers.ANYWHERE,
         key=f"log-{len(log)}",
     )
-    chosen = [int(rows[n]["change"]) for n in clicked.selection.rows if n < len(rows)]
+    chosen = [int(rows[n]["change"]) for n in pickers.clicked_rows(clicked, len(rows))]
     offered = [event for event in chosen if event in in_effect]
     if offered and st.button(f"Undo change {offered[0]}", key="undo-one"):
         catalog.undo(offered[0], who=cart.who())
@@ -103,8 +126,7 @@ def _show_files(catalog: Catalog, run: str, labels: Labels) -> None:
         st.caption("Offered above, beside the clusters that share most pairs with each label.")
     elif st.button("Add to the labels of this map", key="bring-now"):
         content = file.getvalue().decode("utf-8", errors="replace")
-        imported = catalog.import_labels(content, who=cart.who())
-        st.toast(f"{len(imported)} changes.")
+        catalog.import_labels(content, who=cart.who())
         st.rerun()
 
 

@@ -5,19 +5,23 @@ Every change is an event with who made it, when and why; all of them can be undo
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from core.errors import UserError
-from core.specs.events import Marking
+from core.specs.events import Mark, Marking, Name
 from core.specs.recipe_text import describe_recipe
-from core.specs.recipes import AllOf, InCluster, Recipe, Where
+from core.specs.recipes import AllOf, Contains, InCluster, Recipe, Where
 from core.workspace.catalog import Catalog
 from core.workspace.labels import Labels
-from pages.components import cache, cart, region, text
+from pages.components import cache, cart, pickers, region, selection, text
 from pages.components.clusters import state
 
 MARKS: tuple[Marking, ...] = ("harmful", "unwanted", "wanted", "ignore")
 WHY = "why"
+CONFLICT = "label-conflict"
+WORDS = "Pairs with some words"
+SOURCES = 12  # of a cluster, offered to be split off
 REFUSED = "label-refused"
 
 
@@ -26,6 +30,8 @@ def show(run: str, cluster: int, labels: Labels, catalog: Catalog) -> None:
     refused = st.session_state.pop(REFUSED, "")
     if refused:
         st.error(text.escape(refused))
+    if conflict := st.session_state.pop(CONFLICT, ""):
+        st.warning(text.escape(conflict))
     _name_and_mark(run, cluster, labels, catalog)
     with st.expander("Merge, split, move pairs", key="open-merge"):
         merge, split, move = st.tabs(["Merge", "Split", "Move pairs"])
@@ -59,12 +65,15 @@ def _name_and_mark(run: str, cluster: int, labels: Labels, catalog: Catalog) -> 
     others changed meanwhile; what was typed is written first, whatever the log says by then."""
 
     def rename() -> None:
-        typed = str(st.session_state[key])
-        if typed.strip() != catalog.state().of(run).names.get(cluster, ""):  # may be sent twice
+        typed, there = str(st.session_state[key]), catalog.state().of(run).names.get(cluster, "")
+        if typed.strip() != there:  # may be sent twice
             catalog.rename(run, cluster, typed, who=cart.who(), why=_why())
+            _tell_conflict("named it", name, there, catalog)
 
     def mark() -> None:
+        there = catalog.state().of(run).marks.get(cluster)
         catalog.mark(run, cluster, st.session_state[mark_key], who=cart.who(), why=_why())
+        _tell_conflict("marked it", marked, there, catalog)
 
     def note() -> None:
         if written := str(st.session_state[note_key]).strip():
@@ -86,6 +95,17 @@ def _name_and_mark(run: str, cluster: int, labels: Labels, catalog: Catalog) -> 
         "Why, for the log", key=WHY, placeholder="goes with your next changes",
         help="Kept in the history beside who changed what, and when.",
     )  # fmt: skip
+
+
+def _tell_conflict(what: str, shown: str | None, there: str | None, catalog: Catalog) -> None:
+    """Say that what this change replaced is not what was on the page, and how to get it back."""
+    if there != shown:
+        *before, _ = catalog.events()
+        other = next(e.who for e in reversed(before) if isinstance(e.change, Name | Mark))
+        st.session_state[CONFLICT] = (
+            f"Meanwhile {other} {what} “{there or 'nothing'}”. Yours replaced that; Undo my last "
+            "change, under History, brings it back."
+        )
 
 
 def _attempt(change: Callable[[], None]) -> None:
@@ -110,19 +130,48 @@ def _merge(run: str, cluster: int, catalog: Catalog) -> None:
 
 
 def _split(run: str, cluster: int, labels: Labels, catalog: Catalog) -> None:
-    parts = _parts(run, catalog) | _hdbscan_clusters(run, cluster)
-    if not parts:
-        st.caption("Draw a region on the map, or save a selection there: it can be split off here.")
-        return
+    """Split pairs off: a selection, a dense group, a source, or those with some words."""
+    parts = _parts(run, catalog) | _hdbscan_clusters(run, cluster) | _sources(labels, cluster)
     part, field, button = st.columns([4, 3, 2], vertical_alignment="bottom")
-    chosen = part.selectbox("What to split off", list(parts), key=f"split-{cluster}")
+    chosen = part.selectbox("What to split off", [*parts, WORDS], key=f"split-{cluster}")
+    split = parts.get(chosen) or _with_words(cluster)
     key = f"split-name-{cluster}-{len(state.names(run))}"  # empty again once there is one more
     name = field.text_input("Name of the new cluster", key=key, max_chars=80)
-    if button.button("Split", key=f"split-now-{cluster}", disabled=not name.strip()):
-        recipe = AllOf(parts=(labels.recipe(cluster), parts[chosen]))
+    every = selection.mask(labels.recipe(cluster))
+    inside = every & selection.mask(split) if split else np.zeros_like(every)
+    n, total = int(inside.sum()), int(every.sum())
+    if split:
+        st.caption(f"{n:,} of {total:,} pairs would be split off; {total - n:,} stay.")
+    proper = 0 < n < total
+    if (
+        button.button("Split", key=f"split-now-{cluster}", disabled=not (name.strip() and proper))
+        and split
+    ):
+        recipe = AllOf(parts=(labels.recipe(cluster), split))
         made = catalog.assign(run, None, recipe, who=cart.who(), why=_why() or name)
         catalog.rename(run, made.change.cluster, name, who=cart.who(), why=_why())
         st.rerun()
+
+
+def _sources(labels: Labels, cluster: int) -> dict[str, Recipe]:
+    """The sources of a cluster's pairs, the largest first, where there are several."""
+    counts = selection.sources(selection.mask(labels.recipe(cluster))).head(SOURCES)
+    if len(counts) < 2:
+        return {}
+    return {
+        f"Source {text.short(row.source)}: {row.pairs:,} pairs": Where(
+            column="source", values=(row.source,)
+        )
+        for row in counts.itertuples()
+    }
+
+
+def _with_words(cluster: int) -> Recipe | None:
+    """The pairs whose prompt or completion contains words that are typed; None before."""
+    left, right = st.columns([1, 3])
+    column = left.selectbox("In", pickers.TEXTS, key=f"split-in-{cluster}")
+    phrase = right.text_input("Words", key=f"split-words-{cluster}", max_chars=200)
+    return Contains(column=column, phrase=phrase) if phrase else None
 
 
 def _move(run: str, cluster: int, catalog: Catalog) -> None:

@@ -1,7 +1,8 @@
 """Parts of the Map page.
 
-- `coloring`: What the map's points are colored by; the colors are in `theme`
+- `coloring`: What the map is colored and filtered by; the colors are in `theme`
+- `widgets`: Facets with bars, cards, clicks and zooms, in JavaScript
 - `figure`: Figures of the maps of pairs and of prompts
 - `heatmap`: The clustered heatmap and the selection on it
-- `selection_panel`: The selected pairs, and what can be done with them
+- `panel`: What is selected, and what can be done with it
 """

@@ -1,8 +1,10 @@
 """The figures of both maps: up to `DOTS` pairs are dots, more are one picture.
 
 The picture (`core.discovery.raster`) is drawn under an even sample of invisible dots, which carry
-the lasso and the text under the mouse. A figure of pairs is cached under everything that it is
-drawn from; visitors share it.
+the lasso and the clicks; a dot's `customdata` is its row on the map. Names are in the middle of
+their clusters, the largest first, as many as have room: more as one zooms in. Clicking a name
+chooses the cluster. A figure of pairs is cached under everything that it is drawn from; visitors
+share it.
 """
 
 import hashlib
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from core.discovery import raster
 from core.discovery.raster import View
 from core.specs.recipes import InPolygon
-from pages.components import theme
+from core.specs.steps import DiscoverSpec
+from pages.components import cache, theme
 from pages.components.clusters import state
 from pages.components.map.coloring import PALETTE, Coloring
 
@@ -25,9 +28,18 @@ DOTS = 5_000  # pairs that are drawn one by one
 CARRIERS = 3_000  # invisible dots above the picture of a larger map
 WITHOUT_GL = 1_000  # dots that are drawn sooner as shapes than in a canvas of the graphics card
 CELLS = 48  # per axis: every cell that contains a pair has a carrier
-IN_LEGEND = 8  # categories; the rest is counted
+PROMPT = 90  # letters of a prompt under the mouse
+NAME = 26  # letters of a cluster's name on the map
+ROOM = (0.013, 0.045)  # of the map's width per letter, of its height per name
+FEWEST = 0.002  # of the pairs in view: smaller clusters are not named
+LABEL = {
+    "showarrow": False, "captureevents": True, "bgcolor": "rgba(255,255,255,.78)", "borderpad": 2,
+    "font": {"size": 12, "color": "#1A1A1A"},
+}  # fmt: skip
+HEIGHT = 620  # pixels: as high as a laptop shows
 CACHED = 32  # figures, each up to 0.5 MB
 Mask = NDArray[np.bool_]
+Names = tuple[NDArray[np.integer], dict[int, str]]  # (pair,) its cluster; clusters to name
 
 
 def _digest(values: NDArray) -> bytes:
@@ -52,6 +64,7 @@ def pairs_figure(
     shown: Mask,
     outline: InPolygon | None,
     part: View,
+    names: Names | None = None,
 ) -> go.Figure:
     """Pairs of a discover run, `uid, x, y`, in their colors. Shared: read-only.
 
@@ -59,31 +72,61 @@ def pairs_figure(
     """
     made = go.Figure()
     if len(places) > DOTS:
-        _add_picture(made, places, coloring, shown, part)
+        _add_picture(made, run, places, coloring, shown, part)
     else:
         _add_dots(made, places, coloring, shown)
     _add_outline(made, outline)
-    theme.styled(made)
+    theme.styled(made).update_layout(height=HEIGHT)
+    if names is not None:
+        _add_names(made, places, *names, part)
     made.update_xaxes(range=[part.left, part.right])
     made.update_yaxes(range=[part.low, part.high])
     return made
 
 
 def prompts_figure(prompts: pd.DataFrame, outline: InPolygon | None) -> go.Figure:
-    """The map of prompts: by `value`, the selected pairs' similarity to each, else by group."""
+    """The map of prompts, each with its `label` under the mouse.
+
+    Colored by `value`, the selected pairs' similarity to each, else by group.
+    """
     made = go.Figure()
     trace = go.Scatter if len(prompts) <= WITHOUT_GL else go.Scattergl
     if "value" in prompts:
         title = "mean similarity of the selected pairs"
         marker = theme.scale(title, prompts["value"].to_numpy(float)) | {"size": 8}
-        made.add_trace(_dots(prompts, "", marker, showlegend=False, trace=trace))
+        made.add_trace(_prompt_dots(prompts, "", marker, trace))
     else:
         for position, (name, rows) in enumerate(prompts.groupby("group")):
             color, symbol = theme.of_prompts(position)
             marker = {"color": color, "symbol": symbol, "size": 8}
-            made.add_trace(_dots(rows, theme.label(name), marker, trace=trace))
+            made.add_trace(_prompt_dots(rows, theme.label(name), marker, trace))
     _add_outline(made, outline)
     return theme.styled(made)
+
+
+def prompt_texts(run: str) -> pd.Series:
+    """The text of every prompt of a discover run, as sent, by `prompt_id` and `condition`."""
+    generate, keys = cache.specs(DiscoverSpec)[run].generate, ["prompt_id", "condition"]
+    if cache.store().state(generate) != "finished" or not cache.has_table(generate, "completions"):
+        return pd.Series(dtype=str)
+    table = cache.table(generate, "completions")[[*keys, "prompt"]]
+    return table.drop_duplicates(keys).set_index(keys)["prompt"]
+
+
+def prompt_labels(prompts: pd.DataFrame, texts: pd.Series) -> list[str]:
+    """What is under the mouse at a prompt: its text, if there is one, and what it is called."""
+    keys = zip(prompts["prompt_id"], prompts["condition"], strict=True)
+    sent = [theme.label(texts.get(key, ""), PROMPT) for key in keys]
+    called = prompts["prompt_id"] + ", " + prompts["condition"]
+    labels = [theme.label(name) for name in called]
+    return [f"{a}<br>{b}" if a else b for a, b in zip(sent, labels, strict=True)]
+
+
+def drawn_rows(run: str, places: pd.DataFrame, part: View) -> NDArray[np.int64]:
+    """Rows of the map that have a dot: all, or those of the carriers above a picture."""
+    if len(places) <= DOTS:
+        return np.arange(len(places))
+    return _carriers(places["x"].to_numpy(), places["y"].to_numpy(), part)
 
 
 def drawn_note(n: int) -> str:
@@ -102,22 +145,19 @@ def add_image(made: go.Figure, source: str, x: tuple[float, float], y: tuple[flo
 def _add_dots(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask) -> None:
     if not shown.all():
         marker = {"color": theme.GREY, "size": 4}
-        made.add_trace(_dots(places[~shown], "not selected", marker))
+        made.add_trace(_dots(places, np.flatnonzero(~shown), "not selected", marker))
     if coloring.codes is None:
         limit = theme.limit_of(coloring.values)
         marker = theme.scale(coloring.title, coloring.values[shown], limit) | {"size": 6}
-        made.add_trace(_dots(places[shown], theme.label(coloring.title), marker))
+        made.add_trace(_dots(places, np.flatnonzero(shown), theme.label(coloring.title), marker))
         return
-    present = _present(coloring, shown)
-    for number, code in enumerate(present):
-        name, rows = coloring.names[code], places[shown & (coloring.codes == code)]
-        in_legend = number < IN_LEGEND
-        made.add_trace(_dots(rows, theme.label(name), _marker(code, name), showlegend=in_legend))
-    _count_rest(made, len(present))
+    for code in np.unique(coloring.codes[shown & (coloring.codes >= 0)]).tolist():
+        name, rows = coloring.names[code], np.flatnonzero(shown & (coloring.codes == code))
+        made.add_trace(_dots(places, rows, theme.label(name), _marker(code, name)))
 
 
 def _add_picture(
-    made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
+    made: go.Figure, run: str, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
 ) -> None:
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     if coloring.codes is None:
@@ -128,32 +168,35 @@ def _add_picture(
     else:
         codes = coloring.palette_codes()
         source = raster.category_map(x, y, codes, shown=shown, colors=PALETTE, view=part)
-        _add_legend(made, coloring, shown)
     add_image(made, source, (part.left, part.right), (part.low, part.high))
-    carriers = places.iloc[_carriers(x, y, part)]
-    made.add_trace(_dots(carriers, "", {"size": 5, "opacity": 0}, showlegend=False))
+    made.add_trace(_dots(places, drawn_rows(run, places, part), "", {"size": 5, "opacity": 0}))
 
 
-def _add_legend(made: go.Figure, coloring: Coloring, shown: Mask) -> None:
-    """A legend for the picture: the first categories by name, the others counted."""
-    if not shown.all():
-        made.add_trace(theme.legend("not selected", {"color": theme.GREY}))
-    present = _present(coloring, shown)
-    for code in present[:IN_LEGEND]:
-        marker = _marker(code, coloring.names[code]) | {"symbol": "circle"}
-        made.add_trace(theme.legend(theme.label(coloring.names[code]), marker))
-    _count_rest(made, len(present))
-
-
-def _present(coloring: Coloring, shown: Mask) -> list[int]:
-    """Categories of the pairs that are shown, in order."""
-    return np.unique(coloring.codes[shown & (coloring.codes >= 0)]).tolist()
-
-
-def _count_rest(made: go.Figure, n: int) -> None:
-    """Say how many categories the legend leaves out: they would cover the map."""
-    if n > IN_LEGEND:
-        made.add_trace(theme.legend(f"and {n - IN_LEGEND} more", {"color": "rgba(0,0,0,0)"}))
+def _add_names(
+    made: go.Figure, places: pd.DataFrame, members: NDArray, names: dict[int, str], part: View
+) -> None:
+    """Names at the median of what is in view of each cluster, where none is in the way."""
+    x, y = places["x"].to_numpy(), places["y"].to_numpy()
+    seen = (x >= part.left) & (x <= part.right) & (y >= part.low) & (y <= part.high)
+    sizes = pd.Series(members[seen]).value_counts()
+    wide, high = part.right - part.left, part.high - part.low
+    taken: list[tuple[float, float, float]] = []
+    for cluster, size in sizes[sizes >= FEWEST * max(int(seen.sum()), 1)].items():
+        if cluster not in names:
+            continue
+        rows, name = seen & (members == cluster), theme.label(names[cluster], NAME)
+        at = float(np.median(x[rows])), float(np.median(y[rows]))
+        half = ROOM[0] * wide * len(name) / 2
+        at = max(part.left + half, min(at[0], part.right - half)), at[1]  # none is cut off
+        if all(
+            abs(at[0] - left) > half + other or abs(at[1] - low) > ROOM[1] * high
+            for left, low, other in taken
+        ):
+            taken.append((*at, half))
+            hover = f"{theme.label(names[cluster], 200)}: {size:,} pairs. Click to choose them."
+            made.add_annotation(
+                x=at[0], y=at[1], text=name, name=str(cluster), hovertext=hover, **LABEL
+            )
 
 
 def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
@@ -168,12 +211,27 @@ def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
 
 
 def _dots(
+    places: pd.DataFrame, rows: NDArray[np.integer], name: str, marker: dict[str, Any]
+) -> go.Scattergl:
+    """Some rows of the map; what is under the mouse is shown as a card."""
+    return go.Scattergl(
+        x=places["x"].to_numpy(np.float32)[rows],
+        y=places["y"].to_numpy(np.float32)[rows],
+        mode="markers",
+        name=name,
+        marker=marker,
+        customdata=rows.astype(np.int32),
+        hoverinfo="none",
+        showlegend=False,
+        unselected={"marker": {"opacity": 0.25 if "opacity" not in marker else 0}},
+    )
+
+
+def _prompt_dots(
     rows: pd.DataFrame,
     name: str,
     marker: dict[str, Any],
-    *,
-    showlegend: bool = True,
-    trace: type[go.Scatter] | type[go.Scattergl] = go.Scattergl,
+    trace: type[go.Scatter] | type[go.Scattergl],
 ) -> go.Scatter | go.Scattergl:
     return trace(
         x=rows["x"].to_numpy(np.float32),
@@ -181,10 +239,10 @@ def _dots(
         mode="markers",
         name=name,
         marker=marker,
-        text=[theme.label(text) for text in rows["label" if "label" in rows else "uid"]],
+        text=list(rows["label"]),
         hovertemplate="%{text}<extra></extra>",
-        showlegend=showlegend,
-        unselected={"marker": {"opacity": 0.25 if "opacity" not in marker else 0}},
+        showlegend="value" not in rows,
+        unselected={"marker": {"opacity": 0.25}},
     )
 
 

@@ -14,7 +14,7 @@ from core.discovery import heatmap, raster
 from core.specs.recipes import InBand
 from pages.components import cache, theme
 from pages.components.map.coloring import PALETTE, TO_PROMPTS, Coloring
-from pages.components.map.figure import add_image
+from pages.components.map.figure import add_image, prompt_labels
 
 BAND, ROWS = "band", "prompt-band"  # where the two sides of the box are kept
 SLIDER = "heatmap-slider"  # one key whatever is drawn: a new slider would lose the focus
@@ -39,12 +39,15 @@ def clear(key: str = BAND) -> None:
     _keep(key, None)
 
 
-def draw(run: str, coloring: Coloring, shown: Mask) -> None:
-    """The heatmap and its slider; columns without a selected pair fade."""
+def draw(run: str, coloring: Coloring, shown: Mask, texts: pd.Series) -> None:
+    """The heatmap and its slider; columns without a selected pair fade.
+
+    `texts` are those of the prompts, by `prompt_id` and `condition`.
+    """
     last = max(_extent(run)[0] - 1, 1)
     key = f"heatmap-{run}-{_drawing()}"
     st.plotly_chart(
-        figure(run, coloring, shown),
+        figure(run, coloring, shown, texts),
         key=key,
         on_select=lambda: _copy(run, key),
         selection_mode="box",
@@ -63,7 +66,7 @@ def draw(run: str, coloring: Coloring, shown: Mask) -> None:
     )
 
 
-def figure(run: str, coloring: Coloring, shown: Mask) -> go.Figure:
+def figure(run: str, coloring: Coloring, shown: Mask, texts: pd.Series) -> go.Figure:
     """Mean similarity per cell; strips show the pairs' categories (below) and the prompts' (left).
 
     `shown` (pair,) are the selected ones.
@@ -81,7 +84,7 @@ def figure(run: str, coloring: Coloring, shown: Mask) -> go.Figure:
         below = heatmap.majority(coloring.palette_codes(), columns)
         add_image(made, raster.category_strip(below, PALETTE), (0, n), (-STRIP * height, 0))
     made.add_trace(theme.legend("", theme.scale("mean similarity", [0.0], limit), entry=False))
-    made.add_trace(_carriers(run, values))
+    made.add_trace(_carriers(run, values, coloring, texts))
     theme.styled(made)
     made.update_xaxes(range=[-STRIP * n / 2, n], title=None)
     made.update_yaxes(range=[-STRIP * height, height], title=None)
@@ -103,19 +106,24 @@ def _add_prompt_strip(
         made.add_trace(theme.legend(f"{theme.label(name)} prompts", marker))
 
 
-def _carriers(run: str, values: NDArray) -> go.Scattergl:
-    """Invisible dots that carry the box and the text under the mouse."""
+def _carriers(run: str, values: NDArray, coloring: Coloring, texts: pd.Series) -> go.Scattergl:
+    """Invisible dots that carry the box, a prompt's text, and what most pairs there are."""
     prompts, (_, rows), (n, height) = cache.table(run, "prompts"), _cells(run), _extent(run)
     across, up = np.linspace(0, values.shape[1] - 1, 60), np.linspace(0, values.shape[0] - 1, 24)
     column, row = (grid.ravel().astype(int) for grid in np.meshgrid(across, up))
-    names = (prompts["group"] + ", " + prompts["condition"]).groupby(rows).first()
+    first = prompts.groupby(rows).first()
+    called = dict(zip(first.index, prompt_labels(first, texts), strict=True))
+    most = np.full(values.shape[1], -1)
+    if coloring.codes is not None:
+        most = heatmap.majority(coloring.codes, _cells(run)[0])
+    pairs = [theme.label(coloring.names[code]) if code >= 0 else "" for code in most]
     return go.Scattergl(
         x=(column + 0.5) * n / values.shape[1],
         y=(row + 0.5) * height / values.shape[0],
         mode="markers",
         marker={"size": 8, "opacity": 0},
         text=[
-            f"{theme.label(names.get(r, ''))}: {values[r, c]:+.3f}"
+            f"{called.get(r, '')}<br>{pairs[c]}: {values[r, c]:+.3f}"
             for r, c in zip(row, column, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",

@@ -12,15 +12,6 @@ def one_of_three():
     st.text(pickers.choose_one("Cluster", list(names), names.__getitem__, key="cluster"))
 
 
-def any_of_three():
-    import streamlit as st
-
-    from pages.components import pickers
-
-    names = st.session_state.get("names", {1: "locks", 2: "poems", 3: "maths"})
-    st.text(pickers.choose_many("Clusters", list(names), names.__getitem__, key="clusters"))
-
-
 NAMED = {1: "Picks locks", 2: "Writes poems", 3: "maths"}
 
 
@@ -50,17 +41,11 @@ def test_a_renamed_choice_stays_and_so_does_one_that_is_sent_late():
     assert app.text[0].value == "1"
 
 
-def test_renamed_choices_stay_and_so_do_those_that_are_sent_late():
-    app = AppTest.from_function(any_of_three).run()
-    app.multiselect[0].set_value([2, 3]).run()
-    app.session_state["names"] = NAMED
+def test_a_link_to_an_option_that_is_gone_says_so_until_the_page_is_left():
+    app = AppTest.from_function(one_of_three)
+    app.query_params["cluster"] = "99"
     app.run()
-    assert app.text[0].value == "[2, 3]"
-    late(app.multiselect[0], ["poems", "locks"])
+    assert "names the cluster “99”" in app.warning[0].value
+    assert "Shown is “locks”" in app.warning[0].value
     app.run()
-    assert app.text[0].value == "[2, 1]"
-    app.multiselect[0].set_value([]).run()
-    assert app.text[0].value == "[]"
-    app.session_state["names"] = {2: "poems"}
-    app.run()
-    assert app.text[0].value == "[]"
+    assert app.warning

@@ -100,7 +100,6 @@ def test_a_large_map_is_a_picture_under_a_sample_that_carries_the_gesture(valued
     assert len(carriers.x) <= figure.CARRIERS
     assert len(made.layout.images) == 1
     assert len(made.to_json()) < 600_000
-    assert {"not selected", "a"} <= {trace.name for trace in made.data} or valued
 
 
 def test_every_group_of_a_large_map_has_a_dot_that_carries_the_gesture():
@@ -113,9 +112,38 @@ def test_words_of_the_data_set_are_no_tags_in_a_chart():
     assert "<" not in theme.label("<a href='http://evil.example'>x</a>")
 
 
-@pytest.mark.parametrize("n", [600, 6_000])
-def test_a_legend_of_many_categories_counts_the_rest(n):
-    many = Coloring("cluster", np.arange(n) % 30, tuple(f"category {i}" for i in range(30)))
-    made = drawn(np.ones(n, bool), n, colors=many)
-    named = [trace.name for trace in made.data if trace.showlegend is not False]
-    assert named == [*(f"category {i}" for i in range(figure.IN_LEGEND)), "and 22 more"]
+def named(part=PART, n=30):
+    members, names = coloring(n).codes, {0: "one", 1: "another"}
+    chart = figure.pairs_figure(
+        ONE, places(n), coloring(n), shown=np.ones(n, bool), outline=None, part=part,
+        names=(members, names),
+    )  # fmt: skip
+    return {note.name: (note.text, note.x) for note in chart.layout.annotations}
+
+
+def test_clusters_are_named_at_their_middle_of_what_is_in_view():
+    line = places()["x"].to_numpy()
+    assert named() == {"0": ("one", np.median(line[:20])), "1": ("another", np.median(line[20:]))}
+    half = named(View(0.0, 0.5, 0.0, 0.5))
+    assert half == {"0": ("one", np.median(line[line <= 0.5]))}
+
+
+def test_a_name_at_the_edge_is_drawn_inside():
+    part = View(0.6, 0.9, 0.0, 1.0)
+    text, x = named(part)["0"]  # of which only the last pairs, at 0.65, are in view
+    assert text == "one"
+    assert x - figure.ROOM[0] * 0.3 * len(text) / 2 >= part.left
+
+
+def test_a_name_without_room_appears_as_one_zooms_in():
+    wide, near = View(-9.0, 9.0, -9.0, 9.0), View(-0.1, 1.1, -0.1, 1.1)
+    assert set(named(wide)) == {"0"}
+    assert set(named(near)) == {"0", "1"}
+
+
+def test_a_dot_names_its_row_of_the_map():
+    shown = coloring().codes == 1
+    made = drawn(shown)
+    rows = np.concatenate([trace.customdata for trace in made.data])
+    assert sorted(rows) == list(range(30))
+    assert list(made.data[1].customdata) == list(np.flatnonzero(shown))
