@@ -80,7 +80,7 @@ def _draw(table: pd.DataFrame, everything: bool) -> None:
         hide_index=True,
         height=min(38 + 35 * len(table), 300),
         on_select="rerun",
-        selection_mode=pickers.ANYWHERE,
+        selection_mode="single-row",  # a cell is selected as soon as Tab reaches the table
         key="cluster-rows",
         column_order=first + rest if everything else first,
         column_config=theme.columns(WIDTHS, FORMATS),
