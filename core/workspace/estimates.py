@@ -3,8 +3,9 @@
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
 low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
 in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, training loses
-time in what is no product of matrices, and a GPU's rate is an assumption. On the shipped organism
-every step is within a factor of two (docs/experiments/costs.md).
+time in what is no product of matrices, and a GPU's rate is an assumption, as is that servers with a
+GPU per model, both at work at a time, sample as fast as they read. On the shipped organism every
+step is within a factor of two (docs/experiments/costs.md).
 """
 
 import shutil
@@ -33,6 +34,7 @@ from core.workspace.measurable import check_kept, texts_sent
 CORE_FLOPS = 65e9
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
 SAMPLING = 8  # times less efficient than reading
+SERVERS = "generate from servers"
 ELEMENTWISE = 1500  # per block and number of a token: a training's work outside matrix products
 SCAN = 1e9  # bytes of vectors per second that a ranking reads and scores
 CHARACTERS_PER_TOKEN = 4
@@ -158,6 +160,7 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
             sampling(prompts=work.texts_sent),
             0,
         ),
+        Estimate(SERVERS, 2 * n * written / GPU_FLOPS, 4.0 * n + OVERHEAD, 0),  # compared on a CPU
         Estimate(
             "index",
             2 * n * tokens / machine.index_flops,
@@ -273,10 +276,10 @@ def warnings(costs: Iterable[Estimate], machine: Machine) -> list[str]:
                 f"{machine.shards_disk / 1e9:,.0f} GB are free there.{advice}"
             )
         if cost.seconds > 86_400:
-            lines.append(
-                f"{cost.step} takes about {cost.seconds / 86_400:,.0f} days here. Use fewer pairs, "
-                "or a machine with a GPU."
-            )
+            remedy = "here. Use fewer pairs, or a machine with a GPU."
+            if cost.step == SERVERS:
+                remedy = "with a GPU per model. Start servers on more (docs/cluster.md)."
+            lines.append(f"{cost.step} takes about {cost.seconds / 86_400:,.0f} days {remedy}")
     return lines
 
 

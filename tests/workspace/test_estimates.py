@@ -15,6 +15,7 @@ from core.specs import project as projects
 from core.workspace.checks import ModelFacts, model_facts
 from core.workspace.estimates import (
     CHARACTERS_PER_TOKEN,
+    SERVERS,
     Machine,
     Work,
     estimated_seconds,
@@ -84,8 +85,24 @@ def test_the_organisms_steps_are_priced_within_a_factor_of_two():
         answer_tokens=size.characters_per_answer / CHARACTERS_PER_TOKEN,
     )
     steps = estimates(model_facts(ORGANISM / "reference"), work, replace(LAPTOP, cores=1))
-    ratios = {each.step: each.seconds / MEASURED[each.step] for each in steps}
+    seconds = {each.step: each.seconds for each in steps}
+    ratios = {step: seconds[step] / MEASURED[step] for step in MEASURED}
     assert not {step: ratio for step, ratio in ratios.items() if not 1 / 2 < ratio < 2}
+
+
+def test_the_papers_completions_are_priced_for_both_samplers():
+    """7,876 prompts under 4 conditions, 100 completions each, of a 7B model on an H100."""
+    work = replace(WORK, texts_sent=7876 * 4, rollouts=100, max_new_tokens=512, answer_tokens=350)
+    gpu = replace(LAPTOP, gpu=True)
+    steps = {one.step: one for one in estimates(SEVEN_B, work, gpu)}
+    days = {step: steps[step].seconds / 86_400 for step in ("generate", SERVERS)}
+    assert 10 < days["generate"] < 20
+    assert 0.5 < days[SERVERS] < 2
+    few = warnings([replace(steps[SERVERS], seconds=10 * 86_400)], gpu)
+    assert few == [
+        "generate from servers takes about 10 days with a GPU per model. Start servers on more "
+        "(docs/cluster.md)."
+    ]
 
 
 def costs_on(machine):

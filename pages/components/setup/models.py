@@ -1,5 +1,6 @@
 """The models of a project, checked as they are typed, what is trained, and what steps will cost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from core.specs.project import Project
 from core.workspace import checks
 from core.workspace.estimates import (
     CHARACTERS_PER_TOKEN,
+    SERVERS,
     Machine,
     Work,
     contrast_facts,
@@ -22,13 +24,14 @@ from core.workspace.estimates import (
     this_machine,
     warnings,
 )
+from core.workspace.presets import PAPER
 from pages.components import cache, text
 from pages.components.setup.files import kept, section, typed_path
 
 Model = tuple[Path, checks.ModelFacts]
 REFERENCE = "Reference: the model before preference training"
 TRAINED = {"all weights": {}, "low-rank updates (LoRA)": {"method": "lora"}}
-COMPARING = ("generate", "discover", "evaluate, per model")  # steps that need a policy
+COMPARING = ("generate", SERVERS, "discover", "evaluate, per model")  # steps that need a policy
 
 
 def choose_models() -> tuple[Model | None, Model | None]:
@@ -193,8 +196,21 @@ def show_costs(
         "and its pairs' tokens are deleted when it ends. On the shipped organism, times are right "
         "within a factor of two; peak memory within 15% on the models that were measured."
     )
+    if sent is not None:
+        st.caption(_many_completions(model, work, machine))
     for warning in warnings(steps, machine):
         st.warning(text.escape(warning))
+
+
+def _many_completions(model: checks.ModelFacts, work: Work, machine: Machine) -> str:
+    """What the paper's number of completions costs, of models loaded here and of servers."""
+    papers = replace(work, rollouts=PAPER["generate"]["rollouts"])
+    seconds = {cost.step: cost.seconds for cost in estimates(model, papers, machine)}
+    return (
+        f"From servers (vLLM and the like, `--sampler openai`) with a GPU per model. With "
+        f"{papers.rollouts} completions per prompt, as in the paper, generate takes "
+        f"{_duration(seconds['generate'])} here and {_duration(seconds[SERVERS])} from servers."
+    )
 
 
 def _shards(machine: Machine) -> str:
