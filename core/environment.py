@@ -129,7 +129,7 @@ def computing_on(default: str) -> Iterator[None]:
 
 
 def launcher() -> list[str]:
-    """`$PAIRTRACE_LAUNCHER` as words: the command that starts the processes of one training.
+    """`$PAIRTRACE_LAUNCHER` as words: the command that starts the processes of a training or index.
 
     Such as `accelerate launch --config_file FILE`. Empty: a single process.
     """
@@ -241,6 +241,11 @@ def compute_in(precision: str) -> None:
 def rank() -> int:
     """The number of this process in its launch (torchrun's `RANK`); 0 if it is alone."""
     return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """The number of this process among those of its launch on this machine (`LOCAL_RANK`)."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def processes() -> int:

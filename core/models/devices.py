@@ -42,10 +42,12 @@ def pick_device(device: str) -> torch.device:
     """A device of this machine: cpu, cuda or cuda:N.
 
     `auto` is the one that `$PAIRTRACE_DEVICE` names, else the GPU where there is one; where models
-    are to be spread, the one that they begin on.
+    are to be spread, the one that they begin on. Each process of a launch has a GPU of its own.
     """
     name = environment.device() if device == "auto" else device
     devices = _devices()
+    if name in ("auto", "cuda") and environment.processes() > 1 and len(devices) > 1:
+        return torch.device(f"cuda:{environment.local_rank() % (len(devices) - 1)}")
     if name == "auto" or name.startswith(SPREAD):
         return torch.device("cuda" if len(devices) > 1 else "cpu")
     if name not in devices and not (name == "cuda" and len(devices) > 1):

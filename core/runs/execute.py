@@ -117,7 +117,9 @@ def _compute_along(run: str, spec: Spec, store: Store) -> str:
             time.sleep(POLL_SECONDS)
         step = importlib.import_module(f"core.steps.{spec.step}")
         with environment.computing_on(project.device(store.workspace)):
-            step.run(spec, store=store, output=store.part(run, keep=True), progress=lambda *_: None)
+            step.run(
+                spec, store=store, output=store.part(run, keep=True), progress=lambda *_, **__: None
+            )
         while store.state(run) in ("waiting", "running"):
             time.sleep(POLL_SECONDS)
     return run

@@ -69,6 +69,7 @@ class IndexSpec(Spec):
 
     step: ClassVar[str] = "index"
     resumable: ClassVar[bool] = True
+    distributed: ClassVar[bool] = True
     model: Model = Field(description="model whose activations are computed: the reference")
     pairs: Pairs = Field(description="preference pairs (JSONL or Parquet)")
     layers: tuple[int, ...] = Field((), description="layers to keep; empty: every layer")

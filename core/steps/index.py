@@ -1,7 +1,13 @@
-"""The index step: the vectors of all pairs on disk; plans, then computes what is missing."""
+"""The index step: the vectors of all pairs on disk; plans, then computes what is missing.
+
+Of several processes of one launch (torchrun, srun) the first plans; each computes every n-th shard,
+with a model of its own, and the first waits for the others' files. They exchange nothing else.
+"""
 
 import errno
 import logging
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +17,18 @@ import torch
 
 from core import environment
 from core.attribution.index.autotune import best_budget
-from core.attribution.index.build import ShardReader, items_of, open_tasks, read_tokens, work_done
+from core.attribution.index.build import (
+    ShardReader,
+    Task,
+    incomplete,
+    items_of,
+    open_tasks,
+    read_tokens,
+    work_done,
+)
 from core.attribution.index.layout import (
     Manifest,
+    Shard,
     VectorIndex,
     read_pair_list,
     sweep,
@@ -41,10 +56,15 @@ from core.runs.workers import pick
 from core.specs.steps import IndexSpec
 from core.workspace.checks import model_facts
 
+LOOK_SECONDS = 1.0  # between two looks at what other processes wrote
+
 
 def run(spec: IndexSpec, *, store: Store, output: Path, progress: Progress) -> None:
     """Write the index of `spec` into `output`, reusing what an earlier attempt left there."""
     try:
+        if environment.rank() > 0:
+            _compute(spec, store, output, _awaited_plan(spec, store, output), progress)
+            return
         manifest = _plan(spec, store, output, progress)
         _test_model(spec, store, output, manifest, progress)
         _compute(spec, store, output, manifest, progress)
@@ -62,11 +82,8 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
     folder = store.model(spec.model)
     tokenizer = load_tokenizer(folder)
     wanted = _wanted(spec, store.contents(spec), folder, template_hash(tokenizer))
-    if (earlier := planned(output)) is not None:
-        chosen = ("budget", "n_pairs", "n_skipped")  # by the planning itself
-        same = replace(wanted, **{name: getattr(earlier, name) for name in chosen})
-        if same == replace(earlier, shards=()):
-            return earlier
+    if (earlier := _planned(output, wanted)) is not None:
+        return earlier
     plan = make_plan(
         store.pair_columns(spec.pairs),
         tokenizer,
@@ -78,6 +95,27 @@ def _plan(spec: IndexSpec, store: Store, output: Path, progress: Progress) -> Ma
     )
     manifest = replace(plan, budget=_budget(plan, store, folder, output, progress))
     write_manifest(output, manifest)
+    return manifest
+
+
+def _planned(output: Path, wanted: Manifest) -> Manifest | None:
+    """The plan that is in a folder, if it is of what is wanted."""
+    if (earlier := planned(output)) is None:
+        return None
+    chosen = ("budget", "n_pairs", "n_skipped")  # by the planning itself
+    same = replace(wanted, **{name: getattr(earlier, name) for name in chosen})
+    return earlier if same == replace(earlier, shards=()) else None
+
+
+def _awaited_plan(spec: IndexSpec, store: Store, output: Path) -> Manifest:
+    """The plan, once the first process of this launch has made it."""
+    folder, run = store.model(spec.model), store.run_id(spec)
+    template = template_hash(load_tokenizer(folder))
+    wanted = _wanted(spec, store.contents(spec), folder, template)
+    while (manifest := _planned(output, wanted)) is None:
+        if store.state(run) not in ("waiting", "running"):
+            raise UserError(f"{run} is {store.state(run)}: the first process made no plan.")
+        time.sleep(LOOK_SECONDS)
     return manifest
 
 
@@ -164,18 +202,45 @@ def _layers(spec: IndexSpec, n_blocks: int) -> tuple[int, ...]:
 def _compute(
     spec: IndexSpec, store: Store, output: Path, manifest: Manifest, progress: Progress
 ) -> None:
-    sweep(output)
-    tasks = open_tasks(output, manifest)
-    done = manifest.n_pairs - sum(task.shard.stop - task.shard.start for task in tasks)
+    """Compute this process's part of the shards; the first process waits for the others' parts."""
+    rank, processes = environment.rank(), environment.processes()
+    part = replace(manifest, shards=manifest.shards[rank::processes])
+    others = [shard for shard in manifest.shards if shard not in part.shards]
+    if processes == 1:
+        sweep(output)
+    elif environment.executor() != "inline":
+        raise UserError(
+            f"${environment.EXECUTOR} is {environment.executor()!r}, and a launch has {processes} "
+            "processes: use one of the two."
+        )
+    tasks, unfinished = open_tasks(output, part), incomplete(output, others, manifest.layers)
+    elsewhere = _n_pairs(others) - _n_pairs(unfinished)
+    done = _n_pairs(part.shards) - _n_pairs(task.shard for task in tasks)
     note, model = f"pairs at {len(manifest.layers)} layers", store.model(spec.model)
-    work = work_done(output, tasks, Shape.of(model))
+    last = [*tasks, *(Task(shard, ()) for shard in unfinished)]
+    work = work_done(output, last, Shape.of(model))
 
     def tick(n_pairs: int) -> None:
-        progress(done + n_pairs, manifest.n_pairs, note, work=work[done + n_pairs])
+        at = done + elsewhere + n_pairs
+        progress(at, manifest.n_pairs, note, work=work[at])
 
     tick(0)
     executor = pick(environment.executor(), shared=(output, model))
     make = partial(ShardReader, output, model)
     for n_pairs in executor(make, tasks, tick):
         done += n_pairs
+        if rank == 0:
+            elsewhere = _n_pairs(others) - _n_pairs(incomplete(output, others, manifest.layers))
         tick(0)
+    theirs = replace(manifest, shards=tuple(others))
+    while rank == 0 and (
+        missing := incomplete(output, others, manifest.layers)
+        or [task.shard for task in open_tasks(output, theirs)]  # damaged by an earlier attempt
+    ):
+        elsewhere = _n_pairs(others) - _n_pairs(missing)
+        tick(0)
+        time.sleep(LOOK_SECONDS)
+
+
+def _n_pairs(shards: Iterable[Shard]) -> int:
+    return sum(shard.stop - shard.start for shard in shards)

@@ -34,6 +34,10 @@ class ShardFiles:
         """Path or URL of a file, for messages."""
         return str(self.folder / name)
 
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.folder / name).exists()
+
     def open(self, name: str) -> BinaryIO:
         """A file to read; `FileNotFoundError` where there is none."""
         return (self.folder / name).open("rb")
@@ -81,6 +85,11 @@ class RemoteFiles(ShardFiles):
     def where(self, name: str) -> str:
         """URL of a file."""
         return f"{self.url}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the store has such a file now, whatever another process changed."""
+        self.system.invalidate_cache()
+        return bool(self.system.exists(f"{self.root}/{name}"))
 
     def open(self, name: str) -> BinaryIO:
         """A file to read, from the store."""

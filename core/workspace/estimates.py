@@ -293,4 +293,4 @@ def estimated_seconds(store: Store, project: Project) -> dict[str, float]:
     work = Work(pairs.rows, tokens, prompts, heldout, 8, 64, answer_tokens=answer)
     facts = model_facts(Path(project.reference), environment.roots())
     costs = estimates(facts, work, this_machine(store.workspace))
-    return {cost.step.partition(",")[0]: cost.seconds for cost in costs}
+    return {cost.step.partition(",")[0]: cost.seconds for cost in costs if cost.step != SERVERS}

@@ -6,7 +6,7 @@ to any process. A task is computed on one core: the same bytes on any machine of
 the executor. Does not know which process it runs in, nor how vectors are stored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from core.attribution.index.layout import (
     Manifest,
     Shard,
+    checksum_name,
     damaged,
     read_manifest,
     read_pair_list,
@@ -32,6 +33,7 @@ from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import load_model, load_tokenizer, on_cores, read_config
 from core.models.memory import Shape
+from core.storage.object_store import shard_files
 
 Ids = NDArray[np.int32]
 
@@ -50,6 +52,16 @@ def open_tasks(folder: Path, manifest: Manifest) -> list[Task]:
     for shard, layer, _ in damaged(folder, manifest):
         layers.setdefault(shard, []).append(layer)
     return [Task(shard, tuple(missing)) for shard, missing in layers.items()]
+
+
+def incomplete(folder: Path, shards: Iterable[Shard], layers: Iterable[int]) -> list[Shard]:
+    """The shards that another process has not finished: a checksum file is written last."""
+    files, layers = shard_files(folder), tuple(layers)
+    return [
+        shard
+        for shard in shards
+        if not all(files.exists(checksum_name(shard.name, layer)) for layer in layers)
+    ]
 
 
 def work_done(folder: Path, tasks: Sequence[Task], shape: Shape) -> NDArray[np.float64]:
