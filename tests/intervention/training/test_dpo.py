@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import DEVNULL
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -201,6 +203,7 @@ KILLED = """
 import sys
 import pandas as pd
 from pathlib import Path
+from subprocess import DEVNULL
 from core.intervention.training.dpo import train
 from core.specs.steps import TrainSpec
 
@@ -393,28 +396,37 @@ def test_a_batch_that_its_micro_batches_do_not_fill_is_refused():
 
 
 @pytest.mark.slow
-def test_two_processes_of_one_launch_train_what_one_does(retrain, reference, pairs, tmp_path):
+@pytest.mark.timeout(600)
+def test_two_processes_of_one_launch_train_what_one_does_though_they_are_killed(
+    retrain, reference, pairs, tmp_path
+):
     """`accelerate launch` starts both; the first one locks, records and publishes."""
-    retrain("alone")
+    retrain("alone", epochs=4)
     pairs.to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
     launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     words = ["-w", tmp_path / "workspace", "train", "--reference", reference, "--json"]
     words += ["--pairs", tmp_path / "pairs.jsonl", "--batch-size", "4", "--learning-rate", "1e-3"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "core.cli.main"]
+    command += [str(word) for word in [*words, "--epochs", "4"]]
+    surroundings = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    with subprocess.Popen(command, env=surroundings, stdout=DEVNULL, stderr=DEVNULL) as process:
+        runs = tmp_path / "workspace" / "runs"
+        checkpoint = "train-*/output.part/checkpoints/checkpoint-*/whole"
+        wait_until(lambda: list(runs.glob(checkpoint)), process, seconds=400)
+        for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+            member.kill()
+    assert list(runs.glob(checkpoint))
+    assert not list(runs.glob("train-*/output*/model"))
     done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "core.cli.main"]
-        + [str(word) for word in words],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        command, env=surroundings, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr
     (reported,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert reported["summary"]["processes"] == 2
     (tmp_path / "together").symlink_to(reported["output"])
-    assert apart(tmp_path, "together", "alone") < 1e-5
+    assert len(losses(tmp_path / "together")) == 40
+    assert apart(tmp_path, "together", "alone") < 1e-5  # two seeds are 2e-3 apart
 
 
 def test_tokens_on_disk_are_those_of_each_pair_and_of_no_pair_that_does_not_fit(
