@@ -116,7 +116,7 @@ def names_by_spans(
     for row in rows.to_dict("records"):
         best = spans(words(tokens[tokens["cluster"].eq(row["cluster"])]))
         telling = [not set(span.split()) <= set(STOP_WORDS) for span in best["span"]]
-        if line := in_a_line(best[telling], each=1):
+        if line := in_a_line(best[np.array(telling, bool)], each=1):
             condition = "" if row["top_condition"] == "plain" else f", {row['top_condition']}"
             names[row["cluster"]] = f"{line} · prompts: {row['top_group']}{condition}"
     return names

@@ -128,7 +128,7 @@ def _queries(
     """What the scores of a ranking multiply with; kept, as the model reads completions for it."""
     ranking = fingerprint_file(store.output(rank) / "ranking.parquet")
     path = store.workspace / "cache" / "queries" / f"{ranking}.npz"
-    with suppress(OSError, ValueError, BadZipFile), np.load(path) as kept:
+    with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path) as kept:
         names = [[n for n in kept if n.endswith(f"-{layer}")] for layer in layers]
         return [Query(**{n.partition("-")[0]: kept[n] for n in of_layer}) for of_layer in names]
     _, _, vectors = vectors_of(ranked, store, index, progress)

@@ -125,6 +125,8 @@ KINDS = {
     "cache/names.sqlite": [step("suggest")],
     "cache/fingerprints/*": [fingerprint],
     "cache/pairs-*": [step("suggest")],
+    "cache/queries/*": [step("explain")],
+    "cache/selftests.json": [step("index")],
     "cache/reference_log_probs/*.parquet": [step("train")],
     "runs/*/spec.json": [listed],
     "runs/*/progress.jsonl": [listed],
