@@ -93,7 +93,6 @@ def intervene(
     as_json: bool,
 ) -> None:
     """Edit, retrain and measure: the edited pairs, a matched random control, the unedited pairs."""
-    plan = project.load(store.workspace)
     if (weight is not None or curve) and (edits or action != "weight"):
         raise UserError("--weight and --curve belong to --action weight.")
     if edits:
@@ -104,6 +103,7 @@ def intervene(
         chosen = (
             investigation.top_edit(store, rank_run, action, k=top, weight=factor, curve=points),
         )
+    plan = project.load(store.workspace)
     if dry_run:
         _print_dry_run(store, plan, chosen, as_json=as_json)
         return

@@ -32,7 +32,14 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 @click.option("--model", help="Model folder [default: the project's reference, or the organism's].")
 @click.option("--pairs", help="Pairs that are read [default: the project's, or the organism's].")
 @click.option("--layer", type=click.IntRange(0), help="Layer that is read [default: the last].")
-@click.option("-n", "count", type=click.IntRange(1), default=models.PAIRS, show_default=True)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1),
+    default=models.PAIRS,
+    show_default=True,
+    help="Pairs that are read.",
+)
 @click.option(
     "--dtype",
     "dtypes",

@@ -41,7 +41,8 @@ def test_what_is_larger_costs_more():
         usual = {"dtype": "float32", "prompts": 100, "rollouts": 8, "tokens": 300}
         return sampling_bytes(SEVEN_B, **{**usual, **changes})
 
-    assert index(dtype="bfloat16") < index() < index(layers=32) < index(layers=32, deepest=31)
+    assert index() < index(layers=32) < index(layers=32, deepest=31)
+    assert index(dtype="bfloat16", gpu=True) < index(gpu=True)  # a CPU tests it in float32 first
     assert index() < index(tokens_per_pair=9000)
     assert dpo(low_rank=10**7) < dpo() < dpo(longest=2000)
     assert sampling(dtype="bfloat16") < sampling()

@@ -27,13 +27,18 @@ def test_an_empty_cart_says_where_to_fill_it(open_page, investigated):
     assert "The edit cart is empty" in open_page("intervene").info[0].value
 
 
-def test_the_cart_takes_an_edit_once(open_page, investigated, store):
+def test_the_cart_takes_an_edit_once_and_gives_it_back(open_page, investigated, store):
     app = open_page("rank")
-    for _ in range(2):
-        next(b for b in app.button if "to the edit cart" in b.label).click().run()
+    add = next(b for b in app.button if "to the edit cart" in b.label)
+    add.click().run()
     assert not app.exception
-    assert "The cart has this already" in app.toast[0].value
+    assert "In the edit cart" in page_text(app)
+    assert "Z undoes it" in app.toast[0].value
     assert len(Catalog(store.workspace).state().cart) == 1
+    assert app.button(add.key).label == "Undo"
+    app.button(add.key).click().run()
+    assert not Catalog(store.workspace).state().cart
+    assert "to the edit cart" in app.button(add.key).label
 
 
 def test_the_dry_run_counts_pairs_sources_and_dose(open_page, cart):

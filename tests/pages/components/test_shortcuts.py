@@ -45,6 +45,6 @@ def test_the_sidebar_lists_the_keys(open_page, investigated):
 def test_the_next_example_is_read(open_page, investigated):
     app = open_page("clusters")
     before = page_text(app)
-    app.button("example-after").click().run()
+    next(button for button in app.button if button.label == "↓ Next").click().run()
     assert not app.exception
     assert page_text(app) != before
