@@ -104,16 +104,32 @@ def weighted(path: Path) -> bool:
 def _may_weigh(file: Path) -> bool:
     """Whether a file names a field `weight`; only JSON's rows may have fields of their own."""
     form = kind(file)
+    if form == ".parquet":
+        with parquet.readable(file):
+            return _has_values(pq.read_metadata(file), "weight")
     if not form.startswith(".json"):
         return any("weight" in line.value for line in islice(read_records(file), 1))
     with opened(file) as stream, suppress(EOFError, OSError, zlib.error):  # cut off
         tail = b""
-        while block := stream.read(1 << 24):
+        while block := stream.read(1 << 20):
             if b'"weight"' in tail + block:
                 return True
             tail = block[-8:]
         return False
     return True
+
+
+def _has_values(metadata: pq.FileMetaData, name: str) -> bool:
+    """Whether a column of a Parquet file is there and, by its statistics, not empty."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(at) for group in groups for at in range(metadata.num_columns))
+    return any(
+        column.statistics is None
+        or not column.statistics.has_null_count
+        or column.statistics.null_count < column.num_values
+        for column in columns
+        if column.path_in_schema == name
+    )
 
 
 def _stream(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:

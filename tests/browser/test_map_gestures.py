@@ -245,7 +245,7 @@ def test_a_box_on_part_of_the_heatmap_selects_pairs_and_prompts_and_fills_the_ca
         tab.get_by_text("Nothing is selected").wait_for()
         low, high = select_band(tab, (0.02 * n, 0.55 * height), (0.5 * n, 0.95 * height))
         tab.get_by_text(re.compile(r"To the \d+ prompts in the region")).wait_for()
-        tab.get_by_text("Click a row to read.").wait_for()
+        tab.get_by_text("Click a row to read it").wait_for()
         captions = tab.locator('[data-testid="stCaptionContainer"]')
         captions.get_by_text("chosen", exact=True).wait_for()
         tab.get_by_role("button", name="to the edit cart").click()
