@@ -219,6 +219,19 @@ def test_ctrl_and_the_wheel_zoom_and_the_wheel_alone_scrolls(served, tab, store,
         assert right - left < before[0][1] - before[0][0]
 
 
+def test_a_lasso_may_begin_on_a_name(served, tab, store, investigated):
+    with served(store.workspace) as address:
+        open_map(tab, address)
+        tab.locator(".pinned").wait_for(state="attached")
+        (name,) = tab.evaluate(
+            "document.querySelector('.js-plotly-plot').layout.annotations.map(n => [n.x, n.y])"
+        )[:1]
+        x, y = name
+        drag(tab, [(x, y), (x + 3, y), (x + 3, y + 3), (x, y + 3), (x, y)])
+        tab.get_by_text("pairs inside a region of the map").wait_for()
+        assert "cluster=" not in tab.url
+
+
 def select_band(tab, corner, opposite) -> tuple[int, int]:
     """Draw a box on the heatmap; the first and the last pair that the page says are inside."""
     drag(tab, [corner, opposite])

@@ -33,7 +33,7 @@ NAME = 26  # letters of a cluster's name on the map
 ROOM = (0.013, 0.045)  # of the map's width per letter, of its height per name
 FEWEST = 0.002  # of the pairs in view: smaller clusters are not named
 LABEL = {
-    "showarrow": False, "captureevents": True, "bgcolor": "rgba(255,255,255,.78)", "borderpad": 2,
+    "showarrow": False, "bgcolor": "rgba(255,255,255,.78)", "borderpad": 2,
     "font": {"size": 12, "color": "#1A1A1A"},
 }  # fmt: skip
 HEIGHT = 620  # pixels: as high as a laptop shows
@@ -181,7 +181,7 @@ def _add_names(
     sizes = pd.Series(members[seen]).value_counts()
     wide, high = part.right - part.left, part.high - part.low
     taken: list[tuple[float, float, float]] = []
-    for cluster, size in sizes[sizes >= FEWEST * max(int(seen.sum()), 1)].items():
+    for cluster in sizes.index[sizes >= FEWEST * max(int(seen.sum()), 1)]:
         if cluster not in names:
             continue
         rows, name = seen & (members == cluster), theme.label(names[cluster], NAME)
@@ -193,10 +193,7 @@ def _add_names(
             for left, low, other in taken
         ):
             taken.append((*at, half))
-            hover = f"{theme.label(names[cluster], 200)}: {size:,} pairs. Click to choose them."
-            made.add_annotation(
-                x=at[0], y=at[1], text=name, name=str(cluster), hovertext=hover, **LABEL
-            )
+            made.add_annotation(x=at[0], y=at[1], text=name, name=str(cluster), **LABEL)
 
 
 def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:

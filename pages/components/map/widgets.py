@@ -30,8 +30,7 @@ button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offse
 h3 { font-size: .8rem; margin: .55rem 0 .15rem; font-weight: 600; }
 .option { position: relative; display: flex; width: 100%; gap: .35rem; padding: .12rem .3rem;
   text-align: left; border-radius: .25rem; align-items: center; overflow: hidden; }
-.option[aria-pressed="true"] { outline: 1.5px solid var(--st-primary-color); outline-offset: -1.5px;
-  font-weight: 600; }
+.option[aria-pressed="true"] { box-shadow: inset 0 0 0 1.5px var(--st-primary-color); }
 .bar { position: absolute; inset: 0 auto 0 0; opacity: .22; z-index: 0; }
 .swatch { width: .6rem; height: .6rem; border-radius: 50%; flex: none; z-index: 1; }
 .label { flex: 1; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; z-index: 1; }
@@ -115,7 +114,7 @@ CARD_JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
   const card = parentElement.querySelector(".card");
   const number = new Map(data.rows.map((row, i) => [row, i]));
-  let chart = null, zoomed = null;
+  let chart = null, zoomed = null, pressed = null;
   const rowOf = (event) => {
     const point = event.points?.[0];
     const row = point?.customdata;
@@ -142,12 +141,26 @@ export default function ({ data, parentElement, setTriggerValue }) {
     card.style.top = `${Math.max(4, Math.min(y + 14, innerHeight - box.height - 8))}px`;
   };
   const unhover = () => (card.style.display = "none");
+  const named = ({ clientX: x, clientY: y }) => {
+    for (const node of chart.querySelectorAll("g.annotation")) {
+      const { left, right, top, bottom } = node.getBoundingClientRect();
+      if (x >= left && x <= right && y >= top && y <= bottom)
+        return chart.layout.annotations[Number(node.dataset.index)].name;
+    }
+  };
   const click = (event) => {
     const row = rowOf(event);
-    if (row !== undefined) setTriggerValue("row", `${row}`);  // 0 would be no value
+    // as text: 0 would be no value
+    if (row !== undefined && !named(event.event)) setTriggerValue("row", `${row}`);
+  };
+  const press = (event) => (pressed = event.target.closest(".draglayer") && event);
+  const moved = ({ clientX, clientY }) => {
+    if (pressed && Math.hypot(clientX - pressed.clientX, clientY - pressed.clientY) > 3)
+      pressed = null;  // a lasso, which may begin and end on a name
   };
   const choose = (event) => {
-    const id = event.annotation?.name;
+    const id = pressed && chart ? named(event) : null;
+    pressed = null;
     if (id) setTriggerValue("cluster", id);
   };
   const zoom = (change) => {
@@ -178,25 +191,32 @@ export default function ({ data, parentElement, setTriggerValue }) {
     ring.style.top = `${yaxis._offset + top}px`;
   };
   const events = { plotly_hover: hover, plotly_unhover: unhover, plotly_click: click,
-    plotly_clickannotation: choose, plotly_relayout: zoom, plotly_afterplot: mark };
+    plotly_relayout: zoom, plotly_afterplot: mark };
+  const native = { wheel, pointerdown: press };
   const leave = () => {
     if (!chart) return;
     for (const [name, act] of Object.entries(events)) chart.removeListener?.(name, act);
-    chart.removeEventListener("wheel", wheel, { capture: true });
+    for (const [name, act] of Object.entries(native))
+      chart.removeEventListener(name, act, { capture: true });
     chart = null;
   };
   const attach = () => {
     const found = document.querySelector(`.st-key-${data.chart} .js-plotly-plot`);
     if (!found?.on || !found._fullLayout?.xaxis || found === chart) return;
-    leave();
-    chart = found;
+    leave(); chart = found;
     for (const [name, act] of Object.entries(events)) chart.on(name, act);
-    chart.addEventListener("wheel", wheel, { capture: true });
+    for (const [name, act] of Object.entries(native))
+      chart.addEventListener(name, act, { capture: true });
     mark();
   };
   attach();
   const timer = setInterval(attach, 200);
-  return () => { clearInterval(timer); clearTimeout(zoomed); unhover(); leave(); };
+  const page = { pointermove: moved, pointerup: choose };  // Plotly covers the page in a drag
+  for (const [name, act] of Object.entries(page)) document.addEventListener(name, act, true);
+  return () => {
+    for (const [name, act] of Object.entries(page)) document.removeEventListener(name, act, true);
+    clearInterval(timer); clearTimeout(zoomed); unhover(); leave();
+  };
 }
 """
 _facets = st.components.v2.component(
