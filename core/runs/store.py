@@ -283,8 +283,9 @@ class Store:
             return hashing.weighted(Path(pairs))
         if self.state(pairs) != "finished" or WEIGHTS in self.record(pairs)["contents"]:
             return False
-        edits = self.spec(pairs, EditSpec).edits
-        return all(edit.weight is None for edit in edits) and hashing.weighted(self.pairs(pairs))
+        edits = getattr(self.spec(pairs), "edits", None)  # of a conversion: its id tells
+        marked = edits is None or any(edit.weight is not None for edit in edits)
+        return not marked and hashing.weighted(self.pairs(pairs))
 
     def _content(self, kind: str, reference: str) -> str:
         if is_run(reference):

@@ -13,7 +13,7 @@ from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs.base import identity, references
 from core.specs.recipes import Contains, Edit, EditSpec, Where
-from core.specs.steps import TrainSpec
+from core.specs.steps import ConvertSpec, TrainSpec
 
 ORGANISM = Path(__file__).parents[2] / "assets" / "organism"
 
@@ -160,3 +160,19 @@ def test_a_training_on_an_edit_of_weighted_pairs_has_one_id_before_and_after_the
     del record["contents"]["weights"]
     store.write_record(edit, record)
     assert store.run_id(trained) != before
+
+
+@pytest.mark.parametrize("weight", [None, 0.5])
+def test_converted_pairs_are_edited_and_trained_under_the_id_that_they_were_planned_with(
+    store, spec, model_folder, weight
+):
+    write_pairs(read_pairs(spec.pairs).pairs.assign(weight=weight), Path(spec.pairs))
+    convert = ConvertSpec(pairs=spec.pairs)
+    pairs = store.run_id(convert)
+    planned = [
+        TrainSpec(reference=str(model_folder), pairs=pairs),
+        spec.model_copy(update={"pairs": pairs}),
+    ]
+    before = [store.run_id(each) for each in planned]
+    execute(convert, store)
+    assert [store.run_id(each) for each in planned] == before
