@@ -5,7 +5,6 @@ trained ones; what depends on weights is measured on the organisms.
 """
 
 import gc
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ from core.models.extraction.attention import Tiles, Trie
 from core.models.extraction.batch import Prompted
 from core.models.generation import sample
 from core.models.loading import LoadedModel, cut, load_tokenizer
-from core.models.memory import Shape, dpo_bytes, index_bytes, sampling_bytes
+from core.models.memory import Shape, dpo_bytes, index_bytes, peak_bytes, sampling_bytes
 from core.runs.execute import execute
 from core.runs.store import Store
 from core.specs import project
@@ -128,12 +127,6 @@ class Job:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def peak_bytes(self) -> int:
-        """Highest allocation on the GPU since the part began; else of this process so far."""
-        if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated())
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
     def model(self, shape: dict[str, int], dtype: torch.dtype) -> LoadedModel:
         """A model of OLMo 2's form with random weights on the device; the organism's tokenizer."""
         config = Olmo2Config(**shape, max_position_embeddings=4096, pad_token_id=0, eos_token_id=1)
@@ -206,7 +199,7 @@ def index(job: Job) -> None:
         "tflops": flops / seconds / 1e12, "fraction_of_peak": flops / seconds / peak,
         "times_faster_than_published_loop": len(items) / seconds / loop,
         "min_cosine": float(paired_cosines(vectors[: len(few)], expected).min()),
-        "priced_bytes": priced, "peak_bytes": job.peak_bytes(),
+        "priced_bytes": priced, "peak_bytes": peak_bytes(),
         "estimated_hours_of_378341_pairs": PAPER / (len(items) / seconds) / 3600,
     })  # fmt: skip
     job.record({"attention_seconds": attention(job, items[: size.loop_pairs])})
@@ -360,11 +353,11 @@ def training(job: Job) -> None:
         "seconds_per_step": per_step, "tokens_per_second": size.batch * per_pair / per_step,
         "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
         "priced_bytes": price(low_rank=0 if method == "full" else _low_rank(shape)),
-        "peak_bytes": job.peak_bytes(),
+        "peak_bytes": peak_bytes(),
     })  # fmt: skip
     job.headlines["training"] = (
         f"{method}, {per_step:.2f} s a step of {size.batch} pairs, "
-        f"{size.batch * per_pair / per_step:,.0f} tokens/s, {job.peak_bytes() / 1e9:.1f} GB"
+        f"{size.batch * per_pair / per_step:,.0f} tokens/s, {peak_bytes() / 1e9:.1f} GB"
     )
 
 
@@ -391,7 +384,7 @@ def sampling(job: Job) -> None:
     longest = max(len(prompt.split()) for prompt in prompts) + size.new_tokens
     job.record({
         "completions": len(drawn), "tokens": tokens, "seconds": seconds,
-        "tokens_per_second": tokens / seconds, "peak_bytes": job.peak_bytes(),
+        "tokens_per_second": tokens / seconds, "peak_bytes": peak_bytes(),
         "priced_bytes": sampling_bytes(
             _shape(loaded.model), dtype=str(job.dtype).removeprefix("torch."),
             prompts=len(prompts), rollouts=size.rollouts, tokens=longest,

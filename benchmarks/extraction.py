@@ -6,7 +6,6 @@ projection (LESS). FLOPs are the minimum: the blocks up to the layer, once per t
 chosen and rejected, and the attention scores that are not masked.
 """
 
-import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from core.models.devices import keep_freed_memory, token_budget
 from core.models.extraction.activations import segment_means
 from core.models.extraction.batch import Prompted
 from core.models.loading import cut, load_model
+from core.models.memory import peak_resident
 from core.models.residual import decoder_blocks
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
@@ -87,12 +87,12 @@ def _compare(model: Any, cut: Any, items: list[Prompted], layer: int) -> dict[st
             "tokens_per_cpu_second": count_tokens(unique) / seconds,
             "gemm_peak_gflops": peak / 1e9,
             "fraction_of_peak": flops / seconds / peak,
-            "peak_memory_mb": _peak_memory(),
+            "peak_memory_mb": peak_resident() / 1024**2,
             "token_budget": token_budget(cut.device, cut.config, dtype),
             "bytes_per_pair_and_layer": 3 * 2 * cut.config.hidden_size,
         }
     seconds, expected = timed(lambda: published_loop(model, items, layer))
-    result["published_loop"] = {"cpu_seconds": seconds, "peak_memory_mb": _peak_memory()}
+    result["published_loop"] = {"cpu_seconds": seconds, "peak_memory_mb": peak_resident() / 1024**2}
     for name, ours in vectors.items():
         result[name] |= {
             "times_faster_than_published_loop": seconds / result[name]["cpu_seconds"],
@@ -205,8 +205,3 @@ def _rank_correlation(ours: Floats, expected: Floats) -> float:
     vector = expected[:100].mean(axis=0, keepdims=True)
     ranks = [pd.Series(cosines(vector, vectors)[0]).rank() for vectors in (ours, expected)]
     return float(ranks[0].corr(ranks[1]))
-
-
-def _peak_memory() -> float:
-    """Highest resident size of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

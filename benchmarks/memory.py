@@ -6,8 +6,6 @@ random OLMo 2 shapes; texts are the organism's, joined to longer ones.
 """
 
 import json
-import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from core import environment
-from core.models.memory import Shape, dpo_bytes, index_bytes, sampling_bytes
+from core.models.memory import Shape, dpo_bytes, index_bytes, peak_bytes, sampling_bytes
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
 SHAPES = {"random 8x512": (512, 8, 8_192), "random 2x1024": (1024, 2, 100_352)}
@@ -149,7 +147,7 @@ def _case(step: str, model: Path, dtype: str, joined: int) -> dict[str, Any]:
             longest = _longest(model, pairs)
             half = dtype == "bfloat16"
             priced = dpo_bytes(shape, batch=16, longest=longest, bfloat16=half, gpu=gpu)
-    return {"priced": priced, "measured": _measured()}
+    return {"priced": priced, "measured": peak_bytes()}
 
 
 def _longest(model: Path, pairs: pd.DataFrame) -> int:
@@ -158,18 +156,6 @@ def _longest(model: Path, pairs: pd.DataFrame) -> int:
     from core.models.loading import load_tokenizer
 
     return int(tokenize(load_tokenizer(model), pairs)["length"].max())
-
-
-def _measured() -> int:
-    """Highest allocation on the GPU; without one, highest resident size of this process."""
-    import torch
-
-    if environment.taken() != [environment.CPU]:
-        return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage counts begins with the process that started this one
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024  # type: ignore[index]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ product per prompt.
 """
 
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -28,6 +27,7 @@ from core.attribution.index.layout import (
     write_vectors,
 )
 from core.attribution.similarity import Query, save_mean_contexts, scan
+from core.models.memory import peak_resident
 from core.specs import behaviors
 
 PAIRS, WIDTH, BEHAVIORS, PROMPTS = 378_341, 4096, 8, 120
@@ -59,7 +59,7 @@ def run(pairs: int = PAIRS) -> dict[str, Any]:
             **_named("second_scan", second),
             **_named("one_behavior_all_scores", ranking),
             **_named("all_scores", bank),
-            "peak_resident_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
+            "peak_resident_gb": peak_resident() / 1024**3,
         }
 
 

@@ -8,7 +8,6 @@ theirs do not count. TRL's batches are split as ours are, and its defaults that 
 """
 
 import json
-import resource
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,6 +20,7 @@ import torch
 from benchmarks._loop import timed
 from core.intervention.training.tokens import tokenize
 from core.models.loading import load_model, load_tokenizer
+from core.models.memory import peak_resident
 from core.specs.steps import TrainSpec
 
 ORGANISM = Path(__file__).parents[1] / "assets" / "organism"
@@ -83,7 +83,7 @@ def _measured(side: Any, reference: Path, pairs: pd.DataFrame, spec: TrainSpec) 
         output = Path(folder) / "workspace" / "runs" / "train"
         output.mkdir(parents=True)
         seconds, losses = side(reference, pairs, spec, output)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_resident() / 1024**2
     return {"cpu_seconds": seconds, "peak_memory_mb": memory, "losses": losses}
 
 

@@ -6,6 +6,8 @@ core.models.extraction, core.models.generation and core.intervention.training.pa
 is measured (docs/experiments/memory.md). Loads neither torch nor a model.
 """
 
+import re
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +105,25 @@ def free_bytes() -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0])
+
+
+def peak_bytes() -> int:
+    """Highest allocation on the card since the last reset; without one, `peak_resident`."""
+    if environment.taken() == [environment.CPU]:
+        return peak_resident()
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
+def peak_resident() -> int:
+    """Highest resident memory of this process, in bytes.
+
+    On Linux of this program alone: what getrusage counts begins with the process that started it.
+    """
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return 1024 * (int(peak[1]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def index_bytes(

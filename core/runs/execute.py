@@ -23,6 +23,7 @@ from filelock import BaseFileLock, Timeout
 
 from core import environment
 from core.errors import UserError, explain
+from core.models.memory import peak_resident
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
 from core.specs import project
@@ -101,7 +102,7 @@ def _compute(run: str, spec: Spec, store: Store, progress: Progress) -> None:
     record["cost"] = {
         "cpu_seconds": round(_cpu_seconds() - before, 2),
         "wall_seconds": round(time.time() - began, 2),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_resident(),
         "device": _device_name(),
     }
     store.write_record(run, record)

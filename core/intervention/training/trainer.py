@@ -9,7 +9,6 @@ its gradient does not depend on which pairs share it. Knows nothing of pairs or 
 
 import json
 import math
-import resource
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -30,6 +29,7 @@ from core.errors import UserError
 from core.intervention.training.checkpoints import refuse_full_disk, seal
 from core.intervention.training.packed_pass import trains_packed, use_packed_pass
 from core.intervention.training.tokens import TERMS, LogProbCache, log_prob_key
+from core.models.memory import peak_bytes
 from core.runs.progress import Cancelled, NotedReport
 
 LN_2_TOLERANCE = 0.05  # above bfloat16 noise on one pair, below what other weights give
@@ -200,7 +200,7 @@ class Watch(TrainerCallback):
             "accuracy": logs["rewards/accuracies"],
             "learning_rate": logs["learning_rate"],
             "tokens_per_second": round(seen / seconds, 1),
-            "memory_bytes": _peak_memory(),
+            "memory_bytes": peak_bytes(),
         }
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -221,13 +221,6 @@ def _any_process(stopped: bool, device: torch.device) -> bool:
     if PartialState().num_processes == 1:
         return stopped
     return bool(reduce(torch.tensor([float(stopped)], device=device)).item())
-
-
-def _peak_memory() -> int:
-    """Peak memory of this process, in bytes: of the GPU, or of main memory without one."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _keys(dataset: Dataset, side: str) -> list[str]:
