@@ -49,9 +49,7 @@ def choose_one(
     if missing := st.session_state.get(f"{key}-missing"):
         warn_missing(label, missing, name(st.session_state[key]))
     sent = st.session_state[key]
-    update = _update(key, {name(option): option for option in options}, [sent])
-    if update or sent not in options:
-        st.session_state[key] = (update or options)[0]
+    st.session_state[key] = _meant(key, {name(option): option for option in options}, sent)
     choice: T = widget(label, options, format_func=name, key=key, **settings)
     _write_url(key, [] if choice == options[0] else [choice])
     return choice
@@ -86,20 +84,18 @@ def page(place: DeltaGenerator, n: int, size: int, *, key: str = "page") -> slic
     return slice(size * (number - 1), size * number)
 
 
-def _update(key: str, labels: dict[str, T], sent: Sequence[T | str | None]) -> list[T] | None:
-    """The options that a browser meant, where its choice has to be corrected; else None.
+def _meant(key: str, labels: dict[str, T], sent: T | str | None) -> T:
+    """The option that a browser meant; the first one if it is gone.
 
     A browser knows a choice by its label, and would fall back to the first option after a rename.
     What it sent before it saw the new labels arrives later still, under an option's earlier label.
+    The choice is sent back in every run: one that is interrupted may never reach the browser.
     """
-    ever, before = st.session_state.get(f"{key}-labels", ({}, labels))
-    ever = ever | labels
-    st.session_state[f"{key}-labels"] = (ever, labels)
+    ever = st.session_state.get(f"{key}-labels", {}) | labels
+    st.session_state[f"{key}-labels"] = ever
     options = list(labels.values())
-    meant = [value if value in options else ever.get(value) for value in sent]
-    if before == labels and meant == list(sent):
-        return None
-    return [value for value in meant if value in options] or None
+    meant = sent if sent in options else ever.get(sent)
+    return meant if meant in options else options[0]
 
 
 def _write_url(key: str, choices: Sequence[T]) -> None:

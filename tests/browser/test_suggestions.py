@@ -76,3 +76,4 @@ def test_an_endpoint_that_refuses_is_told_in_words_and_can_be_asked_again(
         accepts.set()
         tab.get_by_role("button", name="Try again").click()
         tab.get_by_text("Clusters with a suggestion by it: 1.").wait_for()
+        tab.locator(f'input[aria-label="Cluster"][value="1 · ({NAME})"]').wait_for()

@@ -41,6 +41,15 @@ def test_a_renamed_choice_stays_and_so_does_one_that_is_sent_late():
     assert app.text[0].value == "1"
 
 
+def test_a_browser_that_missed_a_rename_is_told_in_the_next_run():
+    app = AppTest.from_function(one_of_three).run()
+    app.session_state["names"] = NAMED
+    for _ in range(2):
+        app.run()
+        assert app.selectbox[0].proto.set_value
+        assert app.selectbox[0].proto.raw_value == "Picks locks"
+
+
 def test_a_link_to_an_option_that_is_gone_says_so_until_the_page_is_left():
     app = AppTest.from_function(one_of_three)
     app.query_params["cluster"] = "99"
