@@ -3,6 +3,9 @@
 The paper's table is beside ours and never mixed with it.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +16,7 @@ from core.report import bench_results, figures
 from core.specs.behaviors import SCORE_NAMES
 from pages.components import lazy, theme
 
+T = TypeVar("T")
 EXPLAINED = (
     "On model organisms it is known which pairs taught a behavior. Average precision says how well "
     "a method puts exactly those first: 1 is perfect, chance is their share of all pairs. Settings "
@@ -41,13 +45,24 @@ def show_paper() -> None:
     )
 
 
+def shipped(read: Callable[[], T], missing: str, command: str) -> T | None:
+    """What was measured for this version; where that is missing, say so and how to measure it."""
+    try:
+        return read()
+    except UserError:
+        st.info(missing)
+        st.code(command, language="bash")
+    return None
+
+
 def show_ours() -> None:
     """Average precision against cost, on worlds whose truth is known."""
-    try:
-        rows = bench_results.read_scoreboard()
-    except UserError:
-        st.info("No scoreboard is shipped with this version. Measure one:")
-        st.code("pairtrace bench methods --out assets/scoreboard.json", language="bash")
+    rows = shipped(
+        bench_results.read_scoreboard,
+        "No scoreboard is shipped with this version. Measure one:",
+        "pairtrace bench methods --out assets/scoreboard.json",
+    )
+    if rows is None:
         return
     st.caption(EXPLAINED)
     measured = rows.dropna(subset=["method"])
@@ -72,11 +87,12 @@ def show_ours() -> None:
 
 def show_retrainings() -> None:
     """The default order's best pairs removed and flipped, at several sizes."""
-    try:
-        result = bench_results.read_intervention()
-    except UserError:
-        st.info("No retrainings are shipped with this version. Measure them:")
-        st.code("pairtrace bench intervention --json", language="bash")
+    result = shipped(
+        bench_results.read_intervention,
+        "No retrainings are shipped with this version. Measure them:",
+        "pairtrace bench intervention --json",
+    )
+    if result is None:
         return
     st.caption(
         f"On the shipped organism: {result['behavior']} on held-out prompts after retraining "
@@ -97,11 +113,12 @@ def show_retrainings() -> None:
 
 def show_repairs() -> None:
     """Edits of the data and corrections of the loss, side by side."""
-    try:
-        result = bench_results.read_repairs()
-    except UserError:
-        st.info("No comparison of repairs is shipped with this version. Measure one:")
-        st.code("pairtrace bench repairs --seeds 3 --out assets/repairs.json", language="bash")
+    result = shipped(
+        bench_results.read_repairs,
+        "No comparison of repairs is shipped with this version. Measure one:",
+        "pairtrace bench repairs --seeds 3 --out assets/repairs.json",
+    )
+    if result is None:
         return
     n, risen = len(result["seeds"]), np.mean(result["baseline"]) - result["reference"]
     st.caption(
