@@ -71,3 +71,9 @@ def page_text(app: AppTest) -> str:
     kinds += ("info", "success", "warning", "error", "code", "metric")
     parts = [str(element.value) for kind in kinds for element in getattr(app, kind)]
     return re.sub(r"\\([^\w\s])", r"\1", "\n".join(parts))  # as drawn: without escapes
+
+
+def html_of(app: AppTest) -> str:
+    """The boxes of a page that show texts of the data; not the app's own style and script."""
+    bodies = [element.proto.body for element in app.get("html")]
+    return " ".join(body for body in bodies if 'dir="auto"' in body)
