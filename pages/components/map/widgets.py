@@ -29,13 +29,15 @@ button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offse
 .top button:disabled { opacity: .5; cursor: default; }
 h3 { font-size: .8rem; margin: .55rem 0 .15rem; font-weight: 600; }
 .option { position: relative; display: flex; width: 100%; gap: .35rem; padding: .12rem .3rem;
-  text-align: left; border-radius: .25rem; align-items: center; overflow: hidden; }
+  text-align: left; border-radius: .25rem; align-items: center; overflow: hidden;
+  min-height: 24px; }
 .option[aria-pressed="true"] { box-shadow: inset 0 0 0 1.5px var(--st-primary-color); }
 .bar { position: absolute; inset: 0 auto 0 0; opacity: .22; z-index: 0; }
 .swatch { width: .6rem; height: .6rem; border-radius: 50%; flex: none; z-index: 1; }
 .label { flex: 1; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; z-index: 1; }
 .count { z-index: 1; font-variant-numeric: tabular-nums; }
-.more { text-decoration: underline; padding: .1rem .3rem; }
+.unit { position: absolute; clip-path: inset(50%); }
+.more { text-decoration: underline; padding: .1rem .3rem; min-height: 24px; }
 """
 FACETS_JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -63,23 +65,26 @@ export default function ({ data, parentElement, setTriggerValue }) {
     clear.disabled = !data.any;
     clear.onclick = () => setTriggerValue("toggle", ["", ""]);
     for (const facet of data.facets) {
-      root.appendChild(make("h3", "", facet.title));
+      const group = root.appendChild(make("div", ""));
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", facet.title);
+      group.appendChild(make("h3", "", facet.title));
       const most = Math.max(1, ...facet.options.map((option) => option.n));
       const open = root.opened.has(facet.key);
       const few = open ? facet.options : facet.options.filter((o, i) => i < data.few || o.on);
       for (const option of few) {
-        const button = root.appendChild(make("button", "option"));
+        const button = group.appendChild(make("button", "option"));
         button.title = `${option.label}: ${option.n.toLocaleString("en")} pairs`;
         button.dataset.id = `${facet.key}/${option.id}`;
         button.setAttribute("aria-pressed", option.on);
-        button.setAttribute("aria-label", `${facet.title} ${button.title}`);
         const bar = button.appendChild(make("span", "bar"));
         bar.style.width = `${(100 * option.n) / most}%`;
         bar.style.background = option.color ?? "var(--st-primary-color)";
         if (option.color)
           button.appendChild(make("span", "swatch")).style.background = option.color;
         button.appendChild(make("span", "label", option.label));
-        button.appendChild(make("span", "count", option.n.toLocaleString("en")));
+        button.append(" ", make("span", "count", option.n.toLocaleString("en")), " ");
+        button.appendChild(make("span", "unit", "pairs"));
         button.onclick = () => {
           root.focus = button.dataset.id;
           setTriggerValue("toggle", [facet.key, option.id]);
@@ -88,7 +93,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       }
       if (facet.options.length > data.few) {
         const rest = open ? "fewer" : `${facet.options.length - data.few} more`;
-        root.appendChild(make("button", "more", rest)).onclick = () => {
+        group.appendChild(make("button", "more", rest)).onclick = () => {
           open ? root.opened.delete(facet.key) : root.opened.add(facet.key);
           draw();
         };
