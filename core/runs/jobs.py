@@ -36,6 +36,7 @@ from core.runs.progress import Progress, live_process
 from core.runs.store import RunInfo, Store
 from core.specs.base import Spec
 from core.specs.steps import STEPS
+from core.storage.atomic import file_lock
 
 SETTLED = 0.1  # of a run's work; before, what such runs took is a better guess
 GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; cancel promises ten
@@ -215,7 +216,7 @@ def _lower_priority(pid: int) -> None:
 
 def _starting(store: Store, run: str) -> FileLock:
     """Taken while a run is queued and spawned, and while it is stopped."""
-    return FileLock(store.folder(run) / "starting")
+    return file_lock(store.folder(run) / "starting")
 
 
 def _workers(events: list[dict[str, Any]], folder: Path) -> list[psutil.Process]:

@@ -30,7 +30,7 @@ from core.runs.progress import State, latest_attempt, read_events, seconds_left,
 from core.specs.base import Spec, identity, references
 from core.specs.recipes import EditSpec
 from core.specs.steps import STEPS, IndexSpec, TrainSpec, is_run
-from core.storage.atomic import write_atomic
+from core.storage.atomic import file_lock, write_atomic
 from core.storage.object_store import shard_files, url_of
 from core.storage.tables import record
 
@@ -237,12 +237,12 @@ class Store:
 
     def lock(self, run: str) -> FileLock:
         """Taken by the one process that works on a run."""
-        return FileLock(self.folder(run) / "lock")
+        return file_lock(self.folder(run) / "lock")
 
     def device_lock(self, name: str) -> FileLock:
         """Taken by the one step of this workspace that computes on a device of this machine."""
         of = re.sub(r"[^\w.-]", "-", f"{socket.gethostname()}-{name}")  # MIG-GPU-<uuid>/1/0
-        return FileLock(self.workspace / f"device-{of}.lock")
+        return file_lock(self.workspace / f"device-{of}.lock")
 
     def delete(self, run: str) -> str:
         """Delete a run that is not running, and its shards wherever they are.

@@ -16,8 +16,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from core.errors import READ_ONLY, UserError, in_database
 from core.specs.events import (
     Add,
@@ -38,6 +36,7 @@ from core.specs.events import (
     Verdict,
 )
 from core.specs.recipes import Edit, Recipe
+from core.storage.atomic import file_lock
 from core.workspace import label_files
 from core.workspace.labels import (
     Remark,
@@ -266,7 +265,7 @@ def _make(path: Path) -> None:
     """Create the file where there is none, in one process only. `UserError` if it is empty."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with file_lock(f"{path}.lock"):
             if not path.exists():
                 _make_atomically(path)
     if path.stat().st_size == 0:

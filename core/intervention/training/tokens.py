@@ -23,12 +23,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from core.data.tokens import asked_for, encode_completions, encode_prompts
 from core.errors import UserError
-from core.storage.atomic import writing_atomic
+from core.storage.atomic import file_lock, writing_atomic
 
 CHUNK = 512  # pairs tokenised at once
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -136,7 +135,7 @@ class LogProbCache:
         """Add values atomically, whoever else is writing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"key": list(values), "log_prob": list(values.values())})
-        with FileLock(self.folder / f"{self.name}.parquet.lock"):
+        with file_lock(self.folder / f"{self.name}.parquet.lock"):
             for half in self.folder.glob(f"{self.name}.*.part"):
                 half.unlink()  # its writer held this lock until it was killed
             number = max(map(_number, self.files), default=0) + 1
