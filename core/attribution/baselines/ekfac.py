@@ -140,12 +140,13 @@ def _analyzer(model: Any, folder: Path) -> Any:
     linear = {id(layer) for _, layer in linear_layers(copied)}
     layers = [name for name, module in copied.named_modules() if id(module) in linear]
     task = Margins(layers)
+    logging.getLogger("kronfluence").setLevel(logging.ERROR)
     analyzer = Analyzer(
         folder.name,
         prepare_model(copied, task),
         task,
         cpu=next(model.parameters()).device.type == "cpu",
-        log_level=logging.ERROR,
+        log_level=None,  # a level here is also set for the root logger, of the whole process
         disable_tqdm=True,
         output_dir=str(folder.parent),
     )

@@ -1,5 +1,7 @@
 """EK-FAC: the right gradients go in, and curvature is all that is added to them."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,9 @@ def test_the_model_is_left_alone_and_factors_are_used_again(scored):
     names = [name for name, _ in untouched.named_modules()]
     assert [name for name, _ in model.named_modules()] == names
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_warnings_of_this_process_are_not_silenced(tmp_path):
+    before = logging.getLogger().level
+    ekfac_scores(tiny_model(blocks=2), PAIRS[:4], BEHAVIOR, tmp_path)
+    assert logging.getLogger().level == before != logging.ERROR
