@@ -26,7 +26,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 action_option = click.option(
     "--action",
     type=click.Choice(["remove", "flip", "weight", "relabel"]),
-    default="flip",
+    default="remove",
     show_default=True,
     help="What to do to the pairs: leave them out, swap chosen and rejected, let them count for "
     "less in the loss, or swap where the judge prefers rejected.",

@@ -18,9 +18,9 @@ from core.workspace.catalog import Catalog
 from core.workspace.labels import Entry
 from pages.components import access, cache, shortcuts, text
 
-ACTIONS: tuple[Action, ...] = ("flip", "remove", "keep", "weight", "relabel")
+ACTIONS: tuple[Action, ...] = ("remove", "flip", "keep", "weight", "relabel")
 ACTIONS_HELP = (
-    "flip: swap chosen and rejected, twice the dose of removing · remove: leave out of training · "
+    "remove: leave out of training · flip: swap chosen and rejected, twice the dose of removing · "
     "keep: protect from the other entries · weight: count for less or more in the loss · relabel: "
     "flip where the project's judge prefers rejected"
 )

@@ -42,14 +42,11 @@ MAP = (
     "around a dense group with the lasso, or choose a cluster by name, and read its pairs. The map "
     "was made without naming a behavior."
 )
-CART = (
-    "Rank suggests where to cut. Keep its number, choose flip, and press Add … pairs to the edit "
-    "cart."
-)
+CART = "Rank suggests where to cut. Keep its number, and press Add … pairs to the edit cart."
 ARMS = (
     "Look at what the edit touches and is predicted to do, then start. One seed is enough for a "
     "first look (a few minutes), three for an answer. Beside the edit, as many random pairs of the "
-    "same sources are flipped: whatever that changes is not due to your choice."
+    "same sources are left out: whatever that changes is not due to your choice."
 )
 ANSWER = (
     "Compare edited with random control on held-out prompts. Then look at what got worse, and at "
@@ -135,7 +132,7 @@ def stops(project: Project) -> list[Stop]:
         Stop("Which pairs taught it?", RANKED, "rank", ROWS, blocked=rank, query=query),
         Stop("See them without naming anything", MAP, "map", CHART, blocked=draw),
         Stop("Put the suspects into the cart", CART, "rank", ADD, filled, rank, query),
-        Stop("Flip them and train again", ARMS, "intervene", TRAIN, bool(answered), fill),
+        Stop("Leave them out and train again", ARMS, "intervene", TRAIN, bool(answered), fill),
         Stop("Did it work?", answer, "results", VERDICT, blocked=measure, query=result),
     ]
 

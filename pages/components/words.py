@@ -94,6 +94,7 @@ def show_pair(pair: pd.Series, *, key: str) -> None:
     )  # fmt: skip
     if behavior is None:
         text.show_pair(pair)
+        jobs.warm()  # colors may be wanted next
     else:
         show_scored(pair, runs[behavior])
 

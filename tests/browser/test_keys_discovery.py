@@ -71,7 +71,7 @@ def test_a_suspicious_cluster_is_read_named_marked_and_sent_to_the_edit(
         tab.get_by_text("What it should do, and what would move with it").wait_for()
     state = catalog.state()
     assert state.of(run).names == {1: "jack the lock"}
-    assert [(e.edit.action, e.edit.why) for e in state.cart] == [("flip", "1 · jack the lock")]
+    assert [(e.edit.action, e.edit.why) for e in state.cart] == [("remove", "1 · jack the lock")]
 
 
 def test_a_box_on_the_map_is_drawn_read_and_carted_with_arrow_keys(

@@ -79,6 +79,6 @@ def test_from_overview_by_a_lasso_to_measured_retrainings(served, tab, small):
         tab.get_by_role("tab", name="Predicted and measured").click()
         tab.get_by_text("retrainings say little").wait_for()
     (entry,) = Catalog(small.workspace).state().cart
-    assert (entry.edit.action, entry.edit.recipe.kind) == ("flip", "in_polygon")
+    assert (entry.edit.action, entry.edit.recipe.kind) == ("remove", "in_polygon")
     assert len(small.finished("train")) == 2
     assert not small.infos(state="failed")

@@ -207,7 +207,8 @@ def test_an_intervention_that_is_done_already_reports_its_rates_and_which_size_t
     rank = workspaces.investigate(store, plan, rng)["rank compliance"]
     k = workspaces.N_PLANTED
     workspaces.intervene(store, plan, rank, rng, why=f"top {k} of {rank}")
-    words = ["intervene", "--rank", rank, "--top", k, "--seed", 0, "--seed", 1, "--no-baseline"]
+    words = ["intervene", "--rank", rank, "--top", k, "--action", "flip"]
+    words += ["--seed", 0, "--seed", 1, "--no-baseline"]
     done = pairtrace("-w", store.workspace, *words, "--json")
     assert done.returncode == 0, done.stderr
     ((edit, rates),) = json.loads(done.stdout)["rates"].items()

@@ -316,7 +316,7 @@ def test_a_cluster_goes_to_the_cart(open_page, investigated, catalog):
     app.button("add-cluster-1").click().run()
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.clusters == (1,)
-    assert "flip pairs of cluster 1" in page_text(app)
+    assert "remove pairs of cluster 1" in page_text(app)
 
 
 def test_columns_that_a_map_lacks_are_left_out_and_the_rest_is_shown_if_asked(

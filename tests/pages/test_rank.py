@@ -93,7 +93,7 @@ def test_the_top_goes_to_the_cart_as_a_recipe(open_page, investigated, store):
     app.slider("k").set_value(25).run()
     app.button("add-ranking").click().run()
     (entry,) = Catalog(store.workspace).state().cart
-    assert (entry.edit.action, entry.edit.recipe.k) == ("flip", 25)
+    assert (entry.edit.action, entry.edit.recipe.k) == ("remove", 25)
     assert entry.edit.recipe.rank == investigated["rank compliance"]
     assert "Edit cart (1)" in page_text(app)
 
@@ -264,7 +264,7 @@ def test_a_link_to_a_behavior_that_is_not_here_says_so(open_page, investigated):
 def test_what_is_in_the_cart_is_shown_in_place_of_the_button(open_page, investigated, store):
     app = open_page("rank", k="7")
     app.button("add-ranking").click().run()
-    assert "In the edit cart: flip 7 pairs" in page_text(app)
+    assert "In the edit cart: remove 7 pairs" in page_text(app)
     assert app.button("add-ranking").label == "Undo"
     app.button("add-ranking").click().run()
     assert Catalog(store.workspace).state().cart == ()

@@ -149,7 +149,7 @@ def test_an_edit_of_a_cluster_holds_the_same_pairs_while_a_cut_is_shown(
     open_page("clusters", one="1").button("add-cluster-1").click().run()
     made = cut(THREE)
     app = open_page("clusters", discover=made)
-    assert "flip pairs of cluster 1" in page_text(app)
+    assert "remove pairs of cluster 1" in page_text(app)
     (entry,) = catalog.state().cart
     assert entry.edit.recipe.discover == investigated["discover"]
 

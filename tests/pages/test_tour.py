@@ -54,7 +54,7 @@ def test_a_cart_that_holds_pairs_is_a_step_done(open_page, investigated, store):
 def test_a_measured_edit_is_answered(open_page, investigated, project, store, rng):
     workspaces.intervene(store, project, investigated["rank compliance"], rng)
     app = open_page("tour")
-    assert "✓ 7 · Flip them and train again" in page_text(app)
+    assert "✓ 7 · Leave them out and train again" in page_text(app)
     assert "8.0%" in page_text(app)
 
 
