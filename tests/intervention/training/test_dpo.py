@@ -395,28 +395,45 @@ def test_a_batch_that_its_micro_batches_do_not_fill_is_refused():
         TrainSpec(reference="r", pairs="p", micro_batch=3)
 
 
+LAUNCH = ["--num_processes", "2", "--mixed_precision", "no", "--main_process_port", "0"]
+COPIES = ["--multi_gpu", "--num_machines", "1", "--dynamo_backend", "no", "-m", "core.cli.main"]
+SHARDED = str(Path(__file__).with_name("sharded.py"))
+WRITTEN = {  # to a checkpoint, by whatever has the weights
+    "": "optimizer.pt",
+    "fsdp2": "pytorch_model_fsdp.bin",
+    "deepspeed_zero3": "global_step*/zero_pp_rank_1_*",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "sharded", ["", "fsdp2", "deepspeed_zero3"], ids=lambda name: name or "ddp"
+)
 def test_two_processes_of_one_launch_train_what_one_does_though_they_are_killed(
-    retrain, reference, pairs, tmp_path
+    retrain, reference, pairs, tmp_path, sharded
 ):
     """`accelerate launch` starts both; the first one locks, records and publishes."""
+    if sharded == "deepspeed_zero3":
+        pytest.importorskip("deepspeed")
     retrain("alone", epochs=4)
     pairs.to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
-    launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    launch = [*LAUNCH, *COPIES]
+    if sharded:
+        launch = ["--config_file", f"assets/launch/{sharded}.yaml", *LAUNCH, SHARDED]
     words = ["-w", tmp_path / "workspace", "train", "--reference", reference, "--json"]
     words += ["--pairs", tmp_path / "pairs.jsonl", "--batch-size", "4", "--learning-rate", "1e-3"]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "core.cli.main"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch]
     command += [str(word) for word in [*words, "--epochs", "4"]]
-    surroundings = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    surroundings = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
     with subprocess.Popen(command, env=surroundings, stdout=DEVNULL, stderr=DEVNULL) as process:
         runs = tmp_path / "workspace" / "runs"
         checkpoint = "train-*/output.part/checkpoints/checkpoint-*/whole"
         wait_until(lambda: list(runs.glob(checkpoint)), process, seconds=400)
         for member in [*psutil.Process(process.pid).children(recursive=True), process]:
             member.kill()
-    assert list(runs.glob(checkpoint))
+    (first, *_) = runs.glob(checkpoint)
+    assert list(first.parent.glob(WRITTEN[sharded])), sorted(first.parent.iterdir())
     assert not list(runs.glob("train-*/output*/model"))
     done = subprocess.run(
         command, env=surroundings, capture_output=True, text=True, timeout=400, check=False
