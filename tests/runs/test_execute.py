@@ -2,16 +2,19 @@ import os
 import signal
 import threading
 
+import fsspec
 import pandas as pd
 import pytest
 
 from core import environment
 from core.errors import UserError
+from core.runs import hashing
 from core.runs.execute import execute, inputs, repeat
 from core.runs.progress import Cancelled, Progress
 from core.runs.store import Store
 from core.specs.recipes import EditSpec
 from core.specs.steps import EvaluateSpec, ExplainSpec, TrainSpec
+from tests.buckets import INSTALLED, serving_s3
 
 
 def test_a_run_is_published_with_its_cost_and_provenance(store, edit_spec):
@@ -33,6 +36,22 @@ def test_the_same_spec_is_not_computed_twice(store, edit_spec):
     before = len(store.events(run))
     assert execute(edit_spec, store) == run
     assert len(store.events(run)) == before
+
+
+@pytest.mark.skipif(not INSTALLED, reason="s3fs and moto are not installed")
+def test_a_finished_run_that_went_through_a_bucket_is_not_computed_again(
+    store, edit_spec, tmp_path
+):
+    run, other = execute(edit_spec, store), Store(tmp_path / "other machine")
+    before, folder = (store.folder(run) / "progress.jsonl").read_bytes(), other.folder(run)
+    folder.parent.mkdir(parents=True)
+    with serving_s3():
+        bucket = fsspec.filesystem("s3")
+        bucket.put(str(store.folder(run)), f"bucket/runs/{run}", recursive=True)
+        bucket.get(f"bucket/runs/{run}", str(folder), recursive=True)
+    assert hashing.problems(folder) == {}
+    assert execute(edit_spec, other) == run
+    assert (folder / "progress.jsonl").read_bytes() == before
 
 
 def test_a_user_error_is_recorded_and_leaves_no_output(store, edit_spec):
