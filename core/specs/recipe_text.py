@@ -34,6 +34,8 @@ def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) 
             name = _behavior(recipe.rank, behaviors)
             return f"pairs for {name} with {_score(score)} ≥ {threshold:.3g}"
         case Where(column=column, values=values):
+            if _is_long_list(recipe):
+                return f"{len(values):,} pairs listed by uid"
             return f"pairs whose {column} is {_listed(values)}"
         case Contains(column=column, phrase=phrase):
             return f"pairs whose {column} contains “{phrase}”"
@@ -65,8 +67,10 @@ def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) 
 
 
 def describe_edit(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str:
-    """An edit as a phrase: its action, then its recipe."""
+    """An edit as a phrase: its action, then its recipe, or why where that is a long list of uids."""
     pairs = describe_recipe(edit.recipe, behaviors)
+    if edit.why and _is_long_list(edit.recipe):
+        pairs = edit.why
     if edit.rewrite:
         return f"rewrite {edit.rewrite.side} of {pairs}"
     if edit.relabel:
@@ -91,6 +95,10 @@ def _behavior(rank: str, behaviors: Mapping[str, str] | None) -> str:
 def _nested(part: Recipe, behaviors: Mapping[str, str] | None) -> str:
     phrase = describe_recipe(part, behaviors)
     return f"({phrase})" if isinstance(part, AllOf | AnyOf | NoneOf) else phrase
+
+
+def _is_long_list(recipe: Recipe) -> bool:
+    return isinstance(recipe, Where) and recipe.column == "uid" and len(recipe.values) > LISTED
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -85,8 +85,15 @@ def test_an_edit_is_described_as_an_order():
 
 
 def test_many_values_are_counted_rather_than_listed():
-    many = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
-    assert describe_recipe(many).endswith("u5 and 3 more")
+    many = Where(column="source", values=tuple(f"s{i}" for i in range(9)))
+    assert describe_recipe(many).endswith("s5 and 3 more")
+
+
+def test_a_long_list_of_uids_is_described_by_why_it_was_made():
+    listed = Where(column="uid", values=tuple(f"u{i}" for i in range(9)))
+    assert describe_edit(Edit(action="flip", recipe=listed)) == "flip 9 pairs listed by uid"
+    edit = Edit(action="flip", recipe=listed, why="the 9 pairs that a person read")
+    assert describe_edit(edit) == "flip the 9 pairs that a person read"
 
 
 def test_a_curve_is_described_by_its_points():
