@@ -15,6 +15,7 @@ from core.report.html import to_html, to_markdown
 from core.specs.behaviors import Behavior
 from core.specs.recipe_text import describe_edit
 from core.specs.recipes import EditSpec
+from core.specs.steps import TrainSpec
 from pages.components import (
     access,
     arm_table,
@@ -152,6 +153,11 @@ def show_proof(verdict: Verdict) -> None:
         "The time is what such runs took here.",
     ):
         jobs.start(*missing)
+    if store.spec(trained["edited"], TrainSpec).checkpoint:
+        st.caption(
+            "The arms at hand were trained elsewhere and imported. More seeds are trained here, "
+            "with the settings of this project."
+        )
 
 
 def show_example(behavior: Behavior) -> None:

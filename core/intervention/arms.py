@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.errors import UserError
 from core.intervention.evaluation.edit_sizes import ladder
 from core.intervention.evaluation.rates import refuse_shared_prompts
 from core.runs.store import Store
@@ -113,11 +112,10 @@ def further_seeds(
     """The edited arm and its control with other seeds, and all else as they were trained before.
 
     `trained` has a finished train run of the edited arm and, where there is one, of the control,
-    by arm. Raises `UserError` where a checkpoint was imported: it was trained on another machine.
+    by arm. Seeds of an arm that was imported are trained here, with the settings of its import:
+    the project's.
     """
-    like = store.spec(trained["edited"], TrainSpec)
-    if like.checkpoint:
-        raise UserError(f"{edit} was trained on another machine. Train its other seeds there, too.")
+    like = store.spec(trained["edited"], TrainSpec).model_copy(update={"checkpoint": None})
     spec, control = store.spec(edit, EditSpec), 0
     if "random control" in trained:
         pairs = store.spec(trained["random control"], TrainSpec).pairs

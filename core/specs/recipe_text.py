@@ -67,7 +67,7 @@ def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) 
 
 
 def describe_edit(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str:
-    """An edit as a phrase: its action, then its recipe, or why where that is a long list of uids."""
+    """An edit as a phrase: its action, then its recipe, or its reason if that lists many uids."""
     pairs = describe_recipe(edit.recipe, behaviors)
     if edit.why and _is_long_list(edit.recipe):
         pairs = edit.why

@@ -57,3 +57,6 @@ def test_from_what_changed_to_the_verdict_on_a_shipped_retraining(served, tab, t
         tab.locator(".js-plotly-plot").first.wait_for()
         go_to(tab, "Results")
         tab.get_by_text("Not yet proven (1 training seed)").first.wait_for(timeout=MINUTES)
+        tab.get_by_role("button", name="Prove it: 2 more seeds").wait_for()
+        tab.get_by_text("were trained elsewhere and imported").wait_for()
+        tab.get_by_role("tab", name="Every behavior").wait_for()

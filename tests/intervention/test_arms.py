@@ -84,12 +84,12 @@ def test_further_seeds_are_trained_as_the_first_was_whatever_the_project_says_no
     assert [arm.edit for arm in again] == [arm.edit for arm in planned]
 
 
-def test_seeds_of_an_imported_checkpoint_are_trained_where_it_came_from(project, store):
+def test_seeds_of_an_imported_arm_are_trained_here_as_the_project_says(project, store):
     (arm, _) = edited_and_control(project, store, [EDIT], seeds=(0,))
     imported = arm.trainings[0].model_copy(update={"checkpoint": project.policy})
     for spec in (arm.edit, imported):
         store.write_record(store.run_id(spec), describe(spec, store))
-    with pytest.raises(UserError, match="trained on another machine"):
-        further_seeds(
-            project, store, store.run_id(arm.edit), {"edited": store.run_id(imported)}, [1]
-        )
+    trained = {"edited": store.run_id(imported)}
+    again = further_seeds(project, store, store.run_id(arm.edit), trained, [1])
+    planned = edited_and_control(project, store, [EDIT], seeds=(1,))
+    assert [arm.trainings for arm in again] == [arm.trainings for arm in planned]
