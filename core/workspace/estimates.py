@@ -1,21 +1,24 @@
 """Cost of each step: an estimate for this machine before it runs.
 
 Arithmetic: 2 operations per parameter and token forward, 6 to train, 8 with the reference's pass;
-low-rank updates save 2 of the backward pass's 4. The rate of a core is measured: about 65 GFLOP/s
-in float32 (docs/experiments/extraction_speed.md); sampling reaches an eighth of it, training loses
-time in what is no product of matrices, and a GPU's rate is an assumption, as is that servers with a
-GPU per model, both at work at a time, sample as fast as they read. On the shipped organism every
-step is within a factor of two (docs/experiments/costs.md).
+low-rank updates save 2 of the backward pass's 4. An index also attends to half a pair's tokens. The
+rate of a core is measured, once per process; sampling reaches an eighth of it, training loses time
+in what is no product of matrices, and a GPU's rate is an assumption, as is that servers with a GPU
+per model, both at work at a time, sample as fast as they read. On the shipped organism every step
+is within a factor of two (docs/experiments/costs.md).
 """
 
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import psutil
+from threadpoolctl import threadpool_limits
 
 from core import environment
 from core.attribution.vectors import FEWEST
@@ -31,7 +34,8 @@ from core.storage.object_store import on_this_machine
 from core.workspace.checks import ModelFacts, model_facts
 from core.workspace.measurable import check_kept, texts_sent
 
-CORE_FLOPS = 65e9
+CORE_FLOPS = 65e9  # of the core on which the rest here was measured
+GEMM_SHARE = 0.57  # that reading reaches (docs/experiments/extraction_speed.md)
 GPU_FLOPS = 2e14  # of 1e15 that an H100 names for bfloat16: not measured here
 SAMPLING = 8  # times less efficient than reading
 SERVERS = "generate from servers"
@@ -63,16 +67,17 @@ class Machine:
     shards: str = ""  # URL of the indexes' vectors, if not in the workspace
     shards_disk: int | None = None  # bytes free there, if on this machine
     index_cores: int = 1  # cores that compute an index without a GPU: one per worker
+    core_flops: float = CORE_FLOPS  # operations per second that reading reaches on a core
 
     @property
     def flops(self) -> float:
         """Operations per second that matrix products reach here, roughly."""
-        return GPU_FLOPS if self.gpu else self.cores * CORE_FLOPS
+        return GPU_FLOPS if self.gpu else self.cores * self.core_flops
 
     @property
     def index_flops(self) -> float:
         """Operations per second of an index, whose workers compute on one core each."""
-        return GPU_FLOPS if self.gpu else self.index_cores * CORE_FLOPS
+        return GPU_FLOPS if self.gpu else self.index_cores * self.core_flops
 
 
 @dataclass(frozen=True)
@@ -108,16 +113,29 @@ def this_machine(workspace: Path) -> Machine:
     shards = environment.shards()
     disk = on_this_machine(shards) if shards else None
     cores, executor = psutil.cpu_count(logical=False) or 1, environment.executor()
-    at_once = worker_count(executor)
+    at_once, gpu = worker_count(executor), environment.taken() != [environment.CPU]
     return Machine(
         cores=min(cores, environment.threads()),
         memory=psutil.virtual_memory().available,
         disk=_free(workspace),
-        gpu=environment.taken() != [environment.CPU],
+        gpu=gpu,
         shards=shards,
         shards_disk=None if disk is None else _free(disk),
         index_cores=at_once if executor.startswith("ray") else min(at_once, cores),
+        core_flops=CORE_FLOPS if gpu else core_flops(),
     )
+
+
+@cache
+def core_flops() -> float:
+    """What reading reaches on a core here, from three products of 1024 x 1024 in float32: 0.1 s."""
+    square, seconds = np.ones((1024, 1024), dtype=np.float32), []
+    with threadpool_limits(1, "blas"):
+        for _ in range(3):
+            began = time.process_time()
+            np.matmul(square, square)
+            seconds.append(time.process_time() - began)
+    return GEMM_SHARE * 2 * 1024**3 / min(seconds)
 
 
 def _free(place: Path) -> int:
@@ -136,6 +154,7 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     n, rate, shape, gpu = model.parameters, machine.flops, model.shape, machine.gpu
     dtype = ("bfloat16" if gpu else "float32") if work.dtype == "auto" else work.dtype
     tokens = work.pairs * work.tokens_per_pair
+    attended = 2 * shape.blocks * shape.heads * work.tokens_per_pair  # 4 · heads · half the tokens
     operations = 6 if work.low_rank else 8
     trained = 2 * LORA_RANK * n / model.d_model if work.low_rank else n  # as of square matrices
     checkpoint = CHECKPOINT_BYTES * trained
@@ -153,17 +172,14 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
     )
     layer = 1.0 * VECTOR_BYTES * model.d_model * work.pairs
     vectors, ids = layer * model.blocks, tokens * TOKEN_BYTES
+    sampled = 2 * n * SAMPLING / rate  # seconds per token
+    fetched, matrix = layer if machine.shards else 0.0, 4.0 * work.pairs * work.texts_sent
     return [
-        Estimate(
-            "generate",
-            2 * 2 * n * written * SAMPLING / rate,
-            sampling(prompts=work.texts_sent),
-            0,
-        ),
+        Estimate("generate", 2 * sampled * written, sampling(prompts=work.texts_sent), 0),
         Estimate(SERVERS, 2 * n * written / GPU_FLOPS, 4.0 * n + OVERHEAD, 0),  # compared on a CPU
         Estimate(
             "index",
-            2 * n * tokens / machine.index_flops,
+            (2 * n + attended) * tokens / machine.index_flops,
             index_bytes(
                 shape,
                 dtype=dtype,
@@ -176,18 +192,8 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
             text + ids if machine.shards else text + ids + vectors,
             shards=vectors if machine.shards else 0.0,
         ),
-        Estimate(
-            "rank",
-            0.5 + layer / SCAN,
-            OVERHEAD + 12.0 * model.d_model * 4096,
-            layer if machine.shards else 0.0,
-        ),
-        Estimate(
-            "discover",
-            20 + work.pairs * MAP_SECONDS,
-            OVERHEAD + 12.0 * work.pairs * work.texts_sent,
-            4.0 * work.pairs * work.texts_sent,
-        ),
+        Estimate("rank", 0.5 + layer / SCAN, OVERHEAD + 12.0 * model.d_model * 4096, fetched),
+        Estimate("discover", 20 + work.pairs * MAP_SECONDS, OVERHEAD + 3 * matrix, matrix),
         Estimate("edit, per arm", 0.05 + work.pairs * 1e-5, OVERHEAD + text, text / 2),
         Estimate(
             "train, per arm and seed",
@@ -203,12 +209,7 @@ def estimates(model: ModelFacts, work: Work, machine: Machine) -> list[Estimate]
             4.0 * n,
             ids + max(CHECKPOINTS * checkpoint - 4.0 * n, (CHECKPOINTS - 1) * checkpoint),
         ),
-        Estimate(
-            "evaluate, per model",
-            2 * n * measured * SAMPLING / rate,
-            sampling(prompts=work.heldout_sent),
-            0,
-        ),
+        Estimate("evaluate, per model", sampled * measured, sampling(prompts=work.heldout_sent), 0),
     ]
 
 

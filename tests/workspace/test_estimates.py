@@ -15,9 +15,11 @@ from core.specs import project as projects
 from core.workspace.checks import ModelFacts, model_facts
 from core.workspace.estimates import (
     CHARACTERS_PER_TOKEN,
+    CORE_FLOPS,
     SERVERS,
     Machine,
     Work,
+    core_flops,
     estimated_seconds,
     estimates,
     this_machine,
@@ -185,10 +187,32 @@ def test_an_index_takes_the_time_of_the_cores_that_its_workers_compute_on(tmp_pa
             step: one.seconds for step, one in costs_on(this_machine(tmp_path)).items()
         }
     alone = seconds["inline"]["index"]
-    assert alone == pytest.approx(2 * 7e9 * 900 * 378_341 / 65e9)
+    per_token = 2 * 7e9 + 4 * 4096 * 450 * 32  # half a pair is attended to, in 32 blocks
+    assert alone == pytest.approx(per_token * 900 * 378_341 / core_flops())
     faster = {name: alone / found["index"] for name, found in seconds.items()}
     assert faster == pytest.approx({"inline": 1, "process:2": 2, "process:9": 4, "ray:9": 9})
     assert len({found["train, per arm and seed"] for found in seconds.values()}) == 1
+
+
+LONG = 45.0  # CPU-seconds of 944 pairs of 944 tokens: docs/experiments/costs.md
+
+
+def test_an_index_of_long_pairs_is_priced_within_a_factor_of_two():
+    work = replace(WORK, pairs=944, tokens_per_pair=1009)  # four characters to a token
+    steps = estimates(model_facts(ORGANISM / "reference"), work, LAPTOP)
+    (seconds,) = [each.seconds for each in steps if each.step == "index"]
+    assert 1 / 2 < seconds / LONG < 2
+
+
+def test_the_rate_of_a_core_is_measured_and_a_gpu_does_not_ask_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(environment.DEVICE, "cpu")
+    assert this_machine(tmp_path).core_flops == core_flops()
+    assert 1e9 < core_flops() < 1e12
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(environment, "FILES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv(environment.DEVICE, "cuda")
+    assert this_machine(tmp_path).core_flops == CORE_FLOPS
 
 
 def test_every_step_of_a_project_has_an_estimate_before_anything_ran(tmp_path):
