@@ -1,5 +1,7 @@
 """What kinds of pairs are there? A map of pairs and prompts, or all their similarities at once."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -54,26 +56,30 @@ pairs = cache.pairs(project.pairs)
 labels = state.labels(run)
 names = state.names(run)
 members = state.membership(run, labels)
-facets = coloring.facets(run, labels, members)
 saved = cart.catalog().state().selections
+
+
+@functools.cache  # of this run: not before the chart, unless something is chosen
+def facets() -> list[coloring.Facet]:
+    """What pairs can be chosen by."""
+    return coloring.facets(run, labels, members)
 
 
 def open_link() -> None:
     """What a link selects, reads and shows, in place of what this visit had; none: that again."""
     st.session_state.setdefault(FACETS, {})
     st.session_state["missing"] = ""
-    keys = [facet.key for facet in facets]
     others = (panel.LIKE, READ, region.ZOOM, region.PAIRS, region.PROMPTS)
-    if not {*keys, *others} & {*st.query_params}:
+    if not any(key in others or coloring.is_facet(key) for key in st.query_params):
         return
-    asked = {key: st.query_params.get_all(key) for key in keys}
+    asked = {facet.key: st.query_params.get_all(facet.key) for facet in facets()}
     st.session_state[FACETS] = {key: options for key, options in asked.items() if options}
     panel.choose_like(st.query_params.get(panel.LIKE))
     reading.read("map", st.query_params.get(READ))
     region.clear()
     missing = region.restore(run) + [
         f"{facet.title} “{option}”"
-        for facet in facets
+        for facet in facets()
         for option in asked[facet.key]
         if option not in facet.ids
     ]
@@ -100,7 +106,7 @@ def choose_parts() -> tuple[dict[str, Recipe], str]:
     """The selection as conditions by where they were chosen, and what colors the points."""
     columns = st.columns([3, 2, 3] if not saved else [3, 2, 3, 3])
     choices = st.session_state[FACETS]
-    chosen = {facet.key: (facet, facet.chosen(choices)) for facet in facets}
+    chosen = {facet.key: (facet, facet.chosen(choices)) for facet in facets()} if choices else {}
     parts: dict[str, Recipe | None] = {
         key: facet.recipe(options) for key, (facet, options) in chosen.items() if options
     }
@@ -273,24 +279,23 @@ on_map = selection.on_map(run, recipe) if recipe else np.ones(len(points), bool)
 everywhere = raster.view_of(points["x"].to_numpy(), points["y"].to_numpy())
 part = region.view(run, everywhere)
 left, middle, right = st.columns([5, 12, 10], gap="small")
-with left:
-    choices = st.session_state[FACETS]
-    listed = coloring.counted(facets, choices, parts, by)
-    widgets.facets(listed, few=FEW, toggle=toggle)
-with right:
-    show_pairs()
-with middle:
+with middle:  # first what somebody waits for: the numbers of a selection, then its pictures
     charts = st.container()
     panel.show(run, recipe, chosen, members[on_map])
-    with charts:  # last: the numbers of a selection need not wait for the pictures above them
+    with charts:
         show_map() if view == "map" else show_heatmap()
+with left:
+    listed = coloring.counted(facets(), st.session_state[FACETS], parts, by)
+    widgets.facets(listed, few=FEW, toggle=toggle, anything=bool({*parts} - {"search", "saved"}))
+with right:
+    show_pairs()
 if view == "map":
     left, right = st.columns([3, 2], gap="small")
     with left:
         show_prompts()
     with right:
         panel.show_sources(chosen)
-for facet in facets:
+for facet in facets():
     region.write_url(facet.key, facet.chosen(st.session_state[FACETS]))
 region.write_url(panel.LIKE, [panel.liked() or ""])
 region.publish(run)

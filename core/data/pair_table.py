@@ -86,8 +86,15 @@ class PairColumns:
     def positions(self, uids: Any) -> NDArray[np.intp]:
         """(uid,) the row of each uid, −1 where it is not among the pairs."""
         wanted = pa.array(pd.Index(uids, dtype="str"), pa.large_string())
-        places = pc.index_in(wanted, value_set=self._table["uid"])
-        return np.asarray(places.fill_null(-1)).astype(np.intp)
+        if len(wanted) > len(self) / 4:
+            places = pc.index_in(wanted, value_set=self._table["uid"])
+            return np.asarray(places.fill_null(-1)).astype(np.intp)
+        few = wanted.dictionary_encode()  # their hash table is the smaller one
+        which = np.asarray(pc.index_in(self._table["uid"], few.dictionary).fill_null(-1))
+        rows = np.flatnonzero(which >= 0)
+        found = np.full(len(few.dictionary) + 1, -1, np.intp)
+        found[which[rows]] = rows
+        return found[np.asarray(few.indices.fill_null(-1))]
 
     def rows(self, positions: Any) -> pd.DataFrame:
         """The rows at these positions, in their order, by uid; `UserError` for −1."""

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import pdist
 
 from core.discovery.matrix import Doubles, Floats, row_blocks
 from core.geometry import nearest_neighbors
@@ -24,6 +22,9 @@ Labels = NDArray[np.int64]
 
 def leaf_order(points: Floats, seed: int = 0) -> Labels:
     """(point,) the place of each point of (point, feature), finite, along the heatmap, from 0."""
+    from scipy.cluster.hierarchy import leaves_list, linkage  # 0.4 s, which no page needs
+    from scipy.spatial.distance import pdist
+
     n = len(points)
     if n < 3:
         return np.arange(n, dtype=np.int64)

@@ -178,5 +178,6 @@ def _ranking(pairs: Pairs, run: str, score: str) -> pd.DataFrame:
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _categories(pairs: Pairs, column: str) -> pd.Categorical:
     values = cache.pairs(pairs.reference)[column]
-    texts = values.astype("str").where(values.notna(), "unknown")
-    return pd.Categorical(texts, categories=list(texts.value_counts().index))
+    codes, names = pd.factorize(values.astype("str").where(values.notna(), "unknown"))
+    order = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")
+    return pd.Categorical.from_codes(np.argsort(order)[codes], categories=list(names[order]))

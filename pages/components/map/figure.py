@@ -25,9 +25,9 @@ from pages.components.clusters import state
 from pages.components.map.coloring import PALETTE, Coloring
 
 DOTS = 5_000  # pairs that are drawn one by one
-CARRIERS = 3_000  # invisible dots above the picture of a larger map
+CARRIERS = 1_200  # invisible dots above the picture of a larger map
 WITHOUT_GL = 1_000  # dots that are drawn sooner as shapes than in a canvas of the graphics card
-CELLS = 48  # per axis: every cell that contains a pair has a carrier
+CELLS = 32  # per axis: every cell that contains a pair has a carrier
 PROMPT = 90  # letters of a prompt under the mouse
 NAME = 26  # letters of a cluster's name on the map
 ROOM = (0.013, 0.045)  # of the map's width per letter, of its height per name
@@ -47,12 +47,16 @@ def _digest(values: NDArray) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(values)).digest()
 
 
+def _places_digest(places: pd.DataFrame) -> bytes:
+    return _digest(places["x"].to_numpy()) + _digest(places["y"].to_numpy())
+
+
 @st.cache_resource(
     show_spinner=False,
     max_entries=CACHED,
     hash_funcs={
         np.ndarray: _digest,
-        pd.DataFrame: lambda places: _digest(places[["x", "y"]].to_numpy()),
+        pd.DataFrame: _places_digest,
         InPolygon: InPolygon.model_dump_json,
     },
 )
@@ -78,7 +82,8 @@ def pairs_figure(
     _add_outline(made, outline)
     theme.styled(made).update_layout(height=HEIGHT)
     if names is not None:
-        _add_names(made, places, *names, part)
+        members, called = names
+        _add_names(made, _middles(run, places, members, part), called, part)
     made.update_xaxes(range=[part.left, part.right])
     made.update_yaxes(range=[part.low, part.high])
     return made
@@ -126,7 +131,7 @@ def drawn_rows(run: str, places: pd.DataFrame, part: View) -> NDArray[np.int64]:
     """Rows of the map that have a dot: all, or those of the carriers above a picture."""
     if len(places) <= DOTS:
         return np.arange(len(places))
-    return _carriers(places["x"].to_numpy(), places["y"].to_numpy(), part)
+    return _carriers(run, places, part)
 
 
 def drawn_note(n: int) -> str:
@@ -172,20 +177,28 @@ def _add_picture(
     made.add_trace(_dots(places, drawn_rows(run, places, part), "", {"size": 5, "opacity": 0}))
 
 
-def _add_names(
-    made: go.Figure, places: pd.DataFrame, members: NDArray, names: dict[int, str], part: View
-) -> None:
-    """Names at the median of what is in view of each cluster, where none is in the way."""
-    x, y = places["x"].to_numpy(), places["y"].to_numpy()
-    seen = (x >= part.left) & (x <= part.right) & (y >= part.low) & (y <= part.high)
-    sizes = pd.Series(members[seen]).value_counts()
+@st.cache_resource(
+    show_spinner=False,
+    max_entries=CACHED,
+    hash_funcs={np.ndarray: _digest, pd.DataFrame: _places_digest},
+)
+def _middles(run: str, places: pd.DataFrame, members: NDArray, part: View) -> pd.DataFrame:
+    """Medians `x, y` of what is in view of each cluster, by cluster, the largest first."""
+    seen = places["x"].between(part.left, part.right) & places["y"].between(part.low, part.high)
+    shown = places.loc[seen.to_numpy(), ["x", "y"]].astype(float)
+    groups = shown.groupby(members[seen.to_numpy()])
+    sizes = groups.size().sort_values(ascending=False, kind="stable")
+    return groups.median().loc[sizes.index[sizes >= FEWEST * len(shown)]]
+
+
+def _add_names(made: go.Figure, middles: pd.DataFrame, names: dict[int, str], part: View) -> None:
+    """Names at the middles of their clusters, where none is in the way."""
     wide, high = part.right - part.left, part.high - part.low
     taken: list[tuple[float, float, float]] = []
-    for cluster in sizes.index[sizes >= FEWEST * max(int(seen.sum()), 1)]:
+    for cluster, *at in middles.itertuples():
         if cluster not in names:
             continue
-        rows, name = seen & (members == cluster), theme.label(names[cluster], NAME)
-        at = float(np.median(x[rows])), float(np.median(y[rows]))
+        name = theme.label(names[cluster], NAME)
         half = ROOM[0] * wide * len(name) / 2
         at = max(part.left + half, min(at[0], part.right - half)), at[1]  # none is cut off
         if all(
@@ -196,8 +209,12 @@ def _add_names(
             made.add_annotation(x=at[0], y=at[1], text=name, name=str(cluster), **LABEL)
 
 
-def _carriers(x: NDArray, y: NDArray, part: View) -> NDArray[np.int64]:
+@st.cache_resource(
+    show_spinner=False, max_entries=CACHED, hash_funcs={pd.DataFrame: _places_digest}
+)
+def _carriers(run: str, places: pd.DataFrame, part: View) -> NDArray[np.int64]:
     """Rows of one point per occupied cell of the view, and of a random rest; always the same."""
+    x, y = places["x"].to_numpy(), places["y"].to_numpy()
     seen = np.flatnonzero((x >= part.left) & (x <= part.right) & (y >= part.low) & (y <= part.high))
     seen = np.random.default_rng(0).permutation(seen)
     column = ((x[seen] - part.left) / (part.right - part.left) * CELLS).astype(np.int64)

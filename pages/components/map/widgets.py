@@ -5,7 +5,7 @@ listens to the chart itself, shows cards from texts that are in the browser alre
 clicks and zooms to Python. Texts of the data set only ever become text nodes.
 """
 
-import re
+import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pages.components import cache, text
 
-CARDS = 550_000  # letters of all cards together: a gesture stays below a megabyte
+CARDS = 340_000  # letters of all cards together: a gesture stays below a megabyte
 CARD = (100, 90)  # letters of a prompt and of what a side adds, at most
 READ = 600  # letters of a completion that are compared
-WORD = re.compile(r"\w+")
+EDGES = string.punctuation + "“”‘’…–—"  # of a word
 FACETS_CSS = """
 .facets { font: 0.8rem/1.35 var(--st-font); color: var(--st-text-color); }
 button { font: inherit; color: inherit; border: 0; background: none; cursor: pointer; }
@@ -233,21 +233,24 @@ _gestures = st.components.v2.component(
 
 
 def facets(
-    listed: Sequence[Mapping[str, Any]], *, few: int, toggle: Callable[[str, str], None]
+    listed: Sequence[Mapping[str, Any]],
+    *,
+    few: int,
+    toggle: Callable[[str, str], None],
+    anything: bool,
 ) -> None:
     """Facets, each `key, title, options`, and each option `id, label, n, on, color`.
 
     `few` options of each are drawn at first. `toggle` gets the facet and the option that was
-    clicked; both are empty to clear all.
+    clicked; both are empty to clear all, if `anything` is chosen, here or elsewhere.
     """
 
     def clicked() -> None:
         toggle(*st.session_state["facets"]["toggle"])
 
-    chosen = any(option["on"] for facet in listed for option in facet["options"])
     _facets(
         key="facets",
-        data={"facets": list(listed), "few": few, "any": chosen},
+        data={"facets": list(listed), "few": few, "any": anything},
         on_toggle_change=clicked,
     )
 
@@ -299,7 +302,7 @@ def added(before: str, after: str, most: int) -> str:
 
     A set of words in place of a diff, which takes a hundred times as long.
     """
-    lacking = set(WORD.findall(before[:READ].lower()))
+    lacking = {word.strip(EDGES) for word in before[:READ].lower().split()} | {""}
     parts = after[:READ].split()
-    kept = [part for part in parts if not lacking.issuperset(WORD.findall(part.lower()))]
+    kept = [part for part in parts if part.lower().strip(EDGES) not in lacking]
     return text.short(" ".join(kept), most)
