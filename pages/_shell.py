@@ -52,6 +52,7 @@ def show() -> None:
         with st.sidebar:
             cache.show_workspace()
             cart.show()
+            access.show_others(str(cache.store().workspace), page.title)
             shortcuts.show()
             theme.show(paths)
         if ready and page != home:

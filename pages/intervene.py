@@ -28,7 +28,7 @@ st.caption(
 project = cache.project()
 store = cache.store()
 entries = cart.entries()
-glossary.show("Remove, flip", "Keep", "Dose", "Arm", "Seed")
+glossary.show("Remove, flip", "Keep", "Dose", "Undone", "Predicted change", "Arm", "Seed")
 if not entries:
     st.info("The edit cart is empty. Add pairs from a ranking, the map, or a cluster first.")
     st.page_link("rank.py", label="Rank: the pairs that push most towards a behavior")

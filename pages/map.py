@@ -172,13 +172,7 @@ def show_map() -> None:
     selected, drawn = raster.view_of(x[on_map], y[on_map]), region.drawn(run)
     names_on_map = members, state.plain_names(run)
     chart = figure.pairs_figure(
-        run,
-        points,
-        colors,
-        shown=on_map,
-        outline=drawn,
-        part=part,
-        names=names_on_map,
+        run, points, colors, shown=on_map, outline=drawn, part=part, names=names_on_map
     )
     alt = "Map of the pairs: pairs that push the model the same way are close together."
     with st.container(key=CHART):

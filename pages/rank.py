@@ -182,7 +182,7 @@ with left:
     show_scores(selected)
 with right:
     enrichment.show(pairs, selected["uid"], key="ranking")
-st.header("The pairs, best first")
+st.header("The pairs, highest score first")
 show_rows()
 lazy.expander("The words that teach it", show_spans, key="spans")
 lazy.expander(

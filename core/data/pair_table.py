@@ -92,9 +92,9 @@ class PairColumns:
         few = wanted.dictionary_encode()  # their hash table is the smaller one
         which = np.asarray(pc.index_in(self._table["uid"], few.dictionary).fill_null(-1))
         rows = np.flatnonzero(which >= 0)
-        found = np.full(len(few.dictionary) + 1, -1, np.intp)
-        found[which[rows]] = rows
-        return found[np.asarray(few.indices.fill_null(-1))]
+        row_of = np.full(len(few.dictionary) + 1, -1, np.intp)
+        row_of[which[rows]] = rows
+        return row_of[np.asarray(few.indices.fill_null(-1))]
 
     def rows(self, positions: Any) -> pd.DataFrame:
         """The rows at these positions, in their order, by uid; `UserError` for −1."""
@@ -124,9 +124,13 @@ class PairColumns:
 
     def few_valued(self, most: int) -> list[str]:
         """Columns with at most this many values, and more than one."""
+        return [name for name, n in self._n_values.items() if 1 < n <= most]
+
+    @cached_property
+    def _n_values(self) -> dict[str, int]:
+        """Distinct values of every column but the uids and texts."""
         rest = [name for name in self if name not in ("uid", *TEXTS)]
-        counts = {name: self._table[name].unique() for name in rest}
-        return [name for name, values in counts.items() if 1 < len(values) <= most]
+        return {name: len(self._table[name].unique()) for name in rest}
 
     def numeric(self) -> list[str]:
         """Columns of numbers."""

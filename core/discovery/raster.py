@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 1000, 640  # pixels: about those of the chart on a laptop
 LEVELS = 6  # of opacity, by how many points a pixel has
 FAINTEST = 0.5  # opacity of a single point
 CONTEXT = ("#8C8C8C", 0.4)  # color and opacity of points that are not shown
+CLEAREST = 0.15  # opacity of a heatmap's cell of value 0
 FADED = 0.22  # opacity of heatmap columns that are not shown
 NOTHING = ("#000000", 0.0)
 MARGIN = 0.04  # of the extent of the points, left free around them
@@ -84,11 +85,15 @@ def value_map(
 def value_grid(values: Floats, *, limit: float, shown: Mask, colors: Colors) -> str:
     """A heatmap as a data URL: `values` (row, column), the first row at the bottom; NaN is empty.
 
-    `colors` is the scale from −limit to limit; columns that are not `shown` fade.
+    `colors` is the scale from −limit to limit; columns that are not `shown` fade. Around 0 the
+    picture is clear, so that on light and on dark what stands out is far from 0.
     """
     step = 1 + _step(np.nan_to_num(values / limit), colors)
     pixels = np.where(np.isnan(values), 0, step + np.where(shown, 0, len(colors)))
-    return png(pixels[::-1], [NOTHING, *_opaque(colors), *((color, FADED) for color in colors)])
+    far = np.abs(np.linspace(-1, 1, len(colors))) ** 0.5
+    opacities = CLEAREST + (1 - CLEAREST) * far
+    shades = [(c, float(a * o)) for a in (1, FADED) for c, o in zip(colors, opacities, strict=True)]
+    return png(pixels[::-1], [NOTHING, *shades])
 
 
 def category_strip(categories: Ints, colors: Colors, *, upright: bool = False) -> str:

@@ -7,9 +7,17 @@ secrets says who may change anything; for everybody else the app is read-only. S
 docs/deployment.md.
 """
 
+import time
+from typing import NamedTuple
+from uuid import uuid4
+
 import streamlit as st
 
 from core import environment
+from pages.components import text
+
+PRESENT = 300  # seconds after the last click of somebody
+HERE = "Another window on this project, used in the last five minutes."
 
 
 def configured() -> bool:
@@ -64,6 +72,31 @@ def show() -> None:
     role = "may change things" if may_edit() else "read-only: nothing can be changed"
     st.text(f"{_identity()}\n{role}")
     st.button("Log out", on_click=st.logout, type="tertiary", key="logout")
+
+
+class Seen(NamedTuple):
+    """When and where somebody last did something."""
+
+    workspace: str
+    who: str
+    page: str
+    time: float
+
+
+VISITS: dict[str, Seen] = {}  # of this server, in all its workspaces
+
+
+def show_others(workspace: str, page: str) -> None:
+    """Note that this visit is at a page, and show who else is in the workspace."""
+    now = time.monotonic()
+    this = st.session_state.setdefault("visit", uuid4().hex)
+    VISITS[this] = Seen(workspace, who(), page, now)
+    for visit, seen in list(VISITS.items()):
+        if now - seen.time > PRESENT:
+            VISITS.pop(visit, None)
+        elif visit != this and seen.workspace == workspace:
+            name = text.short(seen.who, 40)
+            st.caption(text.escape(f"👤 Also here: {name} ({seen.page})"), help=HERE)
 
 
 def _identity() -> str:

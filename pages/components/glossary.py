@@ -35,7 +35,7 @@ TERMS = {
     "the model the same way on the same prompts. Neighborhoods mean a lot, distances across the "
     "map little.",
     "Cluster": "(HDBSCAN) a dense group of pairs, found without labels. Pairs between groups are "
-    "in no cluster. A name in (parentheses) is a suggestion, made of typical words or by a "
+    "in no cluster. A name in (parentheses) is a suggestion, made of its pairs' words or by a "
     "language model, until somebody accepts it or names the cluster.",
     "Selecting": "draw with the lasso or the box; the region itself is kept, so that it can be "
     "replayed on the data. The bars beside the map select by name, length or score, and count what "
@@ -55,6 +55,8 @@ TERMS = {
     "highest on, and their mean gated similarity to those.",
     "Sign agreement": "the share of its pairs whose score is positive on both halves of those "
     "prompts, split at random.",
+    "Undone": "the share of a behavior's positive attribution that an edit takes away, a flip "
+    "counted twice. Above 100% the edit is predicted to go beyond the reference.",
     "Stability": "mean Jaccard similarity with the best match in clusterings of other prompts (of "
     "a cut: of other seeds). Below 0.5 the cluster dissolves.",
     "HDBSCAN cluster": "a dense group on the map; a cluster is made of one or more.",

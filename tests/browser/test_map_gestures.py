@@ -280,9 +280,9 @@ def test_a_suggested_name_is_accepted_with_the_mouse(served, tab, store, investi
     with served(store.workspace) as address:
         tab.goto(f"{address}/clusters?one=1")
         settle(tab)
-        tab.get_by_text("Suggestion (typical words): “lock, pick / cannot”.").wait_for()
+        tab.get_by_text("Suggestion (words of its pairs): “lock, pick / cannot”.").wait_for()
         tab.get_by_role("button", name="Accept").click()
-        tab.get_by_text("Suggestion (typical words)").wait_for(state="detached")
+        tab.get_by_text("Suggestion (words of its pairs)").wait_for(state="detached")
     assert Catalog(store.workspace).state().of(investigated["discover"]).names == {
         1: "lock, pick / cannot"
     }

@@ -129,8 +129,19 @@ def test_a_column_of_the_file_may_have_any_name(tmp_path):
     assert columns.lengths["prompt"].tolist() == [3]
 
 
-def test_unknown_uids_have_no_position(path, tmp_path):
-    assert list(open_columns(path, tmp_path / "cache").positions(["u1", "gone"])) == [1, -1]
+@pytest.mark.parametrize(
+    ("uids", "places"),
+    [
+        ([], []),
+        (["u1", "gone"], [1, -1]),
+        (["u3", None], [3, -1]),
+        (["u3", "u3"], [3, 3]),
+        (["u7", "gone", "u7", "u0"], [7, -1, 7, 0]),
+        ([f"u{i}" for i in range(8)], list(range(8))),
+    ],
+)
+def test_unknown_uids_have_no_position(path, tmp_path, uids, places):
+    assert list(open_columns(path, tmp_path / "cache").positions(uids)) == places
 
 
 def test_a_changed_file_is_read_again_and_its_old_copy_goes(path, tmp_path):

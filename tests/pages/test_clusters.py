@@ -50,10 +50,10 @@ def test_a_name_is_logged_and_shown(open_page, investigated, catalog):
 
 def test_a_suggestion_is_accepted_as_a_name_and_gone_then(open_page, investigated, catalog):
     app = open_page("clusters", one="1")
-    assert "Suggestion (typical words): “lock, pick / cannot”." in page_text(app)
+    assert "Suggestion (words of its pairs): “lock, pick / cannot”." in page_text(app)
     app.button("accept-1-0").click().run()
     assert catalog.state().of(investigated["discover"]).names == {1: "lock, pick / cannot"}
-    assert [event.why for event in catalog.events()] == ["suggested by typical words"]
+    assert [event.why for event in catalog.events()] == ["suggested by words of its pairs"]
     assert "Suggestion" not in page_text(app)
 
 
@@ -94,6 +94,18 @@ def test_a_cluster_shows_its_part_of_behaviors(open_page, investigated):
     assert rows["behavior"][1] == "compliance"
     assert rows["part"].round(1).to_dict() == {0: 10.0, 1: 70.0}
     assert "Chosen words: sure, lock, pick\nRejected words: cannot, help" in page_text(app)
+
+
+def test_a_behavior_of_the_project_stands_before_another_as_large(open_page, investigated, store):
+    path = store.output(investigated["discover"]) / "contributions.parquet"
+    parts = pd.read_parquet(path)
+    other = parts[parts["cluster"] == 1].assign(flag="formatted")
+    other["share_of_attribution"] += 0.01
+    larger = other.assign(flag="refused", cluster=0, share_of_attribution=0.5)
+    pd.concat([parts, other, larger]).to_parquet(path, index=False)
+    rows = open_page("clusters").dataframe[0].value.set_index("cluster")
+    assert rows["behavior"][1] == "compliance"
+    assert rows["behavior"][0].startswith("refused")
 
 
 def test_a_suggested_name_is_no_heading_until_it_is_accepted(open_page, investigated):

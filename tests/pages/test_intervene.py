@@ -27,6 +27,14 @@ def test_an_empty_cart_says_where_to_fill_it(open_page, investigated):
     assert "The edit cart is empty" in open_page("intervene").info[0].value
 
 
+def test_what_emptied_the_cart_is_undone_where_it_is_empty(open_page, investigated, cart, store):
+    app = open_page("intervene")
+    next(button for button in app.button if button.label == "✕").click().run()
+    assert "The edit cart is empty" in app.info[0].value
+    app.button("undo-edit").click().run()
+    assert len(Catalog(store.workspace).state().cart) == 1
+
+
 def test_the_cart_takes_an_edit_once_and_gives_it_back(open_page, investigated, store):
     app = open_page("rank")
     add = next(b for b in app.button if "to the edit cart" in b.label)

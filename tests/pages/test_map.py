@@ -19,6 +19,13 @@ def draw(app, run: str, polygon=SQUARE):
     return app.run()
 
 
+def facets_of(app) -> dict:
+    """What the bars beside the map are drawn from."""
+    components = app.get("bidi_component")
+    (one,) = [one for one in components if one.proto.component_name.endswith("facets")]
+    return json.loads(one.proto.json)
+
+
 def test_without_a_map_the_step_is_offered(open_page, project):
     app = open_page("map")
     assert "There is no map yet" in app.info[0].value
@@ -56,7 +63,10 @@ def test_a_selection_goes_to_the_cart_as_a_recipe(open_page, investigated, store
 
 
 def test_a_region_can_be_cleared(open_page, investigated):
-    app = draw(open_page("map"), investigated["discover"])
+    app = open_page("map")
+    assert not facets_of(app)["any"]
+    app = draw(app, investigated["discover"])
+    assert facets_of(app)["any"]  # so that Clear all is enabled
     app.button("clear-region").click().run()
     assert "Nothing is selected" in page_text(app)
 
@@ -111,12 +121,7 @@ def test_a_link_to_what_is_not_here_says_so(open_page, investigated, query, miss
 )
 def test_an_option_selects_as_many_pairs_as_its_bar_counts(open_page, investigated, key, option, n):
     app = open_page("map")
-    (listed,) = [
-        json.loads(one.proto.json)["facets"]
-        for one in app.get("bidi_component")
-        if one.proto.component_name.endswith("facets")
-    ]
-    (drawn,) = [one for one in listed if one["key"] == key]
+    (drawn,) = [one for one in facets_of(app)["facets"] if one["key"] == key]
     options = {one["id"]: one["n"] for one in drawn["options"]}
     option = option or next(iter(options))
     assert n in (None, options[option])

@@ -1,8 +1,8 @@
 """Clusters as they are now: named, merged, split and marked by people, on top of a discover run.
 
-Names are also suggested, from typical words, and from a language model if one was asked. Lists show
-them in (parentheses) until somebody accepts one; accepting is a rename like any other, listed in
-the history and undone there.
+Names are also suggested, from words of their pairs, and from a language model if one was asked.
+Lists show them in (parentheses) until somebody accepts one; accepting is a rename like any other,
+listed in the history and undone there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def suggestions(run: str, cluster: int) -> list[Suggestion]:
     ]
     typical = cache.table(run, "clusters").set_index("cluster")["suggested_name"]
     words = [str(typical[cluster])] if cluster in typical else []
-    return by_model + [Suggestion(name, "", "typical words") for name in words]
+    return by_model + [Suggestion(name, "", "words of its pairs") for name in words]
 
 
 def _named(run: str) -> dict[int, str]:

@@ -42,6 +42,7 @@ WIDTHS = {  # of what fits side by side on a laptop, pixels
 }
 
 FEW = 6  # behaviors and sources listed
+NEARLY = 0.9  # of the largest part: as large
 REPEATS = {  # what clusterings were compared with
     "clusters_over_prompts": "other draws of prompts",
     "cut_over_seeds": "the same cut of maps of other seeds",
@@ -175,11 +176,19 @@ def _show_stability(run: str) -> None:
 
 
 def _largest_parts(run: str) -> pd.DataFrame:
-    """Of each cluster the behavior that it makes up most of: `cluster, behavior, part` (%)."""
+    """Of each cluster the behavior that it makes up most of: `cluster, behavior, part` (%).
+
+    Among those that are nearly as large, a behavior of the project comes first, unwanted ones
+    before wanted ones: many flags and groups overlap.
+    """
     parts = _parts(run)
     if parts is None:
         return pd.DataFrame({"cluster": [], "behavior": [], "part": []})
-    top = parts.sort_values("part", ascending=False).drop_duplicates("cluster")
+    order = {each.name: 1 if each.wanted else 2 for each in cache.project().behaviors}
+    near = parts["part"] >= NEARLY * parts.groupby("cluster")["part"].transform("max")
+    parts = parts.assign(order=parts["behavior"].map(order).fillna(0).where(near, -1))
+    ordered = parts.sort_values(["order", "part"], ascending=False, kind="stable")
+    top = ordered.drop_duplicates("cluster")
     return top[["cluster", "behavior", "part"]]
 
 

@@ -153,7 +153,9 @@ def show_conflicts(entries: Sequence[Entry]) -> bool:
 
 
 def show_saved_when_empty() -> None:
-    """Ways to start where the cart is empty."""
+    """Ways to start where the cart is empty, such as undoing what emptied it."""
+    row = st.container(horizontal=True)
+    history.show_undo(row, cart.catalog().events(), "Undo", changes=CHANGES, key="-edit")
     with st.expander("Drop a source or a generator"):
         show_drop()
     if cart.catalog().state().versions:

@@ -1,7 +1,8 @@
 """The figures of both maps: up to `DOTS` pairs are dots, more are one picture.
 
-The picture (`core.discovery.raster`) is drawn under an even sample of invisible dots, which carry
-the lasso and the clicks; a dot's `customdata` is its row on the map. Names are in the middle of
+Lines of equal density lie beneath. The picture (`core.discovery.raster`) is drawn under an even
+sample of invisible dots, which carry the lasso and the clicks; a dot's `customdata` is its row on
+the map. Names are in the middle of
 their clusters, the largest first, as many as have room: more as one zooms in. Clicking a name
 chooses the cluster. A figure of pairs is cached under everything that it is drawn from; visitors
 share it.
@@ -36,6 +37,8 @@ LABEL = {
     "showarrow": False, "bgcolor": "rgba(255,255,255,.78)", "borderpad": 2,
     "font": {"size": 12, "color": "#1A1A1A"},
 }  # fmt: skip
+CROWD = 500  # pairs from which lines of equal density are drawn
+GRID, SMOOTH, LINES = 64, 2.0, 6  # cells per axis of the density, cells that it is smoothed over
 HEIGHT = 620  # pixels: as high as a laptop shows
 CACHED = 32  # figures, each up to 0.5 MB
 Mask = NDArray[np.bool_]
@@ -75,6 +78,8 @@ def pairs_figure(
     Those that are not `shown` stay as grey context; `part` of the map is in view.
     """
     made = go.Figure()
+    if len(places) >= CROWD:
+        made.add_trace(_contours(run, places, part))
     if len(places) > DOTS:
         _add_picture(made, run, places, coloring, shown, part)
     else:
@@ -144,6 +149,25 @@ def add_image(made: go.Figure, source: str, x: tuple[float, float], y: tuple[flo
     made.add_layout_image(
         source=source, xref="x", yref="y", x=x[0], y=y[1], sizex=x[1] - x[0], sizey=y[1] - y[0],
         sizing="stretch", layer="below",
+    )  # fmt: skip
+
+
+@st.cache_resource(
+    show_spinner=False, max_entries=CACHED, hash_funcs={pd.DataFrame: _places_digest}
+)
+def _contours(run: str, places: pd.DataFrame, part: View) -> go.Contour:
+    """Lines of equal density of all pairs in view, each at twice that of the one outside it."""
+    from scipy.ndimage import gaussian_filter
+
+    placed = places[["x", "y"]].dropna().to_numpy(float)
+    ends = (part.left, part.right), (part.low, part.high)
+    counts, x, y = np.histogram2d(*placed.T, bins=GRID, range=ends)
+    density = gaussian_filter(counts.T, SMOOTH)
+    z = np.log2(np.maximum(density / (density.max() or 1), 2.0**-LINES)).astype(np.float32)
+    return go.Contour(
+        x=(x[:-1] + x[1:]) / 2, y=(y[:-1] + y[1:]) / 2, z=z, hoverinfo="skip",
+        contours={"coloring": "none", "start": 1 - LINES, "end": -1, "size": 1},
+        line={"width": 1, "color": theme.GREY}, showscale=False, showlegend=False,
     )  # fmt: skip
 
 

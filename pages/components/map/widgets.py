@@ -159,7 +159,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (row !== undefined && !named(event.event)) setTriggerValue("row", `${row}`);
   };
   const press = (event) => (pressed = event.target.closest(".draglayer") && event);
-  const moved = ({ clientX, clientY }) => {
+  const moved = ({ clientX, clientY, target }) => {
+    if (!target.closest?.(".draglayer")) unhover();  // Plotly tells of it late, or never
     if (pressed && Math.hypot(clientX - pressed.clientX, clientY - pressed.clientY) > 3)
       pressed = null;  // a lasso, which may begin and end on a name
   };

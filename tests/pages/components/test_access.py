@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import UserError
 from core.runs import jobs
 from core.runs.store import Store
+from core.specs import project as projects
 from core.workspace.catalog import Catalog
 from tests.pages.conftest import SECONDS, SHELL, page_text
 
@@ -37,3 +38,16 @@ def test_somebody_who_looks_on_changes_nothing(store, project):
     with pytest.raises(UserError, match="read-only"):
         Catalog(store.workspace, writable=False).forget("mine", who="eve")
     assert not list(store.workspace.glob("runs/*"))
+
+
+def test_each_sees_where_the_others_are_in_this_project_only(
+    store, project, open_page, tmp_path, monkeypatch
+):
+    here = open_page("data")
+    here.text_input("who").set_value("Ann <b>").run()
+    other = page_text(open_page("rank"))
+    assert "Also here: Ann &lt;b> (Data)" in other
+    assert "Also here: analyst (Rank)" in page_text(here.run())
+    monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(tmp_path / "another"))
+    projects.save(project, tmp_path / "another")
+    assert "Also here" not in page_text(open_page("data"))

@@ -108,6 +108,21 @@ def test_every_group_of_a_large_map_has_a_dot_that_carries_the_gesture():
     assert 100_000 in rows
 
 
+def test_lines_of_equal_density_are_where_the_pairs_of_a_crowd_are():
+    n = figure.CROWD
+    rng = np.random.default_rng(0)
+    crowd = pd.DataFrame({"x": rng.normal(0.8, 0.02, n), "y": rng.normal(0.2, 0.02, n)})
+    made = figure.pairs_figure(
+        ONE, crowd, coloring(n), shown=np.ones(n, bool), outline=None, part=PART
+    )
+    lines = made.data[0]
+    row, column = np.unravel_index(np.argmax(lines.z), np.shape(lines.z))
+    assert (lines.x[column], lines.y[row]) == pytest.approx((0.8, 0.2), abs=0.03)
+    assert np.max(lines.z) == 0
+    assert np.min(lines.z) == -figure.LINES
+    assert drawn(np.ones(30, bool)).data[0].type != "contour"
+
+
 def test_words_of_the_data_set_are_no_tags_in_a_chart():
     assert "<" not in theme.label("<a href='http://evil.example'>x</a>")
 
