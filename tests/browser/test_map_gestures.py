@@ -100,6 +100,7 @@ def test_a_region_survives_another_coloring_and_prompts_color_the_pairs(
         wait_for_pairs(tab, expected)
         tab.get_by_role("button", name="Clear the region").click()
         tab.get_by_text("Nothing is selected").wait_for()
+        settle(tab)  # numbers come before the charts
         (left, right), (low, high) = tab.evaluate(EDGES, 1)
         around = [(left, low), (right, low), (right, high), (left, high), (left, low)]
         drag(tab, around, chart=1)
@@ -146,6 +147,7 @@ def test_a_point_shows_its_texts_and_a_click_reads_it(served, tab, store, invest
     with served(store.workspace) as address:
         open_map(tab, address)
         tab.locator(".pinned").wait_for(state="attached")  # what follows the mouse listens
+        settle(tab)
         hover_over(tab, "row < 40 && row != 1")
         card = tab.locator(".card")
         card.get_by_text("pick the lock of").wait_for()
