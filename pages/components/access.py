@@ -9,7 +9,6 @@ docs/deployment.md.
 
 import time
 from typing import NamedTuple
-from uuid import uuid4
 
 import streamlit as st
 
@@ -17,7 +16,7 @@ from core import environment
 from pages.components import text
 
 PRESENT = 300  # seconds after the last click of somebody
-HERE = "Another window on this project, used in the last five minutes."
+HERE = "Somebody of another name used this project in the last five minutes."
 
 
 def configured() -> bool:
@@ -75,28 +74,30 @@ def show() -> None:
 
 
 class Seen(NamedTuple):
-    """When and where somebody last did something."""
+    """Where and when somebody last did something."""
 
-    workspace: str
-    who: str
     page: str
     time: float
 
 
-VISITS: dict[str, Seen] = {}  # of this server, in all its workspaces
+VISITS: dict[tuple[str, str], Seen] = {}  # of this server, by workspace and name
 
 
 def show_others(workspace: str, page: str) -> None:
-    """Note that this visit is at a page, and show who else is in the workspace."""
-    now = time.monotonic()
-    this = st.session_state.setdefault("visit", uuid4().hex)
-    VISITS[this] = Seen(workspace, who(), page, now)
-    for visit, seen in list(VISITS.items()):
+    """Note that this person is at a page, and show who else is in the workspace, by their names.
+
+    By names, since a reloaded window is a new visit of the same person.
+    """
+    now, name = time.monotonic(), who()
+    VISITS.pop((workspace, st.session_state.get("seen-as", name)), None)  # an earlier name, too
+    st.session_state["seen-as"] = name
+    VISITS[workspace, name] = Seen(page, now)
+    for (place, other), seen in list(VISITS.items()):
         if now - seen.time > PRESENT:
-            VISITS.pop(visit, None)
-        elif visit != this and seen.workspace == workspace:
-            name = text.short(seen.who, 40)
-            st.caption(text.escape(f"👤 Also here: {name} ({seen.page})"), help=HERE)
+            VISITS.pop((place, other), None)
+        elif place == workspace and other != name:
+            shown = text.escape(f"Also here: {text.short(other, 40)} ({seen.page})")
+            st.caption(f":material/group: {shown}", help=HERE)
 
 
 def _identity() -> str:

@@ -48,6 +48,10 @@ def test_each_sees_where_the_others_are_in_this_project_only(
     other = page_text(open_page("rank"))
     assert "Also here: Ann &lt;b> (Data)" in other
     assert "Also here: analyst (Rank)" in page_text(here.run())
+    again = page_text(open_page("map"))  # a reloaded window, of the same name
+    assert "Also here: analyst" not in again
+    here.text_input("who").set_value("Eva").run()
+    assert "Ann" not in page_text(open_page("data"))  # she is Eva now
     monkeypatch.setenv("PAIRTRACE_WORKSPACE", str(tmp_path / "another"))
     projects.save(project, tmp_path / "another")
     assert "Also here" not in page_text(open_page("data"))
