@@ -89,6 +89,8 @@ class PairColumns:
         if len(wanted) > len(self) / 4:
             places = pc.index_in(wanted, value_set=self._table["uid"])
             return np.asarray(places.fill_null(-1)).astype(np.intp)
+        if isinstance(wanted, pa.ChunkedArray):  # of a column that was put together from several
+            wanted = wanted.combine_chunks()
         few = wanted.dictionary_encode()  # their hash table is the smaller one
         which = np.asarray(pc.index_in(self._table["uid"], few.dictionary).fill_null(-1))
         rows = np.flatnonzero(which >= 0)

@@ -144,6 +144,12 @@ def test_unknown_uids_have_no_position(path, tmp_path, uids, places):
     assert list(open_columns(path, tmp_path / "cache").positions(uids)) == places
 
 
+def test_uids_of_several_tables_have_positions(path, tmp_path):
+    uids = pd.concat([pd.Series(["u7"], dtype="str"), pd.Series(["u2"], dtype="str")])
+    columns = open_columns(path, tmp_path / "cache")
+    assert list(columns["uid"].iloc[columns.positions(uids)]) == ["u7", "u2"]
+
+
 def test_a_changed_file_is_read_again_and_its_old_copy_goes(path, tmp_path):
     before = open_columns(path, tmp_path / "cache")
     other = open_columns(_another(tmp_path), tmp_path / "cache")
