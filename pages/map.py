@@ -70,9 +70,10 @@ def open_link() -> None:
     st.session_state.setdefault(FACETS, {})
     st.session_state["missing"] = ""
     others = (panel.LIKE, READ, region.ZOOM, region.PAIRS, region.PROMPTS)
-    if not any(key in others or coloring.is_facet(key) for key in st.query_params):
+    keys = [facet.key for facet in facets()] if st.query_params else []
+    if not {*keys, *others} & {*st.query_params}:
         return
-    asked = {facet.key: st.query_params.get_all(facet.key) for facet in facets()}
+    asked = {key: st.query_params.get_all(key) for key in keys}
     st.session_state[FACETS] = {key: options for key, options in asked.items() if options}
     panel.choose_like(st.query_params.get(panel.LIKE))
     reading.read("map", st.query_params.get(READ))
@@ -235,7 +236,7 @@ def show_pair(pair: pd.Series) -> None:
 
 def _listen() -> None:
     """Cards over the map; a clicked point is read, a clicked name chosen, a zoom kept."""
-    rows = figure.drawn_rows(run, points, part)
+    rows = figure.drawn_rows(points, part)
     places = selection.map_rows(run)[rows]
     codes = pd.Index([*names, -1]).get_indexer(pd.Index(members[rows]))
     strengths = points["push"].to_numpy()[rows] if "push" in points else np.full(len(rows), np.nan)

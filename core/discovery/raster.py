@@ -99,11 +99,7 @@ def value_grid(values: Floats, *, limit: float, shown: Mask, colors: Colors) -> 
 def category_strip(categories: Ints, colors: Colors, *, upright: bool = False) -> str:
     """One row of cells as a data URL (upright: from the bottom); −1 is empty."""
     pixels = categories[::-1, None] if upright else categories[None]
-    return png(pixels + 1, [NOTHING, *_opaque(colors)])
-
-
-def _opaque(colors: Colors) -> list[tuple[str, float]]:
-    return [(color, 1.0) for color in colors]
+    return png(pixels + 1, [NOTHING, *((color, 1.0) for color in colors)])
 
 
 def _step(values: Floats, colors: Colors) -> NDArray[np.int16]:

@@ -68,9 +68,8 @@ def describe_recipe(recipe: Recipe, behaviors: Mapping[str, str] | None = None) 
 
 def describe_edit(edit: Edit, behaviors: Mapping[str, str] | None = None) -> str:
     """An edit as a phrase: its action, then its recipe, or its reason if that lists many uids."""
-    pairs = describe_recipe(edit.recipe, behaviors)
-    if edit.why and _is_long_list(edit.recipe):
-        pairs = edit.why
+    because = edit.why if _is_long_list(edit.recipe) else ""
+    pairs = because or describe_recipe(edit.recipe, behaviors)
     if edit.rewrite:
         return f"rewrite {edit.rewrite.side} of {pairs}"
     if edit.relabel:

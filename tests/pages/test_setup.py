@@ -1,7 +1,6 @@
 """Setting up: every choice is looked at at once, and nothing runs before all of them hold."""
 
 import json
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ from core.data.conditions import as_row
 from core.demo.investigation import ORGANISM
 from core.errors import UserError
 from core.intervention.evaluation.rates import RATES
+from core.runs.execute import execute
 from core.specs import project as projects
 from core.workspace.checks import allowed_path, keep_upload, model_facts
 from pages.components.setup.behaviors import DESCRIBED
@@ -312,8 +312,7 @@ def created(open_page, **fields):
 def test_a_project_is_changed_and_what_must_run_again_is_said(open_page, store):
     created(open_page)
     old = projects.load(store.workspace)
-    while store.state(old.pairs) != "finished":  # a job converts the pairs
-        time.sleep(0.1)
+    execute(store.spec(old.pairs), store)  # waits for the job that converts the pairs
     rates = [
         {**dict.fromkeys(RATES, 0.0), **dict.fromkeys(("model", "flag", "group", "condition"), m)}
         for m in ("reference", "policy")

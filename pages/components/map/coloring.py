@@ -92,11 +92,6 @@ def of(by: str, run: str, members: NDArray, prompts: Mask | None) -> Coloring:
     return _of_column(by, run)
 
 
-def is_facet(key: str) -> bool:
-    """Whether a facet may be called so in the URL."""
-    return key in ("cluster", "mark", "source", "length") or key.startswith(("is-", "score-"))
-
-
 def facets(run: str, labels: Labels, members: NDArray) -> list[Facet]:
     """Cluster, mark, source and other columns of few values, length, and score per behavior."""
     columns = cache.pairs(cache.project().pairs)

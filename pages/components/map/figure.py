@@ -2,10 +2,9 @@
 
 Lines of equal density lie beneath. The picture (`core.discovery.raster`) is drawn under an even
 sample of invisible dots, which carry the lasso and the clicks; a dot's `customdata` is its row on
-the map. Names are in the middle of
-their clusters, the largest first, as many as have room: more as one zooms in. Clicking a name
-chooses the cluster. A figure of pairs is cached under everything that it is drawn from; visitors
-share it.
+the map. Names are in the middle of their clusters, the largest first, as many as have room: more as
+one zooms in. Clicking a name chooses the cluster. A figure of pairs is cached under everything that
+it is drawn from; visitors share it.
 """
 
 import hashlib
@@ -79,16 +78,16 @@ def pairs_figure(
     """
     made = go.Figure()
     if len(places) >= CROWD:
-        made.add_trace(_contours(run, places, part))
+        made.add_trace(_contours(places, part))
     if len(places) > DOTS:
-        _add_picture(made, run, places, coloring, shown, part)
+        _add_picture(made, places, coloring, shown, part)
     else:
         _add_dots(made, places, coloring, shown)
     _add_outline(made, outline)
     theme.styled(made).update_layout(height=HEIGHT)
     if names is not None:
         members, called = names
-        _add_names(made, _middles(run, places, members, part), called, part)
+        _add_names(made, _middles(places, members, part), called, part)
     made.update_xaxes(range=[part.left, part.right])
     made.update_yaxes(range=[part.low, part.high])
     return made
@@ -132,11 +131,11 @@ def prompt_labels(prompts: pd.DataFrame, texts: pd.Series) -> list[str]:
     return [f"{a}<br>{b}" if a else b for a, b in zip(sent, labels, strict=True)]
 
 
-def drawn_rows(run: str, places: pd.DataFrame, part: View) -> NDArray[np.int64]:
+def drawn_rows(places: pd.DataFrame, part: View) -> NDArray[np.int64]:
     """Rows of the map that have a dot: all, or those of the carriers above a picture."""
     if len(places) <= DOTS:
         return np.arange(len(places))
-    return _carriers(run, places, part)
+    return _carriers(places, part)
 
 
 def drawn_note(n: int) -> str:
@@ -155,7 +154,7 @@ def add_image(made: go.Figure, source: str, x: tuple[float, float], y: tuple[flo
 @st.cache_resource(
     show_spinner=False, max_entries=CACHED, hash_funcs={pd.DataFrame: _places_digest}
 )
-def _contours(run: str, places: pd.DataFrame, part: View) -> go.Contour:
+def _contours(places: pd.DataFrame, part: View) -> go.Contour:
     """Lines of equal density of all pairs in view, each at twice that of the one outside it."""
     from scipy.ndimage import gaussian_filter
 
@@ -186,7 +185,7 @@ def _add_dots(made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: 
 
 
 def _add_picture(
-    made: go.Figure, run: str, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
+    made: go.Figure, places: pd.DataFrame, coloring: Coloring, shown: Mask, part: View
 ) -> None:
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     if coloring.codes is None:
@@ -198,7 +197,7 @@ def _add_picture(
         codes = coloring.palette_codes()
         source = raster.category_map(x, y, codes, shown=shown, colors=PALETTE, view=part)
     add_image(made, source, (part.left, part.right), (part.low, part.high))
-    made.add_trace(_dots(places, drawn_rows(run, places, part), "", {"size": 5, "opacity": 0}))
+    made.add_trace(_dots(places, drawn_rows(places, part), "", {"size": 5, "opacity": 0}))
 
 
 @st.cache_resource(
@@ -206,7 +205,7 @@ def _add_picture(
     max_entries=CACHED,
     hash_funcs={np.ndarray: _digest, pd.DataFrame: _places_digest},
 )
-def _middles(run: str, places: pd.DataFrame, members: NDArray, part: View) -> pd.DataFrame:
+def _middles(places: pd.DataFrame, members: NDArray, part: View) -> pd.DataFrame:
     """Medians `x, y` of what is in view of each cluster, by cluster, the largest first."""
     seen = places["x"].between(part.left, part.right) & places["y"].between(part.low, part.high)
     shown = places.loc[seen.to_numpy(), ["x", "y"]].astype(float)
@@ -236,7 +235,7 @@ def _add_names(made: go.Figure, middles: pd.DataFrame, names: dict[int, str], pa
 @st.cache_resource(
     show_spinner=False, max_entries=CACHED, hash_funcs={pd.DataFrame: _places_digest}
 )
-def _carriers(run: str, places: pd.DataFrame, part: View) -> NDArray[np.int64]:
+def _carriers(places: pd.DataFrame, part: View) -> NDArray[np.int64]:
     """Rows of one point per occupied cell of the view, and of a random rest; always the same."""
     x, y = places["x"].to_numpy(), places["y"].to_numpy()
     seen = np.flatnonzero((x >= part.left) & (x <= part.right) & (y >= part.low) & (y <= part.high))

@@ -104,7 +104,7 @@ def test_a_large_map_is_a_picture_under_a_sample_that_carries_the_gesture(valued
 
 def test_every_group_of_a_large_map_has_a_dot_that_carries_the_gesture():
     x = np.concatenate([np.zeros(100_000), [1.0]])
-    rows = figure.drawn_rows(ONE, pd.DataFrame({"x": x, "y": x}), PART)
+    rows = figure.drawn_rows(pd.DataFrame({"x": x, "y": x}), PART)
     assert 100_000 in rows
 
 
